@@ -1,0 +1,182 @@
+//! What is built once and used many times: outside the work tree, and found again by the digest of everything it is made from.
+
+use std::{
+    fmt::Write as _,
+    fs,
+    io::ErrorKind,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result};
+use sha2::{Digest, Sha256};
+
+/// The cache directory: `$DRYRUN_CACHE`, else `$XDG_CACHE_HOME/dryrun-e2e`, else `~/.cache/dryrun-e2e`.
+#[derive(Clone, Debug)]
+pub struct Cache {
+    root: PathBuf,
+}
+
+impl Cache {
+    /// Opens the cache and creates its directory if need be.
+    ///
+    /// # Errors
+    /// No home directory is known, or the directory cannot be created.
+    pub fn open() -> Result<Self> {
+        let from = |variable| std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let root = from("DRYRUN_CACHE")
+            .or_else(|| from("XDG_CACHE_HOME").map(|cache| cache.join("dryrun-e2e")))
+            .or_else(|| std::env::home_dir().map(|home| home.join(".cache/dryrun-e2e")))
+            .context("no cache directory: set DRYRUN_CACHE")?;
+        fs::create_dir_all(&root).with_context(|| format!("creating {}", root.display()))?;
+        Ok(Self { root: std::path::absolute(root)? })
+    }
+
+    /// A directory that is kept between runs and belongs to no key, such as a build's target directory.
+    pub fn directory(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
+    /// Where the log of building `name` goes.
+    pub fn log(&self, name: &str) -> PathBuf {
+        self.root.join("log").join(format!("{name}.log"))
+    }
+
+    /// The directory made by `make` for this name and key. It is made at most once: under a temporary name, then renamed when complete, so a crash never leaves half an entry.
+    ///
+    /// # Errors
+    /// Those of `make` and of the file system.
+    pub async fn entry(&self, name: &str, key: &Key, make: impl AsyncFnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
+        let directory = self.path(name, key);
+        if directory.is_dir() {
+            return Ok(directory);
+        }
+        let parent = self.root.join(name);
+        fs::create_dir_all(&parent).with_context(|| format!("creating {}", parent.display()))?;
+        let draft = tempfile::Builder::new().prefix(".making-").tempdir_in(&parent)?;
+        make(draft.path()).await?;
+        let draft = draft.keep();
+        match fs::rename(&draft, &directory) {
+            // Somebody else made the same entry meanwhile: equal keys, equal contents.
+            Err(error) if matches!(error.kind(), ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists) => fs::remove_dir_all(&draft)?,
+            renamed => renamed.with_context(|| format!("renaming to {}", directory.display()))?,
+        }
+        Ok(directory)
+    }
+
+    /// Whether [`Cache::entry`] would find this entry ready.
+    pub fn has(&self, name: &str, key: &Key) -> bool {
+        self.path(name, key).is_dir()
+    }
+
+    fn path(&self, name: &str, key: &Key) -> PathBuf {
+        self.root.join(name).join(key.short())
+    }
+}
+
+/// Digest of everything that an entry is made from. Parts are length-prefixed, so that no two different lists of parts give the same key.
+#[derive(Clone, Debug, Default)]
+pub struct Key(Sha256);
+
+impl Key {
+    /// Adds a text: a version, a flag, a recipe.
+    #[must_use]
+    pub fn text(mut self, part: &str) -> Self {
+        self.update(part.as_bytes());
+        self
+    }
+
+    /// Adds the contents of a file.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn file(mut self, path: &Path) -> Result<Self> {
+        self.update(&fs::read(path).with_context(|| format!("reading {}", path.display()))?);
+        Ok(self)
+    }
+
+    /// Adds the names and contents of all files below a directory, in sorted order.
+    ///
+    /// # Errors
+    /// A directory or file cannot be read.
+    pub fn tree(mut self, root: &Path) -> Result<Self> {
+        for path in files(root)? {
+            self.update(path.strip_prefix(root).unwrap_or(&path).as_os_str().as_encoded_bytes());
+            self = self.file(&path)?;
+        }
+        Ok(self)
+    }
+
+    /// The first 12 hexadecimal digits, for names that people read.
+    pub fn short(&self) -> String {
+        hex(&self.0.clone().finalize()).chars().take(12).collect()
+    }
+
+    fn update(&mut self, part: &[u8]) {
+        self.0.update((part.len() as u64).to_be_bytes());
+        self.0.update(part);
+    }
+}
+
+/// Lower-case hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a String cannot fail.
+        drop(write!(text, "{byte:02x}"));
+        text
+    })
+}
+
+/// All regular files below `root`, sorted by path.
+pub(crate) fn files(root: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let mut open = vec![root.to_path_buf()];
+    while let Some(directory) = open.pop() {
+        for entry in fs::read_dir(&directory).with_context(|| format!("reading {}", directory.display()))? {
+            let entry = entry?;
+            let kind = entry.file_type()?;
+            if kind.is_dir() {
+                open.push(entry.path());
+            } else if kind.is_file() {
+                found.push(entry.path());
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_depends_on_every_part_and_on_where_it_ends() {
+        assert_eq!(Key::default().text("a").short(), Key::default().text("a").short());
+        assert_ne!(Key::default().text("ab").text("c").short(), Key::default().text("a").text("bc").short());
+    }
+
+    #[test]
+    fn a_tree_key_sees_names_and_contents() {
+        let directory = tempfile::tempdir().unwrap();
+        let key = || Key::default().tree(directory.path()).unwrap().short();
+        fs::write(directory.path().join("a"), "1").unwrap();
+        let first = key();
+        fs::write(directory.path().join("a"), "2").unwrap();
+        let second = key();
+        fs::rename(directory.path().join("a"), directory.path().join("b")).unwrap();
+        assert_eq!(std::collections::BTreeSet::from([first, second, key()]).len(), 3);
+    }
+
+    #[tokio::test]
+    async fn an_entry_is_made_once_and_a_failure_leaves_nothing() {
+        let root = tempfile::tempdir().unwrap();
+        let cache = Cache { root: root.path().to_path_buf() };
+        let key = Key::default().text("x");
+        assert!(cache.entry("thing", &key, async |_| anyhow::bail!("no")).await.is_err());
+        assert_eq!(fs::read_dir(root.path().join("thing")).unwrap().count(), 0);
+        let made = cache.entry("thing", &key, async |draft| Ok(fs::write(draft.join("f"), "1")?)).await.unwrap();
+        assert_eq!(fs::read_to_string(made.join("f")).unwrap(), "1");
+        let again = cache.entry("thing", &key, async |_| anyhow::bail!("made twice")).await.unwrap();
+        assert_eq!(made, again);
+    }
+}

@@ -1,0 +1,129 @@
+//! Running other programs to their end, with an error that says what failed, why, and where the whole log is.
+
+use std::{
+    fmt::Write as _,
+    fs::File,
+    path::Path,
+    process::{Output, Stdio},
+};
+
+use anyhow::{Context, Result, bail};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+    process::Command,
+};
+
+/// Lines of a log that an error quotes.
+const QUOTED: usize = 12;
+
+/// Runs `command`; everything that it says goes to the file `log`.
+///
+/// # Errors
+/// The program is missing or fails: the last lines of the log and its path are part of the error.
+pub async fn run(command: &mut Command, log: &Path) -> Result<()> {
+    let file = create(log)?;
+    let status = command
+        .stdin(Stdio::null())
+        .stdout(file.try_clone()?)
+        .stderr(file)
+        .kill_on_drop(true)
+        .status()
+        .await
+        .with_context(|| cannot_start(command))?;
+    if status.success() { Ok(()) } else { bail!("{} ended with {status}\n{}", name(command), tail(log)) }
+}
+
+/// Like [`run`], and shows each line of standard error to `line` as it comes.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_watched(command: &mut Command, log: &Path, mut line: impl FnMut(&str)) -> Result<()> {
+    let mut file = tokio::fs::File::from_std(create(log)?);
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .with_context(|| cannot_start(command))?;
+    if let Some(output) = child.stderr.take() {
+        let mut lines = BufReader::new(output).lines();
+        while let Some(text) = lines.next_line().await? {
+            line(&text);
+            file.write_all(text.as_bytes()).await?;
+            file.write_all(b"\n").await?;
+        }
+    }
+    file.flush().await?;
+    let status = child.wait().await?;
+    if status.success() { Ok(()) } else { bail!("{} ended with {status}\n{}", name(command), tail(log)) }
+}
+
+/// Runs `command` and gives what it prints on standard output.
+///
+/// # Errors
+/// The program is missing or fails: its standard error is part of the error.
+pub async fn stdout(command: &mut Command) -> Result<String> {
+    let output = command.stdin(Stdio::null()).kill_on_drop(true).output().await.with_context(|| cannot_start(command))?;
+    checked(command, output)
+}
+
+/// Runs `command` with `input` on its standard input and gives what it prints.
+///
+/// # Errors
+/// As [`stdout`].
+pub async fn pipe(command: &mut Command, input: &str) -> Result<String> {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .with_context(|| cannot_start(command))?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // A program that fails early closes its input; its exit status tells more than the broken pipe.
+        drop(stdin.write_all(input.as_bytes()).await);
+    }
+    let output = child.wait_with_output().await?;
+    checked(command, output)
+}
+
+fn checked(command: &Command, output: Output) -> Result<String> {
+    if !output.status.success() {
+        bail!("{} ended with {}: {}", line(command), output.status, String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// The last lines of a log with its path, as an error quotes them.
+pub fn tail(log: &Path) -> String {
+    let mut quoted = format!("the log is {}", log.display());
+    if let Ok(text) = std::fs::read(log) {
+        let text = String::from_utf8_lossy(&text);
+        let lines: Vec<&str> = text.lines().collect();
+        for line in &lines[lines.len().saturating_sub(QUOTED)..] {
+            // Writing to a String cannot fail.
+            drop(write!(quoted, "\n  | {line}"));
+        }
+    }
+    quoted
+}
+
+fn create(log: &Path) -> Result<File> {
+    if let Some(directory) = log.parent() {
+        std::fs::create_dir_all(directory).with_context(|| format!("creating {}", directory.display()))?;
+    }
+    File::create(log).with_context(|| format!("creating {}", log.display()))
+}
+
+fn name(command: &Command) -> String {
+    Path::new(command.as_std().get_program()).file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+fn line(command: &Command) -> String {
+    command.as_std().get_args().fold(name(command), |line, argument| format!("{line} {}", argument.to_string_lossy()))
+}
+
+fn cannot_start(command: &Command) -> String {
+    format!("starting {}", command.as_std().get_program().to_string_lossy())
+}

@@ -1,0 +1,36 @@
+//! The API group `dryrun.dev/v1alpha1`.
+//!
+//! A [`DryRun`] asks for one run, a [`DryRunApproval`] lets exactly that run begin, and a [`DryRunReport`] carries what was found and
+//! outlives both. The specs of all three are immutable: another intent is another object.
+
+mod approval;
+mod dryrun;
+mod harness;
+mod privileges;
+mod report;
+mod scalar;
+mod source;
+mod status;
+mod verification;
+
+pub use approval::{DryRunApproval, DryRunApprovalSpec};
+pub use dryrun::{
+    ApprovalPolicy, DryRun, DryRunSpec, EvidencePolicy, Images, Isolation, OwnNode, PostgresSpec, ProtectedKind,
+    ProtectedWorkloads, RestoreSpec, StepDeadlines, StorageSpec, ToleratedError,
+};
+pub use harness::{
+    ConfigMapKey, Harness, HarnessInput, Identity, Scenario, ScenarioExpectation, SetupCommand, SqlExpectation, SqlStep,
+};
+pub use privileges::{
+    Escalation, Grant, MatrixMode, MembershipSpec, Privilege, Privileges, PrivilegeScope, RoleSpec, Waiver,
+};
+pub use report::{DryRunReport, DryRunReportSpec, DryRunReportStatus};
+pub use scalar::{InvalidDuration, InvalidQuantity, Span, bytes_of};
+pub use source::{DumpOptions, SecretKeyRef, Source, SourceNetwork, SslMode};
+pub use status::{Child, DryRunStatus, Outcome, PlanSummary};
+pub use verification::{CatalogChange, RowDelta, Verification};
+
+/// The API group of the three kinds.
+pub const GROUP: &str = "dryrun.dev";
+/// The version of the three kinds.
+pub const VERSION: &str = "v1alpha1";

@@ -1,0 +1,256 @@
+//! The frozen privilege matrix: which roles exist and what exactly they may do.
+
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The frozen matrix.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Privileges {
+    /// Which rows of the catalog must be declared.
+    #[serde(default)]
+    pub scope: PrivilegeScope,
+    /// How the declared rows are compared with those found.
+    #[serde(default)]
+    pub mode: MatrixMode,
+    /// The declared roles by name. Attributes that are not stated are Postgres' defaults, and are checked.
+    #[schemars(extend("maxProperties" = 64, "minProperties" = 1))]
+    pub roles: BTreeMap<String, RoleSpec>,
+    /// What the declared roles are granted.
+    #[serde(default)]
+    #[schemars(length(max = 512))]
+    pub grants: Vec<Grant>,
+    /// Escalation paths of declared roles that are meant to exist.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub escalation_allowed: Vec<Escalation>,
+    /// Differences that are accepted until a date.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub waivers: Vec<Waiver>,
+}
+
+/// Which rows of the privilege catalog must be declared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum PrivilegeScope {
+    /// Rows whose grantee, member, owner or policy role is a declared role or one that it can reach.
+    #[default]
+    DeclaredRoles,
+    /// Every row of the database.
+    Database,
+}
+
+/// How declared and found rows are compared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum MatrixMode {
+    /// Both sets are equal.
+    #[default]
+    Exact,
+    /// Nothing is found that is not declared.
+    AtMost,
+    /// Everything declared is found.
+    AtLeast,
+}
+
+/// A declared role. `CREATE ROLE` attributes; the defaults are Postgres' own
+/// (<https://www.postgresql.org/docs/current/sql-createrole.html>).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct RoleSpec {
+    /// LOGIN.
+    pub login: bool,
+    /// SUPERUSER.
+    #[serde(skip_serializing_if = "is_false")]
+    pub superuser: bool,
+    /// INHERIT.
+    #[serde(skip_serializing_if = "is_true")]
+    pub inherit: bool,
+    /// CREATEDB.
+    #[serde(skip_serializing_if = "is_false")]
+    pub createdb: bool,
+    /// CREATEROLE.
+    #[serde(skip_serializing_if = "is_false")]
+    pub createrole: bool,
+    /// REPLICATION.
+    #[serde(skip_serializing_if = "is_false")]
+    pub replication: bool,
+    /// BYPASSRLS.
+    #[serde(skip_serializing_if = "is_false")]
+    pub bypassrls: bool,
+    /// CONNECTION LIMIT; -1 is no limit.
+    #[schemars(range(min = -1, max = 262143))]
+    pub connection_limit: i32,
+    /// Roles that this role is a member of.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub member_of: Vec<MembershipSpec>,
+    /// `ALTER ROLE … SET`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 32))]
+    pub settings: BTreeMap<String, String>,
+}
+
+impl Default for RoleSpec {
+    fn default() -> Self {
+        Self {
+            login: false,
+            superuser: false,
+            inherit: true,
+            createdb: false,
+            createrole: false,
+            replication: false,
+            bypassrls: false,
+            connection_limit: -1,
+            member_of: Vec::new(),
+            settings: BTreeMap::new(),
+        }
+    }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if takes a reference")]
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if takes a reference")]
+fn is_true(value: &bool) -> bool {
+    *value
+}
+
+/// A membership and its options (`GRANT role TO member WITH …`). Before Postgres 16 `inherit` is the member's attribute and `set` is always true.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct MembershipSpec {
+    /// The role that is granted.
+    #[schemars(length(min = 1, max = 63))]
+    pub role: String,
+    /// WITH INHERIT.
+    #[serde(default = "yes")]
+    pub inherit: bool,
+    /// WITH SET.
+    #[serde(default = "yes")]
+    pub set: bool,
+    /// WITH ADMIN.
+    #[serde(default)]
+    pub admin: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// A privilege as `GRANT` names it. `ALL` is no privilege here: it means more on a newer server than on the one it was frozen on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[allow(missing_docs, reason = "the names are SQL's")]
+pub enum Privilege {
+    Select,
+    Insert,
+    Update,
+    Delete,
+    Truncate,
+    References,
+    Trigger,
+    Maintain,
+    Usage,
+    Create,
+    Connect,
+    Temporary,
+    Execute,
+    Set,
+    AlterSystem,
+}
+
+impl Privilege {
+    /// The word in SQL, as `aclexplode` returns it.
+    pub fn as_sql(self) -> &'static str {
+        match self {
+            Self::Select => "SELECT",
+            Self::Insert => "INSERT",
+            Self::Update => "UPDATE",
+            Self::Delete => "DELETE",
+            Self::Truncate => "TRUNCATE",
+            Self::References => "REFERENCES",
+            Self::Trigger => "TRIGGER",
+            Self::Maintain => "MAINTAIN",
+            Self::Usage => "USAGE",
+            Self::Create => "CREATE",
+            Self::Connect => "CONNECT",
+            Self::Temporary => "TEMPORARY",
+            Self::Execute => "EXECUTE",
+            Self::Set => "SET",
+            Self::AlterSystem => "ALTER SYSTEM",
+        }
+    }
+}
+
+/// Privileges on one object, or on all that a pattern matches.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = kube::core::Rule::new("!self.on.contains('*') || has(self.expectRows)")
+    .message("a pattern needs expectRows, the number of privilege rows that it must give: without it a pattern that matches nothing would pass"))]
+#[x_kube(validation = kube::core::Rule::new("(has(self.privileges) && self.privileges.size() > 0) || (has(self.columns) && self.columns.size() > 0)")
+    .message("a grant needs privileges or columns"))]
+pub struct Grant {
+    /// The grantee: a declared role, or `public` for everybody.
+    #[schemars(length(min = 1, max = 63))]
+    pub to: String,
+    /// `class:name`, with class one of table, view, matview, sequence, function, schema, database, type, language, parameter, large_object,
+    /// fdw, foreign_server; the name is schema-qualified, quoted as SQL would, and may have `*` in its last part.
+    #[schemars(length(min = 3, max = 320), regex(pattern = r"^(table|view|matview|foreign_table|sequence|function|procedure|schema|database|type|domain|language|parameter|large_object|fdw|foreign_server|tablespace):.+$"))]
+    pub on: String,
+    /// The privileges on the object as a whole.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub privileges: Vec<Privilege>,
+    /// The privileges on single columns of a table or view.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 8))]
+    pub columns: BTreeMap<Privilege, Vec<String>>,
+    /// WITH GRANT OPTION.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub grantable: bool,
+    /// Objects that the pattern must leave out, written like `on`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(max = 320)))]
+    pub except: Vec<String>,
+    /// The number of privilege rows that a pattern must give.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100000))]
+    pub expect_rows: Option<u32>,
+}
+
+/// An escalation path that is meant to exist.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Escalation {
+    /// The declared role.
+    #[schemars(length(min = 1, max = 63))]
+    pub role: String,
+    /// The kind of path, as the report names it.
+    #[schemars(length(min = 1, max = 128))]
+    pub why: String,
+    /// What is reached.
+    #[schemars(length(min = 1, max = 320))]
+    pub what: String,
+    /// Why it is accepted.
+    #[schemars(length(min = 1, max = 256))]
+    pub reason: String,
+}
+
+/// A difference that is accepted until a date.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Waiver {
+    /// The row: class, object, grantee, privilege, grant option (`true` or `false`), sign (`+` or `-`).
+    #[schemars(length(min = 6, max = 6), inner(length(max = 320)))]
+    pub row: Vec<String>,
+    /// Why it is accepted.
+    #[schemars(length(min = 1, max = 256))]
+    pub reason: String,
+    /// The day from which it is no longer accepted, `YYYY-MM-DD`.
+    #[schemars(regex(pattern = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"))]
+    pub expires: String,
+}

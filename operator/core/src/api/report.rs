@@ -1,0 +1,86 @@
+//! What a run found. It outlives the run.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::{CustomResource, KubeSchema};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+use super::Outcome;
+use crate::facts::Facts;
+
+/// The report of one approved run: who asked, who approved, what ran, each gate with its facts.
+///
+/// It is the first object that a run creates and has no ownerReference to the DryRun, so that it survives it.
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[kube(
+    group = "dryrun.dev",
+    version = "v1alpha1",
+    kind = "DryRunReport",
+    namespaced,
+    status = "DryRunReportStatus",
+    derive = "PartialEq",
+    shortname = "drr",
+    category = "dryrun",
+    doc = "The report of one approved run; it outlives the DryRun.",
+    printcolumn(name = "DryRun", type_ = "string", json_path = ".spec.dryRunName"),
+    printcolumn(name = "Outcome", type_ = "string", json_path = ".status.outcome"),
+    printcolumn(name = "Requested-By", type_ = "string", json_path = ".spec.requestedBy"),
+    printcolumn(name = "Approved-By", type_ = "string", json_path = ".spec.approvedBy"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = kube::core::Rule::new("self == oldSelf").message("a report's spec is immutable"))]
+pub struct DryRunReportSpec {
+    /// Name of the DryRun.
+    #[schemars(length(min = 1, max = 40))]
+    pub dry_run_name: String,
+    /// UID of the DryRun.
+    #[serde(rename = "dryRunUID")]
+    #[schemars(length(min = 36, max = 36))]
+    pub dry_run_uid: String,
+    /// Hash of the plan that was approved and run.
+    #[schemars(regex(pattern = r"^sha256:[0-9a-f]{64}$"))]
+    pub plan_hash: String,
+    /// Who asked for the run.
+    #[schemars(length(max = 253))]
+    pub requested_by: String,
+    /// Who approved it.
+    #[schemars(length(max = 253))]
+    pub approved_by: String,
+    /// Name of the approval that was used.
+    #[schemars(length(max = 253))]
+    pub approval_name: String,
+    /// UID of the approval that was used.
+    #[serde(rename = "approvalUID")]
+    #[schemars(length(max = 36))]
+    pub approval_uid: String,
+}
+
+/// What the run found so far.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct DryRunReportStatus {
+    /// When the run began: the first create.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Time>,
+    /// When teardown was proven complete, or given up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<Time>,
+    /// How the run ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<Outcome>,
+    /// The gates and summaries as they stood last.
+    #[schemars(length(max = 48))]
+    pub conditions: Vec<Condition>,
+    /// The facts that the gates were judged from.
+    #[schemars(schema_with = "any_object")]
+    pub facts: Facts,
+    /// One line per gate, as in the DryRun.
+    #[schemars(length(max = 64), inner(length(max = 512)))]
+    pub verdict: Vec<String>,
+}
+
+/// Facts are versioned with the operator that wrote them; a schema of every field would be larger than most reports.
+fn any_object(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
+}

@@ -1,0 +1,228 @@
+//! The control channel between operator and agents: what is asked and what is answered.
+//!
+//! An agent serves HTTP/1.1 on loopback of its pod, at [`PORT`] unless the pod spec says otherwise; the operator reaches it by port-forward,
+//! which no NetworkPolicy sees. Every request carries `Authorization: Bearer` and the pod's own token.
+//!
+//! - `POST /v1/tasks/{id}` with a [`Task`] starts it and answers with its [`TaskResult`] when it has ended. The same id again joins the running
+//!   task or repeats its result: a lost connection or a restarted operator loses nothing and runs nothing twice.
+//! - `POST /v1/exit` ends the agent with exit code 0.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+use crate::api::{SqlStep, SslMode};
+use crate::facts::{CopyFacts, DumpFacts, InputFacts, ScenarioClaim, SourceIdentity};
+
+/// Loopback port of the main agent of a pod.
+pub const PORT: u16 = 7070;
+/// Directory in which a pod's keys of the run secret are mounted.
+pub const SECRETS_DIR: &str = "/run/dryrun/secrets";
+/// File in [`SECRETS_DIR`] with the pod's control token.
+pub const TOKEN_FILE: &str = "token";
+/// Directory into which the init container copies the agent.
+pub const AGENT_DIR: &str = "/run/dryrun/agent";
+
+/// What an agent is asked to do.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "task", rename_all = "camelCase")]
+pub enum Task {
+    /// C-03: check the source's rights, read its identity and catalog, count and dump inside one exported snapshot.
+    Dump(DumpTask),
+    /// C-05: restore the dump, then read the copy's catalog and counts and compare them with the source's.
+    Restore(RestoreTask),
+    /// C-09: verify and unpack the harness's inputs.
+    VerifyInputs(VerifyInputsTask),
+    /// C-08 and C-10: run one command in the harness.
+    RunCommand(CommandTask),
+    /// C-10: run SQL steps as a login.
+    RunSql(SqlTask),
+    /// C-13: read production's identity again.
+    Identify(IdentifyTask),
+}
+
+/// How a task ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "result", rename_all = "camelCase")]
+pub enum TaskResult {
+    /// The dump was taken.
+    Dump(DumpFacts),
+    /// The restore ran; its errors are facts, not a failure of the task.
+    Restore(RestoreClaim),
+    /// The inputs were looked at.
+    VerifyInputs(InputFacts),
+    /// The command or the steps ran.
+    Scenario(ScenarioClaim),
+    /// Production's identity was read.
+    Identify(SourceIdentity),
+    /// The task could not be done.
+    Failed(TaskError),
+}
+
+/// Why a task could not be done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{reason}: {message}")]
+#[serde(rename_all = "camelCase")]
+pub struct TaskError {
+    /// One CamelCase word, used as the reason of a condition.
+    pub reason: String,
+    /// What happened and what to change; never a secret, never row data; at most 1 KiB.
+    pub message: String,
+    /// Whether the same task may succeed when it is tried again without a change.
+    pub transient: bool,
+}
+
+/// Connection parameters of a Postgres server. The password is read from a file of the pod.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Server {
+    /// Name, for TLS verification and for people.
+    pub host: String,
+    /// Address to connect to; pods of a run have no DNS.
+    pub address: String,
+    /// TCP port.
+    pub port: u16,
+    /// Role to log in as.
+    pub user: String,
+    /// Database to connect to.
+    pub database: String,
+    /// TLS of the connection.
+    pub sslmode: SslMode,
+    /// File name in [`SECRETS_DIR`] that holds the password.
+    pub password_file: String,
+}
+
+/// C-03.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DumpTask {
+    /// Production.
+    pub server: Server,
+    /// `pg_dump --jobs`.
+    pub jobs: u8,
+    /// `pg_dump --lock-wait-timeout`, in milliseconds.
+    pub lock_timeout_ms: u64,
+    /// The identifier that production must have; anything else ends the task before the dump.
+    pub system_identifier: String,
+    /// Directory for the dump and its side files, empty at first.
+    pub directory: String,
+    /// Directory of the data volume whose free space is judged.
+    pub data_directory: String,
+    /// Bytes that must be free there before a byte is dumped.
+    pub minimum_free: u64,
+}
+
+/// C-05.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RestoreTask {
+    /// The copy, with a superuser of the run, connected to the maintenance database.
+    pub server: Server,
+    /// Name of the database that the dump creates.
+    pub database: String,
+    /// `pg_restore --jobs`.
+    pub jobs: u8,
+    /// Directory with the dump and its side files, read-only.
+    pub directory: String,
+    /// sha256 tree digest that the dump task reported; verified before the restore.
+    pub dump_digest: String,
+    /// Production's identifier: the copy's must differ, before the restore and after it.
+    pub forbidden_system_identifier: String,
+}
+
+/// What the restore pod says of the restore. The server's own log is the judge.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RestoreClaim {
+    /// Exit code of `pg_restore`.
+    pub exit_code: i32,
+    /// The first lines of `pg_restore`'s standard error that begin with `pg_restore: error:`, without row data.
+    pub errors: Vec<String>,
+    /// Number of `ERROR:` lines in `pg_restore`'s standard error.
+    pub error_lines: u64,
+    /// Milliseconds that `pg_restore` took.
+    pub milliseconds: u64,
+    /// Milliseconds that ANALYZE took.
+    pub analyze_milliseconds: u64,
+    /// The copy right after the restore, compared with the source.
+    pub copy: CopyFacts,
+}
+
+/// C-09: one input.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VerifyInput {
+    /// The file as it is mounted from the ConfigMap.
+    pub source: String,
+    /// Directory that it is unpacked into (a `.tar`) or copied to.
+    pub destination: String,
+    /// sha256 that the file must have, in hex.
+    pub sha256: String,
+}
+
+/// C-09.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VerifyInputsTask {
+    /// The inputs in the spec's order.
+    pub inputs: Vec<VerifyInput>,
+}
+
+/// How a login of the copy is reached by a command: the password travels over the control channel and is written to a 0600 passfile in memory.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Login {
+    /// Address of the copy.
+    pub address: String,
+    /// TCP port.
+    pub port: u16,
+    /// Database.
+    pub database: String,
+    /// Role.
+    pub user: String,
+    /// Its password, made for this scenario.
+    pub password: String,
+}
+
+impl std::fmt::Debug for Login {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Login").field("user", &self.user).field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+/// C-10, and the setup of C-08.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CommandTask {
+    /// Name of the scenario, or of the setup command: the name of its log in the evidence.
+    pub name: String,
+    /// Program and arguments.
+    pub command: Vec<String>,
+    /// The whole environment beside PATH, HOME, TMPDIR and the PG variables.
+    pub env: BTreeMap<String, String>,
+    /// The login, absent for setup.
+    pub login: Option<Login>,
+    /// Milliseconds after which everything in the container but the agent is killed.
+    pub timeout_ms: u64,
+}
+
+/// C-10, plain SQL.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SqlTask {
+    /// Name of the scenario.
+    pub name: String,
+    /// The steps.
+    pub steps: Vec<SqlStep>,
+    /// The login.
+    pub login: Login,
+    /// Milliseconds that all steps may take.
+    pub timeout_ms: u64,
+}
+
+/// C-13.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IdentifyTask {
+    /// Production.
+    pub server: Server,
+}

@@ -1,0 +1,575 @@
+//! What a run has found out: the evidence that gates are judged from.
+//!
+//! Facts are written into the DryRunReport before the pod that gave them is deleted. They are small: large sets stay on the run's volumes, and
+//! their digest, counts and three examples stand here. No fact holds a secret or row data.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+use crate::control::{RestoreClaim, TaskError};
+
+/// All facts of a run, each absent until its step has given it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Facts {
+    /// C-01.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preflight: Option<PreflightFacts>,
+    /// C-02.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secrets: Option<SecretFacts>,
+    /// C-03.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dump: Option<DumpFacts>,
+    /// C-05.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restore: Option<RestoreFacts>,
+    /// C-06.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub roles: Option<RolesFacts>,
+    /// C-05 and C-07: readings of the copy's identity, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub copy_identity: Vec<CopyIdentity>,
+    /// C-08.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub harness: Option<HarnessFacts>,
+    /// C-09.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inputs: Option<InputFacts>,
+    /// C-08: setup commands, in the spec's order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub setup: Vec<ScenarioClaim>,
+    /// C-10: scenarios, in the spec's order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub scenarios: Vec<ScenarioFacts>,
+    /// C-11: the copy before the scenarios.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before: Option<CopySummary>,
+    /// C-11.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verification: Option<VerificationFacts>,
+    /// C-13.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub teardown: Option<TeardownFacts>,
+    /// When each step began, by its name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub began: BTreeMap<String, Timestamp>,
+    /// What stopped the run, when it was not a gate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<Stopped>,
+}
+
+/// Why a run was stopped early.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Stopped {
+    /// The step that could not go on.
+    pub step: String,
+    /// One CamelCase word.
+    pub reason: String,
+    /// What happened and what to change.
+    pub message: String,
+}
+
+/// C-01: the cluster before anything is created.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PreflightFacts {
+    /// Names of the run's objects that somebody else has, as `Kind/name`.
+    pub taken: Vec<String>,
+    /// Number of names that were looked at.
+    pub names: u32,
+    /// The StorageClass of the volumes.
+    pub storage_class: Option<StorageClassFacts>,
+    /// Why the volumes or pods could not be created here, such as an exceeded quota or an unprepared namespace.
+    pub obstacles: Vec<String>,
+    /// The protected workloads as they were.
+    pub protected: Vec<PodFingerprint>,
+    /// Why protected workloads could not be recorded.
+    pub protected_errors: Vec<String>,
+}
+
+/// A StorageClass.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct StorageClassFacts {
+    /// Name.
+    pub name: String,
+    /// Its reclaim policy: must be Delete.
+    pub reclaim_policy: String,
+}
+
+/// A pod as it stood at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PodFingerprint {
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+    /// UID.
+    pub uid: String,
+    /// Its containers by name.
+    pub containers: BTreeMap<String, ContainerFingerprint>,
+}
+
+/// A container as it stood at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ContainerFingerprint {
+    /// Runtime ID.
+    pub container_id: String,
+    /// Image ID.
+    pub image_id: String,
+    /// When it started.
+    pub started_at: String,
+    /// Restarts so far.
+    pub restarts: i32,
+}
+
+/// C-02: the run's Secret as it was read back.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SecretFacts {
+    /// UID of the Secret.
+    pub uid: String,
+    /// It can no longer be changed.
+    pub immutable: bool,
+    /// Its keys.
+    pub keys: Vec<String>,
+    /// Keys whose value is not 32 characters of `[A-Za-z0-9]`.
+    pub malformed: Vec<String>,
+}
+
+/// C-03: how far the dump pod came. Each part is present once its stage was reached.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct DumpFacts {
+    /// Node that the dump pod ran on: all later pods follow it. Filled in by the operator.
+    pub node: String,
+    /// Free space on the data volume.
+    pub disk: Option<DiskFacts>,
+    /// Who production is.
+    pub identity: Option<SourceIdentity>,
+    /// What the dump role may and may not do.
+    pub rights: Option<RightsFacts>,
+    /// The sessions in which production was read.
+    pub sessions: Option<SessionFacts>,
+    /// What the copy's server needs to be able to hold it.
+    pub requirements: Option<SourceRequirements>,
+    /// Roles that the database refers to, to be made before the restore.
+    pub roles: Vec<SourceRole>,
+    /// Memberships among them, as (role, member).
+    pub memberships: Vec<(String, String)>,
+    /// The dump itself.
+    pub archive: Option<ArchiveFacts>,
+    /// What stopped it before its end.
+    pub problem: Option<TaskError>,
+}
+
+/// Free space on a volume.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct DiskFacts {
+    /// Bytes that an unprivileged process may still write (`statvfs` f_bavail).
+    pub free_bytes: u64,
+    /// `pg_database_size` of the source; 0 when it could not be read.
+    pub source_bytes: u64,
+}
+
+/// Who a Postgres server is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SourceIdentity {
+    /// `pg_control_system().system_identifier`, unsigned, as a decimal string.
+    pub system_identifier: String,
+    /// `server_version_num`.
+    pub version_num: u32,
+    /// `pg_postmaster_start_time()`, UTC, RFC 3339 with microseconds.
+    pub started_at: String,
+    /// `pg_control_checkpoint().timeline_id`.
+    pub timeline: u32,
+    /// `inet_server_addr()`, host part.
+    pub address: String,
+    /// `pg_is_in_recovery()`.
+    pub in_recovery: bool,
+}
+
+/// What the dump role may and may not do.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RightsFacts {
+    /// Statements that would give it what the dump needs and it lacks; at most 20 stand here.
+    pub missing: Vec<String>,
+    /// How many are missing.
+    pub missing_count: u64,
+    /// Rights to write that it has; at most 20 stand here.
+    pub writable: Vec<String>,
+    /// How many rights to write it has.
+    pub writable_count: u64,
+}
+
+/// The sessions in which production was read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SessionFacts {
+    /// `transaction_read_only` of the agent's session.
+    pub read_only: bool,
+    /// `pg_current_xact_id_if_assigned()` of the agent's session at its end: a transaction ID means that it wrote.
+    pub xid_assigned: bool,
+    /// The options that pg_dump's sessions were started with.
+    pub dump_options: Vec<String>,
+}
+
+/// What the copy's server must offer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SourceRequirements {
+    /// Server encoding.
+    pub encoding: String,
+    /// Locale provider: libc, icu or builtin.
+    pub locale_provider: String,
+    /// LC_COLLATE, or the provider's locale.
+    pub collate: String,
+    /// LC_CTYPE.
+    pub ctype: String,
+    /// Data checksums are on.
+    pub data_checksums: bool,
+    /// Extensions and their versions.
+    pub extensions: BTreeMap<String, String>,
+    /// Extensions that the copy's image does not have, as `name version`.
+    pub unavailable: Vec<String>,
+}
+
+/// A role of the source that the dump refers to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SourceRole {
+    /// Name.
+    pub name: String,
+    /// It is the source's bootstrap superuser (OID 10).
+    pub bootstrap: bool,
+}
+
+/// The dump.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ArchiveFacts {
+    /// Tree digest over the dump directory, `sha256:…`.
+    pub digest: String,
+    /// Bytes of the dump.
+    pub bytes: u64,
+    /// Version of `pg_dump`, as `pg_dump --version` prints it.
+    pub pg_dump: String,
+    /// The source's catalog before the dump; after it, it was the same.
+    pub catalog: SetSummary,
+    /// Exact row counts of the source's tables inside the dump's snapshot.
+    pub counts: SetSummary,
+    /// Rows of all tables.
+    pub rows: u64,
+    /// Milliseconds of `pg_dump`.
+    pub milliseconds: u64,
+}
+
+/// A large set of rows: its size and digest.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SetSummary {
+    /// Number of rows.
+    pub rows: u64,
+    /// sha256 over the sorted, tab-separated lines, `sha256:…`.
+    pub digest: String,
+}
+
+/// Two sets compared.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SetDifference {
+    /// Number of rows that differ.
+    pub rows: u64,
+    /// At most three of them, identities only.
+    pub examples: Vec<String>,
+}
+
+/// The copy right after the restore, compared with the source.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct CopyFacts {
+    /// `server_version_num`.
+    pub version_num: u32,
+    /// The copy's identifier before the restore's first statement and after its last.
+    pub system_identifiers: Vec<String>,
+    /// The copy's catalog.
+    pub catalog: SetSummary,
+    /// Catalog rows that differ from the source's and from those of a schema-only restore of the same dump.
+    pub catalog_difference: SetDifference,
+    /// The copy's row counts.
+    pub counts: SetSummary,
+    /// Counts that differ from the source's.
+    pub counts_difference: SetDifference,
+}
+
+/// C-05.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RestoreFacts {
+    /// What the restore pod says.
+    pub claim: RestoreClaim,
+    /// Errors that the copy's own log has of the restore, grouped.
+    pub logged: Vec<LoggedError>,
+    /// Bytes free on the data volume after the restore.
+    pub free_bytes: Option<u64>,
+    /// Roles that were made before the restore.
+    pub roles_created: u32,
+}
+
+/// Errors of one kind in the copy's log.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LoggedError {
+    /// SQLSTATE.
+    pub sqlstate: String,
+    /// ERROR, FATAL or PANIC.
+    pub severity: String,
+    /// Leading keywords of the statement.
+    pub statement: String,
+    /// Role that was logged in, as the log names it.
+    pub user: String,
+    /// Function of the server that raised it.
+    pub function: String,
+    /// The message, only for SQLSTATE classes that speak of names and rights (42, 28, 53, 57), cut at 200 characters.
+    pub message: String,
+    /// How often.
+    pub count: u32,
+}
+
+/// One row of the privilege catalog: class, object, grantee, privilege, grant option, sign.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PrivilegeRow {
+    /// Class of the object: table, column, role_attr, membership, …
+    pub class: String,
+    /// The object.
+    pub object: String,
+    /// The grantee, `public` for everybody.
+    pub grantee: String,
+    /// The privilege or the attribute with its value.
+    pub privilege: String,
+    /// WITH GRANT OPTION, or ADMIN.
+    pub grantable: bool,
+    /// `+` there, `-` taken away from a built-in's initial privileges.
+    pub sign: String,
+}
+
+/// The matrix compared with what was found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct MatrixDifference {
+    /// Declared rows.
+    pub declared: u64,
+    /// Found rows in scope.
+    pub found: u64,
+    /// Declared and not found, grouped.
+    pub missing: Vec<RowGroup>,
+    /// Found and not declared, grouped.
+    pub unexpected: Vec<RowGroup>,
+    /// Declarations that cannot hold: patterns that match nothing or the wrong number, unknown objects, expired waivers.
+    pub errors: Vec<String>,
+    /// Summary of all rows outside the scope: counted and hashed.
+    pub rest: SetSummary,
+}
+
+/// Rows of one class, grantee and privilege.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RowGroup {
+    /// Class of the objects.
+    pub class: String,
+    /// The grantee.
+    pub grantee: String,
+    /// The privilege.
+    pub privilege: String,
+    /// How many rows.
+    pub rows: u64,
+    /// At most three objects.
+    pub examples: Vec<String>,
+}
+
+/// C-06.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RolesFacts {
+    /// What production had granted to the declared roles, compared with the matrix, before it was revoked.
+    pub production: MatrixDifference,
+    /// The matrix read back after it was applied.
+    pub applied: MatrixDifference,
+    /// Statements that were run.
+    pub statements: u64,
+    /// Milliseconds of reading back and comparing.
+    pub milliseconds: u64,
+}
+
+/// One reading of the copy's identity.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct CopyIdentity {
+    /// The step before whose first write it was read.
+    pub before: String,
+    /// `pg_control_system().system_identifier`, unsigned, as a decimal string; empty when it could not be read.
+    pub system_identifier: String,
+    /// `cluster_name`: the run's UID.
+    pub cluster_name: String,
+    /// `pg_is_in_recovery()`.
+    pub in_recovery: bool,
+}
+
+/// C-08: the harness pod as it really is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct HarnessFacts {
+    /// UID of the pod.
+    pub pod_uid: String,
+    /// What it may do and should not.
+    pub violations: Vec<String>,
+    /// Image IDs by container.
+    pub image_ids: BTreeMap<String, String>,
+}
+
+/// C-09.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct InputFacts {
+    /// The inputs in the spec's order.
+    pub inputs: Vec<InputFact>,
+}
+
+/// One input as the pod has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct InputFact {
+    /// Where it was unpacked to.
+    pub destination: String,
+    /// sha256 of the file, in hex; empty when it could not be read.
+    pub sha256: String,
+    /// Files after unpacking.
+    pub files: u64,
+    /// Tree digest after unpacking, `sha256:…`.
+    pub tree_digest: String,
+    /// Why it was refused, such as a link out of the tree.
+    pub problem: Option<String>,
+}
+
+/// What the runner says of a scenario: a claim, never a proof.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ScenarioClaim {
+    /// Name.
+    pub name: String,
+    /// Exit code; absent when it was killed.
+    pub exit_code: Option<i32>,
+    /// It was killed at its timeout.
+    pub timed_out: bool,
+    /// Milliseconds.
+    pub milliseconds: u64,
+    /// Bytes of its output.
+    pub log_bytes: u64,
+    /// sha256 of its output, `sha256:…`.
+    pub log_digest: String,
+    /// Results of SQL steps, in order.
+    pub steps: Vec<StepClaim>,
+    /// Why it could not be started.
+    pub problem: Option<String>,
+}
+
+/// What came of a SQL step.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct StepClaim {
+    /// `00000` or the error's SQLSTATE; empty when the connection was lost.
+    pub sqlstate: String,
+    /// Rows returned or changed.
+    pub rows: u64,
+}
+
+/// C-10: one scenario.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ScenarioFacts {
+    /// What the runner says.
+    pub claim: ScenarioClaim,
+    /// What the copy's own log says between the markers.
+    pub window: LogWindow,
+}
+
+/// The part of the copy's log that belongs to one scenario.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LogWindow {
+    /// Both markers were found, in order.
+    pub enclosed: bool,
+    /// Sessions that declared roles began.
+    pub sessions: u64,
+    /// Statements that they ran.
+    pub statements: u64,
+    /// Errors of declared roles, grouped.
+    pub errors: Vec<LoggedError>,
+    /// Errors of anybody else, and crashes.
+    pub foreign: Vec<LoggedError>,
+}
+
+/// Sets of the copy at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct CopySummary {
+    /// Row counts.
+    pub counts: SetSummary,
+    /// Catalog.
+    pub catalog: SetSummary,
+    /// Every privilege row.
+    pub privileges: SetSummary,
+}
+
+/// C-11.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct VerificationFacts {
+    /// The copy after the scenarios.
+    pub after: CopySummary,
+    /// Tables whose row count moved, with the difference.
+    pub moved: BTreeMap<String, i64>,
+    /// Row counts of the tables that the spec names; absent when a table does not exist.
+    pub tables: BTreeMap<String, Option<i64>>,
+    /// Catalog rows that changed, as `kind identity`; at most 100 stand here.
+    pub catalog_changed: Vec<String>,
+    /// How many catalog rows changed.
+    pub catalog_changed_count: u64,
+    /// The matrix read again.
+    pub matrix: MatrixDifference,
+    /// Privilege rows outside the matrix's scope that changed.
+    pub privileges_changed: SetDifference,
+    /// The run's pods as they are now.
+    pub pods: Vec<PodFingerprint>,
+    /// Crashes and recoveries that the copy's log tells of.
+    pub crashes: Vec<String>,
+}
+
+/// C-13.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TeardownFacts {
+    /// The protected workloads as they are now.
+    pub protected: Option<Vec<PodFingerprint>>,
+    /// Why they could not be looked at.
+    pub protected_errors: Vec<String>,
+    /// Production's identity, read again.
+    pub identity: Option<SourceIdentity>,
+    /// Why it could not be read.
+    pub identity_error: Option<TaskError>,
+    /// Objects of the run that were still found by the last look, as `Kind/name`.
+    pub left: Vec<String>,
+    /// Both looks, by name and by label, found nothing.
+    pub proven: bool,
+    /// Why the proof could not be made.
+    pub proof_error: Option<String>,
+}
