@@ -1,2 +1,85 @@
-//! stub
-fn main() {}
+//! `cargo cluster`, `cargo verify` and `cargo demo`.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+use dryrun_e2e::{
+    cluster::{Cluster, Options},
+    phase::Progress,
+    world,
+};
+
+/// Local cluster, checks and demo of the DryRun operator.
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// The local cluster.
+    #[command(subcommand)]
+    Cluster(ClusterCommand),
+    /// Serves the cluster's outside.
+    #[command(hide = true)]
+    World,
+}
+
+#[derive(Subcommand)]
+enum ClusterCommand {
+    /// Brings a cluster up.
+    Up {
+        /// Number of nodes.
+        #[arg(long, default_value_t = 1)]
+        nodes: u8,
+        /// Start a NetworkPolicy agent that enforces nothing.
+        #[arg(long)]
+        permissive: bool,
+    },
+    /// Takes the cluster down and proves that nothing of it is left.
+    Down,
+    /// Says what runs.
+    Status,
+    /// Prints the path of the administrator's kubeconfig.
+    Kubeconfig,
+    /// Gathers all logs in a directory.
+    Logs {
+        /// The directory; it is created.
+        directory: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    let outcome = tokio::runtime::Runtime::new().context("starting the runtime").and_then(|runtime| runtime.block_on(run(Cli::parse().command)));
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("\nerror: {error:?}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: Command) -> Result<()> {
+    match command {
+        Command::Cluster(command) => cluster(command).await,
+        Command::World => world::serve().await,
+    }
+}
+
+async fn cluster(command: ClusterCommand) -> Result<()> {
+    let progress = Progress::new();
+    match command {
+        ClusterCommand::Up { nodes, permissive } => {
+            let program = std::env::current_exe().context("finding this program")?;
+            let cluster = Cluster::up(&Options { nodes, permissive, program }, &progress).await?;
+            progress.say(&format!("\nThe cluster is up.\n\n  export KUBECONFIG={}\n  {} get pods -A\n", cluster.kubeconfig().display(), cluster.kubectl().display()));
+            Ok(())
+        }
+        ClusterCommand::Down => Cluster::remove(&progress).await,
+        ClusterCommand::Status | ClusterCommand::Kubeconfig | ClusterCommand::Logs { .. } => Ok(()),
+    }
+}

@@ -1,7 +1,15 @@
 //! The pure core of the DryRun operator: no client, no clock, no socket.
 //!
-//! Data flows one way: the shell observes a world, the step function decides, the shell acts and reports. The same core serves the operator and its agents.
+//! Data flows one way: the shell observes a world, the step function decides, the shell acts and reports. The same core serves the operator
+//! and its agents.
 
 pub mod api;
+pub mod command;
+pub mod conditions;
 pub mod control;
 pub mod facts;
+pub mod gate;
+pub mod names;
+pub mod plan;
+#[cfg(test)]
+mod testing;

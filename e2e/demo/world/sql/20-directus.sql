@@ -391,3 +391,5 @@ CREATE TABLE directus_webhooks (
     collections character varying(255) NOT NULL,
     headers json
 );
+
+RESET ROLE;

@@ -31,7 +31,7 @@ pub struct DryRunApprovalSpec {
     #[schemars(length(min = 36, max = 36))]
     pub dry_run_uid: String,
     /// `status.plan.hash` of the DryRun.
-    #[schemars(regex(pattern = r"^sha256:[0-9a-f]{64}$"))]
+    #[schemars(length(min = 71, max = 71), regex(pattern = r"^sha256:[0-9a-f]{64}$"))]
     pub plan_hash: String,
     /// The approving user; must be the creator of this object and not the requester of the DryRun.
     #[schemars(length(min = 1, max = 253))]

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-use super::{DryRunStatus, Harness, Privileges, Source, Span, Verification};
+use super::{DryRunStatus, Harness, Privileges, Source, Span, Verification, schema};
 
 /// One rehearsal of a tool, a migration or an agent on a copy of production.
 ///
@@ -39,7 +39,7 @@ use super::{DryRunStatus, Harness, Privileges, Source, Span, Verification};
 #[x_kube(validation = kube::core::Rule::new("self == oldSelf").message("spec is immutable: a new run is a new DryRun"))]
 #[x_kube(validation = kube::core::Rule::new("(has(self.images) && has(self.images.allowTags) && self.images.allowTags) || (self.postgres.image.contains('@sha256:') && self.harness.image.contains('@sha256:'))")
     .message("images must be pinned by digest (name@sha256:…), or images.allowTags must be true"))]
-#[x_kube(validation = kube::core::Rule::new("self.harness.scenarios.all(s, s.as.login in self.privileges.roles)")
+#[x_kube(validation = kube::core::Rule::new("self.harness.scenarios.all(s, s.__as__.login in self.privileges.roles)")
     .message("as.login of every scenario must be one of privileges.roles"))]
 #[x_kube(validation = kube::core::Rule::new("!has(self.privileges.grants) || self.privileges.grants.all(g, g.to == 'public' || g.to in self.privileges.roles)")
     .message("grants may only be made to privileges.roles or to public"))]
@@ -105,6 +105,7 @@ pub struct PostgresSpec {
     pub storage: StorageSpec,
     /// Resources of the server container; the dump pod requests at least as much, so that the node it binds to has room.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::resources")]
     pub resources: Option<ResourceRequirements>,
 }
 
@@ -117,8 +118,10 @@ fn default_postgres_user() -> i64 {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct StorageSpec {
     /// Size of the data volume: the dump and the copy.
+    #[schemars(schema_with = "schema::bytes")]
     pub size: Quantity,
     /// Bytes that must be free on the data volume before the dump, and still be free after the restore.
+    #[schemars(schema_with = "schema::bytes")]
     pub minimum_free: Quantity,
     /// StorageClass of the volumes; its reclaim policy must be Delete. The cluster's default if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -154,7 +157,7 @@ impl Default for RestoreSpec {
     .message("this class of error can never be tolerated: data, a policy, a grant or an object would be missing from the copy"))]
 pub struct ToleratedError {
     /// The error's SQLSTATE.
-    #[schemars(regex(pattern = r"^[0-9A-Z]{5}$"))]
+    #[schemars(length(min = 5, max = 5), regex(pattern = r"^[0-9A-Z]{5}$"))]
     pub sqlstate: String,
     /// The statement's class: its leading keywords, such as `COMMENT` or `CREATE EXTENSION`.
     #[schemars(length(min = 1, max = 64), regex(pattern = r"^[A-Z]+( [A-Z]+)*$"))]
@@ -210,7 +213,7 @@ pub struct ProtectedWorkloads {
     #[schemars(length(min = 1, max = 63))]
     pub namespace: String,
     /// Their labels; must match at least one object.
-    #[schemars(extend("maxProperties" = 16, "minProperties" = 1))]
+    #[schemars(schema_with = "schema::labels")]
     pub selector: BTreeMap<String, String>,
 }
 
@@ -229,6 +232,7 @@ pub struct EvidencePolicy {
     /// How long the report and its evidence are kept after the run.
     pub retain: Span,
     /// Size of the kept evidence; the largest parts beyond it are cut and named.
+    #[schemars(schema_with = "schema::bytes")]
     pub max_size: Quantity,
 }
 

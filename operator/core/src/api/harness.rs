@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-use super::Span;
+use super::{Span, schema};
 
 /// The harness pod and its scenarios.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -27,7 +27,7 @@ pub struct Harness {
     pub inputs: Vec<HarnessInput>,
     /// Environment of every command, beside PGHOST, PGPORT, PGDATABASE, PGUSER and PGPASSFILE. Not for secrets: it is part of the plan.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 64))]
+    #[schemars(schema_with = "schema::texts")]
     pub env: BTreeMap<String, String>,
     /// Commands that prepare the work volume, in order, with no way out of the pod and no login.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -39,6 +39,7 @@ pub struct Harness {
     pub scenarios: Vec<Scenario>,
     /// Resources of the harness container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::resources")]
     pub resources: Option<ResourceRequirements>,
 }
 
@@ -56,7 +57,7 @@ pub struct HarnessInput {
     #[schemars(length(min = 2, max = 256), regex(pattern = r"^/[A-Za-z0-9._/-]+$"))]
     pub mount_path: String,
     /// sha256 of the key's bytes, in lower-case hex.
-    #[schemars(regex(pattern = r"^[0-9a-f]{64}$"))]
+    #[schemars(length(min = 64, max = 64), regex(pattern = r"^[0-9a-f]{64}$"))]
     pub sha256: String,
 }
 
@@ -143,7 +144,7 @@ pub struct ScenarioExpectation {
     pub exit_code: u8,
     /// An error that the copy's own log must show in the scenario's window.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = r"^[0-9A-Z]{5}$"))]
+    #[schemars(length(min = 5, max = 5), regex(pattern = r"^[0-9A-Z]{5}$"))]
     pub sqlstate: Option<String>,
     /// The object that the error must be about, schema-qualified.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -151,7 +152,7 @@ pub struct ScenarioExpectation {
     pub object: Option<String>,
     /// Further errors that the copy's log may show in the window. Any other error fails the scenario.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 8), inner(regex(pattern = r"^[0-9A-Z]{5}$")))]
+    #[schemars(length(max = 8), inner(length(min = 5, max = 5), regex(pattern = r"^[0-9A-Z]{5}$")))]
     pub may_log: Vec<String>,
 }
 
@@ -173,7 +174,7 @@ pub struct SqlStep {
 pub struct SqlExpectation {
     /// The error that it must give.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = r"^[0-9A-Z]{5}$"))]
+    #[schemars(length(min = 5, max = 5), regex(pattern = r"^[0-9A-Z]{5}$"))]
     pub sqlstate: Option<String>,
     /// The object that the error must be about, schema-qualified.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -4,16 +4,19 @@
 //! outlives both. The specs of all three are immutable: another intent is another object.
 
 mod approval;
+mod crds;
 mod dryrun;
 mod harness;
 mod privileges;
 mod report;
 mod scalar;
+mod schema;
 mod source;
 mod status;
 mod verification;
 
 pub use approval::{DryRunApproval, DryRunApprovalSpec};
+pub use crds::crds;
 pub use dryrun::{
     ApprovalPolicy, DryRun, DryRunSpec, EvidencePolicy, Images, Isolation, OwnNode, PostgresSpec, ProtectedKind,
     ProtectedWorkloads, RestoreSpec, StepDeadlines, StorageSpec, ToleratedError,

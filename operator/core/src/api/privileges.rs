@@ -5,6 +5,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+use super::schema;
+
 /// The frozen matrix.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -88,7 +90,7 @@ pub struct RoleSpec {
     pub member_of: Vec<MembershipSpec>,
     /// `ALTER ROLE … SET`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 32))]
+    #[schemars(schema_with = "schema::texts")]
     pub settings: BTreeMap<String, String>,
 }
 
@@ -189,9 +191,9 @@ impl Privilege {
 /// Privileges on one object, or on all that a pattern matches.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[x_kube(validation = kube::core::Rule::new("!self.on.contains('*') || has(self.expectRows)")
+#[x_kube(validation = kube::core::Rule::new("!self.object.contains('*') || has(self.expectRows)")
     .message("a pattern needs expectRows, the number of privilege rows that it must give: without it a pattern that matches nothing would pass"))]
-#[x_kube(validation = kube::core::Rule::new("(has(self.privileges) && self.privileges.size() > 0) || (has(self.columns) && self.columns.size() > 0)")
+#[x_kube(validation = kube::core::Rule::new("(has(self.privileges) && self.privileges.size() > 0) || has(self.columns)")
     .message("a grant needs privileges or columns"))]
 pub struct Grant {
     /// The grantee: a declared role, or `public` for everybody.
@@ -199,20 +201,21 @@ pub struct Grant {
     pub to: String,
     /// `class:name`, with class one of table, view, matview, sequence, function, schema, database, type, language, parameter, large_object,
     /// fdw, foreign_server; the name is schema-qualified, quoted as SQL would, and may have `*` in its last part.
+    /// (Not `on`, as in SQL: YAML 1.1, and so kubectl, reads that key as true.)
     #[schemars(length(min = 3, max = 320), regex(pattern = r"^(table|view|matview|foreign_table|sequence|function|procedure|schema|database|type|domain|language|parameter|large_object|fdw|foreign_server|tablespace):.+$"))]
-    pub on: String,
+    pub object: String,
     /// The privileges on the object as a whole.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub privileges: Vec<Privilege>,
     /// The privileges on single columns of a table or view.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 8))]
+    #[schemars(schema_with = "schema::columns")]
     pub columns: BTreeMap<Privilege, Vec<String>>,
     /// WITH GRANT OPTION.
     #[serde(default, skip_serializing_if = "is_false")]
     pub grantable: bool,
-    /// Objects that the pattern must leave out, written like `on`.
+    /// Objects that the pattern must leave out, written like `object`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(max = 320)))]
     pub except: Vec<String>,
@@ -251,6 +254,6 @@ pub struct Waiver {
     #[schemars(length(min = 1, max = 256))]
     pub reason: String,
     /// The day from which it is no longer accepted, `YYYY-MM-DD`.
-    #[schemars(regex(pattern = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"))]
+    #[schemars(length(min = 10, max = 10), regex(pattern = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"))]
     pub expires: String,
 }

@@ -2,10 +2,10 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Outcome;
+use super::{Outcome, schema};
 use crate::facts::Facts;
 
 /// The report of one approved run: who asked, who approved, what ran, each gate with its facts.
@@ -39,7 +39,7 @@ pub struct DryRunReportSpec {
     #[schemars(length(min = 36, max = 36))]
     pub dry_run_uid: String,
     /// Hash of the plan that was approved and run.
-    #[schemars(regex(pattern = r"^sha256:[0-9a-f]{64}$"))]
+    #[schemars(length(min = 71, max = 71), regex(pattern = r"^sha256:[0-9a-f]{64}$"))]
     pub plan_hash: String,
     /// Who asked for the run.
     #[schemars(length(max = 253))]
@@ -73,14 +73,10 @@ pub struct DryRunReportStatus {
     #[schemars(length(max = 48))]
     pub conditions: Vec<Condition>,
     /// The facts that the gates were judged from.
-    #[schemars(schema_with = "any_object")]
+    /// Versioned with the operator that wrote them: a schema of every field would be larger than most reports.
+    #[schemars(schema_with = "schema::any_object")]
     pub facts: Facts,
     /// One line per gate, as in the DryRun.
     #[schemars(length(max = 64), inner(length(max = 512)))]
     pub verdict: Vec<String>,
-}
-
-/// Facts are versioned with the operator that wrote them; a schema of every field would be larger than most reports.
-fn any_object(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
 }

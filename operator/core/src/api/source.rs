@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-use super::Span;
+use super::{Span, schema};
 
 /// Production: the database that is only ever read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
@@ -85,7 +85,7 @@ pub struct SecretKeyRef {
 /// Where production is on the network: either the pods that serve it, or an address block.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[x_kube(validation = kube::core::Rule::new("has(self.cidr) != (has(self.namespace) && has(self.podSelector))")
+#[x_kube(validation = kube::core::Rule::new("has(self.cidr) ? !has(self.__namespace__) && !has(self.podSelector) : has(self.__namespace__) && has(self.podSelector)")
     .message("network needs either namespace and podSelector, or cidr"))]
 pub struct SourceNetwork {
     /// Namespace of production's pods.
@@ -94,7 +94,7 @@ pub struct SourceNetwork {
     pub namespace: Option<String>,
     /// Labels of production's pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("maxProperties" = 16, "minProperties" = 1))]
+    #[schemars(schema_with = "schema::labels")]
     pub pod_selector: Option<BTreeMap<String, String>>,
     /// Address block of a production outside the cluster, such as `192.0.2.10/32`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

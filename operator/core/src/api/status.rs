@@ -5,6 +5,8 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::schema;
+
 /// Status of a DryRun. Written at one place of the operator, and only when it changed.
 ///
 /// `verdict` sorts last on purpose, so that `kubectl describe` shows the table of gates right above the events.
@@ -88,12 +90,8 @@ pub struct PlanSummary {
     /// `sha256:` and 64 hex digits over the canonical JSON of the whole plan.
     pub hash: String,
     /// What the operator resolved beside the spec; spec and this together are the plan.
-    #[schemars(schema_with = "any_object")]
+    #[schemars(schema_with = "schema::any_object")]
     pub resolved: serde_json::Value,
-}
-
-fn any_object(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    schemars::json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
 }
 
 /// One object of a run.

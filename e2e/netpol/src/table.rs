@@ -1,0 +1,223 @@
+//! From the world to the rules of one node.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+use kube::core::SelectorExt;
+
+use crate::model::{Peer, Pod, Policy, PortMatch, Protocol, Rule, World};
+use crate::ranges::Ranges;
+
+/// The node whose pods a table is for.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// The Node object's name.
+    pub name: String,
+    /// The network that its pods' addresses come from.
+    pub pod_cidr: Ipv4Net,
+}
+
+/// What the kernel of one node is to enforce.
+#[derive(Clone, Debug)]
+pub struct Table {
+    /// The network that the node's pods' addresses come from. An address of it that no pod has is cut off.
+    pub pod_cidr: Ipv4Net,
+    /// The node's pods by address.
+    pub pods: BTreeMap<Ipv4Addr, PodRules>,
+}
+
+/// The rules of one pod.
+#[derive(Clone, Debug)]
+pub struct PodRules {
+    /// "namespace/name", for people.
+    pub pod: String,
+    /// What may come in; `None` if no policy isolates the pod for ingress.
+    pub ingress: Option<Vec<Allowance>>,
+    /// What may go out; `None` if no policy isolates the pod for egress.
+    pub egress: Option<Vec<Allowance>>,
+}
+
+/// One reason to let a packet pass.
+#[derive(Clone, Debug)]
+pub struct Allowance {
+    /// "namespace/name" of the policy that gives it, for people.
+    pub policy: String,
+    /// The packets.
+    pub packets: Match,
+}
+
+/// A set of packets. Ports are those of the receiving end, peers those at the other end than the pod whose rule it is.
+#[derive(Clone, Debug)]
+pub enum Match {
+    /// Every packet to or from these peers.
+    All(Peers),
+    /// Those of one protocol and some ports.
+    Ports(Peers, Protocol, Ranges),
+    /// Those of one protocol to these receivers, each with its own port.
+    Receivers(Protocol, BTreeSet<(Ipv4Addr, u16)>),
+}
+
+/// Addresses at the other end.
+#[derive(Clone, Debug)]
+pub enum Peers {
+    /// All of them.
+    Any,
+    /// Those in the set, which may be empty.
+    Only(Ranges),
+}
+
+impl Table {
+    /// The rules for the pods of `node`.
+    pub fn compile(node: &Node, world: &World) -> Self {
+        let local = world.pods.values().filter(|pod| pod.node == node.name);
+        let pods = local.map(|pod| {
+            let policies = || {
+                world.policies.iter().filter(|policy| {
+                    policy.namespace == pod.namespace && policy.subjects.matches(&pod.labels)
+                })
+            };
+            let rules = PodRules {
+                pod: format!("{}/{}", pod.namespace, pod.name),
+                ingress: allowances(
+                    policies(),
+                    |policy| policy.ingress.as_deref(),
+                    |policy, rule| world.ingress(policy, rule, pod),
+                ),
+                egress: allowances(
+                    policies(),
+                    |policy| policy.egress.as_deref(),
+                    |policy, rule| world.egress(policy, rule),
+                ),
+            };
+            (pod.address, rules)
+        });
+        Self {
+            pod_cidr: node.pod_cidr,
+            pods: pods.collect(),
+        }
+    }
+}
+
+/// What the policies together allow in one direction; `None` if none of them covers it.
+fn allowances<'a>(
+    policies: impl Iterator<Item = &'a Policy>,
+    direction: impl Fn(&'a Policy) -> Option<&'a [Rule]>,
+    matches: impl Fn(&Policy, &Rule) -> Vec<Match>,
+) -> Option<Vec<Allowance>> {
+    let mut isolated = None;
+    for policy in policies {
+        let Some(rules) = direction(policy) else {
+            continue;
+        };
+        let allowances = isolated.get_or_insert_with(Vec::new);
+        for packets in rules.iter().flat_map(|rule| matches(policy, rule)) {
+            allowances.push(Allowance {
+                policy: format!("{}/{}", policy.namespace, policy.name),
+                packets,
+            });
+        }
+    }
+    isolated
+}
+
+impl World {
+    /// What `rule` lets into `receiver`.
+    fn ingress(&self, policy: &Policy, rule: &Rule, receiver: &Pod) -> Vec<Match> {
+        let peers = self.peers(policy, rule);
+        if rule.ports.is_empty() {
+            return vec![Match::All(peers)];
+        }
+        let mut numbers = BTreeMap::<_, Vec<_>>::new();
+        for port in &rule.ports {
+            match port {
+                PortMatch::Numbers(protocol, range) => {
+                    numbers.entry(*protocol).or_default().push(range.clone())
+                }
+                PortMatch::Named(protocol, name) => {
+                    for number in receiver.numbers(*protocol, name) {
+                        numbers.entry(*protocol).or_default().push(number..=number);
+                    }
+                }
+            }
+        }
+        numbers
+            .into_iter()
+            .map(|(protocol, ranges)| {
+                Match::Ports(peers.clone(), protocol, ranges.into_iter().collect())
+            })
+            .collect()
+    }
+
+    /// What `rule` lets out of each of the policy's subjects.
+    fn egress(&self, policy: &Policy, rule: &Rule) -> Vec<Match> {
+        let peers = self.peers(policy, rule);
+        if rule.ports.is_empty() {
+            return vec![Match::All(peers)];
+        }
+        let mut numbers = BTreeMap::<_, Vec<_>>::new();
+        let mut receivers = BTreeMap::<_, BTreeSet<_>>::new();
+        for port in &rule.ports {
+            match port {
+                PortMatch::Numbers(protocol, range) => {
+                    numbers.entry(*protocol).or_default().push(range.clone())
+                }
+                // A name means on each receiving pod what that pod says, whichever way the pod came to be a peer.
+                PortMatch::Named(protocol, name) => {
+                    for pod in self.pods.values().filter(|pod| peers.contain(pod.address)) {
+                        for number in pod.numbers(*protocol, name) {
+                            receivers
+                                .entry(*protocol)
+                                .or_default()
+                                .insert((pod.address, number));
+                        }
+                    }
+                }
+            }
+        }
+        let numbers = numbers.into_iter().map(|(protocol, ranges)| {
+            Match::Ports(peers.clone(), protocol, ranges.into_iter().collect())
+        });
+        let receivers = receivers
+            .into_iter()
+            .map(|(protocol, receivers)| Match::Receivers(protocol, receivers));
+        numbers.chain(receivers).collect()
+    }
+
+    /// The addresses that a rule's peers have now.
+    fn peers(&self, policy: &Policy, rule: &Rule) -> Peers {
+        if rule.peers.is_empty() {
+            return Peers::Any;
+        }
+        let ranges = rule.peers.iter().map(|peer| match peer {
+            Peer::Block(addresses) => addresses.clone(),
+            Peer::Pods { namespaces, pods } => {
+                let in_namespace = |pod: &Pod| match namespaces {
+                    None => pod.namespace == policy.namespace,
+                    // Of a namespace that is not known yet, no labels are known: it does not match, not even "everything but".
+                    Some(namespaces) => self
+                        .namespaces
+                        .get(&pod.namespace)
+                        .is_some_and(|labels| namespaces.matches(labels)),
+                };
+                let matching = self
+                    .pods
+                    .values()
+                    .filter(|pod| in_namespace(pod) && pods.matches(&pod.labels));
+                Ranges::addresses(matching.map(|pod| pod.address))
+            }
+        });
+        let ranges: Vec<_> = ranges.collect();
+        Peers::Only(ranges.iter().flat_map(Ranges::iter).collect())
+    }
+}
+
+impl Peers {
+    /// Whether they contain `address`.
+    pub fn contain(&self, address: Ipv4Addr) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Only(addresses) => addresses.contains(address.into()),
+        }
+    }
+}

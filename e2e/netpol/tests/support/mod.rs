@@ -1,0 +1,92 @@
+//! What the tests share.
+#![allow(dead_code, reason = "each test uses a part")]
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use dryrun_netpol::{Node, Pod, Policy, World};
+use k8s_openapi::api::core::v1 as core;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use kube::ResourceExt;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+/// Node nK has the pods 10.244.K.0/24.
+pub fn node(name: &str) -> Node {
+    let pod_cidr = format!("10.244.{}.0/24", name.trim_start_matches('n'))
+        .parse()
+        .unwrap();
+    Node {
+        name: name.to_owned(),
+        pod_cidr,
+    }
+}
+
+/// The objects of a cluster as the API server has them.
+#[derive(Clone, Debug, Default)]
+pub struct Objects {
+    pub pods: Vec<core::Pod>,
+    pub namespaces: Vec<core::Namespace>,
+    pub policies: Vec<NetworkPolicy>,
+}
+
+impl Objects {
+    pub fn world(&self) -> World {
+        World::new(
+            self.pods.iter().filter_map(|pod| Pod::read(pod, None)),
+            self.namespaces
+                .iter()
+                .map(|namespace| (namespace.name_any(), namespace.labels().clone())),
+            self.policies
+                .iter()
+                .map(|policy| Policy::try_from(policy).unwrap()),
+        )
+    }
+}
+
+/// A world from manifests.
+pub fn parse(manifests: &str) -> World {
+    let mut objects = Objects::default();
+    for object in serde_saphyr::from_multiple::<Value>(manifests).unwrap() {
+        match object["kind"].as_str() {
+            Some("Pod") => objects.pods.push(read(object)),
+            Some("Namespace") => objects.namespaces.push(read(object)),
+            Some("NetworkPolicy") => objects.policies.push(read(object)),
+            other => panic!("unexpected kind {other:?}"),
+        }
+    }
+    objects.world()
+}
+
+fn read<T: DeserializeOwned>(object: Value) -> T {
+    serde_json::from_value(object).unwrap()
+}
+
+/// Loads a ruleset into the kernel, in a network namespace that is gone at once. Says so and does nothing where that cannot be done.
+pub fn load(ruleset: &str) {
+    let unshare = |command: &[&str]| {
+        Command::new("unshare")
+            .arg("--net")
+            .args(command)
+            .stdin(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+    };
+    let able = unshare(&["nft", "list", "ruleset"]).and_then(std::process::Child::wait_with_output);
+    if !able.is_ok_and(|output| output.status.success()) {
+        eprintln!("skipped: loading the table needs root, unshare and nft");
+        return;
+    }
+    let mut nft = unshare(&["nft", "-f", "-"]).unwrap();
+    nft.stdin
+        .take()
+        .unwrap()
+        .write_all(ruleset.as_bytes())
+        .unwrap();
+    let output = nft.wait_with_output().unwrap();
+    assert!(
+        output.status.success(),
+        "{}\n{ruleset}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}

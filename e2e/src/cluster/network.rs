@@ -1,0 +1,121 @@
+//! The cluster's network: a namespace for each node and one, `world`, that is everything outside. `world` holds the bridge to which the
+//! machine and all nodes are connected, is every node's default gateway, and forwards nothing; so no packet of a pod can leave the machine.
+
+use std::{fs::File, path::Path};
+
+use anyhow::{Context, Result};
+use tokio::process::Command;
+
+use super::layout::{self, HOST, HOST_LINK, METADATA, Node, OUTSIDE, POD_CIDR, SERVICE_CIDR, WORLD};
+use crate::command;
+
+/// Makes the namespaces, links, addresses and routes.
+pub(crate) async fn up(nodes: &[Node]) -> Result<()> {
+    let world = layout::world_net();
+    make_namespace(&world).await?;
+    sysctl(&world, &["net.ipv6.conf.all.disable_ipv6=1", "net.ipv6.conf.default.disable_ipv6=1", "net.ipv4.ip_forward=0"]).await?;
+    let mut in_world = format!(
+        "link set lo up\n\
+         addr add {OUTSIDE}/32 dev lo\n\
+         addr add {METADATA}/32 dev lo\n\
+         link add fabric type bridge\n\
+         addr add {WORLD}/24 dev fabric\n\
+         link set fabric up\n\
+         link set host master fabric up\n"
+    );
+    let first = nodes.first().context("a cluster has at least one node")?;
+    let mut on_host = format!("addr add {HOST}/24 dev {HOST_LINK}\nlink set {HOST_LINK} up\nroute add {SERVICE_CIDR} via {}\n", first.address());
+    for node in nodes {
+        let (name, address, pods, net) = (node.name(), node.address(), node.pod_cidr(), node.net());
+        make_namespace(&net).await?;
+        in_world += &format!(
+            "link add {name} type veth peer name eth0 netns {}\nlink set {name} master fabric up\nroute add {pods} via {address}\n",
+            net.display()
+        );
+        on_host += &format!("route add {pods} via {address}\n");
+    }
+    let mut link = Command::new("ip");
+    link.args(["link", "add", HOST_LINK, "type", "veth", "peer", "name", "host", "netns"]).arg(&world);
+    command::stdout(&mut link).await?;
+    ip(Some(&world), &in_world).await?;
+    ip(None, &on_host).await?;
+    for node in nodes {
+        node_up(*node, nodes).await?;
+    }
+    Ok(())
+}
+
+async fn node_up(node: Node, nodes: &[Node]) -> Result<()> {
+    let net = node.net();
+    // rp_filter keeps pods from using a sender's address that is not theirs. Without IPv6 there are no link-local addresses to escape by.
+    let settings = [
+        "net.ipv6.conf.all.disable_ipv6=1",
+        "net.ipv6.conf.default.disable_ipv6=1",
+        "net.ipv4.ip_forward=1",
+        "net.ipv4.conf.all.rp_filter=1",
+        "net.ipv4.conf.default.rp_filter=1",
+    ];
+    sysctl(&net, &settings).await?;
+    let mut batch = format!(
+        "link set lo up\naddr add {}/24 dev eth0\nlink set eth0 up\nroute add default via {WORLD}\n",
+        node.address()
+    );
+    for other in nodes.iter().filter(|other| **other != node) {
+        batch += &format!("route add {} via {}\n", other.pod_cidr(), other.address());
+    }
+    ip(Some(&net), &batch).await
+}
+
+/// Removes every namespace and link that [`up`] can have made; what is not there is no error.
+pub(crate) async fn down() -> Result<()> {
+    if Path::new("/sys/class/net").join(HOST_LINK).exists() {
+        command::stdout(Command::new("ip").args(["link", "delete", HOST_LINK])).await?;
+    }
+    for net in Node::all().into_iter().map(Node::net).chain([layout::world_net()]) {
+        remove_namespace(&net)?;
+    }
+    Ok(())
+}
+
+/// A new network namespace, kept by a mount on the file `path`: not below /run/netns, which `ip netns` would turn into a mount that stays.
+async fn make_namespace(path: &Path) -> Result<()> {
+    File::create(path).with_context(|| format!("creating {}", path.display()))?;
+    let mut unshare = Command::new("unshare");
+    unshare.arg(format!("--net={}", path.display())).arg("true");
+    command::stdout(&mut unshare).await?;
+    Ok(())
+}
+
+fn remove_namespace(path: &Path) -> Result<()> {
+    use rustix::{io::Errno, mount::{UnmountFlags, unmount}};
+    if !path.exists() {
+        return Ok(());
+    }
+    match unmount(path, UnmountFlags::DETACH) {
+        // EINVAL: the file was made, but the namespace was not yet mounted on it.
+        Ok(()) | Err(Errno::INVAL) => {}
+        Err(error) => return Err(error).with_context(|| format!("unmounting {}", path.display())),
+    }
+    std::fs::remove_file(path).with_context(|| format!("removing {}", path.display()))
+}
+
+/// A command that runs in the network namespace `net`.
+pub(crate) fn inside(net: &Path, program: &str) -> std::process::Command {
+    let mut command = std::process::Command::new("nsenter");
+    command.arg(format!("--net={}", net.display())).arg(program);
+    command
+}
+
+async fn ip(net: Option<&Path>, batch: &str) -> Result<()> {
+    let mut ip = match net {
+        Some(net) => Command::from(inside(net, "ip")),
+        None => Command::new("ip"),
+    };
+    command::pipe(ip.args(["-batch", "-"]), batch).await.with_context(|| format!("setting up the cluster's network ({POD_CIDR}, {HOST}/24)"))?;
+    Ok(())
+}
+
+async fn sysctl(net: &Path, settings: &[&str]) -> Result<()> {
+    command::stdout(Command::from(inside(net, "sysctl")).args(["-qw"]).args(settings)).await?;
+    Ok(())
+}

@@ -1,0 +1,40 @@
+//! Settings of the kernel that the kubelet changes for the whole machine: noted before, put back after.
+
+use std::{fs, path::Path};
+
+use anyhow::{Context, Result};
+
+use super::layout;
+
+/// What a kubelet sets at its start (`pkg/kubelet/cm`, `setupKernelTunables`).
+const CHANGED: [&str; 6] = [
+    "vm/overcommit_memory",
+    "vm/panic_on_oom",
+    "kernel/panic",
+    "kernel/panic_on_oops",
+    "kernel/keys/root_maxkeys",
+    "kernel/keys/root_maxbytes",
+];
+
+/// Notes the present values.
+pub(crate) fn save() -> Result<()> {
+    let mut saved = String::new();
+    for name in CHANGED {
+        let value = fs::read_to_string(Path::new("/proc/sys").join(name)).with_context(|| format!("reading the setting {name}"))?;
+        saved += &format!("{name} {}\n", value.trim());
+    }
+    fs::write(file(), saved).context("saving kernel settings")
+}
+
+/// Puts the noted values back, if any were noted.
+pub(crate) fn restore() -> Result<()> {
+    let Ok(saved) = fs::read_to_string(file()) else { return Ok(()) };
+    for (name, value) in saved.lines().filter_map(|line| line.split_once(' ')) {
+        fs::write(Path::new("/proc/sys").join(name), value).with_context(|| format!("restoring the setting {name}"))?;
+    }
+    Ok(())
+}
+
+fn file() -> std::path::PathBuf {
+    layout::state("sysctl.saved")
+}

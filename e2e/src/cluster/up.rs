@@ -1,0 +1,146 @@
+//! Bring-up of the local cluster: from nothing to nodes that are ready, DNS that answers and storage that provisions.
+
+use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, time::Duration};
+
+use anyhow::{Context, Result};
+use futures::future::try_join_all;
+use k8s_openapi::api::{apps::v1::Deployment, core::v1};
+use kube::{
+    Api, Client, Config,
+    api::{Patch, PatchParams},
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use serde_json::json;
+
+use super::{
+    apply::apply,
+    config, control_plane, dns, down,
+    layout::{self, DNS_SERVICE, Node, RUN, SMALL_VOLUMES, STATE, VOLUMES},
+    network,
+    node::{self, Netpol},
+    pki,
+    process::Daemons,
+    sysctl,
+};
+use crate::{images::Archive, phase::Progress, tools::Tools};
+
+/// How long nodes, DNS and storage may take; it is about three seconds each.
+const DEADLINE: Duration = Duration::from_secs(90);
+
+/// What a cluster is made of.
+pub(crate) struct Parts<'a> {
+    pub(crate) nodes: &'a [Node],
+    pub(crate) tools: &'a Tools,
+    pub(crate) netpol: &'a Netpol,
+    /// Images that every node has from the start.
+    pub(crate) images: &'a [Archive],
+    /// The program that serves the outside when called with `world`.
+    pub(crate) world: PathBuf,
+}
+
+/// Starts the cluster on a machine on which nothing of it is left.
+pub(crate) async fn up(parts: &Parts<'_>, progress: &Progress) -> Result<()> {
+    let daemons = &mut Daemons::default();
+    progress
+        .phase("network, keys, configuration", async |_| {
+            prepare(parts)?;
+            network::up(parts.nodes).await
+        })
+        .await?;
+    let containerd = start_machine(daemons, parts)?;
+    let nodes = parts.nodes.to_vec();
+    let images = parts.images.to_vec();
+    let import = tokio::spawn(async move { try_join_all(nodes.into_iter().map(|node| node::import(node, &images))).await });
+
+    let client = progress
+        .phase("API server", async |_| {
+            let client = client(&layout::state("kubeconfig")).await?;
+            control_plane::ready(daemons, &client).await?;
+            Ok(client)
+        })
+        .await?;
+    control_plane::start_controllers(daemons, parts.tools)?;
+    apply(&client, include_str!("manifests/system.yaml")).await?;
+    for (node, containerd) in parts.nodes.iter().zip(containerd) {
+        node::start_kubelet(daemons, parts.tools, parts.netpol, *node, containerd)?;
+    }
+    progress.phase("images into the nodes", async |_| import.await?.map(drop)).await?;
+    apply(&client, include_str!("manifests/dns.yaml")).await?;
+    apply(&client, include_str!("manifests/storage.yaml")).await?;
+    progress
+        .phase("nodes ready", async |_| {
+            for node in parts.nodes {
+                node_ready(daemons, &client, *node).await?;
+            }
+            Ok(())
+        })
+        .await?;
+    progress
+        .phase("DNS and storage", async |_| {
+            available(daemons, &client, "kube-system", "coredns").await?;
+            daemons
+                .until("DNS answers", DEADLINE, async || dns::answers(DNS_SERVICE, "kubernetes.default.svc.cluster.local").await.then_some(()))
+                .await?;
+            available(daemons, &client, "local-path-storage", "local-path").await
+        })
+        .await
+}
+
+/// Directories, keys and configuration files. What has to be put back later is noted first.
+fn prepare(parts: &Parts<'_>) -> Result<()> {
+    fs::create_dir_all(STATE).with_context(|| format!("creating {STATE}"))?;
+    fs::set_permissions(STATE, fs::Permissions::from_mode(0o711))?;
+    sysctl::save()?;
+    down::make_private_directories()?;
+    for directory in ["log", "config", "pki", "etcd", "volume-plugins"].map(layout::state).into_iter().chain([RUN, VOLUMES, SMALL_VOLUMES].map(PathBuf::from)) {
+        fs::create_dir_all(&directory).with_context(|| format!("creating {}", directory.display()))?;
+    }
+    for private in ["pki", "etcd", "log", "config"].map(layout::state) {
+        fs::set_permissions(&private, fs::Permissions::from_mode(0o700))?;
+    }
+    pki::create(parts.nodes)?;
+    config::control_plane()?;
+    for node in parts.nodes {
+        node::prepare(*node, parts.netpol)?;
+        config::node(*node)?;
+    }
+    Ok(())
+}
+
+/// Starts all that needs no API server, and the API server. Gives each node's containerd.
+fn start_machine(daemons: &mut Daemons, parts: &Parts<'_>) -> Result<Vec<u32>> {
+    control_plane::start_api(daemons, parts.tools)?;
+    daemons.start("world", network::inside(&layout::world_net(), &parts.world.to_string_lossy()).arg("world"))?;
+    parts.nodes.iter().map(|node| node::start_containerd(daemons, *node)).collect()
+}
+
+/// Waits for the node, and tells it the addresses of its pods as soon as it exists.
+async fn node_ready(daemons: &mut Daemons, client: &Client, node: Node) -> Result<()> {
+    let nodes: Api<v1::Node> = Api::all(client.clone());
+    let name = node.name();
+    let cidr = json!({"spec": {"podCIDR": node.pod_cidr(), "podCIDRs": [node.pod_cidr()]}});
+    daemons.until("the node exists", DEADLINE, async || nodes.patch(&name, &PatchParams::default(), &Patch::Merge(&cidr)).await.ok()).await?;
+    daemons
+        .until("the node is ready", DEADLINE, async || {
+            let conditions = nodes.get(&name).await.ok()?.status?.conditions?;
+            conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True").then_some(())
+        })
+        .await
+}
+
+async fn available(daemons: &mut Daemons, client: &Client, namespace: &str, name: &str) -> Result<()> {
+    let deployments: Api<Deployment> = Api::namespaced(client.clone(), namespace);
+    daemons
+        .until(&format!("{name} is available"), DEADLINE, async || {
+            let status = deployments.get(name).await.ok()?.status?;
+            (status.available_replicas >= Some(1)).then_some(())
+        })
+        .await
+}
+
+/// A client for the user of a kubeconfig.
+pub(crate) async fn client(kubeconfig: &std::path::Path) -> Result<Client> {
+    let config = Kubeconfig::read_from(kubeconfig).with_context(|| format!("reading {}", kubeconfig.display()))?;
+    let config = Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await?;
+    Ok(Client::try_from(config)?)
+}

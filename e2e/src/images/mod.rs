@@ -1,0 +1,117 @@
+//! The images that the cluster, the demo and the tests use, as OCI archives made here. Their names begin with `dryrun.local/`, a registry
+//! that does not exist: a pod must say `imagePullPolicy: Never` or `IfNotPresent`.
+
+mod base;
+mod debian;
+mod oci;
+mod own;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use futures::future::try_join_all;
+
+pub(crate) use own::{NETPOL, NETPOL_SOURCES};
+
+use crate::{
+    cache::{Cache, Key},
+    phase::Progress,
+    tools::Tools,
+};
+
+/// The image of every pod's sandbox.
+pub(crate) const PAUSE: &str = "dryrun.local/pause:1";
+
+/// An image that can be made here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Image {
+    /// Holds a pod's namespaces; every node needs it.
+    Pause,
+    /// A shell and the common small programs.
+    Busybox,
+    /// CoreDNS.
+    Dns,
+    /// The volume provisioner.
+    LocalPath,
+    /// The operator: controller, agent and a CA bundle.
+    Operator,
+    /// Client and server that probe the network, for NetworkPolicy tests.
+    Netprobe,
+    /// Postgres 17 on Debian 13.
+    Postgres17,
+    /// Postgres 15 on Debian 12.
+    Postgres15,
+    /// Python 3 with psycopg on Debian 13.
+    Python,
+}
+
+/// The images that a cluster cannot be without.
+pub(crate) const BASE: [Image; 4] = [Image::Pause, Image::Busybox, Image::Dns, Image::LocalPath];
+
+/// An image, ready to be loaded into a cluster.
+#[derive(Clone, Debug)]
+pub struct Archive {
+    /// Which image it is.
+    pub image: Image,
+    /// The name by which a pod refers to it.
+    pub name: String,
+    /// Digest of its manifest.
+    pub digest: String,
+    /// The OCI archive.
+    pub file: PathBuf,
+}
+
+/// What images are made from and where they are kept.
+#[derive(Clone)]
+pub struct Workshop {
+    /// Where finished images are kept.
+    pub cache: Cache,
+    /// Shows what is being built.
+    pub progress: Progress,
+    /// The Go programs, some of which are an image's only content.
+    pub tools: Tools,
+}
+
+impl Workshop {
+    /// The archives of `images`, in their order; those that are not in the cache are built, side by side.
+    ///
+    /// # Errors
+    /// A build fails.
+    pub async fn images(&self, images: &[Image]) -> Result<Vec<Archive>> {
+        try_join_all(images.iter().map(async |image| self.image(*image).await.with_context(|| format!("making the image {image:?}")))).await
+    }
+
+    async fn image(&self, image: Image) -> Result<Archive> {
+        match image {
+            Image::Pause => base::pause(self).await,
+            Image::Busybox => debian::busybox(self).await,
+            Image::Dns => base::dns(self).await,
+            Image::LocalPath => base::local_path(self).await,
+            Image::Operator => own::operator(self).await,
+            Image::Netprobe => own::netprobe(self).await,
+            Image::Postgres17 => debian::postgres(self, image, debian::Suite::Trixie, 17).await,
+            Image::Postgres15 => debian::postgres(self, image, debian::Suite::Bookworm, 15).await,
+            Image::Python => debian::python(self).await,
+        }
+    }
+
+    /// The cached archive of `image` under the name `name`, built by `make` if need be.
+    async fn archive(&self, image: Image, name: String, key: Key, make: impl AsyncFnOnce(&Path) -> Result<(Vec<oci::Layer>, oci::Config)>) -> Result<Archive> {
+        let key = key.text(&name).text(FORMAT);
+        let directory = self
+            .cache
+            .entry("images", &key, async |draft| {
+                let (layers, config) = make(draft).await?;
+                let digest = oci::write(&draft.join(ARCHIVE), &name, layers, &config)?;
+                Ok(std::fs::write(draft.join(DIGEST), digest)?)
+            })
+            .await?;
+        let digest = std::fs::read_to_string(directory.join(DIGEST)).with_context(|| format!("reading {}", directory.display()))?;
+        Ok(Archive { image, name, digest, file: directory.join(ARCHIVE) })
+    }
+}
+
+/// Part of every key; to be changed with the way in which archives are written.
+const FORMAT: &str = "1";
+const ARCHIVE: &str = "image.tar";
+const DIGEST: &str = "digest";

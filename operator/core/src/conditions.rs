@@ -1,0 +1,102 @@
+//! Status conditions (`metav1.Condition`): one function sets them.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+/// The longest message that a condition gets, in characters.
+const MESSAGE_LIMIT: usize = 200;
+
+/// Sets the condition of this type. `lastTransitionTime` moves only when the status flips, and has whole seconds.
+///
+/// A condition that speaks of a newer generation is left alone: whoever wrote it saw more
+/// (Gateway API, GEP-1364).
+pub fn upsert(
+    conditions: &mut Vec<Condition>,
+    type_: &str,
+    status: &str,
+    reason: &str,
+    message: &str,
+    generation: i64,
+    now: Timestamp,
+) {
+    let message = clip(message);
+    let seconds = Timestamp::from_second(now.as_second()).unwrap_or(now);
+    if let Some(found) = conditions.iter_mut().find(|c| c.type_ == type_) {
+        if found.observed_generation.is_some_and(|seen| seen > generation) {
+            return;
+        }
+        if found.status != status {
+            status.clone_into(&mut found.status);
+            found.last_transition_time = Time(seconds);
+        }
+        reason.clone_into(&mut found.reason);
+        found.message = message;
+        found.observed_generation = Some(generation);
+        return;
+    }
+    conditions.push(Condition {
+        type_: type_.to_owned(),
+        status: status.to_owned(),
+        reason: reason.to_owned(),
+        message,
+        observed_generation: Some(generation),
+        last_transition_time: Time(seconds),
+    });
+}
+
+/// Removes the condition of this type.
+pub fn remove(conditions: &mut Vec<Condition>, type_: &str) {
+    conditions.retain(|c| c.type_ != type_);
+}
+
+/// The condition of this type.
+pub fn find<'a>(conditions: &'a [Condition], type_: &str) -> Option<&'a Condition> {
+    conditions.iter().find(|c| c.type_ == type_)
+}
+
+/// Cuts a message at [`MESSAGE_LIMIT`] characters.
+fn clip(message: &str) -> String {
+    if message.chars().count() <= MESSAGE_LIMIT {
+        return message.to_owned();
+    }
+    let mut cut: String = message.chars().take(MESSAGE_LIMIT - 1).collect();
+    cut.push('…');
+    cut
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    #[test]
+    fn transition_time_moves_with_the_status_only() {
+        let mut conditions = Vec::new();
+        upsert(&mut conditions, "A", "Unknown", "Pending", "", 1, at(10));
+        upsert(&mut conditions, "A", "Unknown", "Waiting", "x", 1, at(20));
+        assert_eq!(conditions[0].last_transition_time, Time(at(10)));
+        assert_eq!(conditions[0].reason, "Waiting");
+        upsert(&mut conditions, "A", "True", "Passed", "x", 1, at(30));
+        assert_eq!(conditions[0].last_transition_time, Time(at(30)));
+        assert_eq!(conditions.len(), 1);
+    }
+
+    #[test]
+    fn a_newer_view_is_left_alone() {
+        let mut conditions = Vec::new();
+        upsert(&mut conditions, "A", "True", "Passed", "", 2, at(10));
+        upsert(&mut conditions, "A", "False", "Failed", "", 1, at(20));
+        assert_eq!(conditions[0].status, "True");
+    }
+
+    #[test]
+    fn long_messages_are_cut_at_a_character() {
+        let mut conditions = Vec::new();
+        upsert(&mut conditions, "A", "True", "Passed", &"é".repeat(500), 1, at(1));
+        assert_eq!(conditions[0].message.chars().count(), 200);
+        assert!(conditions[0].message.ends_with('…'));
+    }
+}

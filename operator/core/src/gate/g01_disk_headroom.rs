@@ -1,0 +1,61 @@
+//! G-01 DiskHeadroom.
+
+use super::{Evidence, Gate, Verdict};
+use crate::api::bytes_of;
+use crate::command::Command;
+
+pub(super) static GATE: Gate = Gate {
+    id: "G-01",
+    name: "DiskHeadroom",
+    doc: "The data volume had the declared free space, and room for a copy of the source, before a byte was dumped and still has the declared free space after the restore.",
+    command: Command::Dump,
+    needs: &[],
+    reasons: &[
+        ("InsufficientSpace", "Less is free than postgres.storage.minimumFree or than an estimate from the source's size."),
+        ("InvalidQuantity", "postgres.storage.minimumFree is no size in bytes."),
+    ],
+    evaluate,
+    #[cfg(test)]
+    worlds,
+};
+
+/// Dump and copy together take less than this many times the size of the source: the compressed dump is a part of it, the copy has no bloat.
+const ROOM_PER_SOURCE_BYTE: u64 = 2;
+
+fn evaluate(evidence: &Evidence<'_>) -> Verdict {
+    let minimum = match bytes_of(&evidence.spec.postgres.storage.minimum_free) {
+        Ok(bytes) => bytes,
+        Err(error) => return Verdict::fail("InvalidQuantity", error.to_string()),
+    };
+    let Some(disk) = evidence.facts.dump.as_ref().and_then(|dump| dump.disk.as_ref()) else {
+        return Verdict::pending();
+    };
+    let needed = minimum.max(disk.source_bytes.saturating_mul(ROOM_PER_SOURCE_BYTE));
+    if disk.free_bytes < needed {
+        return Verdict::fail("InsufficientSpace", format!("{} MiB free, {} MiB needed before the dump", mib(disk.free_bytes), mib(needed)));
+    }
+    match evidence.facts.restore.as_ref().and_then(|restore| restore.free_bytes) {
+        Some(free) if free < minimum => {
+            Verdict::fail("InsufficientSpace", format!("{} MiB free after the restore, {} MiB needed", mib(free), mib(minimum)))
+        }
+        _ => Verdict::pass(format!("{} MiB free before the dump, {} MiB needed", mib(disk.free_bytes), mib(needed))),
+    }
+}
+
+fn mib(bytes: u64) -> u64 {
+    bytes >> 20
+}
+
+#[cfg(test)]
+fn worlds() -> crate::testing::Worlds {
+    use crate::testing::{World, Worlds};
+    let small = |free: u64| World::with(|f| f.dump.as_mut().unwrap().disk.as_mut().unwrap().free_bytes = free);
+    Worlds {
+        fail: vec![
+            ("InsufficientSpace", small(1 << 20)),
+            ("InsufficientSpace", World::with(|f| f.dump.as_mut().unwrap().disk.as_mut().unwrap().source_bytes = 1 << 50)),
+            ("InsufficientSpace", World::with(|f| f.restore.as_mut().unwrap().free_bytes = Some(5))),
+        ],
+        unknown: vec![("Pending", World::empty())],
+    }
+}

@@ -1,0 +1,69 @@
+//! G-12 NothingRestarted.
+
+use super::{Evidence, Gate, Verdict, count, examples};
+use crate::command::Command;
+use std::collections::BTreeMap;
+
+pub(super) static GATE: Gate = Gate {
+    id: "G-12",
+    name: "NothingRestarted",
+    doc: "No container of the run restarted, no backend of the copy crashed, and one image reference meant one image.",
+    command: Command::Verify,
+    needs: &["G-10"],
+    reasons: &[
+        ("Restarted", "A container of the run restarted or is another one than before."),
+        ("Crashed", "The copy's log tells of a crash or a recovery."),
+        ("ImageChanged", "A container runs another image than the one recorded before."),
+    ],
+    evaluate,
+    #[cfg(test)]
+    worlds,
+};
+
+fn evaluate(evidence: &Evidence<'_>) -> Verdict {
+    let Some(verification) = &evidence.facts.verification else {
+        return Verdict::pending();
+    };
+    let mut containers: u64 = 0;
+    let mut restarted = Vec::new();
+    let recorded: BTreeMap<&str, &str> = evidence.facts.harness.iter().flat_map(|h| &h.image_ids).map(|(c, i)| (c.as_str(), i.as_str())).collect();
+    for pod in &verification.pods {
+        for (name, container) in &pod.containers {
+            containers += 1;
+            if container.restarts > 0 {
+                restarted.push(format!("{}/{name}", pod.name));
+            }
+            if let Some(before) = recorded.get(name.as_str())
+                && *before != container.image_id
+            {
+                return Verdict::fail("ImageChanged", format!("{}/{name} runs {}, not {before}", pod.name, container.image_id));
+            }
+        }
+    }
+    if !restarted.is_empty() {
+        return Verdict::fail("Restarted", examples(&restarted));
+    }
+    if !verification.crashes.is_empty() {
+        return Verdict::fail("Crashed", examples(&verification.crashes));
+    }
+    if containers == 0 {
+        return Verdict::pending();
+    }
+    Verdict::pass(format!("{}, no restart, no crash", count(containers, "container")))
+}
+
+#[cfg(test)]
+fn worlds() -> crate::testing::Worlds {
+    use crate::testing::{World, Worlds};
+    Worlds {
+        fail: vec![
+            ("Restarted", World::with(|f| {
+                let pod = &mut f.verification.as_mut().unwrap().pods[0];
+                pod.containers.values_mut().next().unwrap().restarts = 1;
+            })),
+            ("Crashed", World::with(|f| f.verification.as_mut().unwrap().crashes = vec!["terminated by signal 9".into()])),
+            ("ImageChanged", World::with(|f| f.verification.as_mut().unwrap().pods[0].containers.values_mut().for_each(|c| c.image_id = "other".into()))),
+        ],
+        unknown: vec![("Pending", World::empty()), ("Pending", World::with(|f| f.verification.as_mut().unwrap().pods.clear()))],
+    }
+}

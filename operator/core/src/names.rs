@@ -1,0 +1,164 @@
+//! Every name and label of a run's objects is made here and nowhere else.
+
+use std::collections::BTreeMap;
+
+/// Label with the DryRun's UID on every object of a run.
+pub const RUN_LABEL: &str = "dryrun.dev/run";
+/// Label with the part that a pod plays in its run; NetworkPolicies select by it.
+pub const ROLE_LABEL: &str = "dryrun.dev/role";
+/// Label with the DryRun's UID on what outlives the run.
+pub const RETAINED_LABEL: &str = "dryrun.dev/retained-run";
+/// Label of a namespace that is prepared for runs.
+pub const REHEARSAL_LABEL: &str = "dryrun.dev/rehearsal";
+/// Our finalizer on a DryRun.
+pub const FINALIZER: &str = "dryrun.dev/teardown";
+/// Who writes: field manager of every apply, and `app.kubernetes.io/managed-by`.
+pub const MANAGER: &str = "dryrun-operator";
+
+/// The objects that a run creates, in the order of creation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Object {
+    /// Credentials of the run.
+    Secret,
+    /// Volume of the dump and the copy.
+    DataVolume,
+    /// Volume of logs.
+    EvidenceVolume,
+    /// Lets the dump and identity pods reach production.
+    ProductionEgress,
+    /// Lets the restore and harness pods reach the copy.
+    CopyEgress,
+    /// Lets the copy be reached by the restore and harness pods.
+    CopyIngress,
+    /// Dumps production.
+    DumpPod,
+    /// The copy.
+    PostgresPod,
+    /// Restores the dump.
+    RestorePod,
+    /// Runs the scenarios.
+    HarnessPod,
+    /// Reads production's identity again.
+    IdentityPod,
+}
+
+impl Object {
+    /// All objects of a run.
+    pub const ALL: [Self; 11] = [
+        Self::Secret,
+        Self::DataVolume,
+        Self::EvidenceVolume,
+        Self::ProductionEgress,
+        Self::CopyEgress,
+        Self::CopyIngress,
+        Self::DumpPod,
+        Self::PostgresPod,
+        Self::RestorePod,
+        Self::HarnessPod,
+        Self::IdentityPod,
+    ];
+
+    /// The pods among them.
+    pub const PODS: [Self; 5] =
+        [Self::DumpPod, Self::PostgresPod, Self::RestorePod, Self::HarnessPod, Self::IdentityPod];
+
+    /// Kind of the object.
+    pub fn kind(self) -> &'static str {
+        match self {
+            Self::Secret => "Secret",
+            Self::DataVolume | Self::EvidenceVolume => "PersistentVolumeClaim",
+            Self::ProductionEgress | Self::CopyEgress | Self::CopyIngress => "NetworkPolicy",
+            Self::DumpPod | Self::PostgresPod | Self::RestorePod | Self::HarnessPod | Self::IdentityPod => "Pod",
+        }
+    }
+
+    /// The part that it plays: the last part of its name, and the value of [`ROLE_LABEL`].
+    pub fn role(self) -> &'static str {
+        match self {
+            Self::Secret => "credentials",
+            Self::DataVolume => "data",
+            Self::EvidenceVolume => "evidence",
+            Self::ProductionEgress => "production-egress",
+            Self::CopyEgress => "copy-egress",
+            Self::CopyIngress => "copy-ingress",
+            Self::DumpPod => "dump",
+            Self::PostgresPod => "postgres",
+            Self::RestorePod => "restore",
+            Self::HarnessPod => "harness",
+            Self::IdentityPod => "identity",
+        }
+    }
+
+    /// Name of the object in the run of the DryRun `run`.
+    pub fn name(self, run: &str) -> String {
+        format!("{run}-{}", self.role())
+    }
+
+    /// `Kind/name`, as facts and messages have it.
+    pub fn reference(self, run: &str) -> String {
+        format!("{}/{}", self.kind(), self.name(run))
+    }
+}
+
+/// Labels of an object of the run with this UID.
+pub fn labels(run: &str, uid: &str, object: Object) -> BTreeMap<String, String> {
+    BTreeMap::from([
+        (RUN_LABEL.to_owned(), uid.to_owned()),
+        (ROLE_LABEL.to_owned(), object.role().to_owned()),
+        ("app.kubernetes.io/managed-by".to_owned(), MANAGER.to_owned()),
+        ("app.kubernetes.io/instance".to_owned(), run.to_owned()),
+    ])
+}
+
+/// Labels of what outlives the run.
+pub fn retained_labels(run: &str, uid: &str) -> BTreeMap<String, String> {
+    BTreeMap::from([
+        (RETAINED_LABEL.to_owned(), uid.to_owned()),
+        ("app.kubernetes.io/managed-by".to_owned(), MANAGER.to_owned()),
+        ("app.kubernetes.io/instance".to_owned(), run.to_owned()),
+    ])
+}
+
+/// Name of the report: with a part of the UID, since it outlives the DryRun and another of the same name may follow.
+pub fn report(run: &str, uid: &str) -> String {
+    format!("{run}-{}", short(uid))
+}
+
+/// Name of the copy's bootstrap superuser, with which the operator judges it.
+pub fn bootstrap_role(uid: &str) -> String {
+    format!("dryrun_{}", short(uid))
+}
+
+/// Name of the superuser that restores; it is locked when the restore is over.
+pub fn restore_role(uid: &str) -> String {
+    format!("dryrun_{}_restore", short(uid))
+}
+
+/// The first eight hex digits of a UID.
+pub fn short(uid: &str) -> &str {
+    uid.get(..8).unwrap_or(uid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn names_are_distinct() {
+        let names: std::collections::BTreeSet<_> = Object::ALL.iter().map(|o| o.name("a")).collect();
+        assert_eq!(names.len(), Object::ALL.len());
+        assert!(Object::ALL.iter().filter(|o| o.kind() == "Pod").eq(Object::PODS.iter()));
+    }
+
+    proptest! {
+        #[test]
+        fn names_are_dns_labels(run in "[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?") {
+            for object in Object::ALL {
+                let name = object.name(&run);
+                prop_assert!(name.len() <= 63, "{name}");
+                prop_assert!(name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'));
+            }
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! The plan: everything that decides what will run, and its hash.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use crate::api::{DryRunSpec, PlanSummary};
+use crate::gate;
+
+/// Put before the canonical JSON, so that no other use of the same bytes has the same hash.
+const DOMAIN: &str = "dryrun.dev/v1alpha1 plan\n";
+
+/// What the operator resolved beside the spec.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Resolved {
+    /// sha256 of each ConfigMap key that the run uses, by `name/key`.
+    pub config_maps: BTreeMap<String, String>,
+    /// resourceVersion of each Secret that the run reads, by name. Contents are never hashed.
+    pub secrets: BTreeMap<String, String>,
+    /// The operator's image: its agent works in the run's pods.
+    pub operator_image: String,
+    /// The gates that will be judged, by id.
+    pub gates: Vec<String>,
+}
+
+impl Resolved {
+    /// A resolution with this operator's own gates.
+    pub fn new(
+        config_maps: BTreeMap<String, String>,
+        secrets: BTreeMap<String, String>,
+        operator_image: String,
+    ) -> Self {
+        Self { config_maps, secrets, operator_image, gates: gate::ALL.iter().map(|g| g.id.to_owned()).collect() }
+    }
+}
+
+/// The plan as status shows it.
+///
+/// # Errors
+/// When the spec has a value that JSON cannot hold, which no stored object has.
+pub fn summarise(namespace: &str, name: &str, spec: &DryRunSpec, resolved: &Resolved) -> Result<PlanSummary, serde_json::Error> {
+    let resolved = serde_json::to_value(resolved)?;
+    let whole = serde_json::json!({
+        "namespace": namespace,
+        "name": name,
+        "spec": serde_json::to_value(spec)?,
+        "resolved": resolved,
+    });
+    Ok(PlanSummary { hash: hash(&whole), resolved })
+}
+
+fn hash(plan: &Value) -> String {
+    let mut hasher = Sha256::new();
+    hasher.update(DOMAIN);
+    hasher.update(canonical(plan));
+    format!("sha256:{}", hex(&hasher.finalize()))
+}
+
+/// JSON with sorted keys and no white space, whatever order the maps were built in.
+fn canonical(value: &Value) -> String {
+    let mut out = String::new();
+    write_canonical(value, &mut out);
+    out
+}
+
+fn write_canonical(value: &Value, out: &mut String) {
+    match value {
+        Value::Object(map) => {
+            out.push('{');
+            let sorted: BTreeMap<_, _> = map.iter().collect();
+            for (i, (key, value)) in sorted.into_iter().enumerate() {
+                if i > 0 {
+                    out.push(',');
+                }
+                write_canonical(&Value::String(key.clone()), out);
+                out.push(':');
+                write_canonical(value, out);
+            }
+            out.push('}');
+        }
+        Value::Array(items) => {
+            out.push('[');
+            for (i, item) in items.iter().enumerate() {
+                if i > 0 {
+                    out.push(',');
+                }
+                write_canonical(item, out);
+            }
+            out.push(']');
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+            out.push_str(&value.to_string());
+        }
+    }
+}
+
+/// Lower-case hex.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(out, "{byte:02x}");
+        out
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::spec;
+
+    fn resolved() -> Resolved {
+        Resolved {
+            config_maps: BTreeMap::from([("iu-cutter/source.tar".into(), "ab".repeat(32))]),
+            secrets: BTreeMap::from([("directus-production".into(), "41".into())]),
+            operator_image: "dryrun.local/operator:1".into(),
+            gates: vec!["G-01".into()],
+        }
+    }
+
+    #[test]
+    fn order_of_keys_does_not_matter() {
+        let a: Value = serde_json::from_str(r#"{"b":1,"a":{"d":[1,{"y":0,"x":"é\n"}],"c":null}}"#).unwrap();
+        let b: Value = serde_json::from_str(r#"{"a":{"c":null,"d":[1,{"x":"é\n","y":0}]},"b":1}"#).unwrap();
+        assert_eq!(canonical(&a), canonical(&b));
+        assert_eq!(canonical(&a), "{\"a\":{\"c\":null,\"d\":[1,{\"x\":\"é\\n\",\"y\":0}]},\"b\":1}");
+        assert_eq!(hash(&a), hash(&b));
+    }
+
+    #[test]
+    fn whatever_decides_the_run_changes_the_hash() {
+        let (spec, resolved) = (spec(), resolved());
+        let base = summarise("rehearsal", "demo", &spec, &resolved).unwrap().hash;
+        assert_eq!(base, summarise("rehearsal", "demo", &spec.clone(), &resolved.clone()).unwrap().hash);
+        let mut other = spec.clone();
+        other.source.port = 5433;
+        assert_ne!(base, summarise("rehearsal", "demo", &other, &resolved).unwrap().hash);
+        let mut moved = resolved.clone();
+        moved.secrets.insert("directus-production".into(), "42".into());
+        assert_ne!(base, summarise("rehearsal", "demo", &spec, &moved).unwrap().hash);
+        assert_ne!(base, summarise("elsewhere", "demo", &spec, &resolved).unwrap().hash);
+    }
+
+    #[test]
+    fn the_hash_is_the_same_on_every_machine() {
+        let plan = serde_json::json!({"name": "a", "spec": {"port": 5432, "jobs": [1, 2]}});
+        assert_eq!(hash(&plan), "sha256:d7a4de01f069927bcab7cabc58ef1f08b71147c4f564974f12019db1c798e6d2");
+    }
+}

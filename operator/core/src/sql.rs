@@ -1,0 +1,39 @@
+//! SQL text that operator and agents share, and the quoting of identifiers.
+//!
+//! No statement is put together anywhere else: each stands in a `.sql` file of its own.
+
+/// Puts a session into the state in which [`CATALOG`] and [`COUNTS`] are comparable between servers.
+pub const SESSION: &str = include_str!("../sql/session.sql");
+/// Who a server is: one row for [`crate::facts::SourceIdentity`] and [`crate::facts::CopyIdentity`].
+pub const IDENTITY: &str = include_str!("../sql/identity.sql");
+/// Every definition of the database, as (kind, identity, md5).
+pub const CATALOG: &str = include_str!("../sql/catalog.sql");
+/// The statements that count every table; the rows of each are (table, rows).
+pub const COUNTS: &str = include_str!("../sql/counts.sql");
+
+/// Quotes an identifier. Always quoted, so that no list of reserved words is needed; NUL cannot occur in a Postgres name.
+pub fn identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// `pg_control_system().system_identifier` as it is meant: an unsigned number, in decimal.
+pub fn system_identifier(signed: i64) -> String {
+    signed.cast_unsigned().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identifiers_cannot_end_early() {
+        assert_eq!(identifier("unit"), r#""unit""#);
+        assert_eq!(identifier(r#"a"; DROP TABLE b; --"#), r#""a""; DROP TABLE b; --""#);
+    }
+
+    #[test]
+    fn an_identifier_past_2038_is_unsigned() {
+        assert_eq!(system_identifier(7_611_578_671_664_259_111), "7611578671664259111");
+        assert_eq!(system_identifier(-1), "18446744073709551615");
+    }
+}

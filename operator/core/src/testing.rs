@@ -1,0 +1,188 @@
+//! Worlds for unit tests: a complete run of a small demo, which tests then spoil in one place.
+
+use std::collections::BTreeMap;
+
+use crate::api::DryRunSpec;
+use crate::facts::*;
+use crate::gate::Evidence;
+
+/// Production's system identifier in all tests: near 2^63, where floats and signed numbers go wrong.
+pub(crate) const PRODUCTION: &str = "7611578671664259111";
+/// UID of the run in all tests.
+pub(crate) const UID: &str = "0f1e2d3c-4b5a-4697-8897-a6b5c4d3e2f1";
+
+/// A spec and what was found out.
+#[derive(Clone, Debug)]
+pub(crate) struct World {
+    pub(crate) spec: DryRunSpec,
+    pub(crate) facts: Facts,
+}
+
+/// Worlds that fail a gate or leave it unknown, with the reason that it must give. [`World::passing`] passes all.
+pub(crate) struct Worlds {
+    pub(crate) fail: Vec<(&'static str, World)>,
+    pub(crate) unknown: Vec<(&'static str, World)>,
+}
+
+impl Worlds {
+    /// For a gate that is not judged yet.
+    pub(crate) fn none() -> Self {
+        Self { fail: Vec::new(), unknown: Vec::new() }
+    }
+}
+
+impl World {
+    pub(crate) fn empty() -> Self {
+        Self { spec: spec(), facts: Facts::default() }
+    }
+
+    pub(crate) fn passing() -> Self {
+        Self { spec: spec(), facts: facts() }
+    }
+
+    pub(crate) fn with(change: impl FnOnce(&mut Facts)) -> Self {
+        let mut world = Self::passing();
+        change(&mut world.facts);
+        world
+    }
+
+    pub(crate) fn evidence(&self) -> Evidence<'_> {
+        Evidence { spec: &self.spec, facts: &self.facts, uid: UID }
+    }
+}
+
+pub(crate) fn spec() -> DryRunSpec {
+    serde_json::from_value(serde_json::json!({
+        "requestedBy": "alice",
+        "source": {
+            "host": "postgres.incomex.svc", "user": "dump_ro", "database": "directus", "systemIdentifier": PRODUCTION,
+            "passwordSecretRef": {"name": "directus-production", "key": "password"},
+            "network": {"namespace": "incomex", "podSelector": {"app": "postgres"}},
+        },
+        "images": {"allowTags": true},
+        "postgres": {"image": "postgres:17", "storage": {"size": "2Gi", "minimumFree": "1Gi"}},
+        "privileges": {
+            "roles": {"cutter_exec": {"login": true, "connectionLimit": 2}, "cutter_verify": {"login": true}},
+            "grants": [{"to": "cutter_exec", "object": "table:iu.unit", "privileges": ["SELECT", "INSERT"]}],
+        },
+        "harness": {
+            "image": "python:3",
+            "inputs": [{"configMapRef": {"name": "iu-cutter", "key": "source.tar"}, "mountPath": "/opt/iu-cutter", "sha256": "a".repeat(64)}],
+            "scenarios": [
+                {"name": "S2", "as": {"login": "cutter_exec"}, "command": ["python", "S2"]},
+                {"name": "S9", "as": {"login": "cutter_verify"}, "command": ["python", "S9"], "expect": {"sqlstate": "42501", "object": "iu.unit"}, "twin": "S2"},
+                {"name": "S10", "as": {"login": "cutter_exec"}, "steps": [{"sql": "DELETE FROM iu.unit", "expect": {"sqlstate": "42501"}}], "twin": "S2"},
+            ],
+        },
+        "verification": {"tables": ["iu.unit"], "rowDeltas": [{"table": "iu.unit", "delta": 3}]},
+        "protected": [{"namespace": "incomex", "selector": {"app": "directus"}}],
+    }))
+    .unwrap()
+}
+
+/// A denial by the server's own check.
+pub(crate) fn denied(object: &str) -> LoggedError {
+    LoggedError {
+        sqlstate: "42501".into(),
+        severity: "ERROR".into(),
+        statement: "INSERT".into(),
+        user: "cutter_verify".into(),
+        function: "aclcheck_error".into(),
+        message: format!("permission denied for table {}", object.rsplit('.').next().unwrap()),
+        count: 1,
+    }
+}
+
+fn pod(name: &str, container: &str) -> PodFingerprint {
+    PodFingerprint {
+        namespace: "incomex".into(),
+        name: name.into(),
+        uid: format!("uid-{name}"),
+        containers: BTreeMap::from([(
+            container.into(),
+            ContainerFingerprint {
+                container_id: format!("containerd://{name}"),
+                image_id: format!("sha256:{container}"),
+                started_at: "2026-01-01T00:00:00Z".into(),
+                restarts: 0,
+            },
+        )]),
+    }
+}
+
+fn facts() -> Facts {
+    let identity = SourceIdentity {
+        system_identifier: PRODUCTION.into(),
+        version_num: 170_005,
+        started_at: "2026-01-01T00:00:00.000000Z".into(),
+        timeline: 1,
+        address: "192.0.2.1".into(),
+        in_recovery: false,
+    };
+    let reading = |before: &str| CopyIdentity {
+        before: before.into(),
+        system_identifier: "7611578671664250000".into(),
+        cluster_name: UID.into(),
+        in_recovery: false,
+    };
+    let scenario = |name: &str, exit_code: Option<i32>, steps: Vec<StepClaim>, errors: Vec<LoggedError>| ScenarioFacts {
+        claim: ScenarioClaim { name: name.into(), exit_code, steps, ..ScenarioClaim::default() },
+        window: LogWindow { enclosed: true, sessions: 1, statements: 4, errors, foreign: Vec::new() },
+    };
+    let set = |rows| SetSummary { rows, digest: format!("sha256:{}", "b".repeat(64)) };
+    Facts {
+        preflight: Some(PreflightFacts {
+            names: 11,
+            storage_class: Some(StorageClassFacts { name: "local-path".into(), reclaim_policy: "Delete".into() }),
+            protected: vec![pod("directus", "app")],
+            ..PreflightFacts::default()
+        }),
+        secrets: Some(SecretFacts { uid: "s".into(), immutable: true, keys: vec!["superuser".into()], malformed: Vec::new() }),
+        dump: Some(DumpFacts {
+            node: "n1".into(),
+            disk: Some(DiskFacts { free_bytes: 40 << 30, source_bytes: 200 << 20 }),
+            identity: Some(identity.clone()),
+            rights: Some(RightsFacts::default()),
+            sessions: Some(SessionFacts { read_only: true, xid_assigned: false, dump_options: vec!["--lock-wait-timeout=5000".into()] }),
+            requirements: Some(SourceRequirements::default()),
+            archive: Some(ArchiveFacts { bytes: 50 << 20, ..ArchiveFacts::default() }),
+            ..DumpFacts::default()
+        }),
+        restore: Some(RestoreFacts {
+            claim: crate::control::RestoreClaim {
+                copy: CopyFacts { version_num: 170_005, catalog: set(400), counts: set(52), ..CopyFacts::default() },
+                ..Default::default()
+            },
+            free_bytes: Some(30 << 30),
+            ..RestoreFacts::default()
+        }),
+        roles: Some(RolesFacts {
+            applied: MatrixDifference { declared: 60, found: 60, ..MatrixDifference::default() },
+            ..RolesFacts::default()
+        }),
+        copy_identity: vec![reading("restore"), reading("harness")],
+        harness: Some(HarnessFacts { image_ids: BTreeMap::from([("harness".into(), "sha256:harness".into())]), ..HarnessFacts::default() }),
+        inputs: Some(InputFacts {
+            inputs: vec![InputFact { sha256: "a".repeat(64), files: 3, ..InputFact::default() }],
+        }),
+        scenarios: vec![
+            scenario("S2", Some(0), Vec::new(), Vec::new()),
+            scenario("S9", Some(0), Vec::new(), vec![denied("iu.unit")]),
+            scenario("S10", None, vec![StepClaim { sqlstate: "42501".into(), rows: 0 }], vec![denied("iu.unit")]),
+        ],
+        verification: Some(VerificationFacts {
+            moved: BTreeMap::from([("iu.unit".into(), 3)]),
+            tables: BTreeMap::from([("iu.unit".into(), Some(3))]),
+            matrix: MatrixDifference { declared: 60, found: 60, ..MatrixDifference::default() },
+            pods: vec![pod("demo-harness", "harness")],
+            ..VerificationFacts::default()
+        }),
+        teardown: Some(TeardownFacts {
+            protected: Some(vec![pod("directus", "app")]),
+            identity: Some(identity),
+            proven: true,
+            ..TeardownFacts::default()
+        }),
+        ..Facts::default()
+    }
+}
