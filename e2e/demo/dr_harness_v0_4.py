@@ -153,7 +153,7 @@ def plan() -> None:
     with connect() as session:
         first, second = plan_cut(session, RETURNS), plan_cut(session, RETURNS)
         check("plan is repeatable", second.sha256, first.sha256)
-        check("planned units", len(first.units), 7)
+        check("planned units", len(first.units), 8)
         check("rows", footprint(session, RETURNS), UNCUT)
 
 
@@ -162,8 +162,8 @@ def cut_document() -> None:
     """A document is cut: every unit with its provenance, tag and successor."""
     with connect() as session:
         result = cut(session, RETURNS, CUT_KEY)
-        check("cut", (result.units, result.replayed), (7, False))
-        check("rows", footprint(session, RETURNS), {"runs": 1, "units": 7, "provenance": 7, "relations": 6, "tags": 7})
+        check("cut", (result.units, result.replayed), (8, False))
+        check("rows", footprint(session, RETURNS), {"runs": 1, "units": 8, "provenance": 8, "relations": 7, "tags": 8})
         check("state", scalar(session, "SELECT state FROM iu.cut_run WHERE id = %s", result.run_id), "complete")
 
 
@@ -196,9 +196,9 @@ def verify_cut() -> None:
     """What S2 cut stands up to every check, and verifying it again changes nothing."""
     with connect() as session:
         result = verify(session, CUT_KEY, VERIFY_KEY)
-        check("verified", (result.outcome, result.checks, result.replayed), ("passed", 28, False))
+        check("verified", (result.outcome, result.checks, result.replayed), ("passed", 32, False))
         check("replayed", verify(session, CUT_KEY, VERIFY_KEY).replayed, True)
-        check("rows", scalar(session, "SELECT count(*) FROM iu.verification WHERE verify_run_id = %s", result.run_id), 28)
+        check("rows", scalar(session, "SELECT count(*) FROM iu.verification WHERE verify_run_id = %s", result.run_id), 32)
 
 
 @scenario("S6")
@@ -210,7 +210,7 @@ def update_columns() -> None:
             ("iu.cut_run.state", "UPDATE iu.cut_run SET state = 'abandoned' WHERE run_key = %s"),
             ("iu.cut_run.finished_at", "UPDATE iu.cut_run SET finished_at = now() WHERE run_key = %s"),
         ):
-            key = f"{RETURNS}#007" if column.startswith("iu.unit.") else CUT_KEY
+            key = f"{RETURNS}#008" if column.startswith("iu.unit.") else CUT_KEY
             check(column, session.execute(statement, [key]).rowcount, 1)
 
 

@@ -103,7 +103,7 @@ pub fn tail(log: &Path) -> String {
         let lines: Vec<&str> = text.lines().collect();
         for line in &lines[lines.len().saturating_sub(QUOTED)..] {
             // Writing to a String cannot fail.
-            drop(write!(quoted, "\n  | {line}"));
+            let _ = write!(quoted, "\n  | {line}");
         }
     }
     quoted

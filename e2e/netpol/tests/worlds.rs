@@ -1,4 +1,9 @@
 //! Every world in `worlds/`, as manifests, and the table that the node n1 gets for it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a helper of a test may panic"
+)]
 
 mod support;
 

@@ -20,6 +20,9 @@ use super::layout::{self, API_PORT, HOST, KUBERNETES_SERVICE, Node};
 /// Days that certificates are valid: longer than any cluster lives.
 const VALID_DAYS: i32 = 30;
 
+const CLIENT: ExtendedKeyUsagePurpose = ExtendedKeyUsagePurpose::ClientAuth;
+const SERVER: ExtendedKeyUsagePurpose = ExtendedKeyUsagePurpose::ServerAuth;
+
 /// Name of the authority that signs users and servers of the Kubernetes API.
 const KUBERNETES_CA: &str = "kubernetes-ca";
 
@@ -28,20 +31,20 @@ pub(crate) fn create(nodes: &[Node]) -> Result<()> {
     let ca = authority("ca", KUBERNETES_CA)?;
     let etcd = authority("etcd-ca", "etcd-ca")?;
     let front_proxy = authority("front-proxy-ca", "front-proxy-ca")?;
-    let (client, server) = (ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth);
+    let (client, server, both) = (&[CLIENT][..], &[SERVER][..], &[SERVER, CLIENT][..]);
     let names = ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local", "localhost"];
     let api_names = sans(&names, &[HOST.into(), KUBERNETES_SERVICE.into(), std::net::Ipv4Addr::LOCALHOST.into()])?;
     let local = sans(&["localhost"], &[std::net::Ipv4Addr::LOCALHOST.into()])?;
 
-    store("apiserver", &issue(&ca, "kube-apiserver", None, &[server.clone()], api_names)?)?;
-    store("etcd", &issue(&etcd, "etcd", None, &[server.clone(), client.clone()], local)?)?;
-    store("apiserver-etcd", &issue(&etcd, "apiserver-etcd", None, &[client.clone()], vec![])?)?;
-    store("front-proxy", &issue(&front_proxy, "front-proxy-client", None, &[client.clone()], vec![])?)?;
-    store("apiserver-kubelet", &issue(&ca, "kube-apiserver-kubelet-client", None, &[client], vec![])?)?;
+    store("apiserver", &issue(&ca, "kube-apiserver", None, server, api_names)?)?;
+    store("etcd", &issue(&etcd, "etcd", None, both, local)?)?;
+    store("apiserver-etcd", &issue(&etcd, "apiserver-etcd", None, client, vec![])?)?;
+    store("front-proxy", &issue(&front_proxy, "front-proxy-client", None, client, vec![])?)?;
+    store("apiserver-kubelet", &issue(&ca, "kube-apiserver-kubelet-client", None, client, vec![])?)?;
     for node in nodes {
         let serving = sans(&[&node.name()], &[node.address().into()])?;
         let user = format!("system:node:{}", node.name());
-        store(&format!("kubelet-{}", node.name()), &issue(&ca, &user, Some("system:nodes"), &[server.clone()], serving)?)?;
+        store(&format!("kubelet-{}", node.name()), &issue(&ca, &user, Some("system:nodes"), server, serving)?)?;
     }
 
     let tokens = KeyPair::generate()?;
@@ -73,7 +76,7 @@ pub(crate) fn user_kubeconfig(user: &str, group: Option<&str>) -> Result<PathBuf
 }
 
 fn kubeconfig(issuer: &Issuer<'_, KeyPair>, authority: &str, user: &str, group: Option<&str>) -> Result<String> {
-    let identity = issue(issuer, user, group, &[ExtendedKeyUsagePurpose::ClientAuth], vec![])?;
+    let identity = issue(issuer, user, group, &[CLIENT], vec![])?;
     let base64 = |text: &str| k8s_openapi::ByteString(text.as_bytes().to_vec());
     let config = serde_json::json!({
         "apiVersion": "v1",

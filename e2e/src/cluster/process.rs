@@ -110,7 +110,7 @@ fn kill(pid: i32, namespaces: &[(u64, u64)]) {
     let Some(handle) = Pid::from_raw(pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()) else { return };
     if belongs(pid, namespaces).is_some() {
         // A process that ended by itself in between is as good.
-        drop(pidfd_send_signal(&handle, Signal::KILL));
+        let _ = pidfd_send_signal(&handle, Signal::KILL);
     }
 }
 

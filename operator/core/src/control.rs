@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 use crate::api::{SqlStep, SslMode};
-use crate::facts::{CopyFacts, DumpFacts, InputFacts, ScenarioClaim, SourceIdentity};
+use crate::facts::{CopyFacts, DumpFacts, InputFacts, ScenarioClaim, SourceIdentity, SourceRequirements};
 
 /// Loopback port of the main agent of a pod.
 pub const PORT: u16 = 7070;
@@ -19,8 +19,16 @@ pub const PORT: u16 = 7070;
 pub const SECRETS_DIR: &str = "/run/dryrun/secrets";
 /// File in [`SECRETS_DIR`] with the pod's control token.
 pub const TOKEN_FILE: &str = "token";
+/// File in [`SECRETS_DIR`] with the password of the copy's bootstrap role.
+pub const SUPERUSER_FILE: &str = "superuser";
 /// Directory into which the init container copies the agent.
 pub const AGENT_DIR: &str = "/run/dryrun/agent";
+/// Directory of the harness's logs.
+pub const HARNESS_LOGS_DIR: &str = "/evidence/harness";
+/// Working directory and HOME of the harness's commands.
+pub const SCRATCH_DIR: &str = "/scratch";
+/// Environment variable with the [`PostgresConfig`] of `dryrun-agent postgres`, as JSON.
+pub const POSTGRES_ENV: &str = "DRYRUN_POSTGRES";
 
 /// What an agent is asked to do.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -225,4 +233,36 @@ pub struct SqlTask {
 pub struct IdentifyTask {
     /// Production.
     pub server: Server,
+}
+
+/// The copy's server, as `dryrun-agent postgres` sets it up. Holds no secret: the bootstrap role's password is [`SUPERUSER_FILE`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PostgresConfig {
+    /// UID of the run: `cluster_name`, so that a connection knows which run's copy it has reached.
+    pub run_uid: String,
+    /// Name of the bootstrap superuser; it is let in from loopback alone, where the operator's port-forward ends.
+    pub bootstrap_role: String,
+    /// Name of the superuser that restores, let in from anywhere; NetworkPolicy limits the sources.
+    pub restore_role: Option<String>,
+    /// The database that the restore creates: the only one that declared roles are let into.
+    pub database: String,
+    /// Declared roles, also those that may not log in: what refuses them must be the server's own check of LOGIN.
+    pub roles: Vec<String>,
+    /// PGDATA; empty or absent.
+    pub data_directory: String,
+    /// Directory of `server.json` (jsonlog) and `server.log`.
+    pub log_directory: String,
+    /// `listen_addresses`.
+    pub listen_addresses: String,
+    /// TCP port.
+    pub port: u16,
+    /// `max_connections`.
+    pub max_connections: u16,
+    /// `shared_buffers`, in bytes.
+    pub shared_buffers: u64,
+    /// Production's identifier: a data directory that has it is never started.
+    pub forbidden_system_identifier: String,
+    /// Encoding, locale and checksums of the source.
+    pub requirements: SourceRequirements,
 }

@@ -5,7 +5,7 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::control::{RestoreClaim, TaskError};
 
@@ -55,9 +55,20 @@ pub struct Facts {
     /// When each step began, by its name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub began: BTreeMap<String, Timestamp>,
+    /// Attempts at the dump so far.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub dump_attempts: u8,
+    /// Waiting init containers that were told to go on.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub released: BTreeSet<String>,
     /// What stopped the run, when it was not a gate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stopped: Option<Stopped>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if takes a reference")]
+fn is_zero(n: &u8) -> bool {
+    *n == 0
 }
 
 /// Why a run was stopped early.
@@ -176,6 +187,16 @@ pub struct DiskFacts {
     pub free_bytes: u64,
     /// `pg_database_size` of the source; 0 when it could not be read.
     pub source_bytes: u64,
+}
+
+impl DiskFacts {
+    /// Dump and copy together take less than this many times the size of the source: the compressed dump is a part of it, the copy has no bloat.
+    const ROOM_PER_SOURCE_BYTE: u64 = 2;
+
+    /// Bytes that must be free before the dump, of which `minimum_free` must also be free after the restore.
+    pub fn needed(&self, minimum_free: u64) -> u64 {
+        minimum_free.max(self.source_bytes.saturating_mul(Self::ROOM_PER_SOURCE_BYTE))
+    }
 }
 
 /// Who a Postgres server is.

@@ -11,5 +11,9 @@ pub mod facts;
 pub mod gate;
 pub mod names;
 pub mod plan;
+pub mod rows;
+pub mod sql;
+pub mod step;
 #[cfg(test)]
 mod testing;
+pub mod tree;

@@ -2,6 +2,10 @@
 //!
 //! No statement is put together anywhere else: each stands in a `.sql` file of its own.
 
+mod template;
+
+pub use template::Template;
+
 /// Puts a session into the state in which [`CATALOG`] and [`COUNTS`] are comparable between servers.
 pub const SESSION: &str = include_str!("../sql/session.sql");
 /// Who a server is: one row for [`crate::facts::SourceIdentity`] and [`crate::facts::CopyIdentity`].
@@ -11,9 +15,26 @@ pub const CATALOG: &str = include_str!("../sql/catalog.sql");
 /// The statements that count every table; the rows of each are (table, rows).
 pub const COUNTS: &str = include_str!("../sql/counts.sql");
 
+/// Every granted privilege, as (class, object, grantee, privilege, grantable, sign, grantors): a [`crate::matrix::Reading`] together with
+/// [`ATTRIBUTES`]. Needs the session of [`SESSION`].
+pub const PRIVILEGES: &str = include_str!("../sql/privileges.sql");
+/// Every privilege that is no ACL entry, in the columns of [`PRIVILEGES`].
+pub const ATTRIBUTES: &str = include_str!("../sql/attributes.sql");
+/// Everything that a matrix may name, as (class, name, owner, initial): a [`crate::matrix::Inventory`]. Its parameter is the names of the columns
+/// that are wanted.
+pub const OBJECTS: &str = include_str!("../sql/objects.sql");
+/// How roles could get more than the catalog shows them to have, as (role, why, what).
+pub const ESCALATIONS: &str = include_str!("../sql/escalations.sql");
+
 /// Quotes an identifier. Always quoted, so that no list of reserved words is needed; NUL cannot occur in a Postgres name.
 pub fn identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// Quotes a string, as `quote_literal` does: right under every setting of `standard_conforming_strings`.
+pub fn literal(text: &str) -> String {
+    let escape = if text.contains('\\') { "E" } else { "" };
+    format!("{escape}'{}'", text.replace('\\', r"\\").replace('\'', "''"))
 }
 
 /// `pg_control_system().system_identifier` as it is meant: an unsigned number, in decimal.

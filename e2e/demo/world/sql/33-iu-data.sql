@@ -1,7 +1,7 @@
 -- What production has cut and verified so far: 300 documents, and the original of one of them as a large object.
 \set ON_ERROR_STOP on
 
-INSERT INTO iu.cut_profile (name, min_characters, max_characters) VALUES ('standard', 160, 420), ('coarse', 400, 1200);
+INSERT INTO iu.cut_profile (name, min_characters, max_characters) VALUES ('standard', 120, 360), ('coarse', 400, 1200);
 INSERT INTO iu.tag (name) SELECT 'section-' || n FROM generate_series(1, 6) n;
 
 INSERT INTO iu.source_document (document_key, title, language, registered_at)

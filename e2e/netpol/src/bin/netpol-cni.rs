@@ -106,10 +106,7 @@ fn run() -> Result<Option<Value>, Failure> {
         "VERSION" => Ok(Some(
             json!({"cniVersion": CNI_VERSION, "supportedVersions": SUPPORTED}),
         )),
-        "ADD" => {
-            let (result, _) = await_rules()?;
-            Ok(Some(result))
-        }
+        "ADD" => await_rules().map(Some),
         // Asking again is checking: the agent answers once the rules are in the kernel, and they are unless somebody took them out.
         "CHECK" => await_rules().map(|_| None),
         // The rules go with the Pod object.
@@ -119,7 +116,7 @@ fn run() -> Result<Option<Value>, Failure> {
 }
 
 /// Waits until the sandbox's rules are in force; returns the result of the plugin before this one.
-fn await_rules() -> Result<(Value, Sandbox), Failure> {
+fn await_rules() -> Result<Value, Failure> {
     let configuration: Configuration =
         serde_json::from_reader(io::stdin().lock()).map_err(Failure::undecodable)?;
     if !SUPPORTED.contains(&configuration.cni_version.as_str()) {
@@ -130,7 +127,7 @@ fn await_rules() -> Result<(Value, Sandbox), Failure> {
         .ok_or_else(|| Failure::configuration("no prevResult: this plugin must be chained"))?;
     let sandbox = sandbox(&result)?;
     admit(&configuration.socket, &sandbox).map_err(Failure::not_admitted)?;
-    Ok((result, sandbox))
+    Ok(result)
 }
 
 /// The sandbox that the runtime asks about.

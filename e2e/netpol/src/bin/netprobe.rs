@@ -1,2 +1,229 @@
-//! placeholder
-fn main() {}
+//! Says what a pod can reach. One static file, so that it looks from its first instruction on.
+
+use std::fmt::{self, Display, Formatter};
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::str::FromStr;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+
+/// Serves ports, or tries to reach those of others.
+#[derive(Parser)]
+enum Command {
+    /// Echo whatever arrives at these ports.
+    Serve {
+        /// TCP ports.
+        #[arg(long)]
+        tcp: Vec<u16>,
+        /// UDP ports.
+        #[arg(long)]
+        udp: Vec<u16>,
+    },
+    /// Try each target once; prints a line "TARGET SEEN" for each.
+    Connect {
+        /// Targets, as in "tcp/10.244.1.8:8080".
+        targets: Vec<Target>,
+    },
+    /// Try a target again and again; prints a line "MICROSECONDS SEEN" for each change of what is seen, and "attempts N open N" at the end.
+    Watch {
+        /// The target.
+        target: Target,
+        /// How long, in milliseconds.
+        #[arg(long)]
+        for_ms: u64,
+    },
+    /// Keep one connection busy; prints "open" when it is there, and "cut: REASON" when it breaks.
+    Hold {
+        /// The target.
+        target: Target,
+    },
+}
+
+/// How long a target may take to answer. Everything is on one machine.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// The pause between two attempts of a watch that were answered at once: leaves the processor to others, and ephemeral ports in supply.
+const PAUSE: Duration = Duration::from_micros(200);
+
+/// The pause between two messages of a connection that is held.
+const BEAT: Duration = Duration::from_millis(5);
+
+/// A DNS query for the address of kubernetes.default.svc.cluster.local: name servers answer it, echo servers return it.
+const QUERY: &[u8] = b"\0\x07\x01\0\0\x01\0\0\0\0\0\0\x0akubernetes\x07default\x03svc\x07cluster\x05local\0\0\x01\0\x01";
+
+/// A port to reach.
+#[derive(Clone, Copy)]
+struct Target {
+    protocol: Protocol,
+    address: SocketAddr,
+}
+
+#[derive(Clone, Copy)]
+enum Protocol {
+    Tcp,
+    Udp,
+}
+
+impl FromStr for Target {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (protocol, address) = text.split_once('/').ok_or("no protocol")?;
+        let protocol = match protocol {
+            "tcp" => Protocol::Tcp,
+            "udp" => Protocol::Udp,
+            other => return Err(format!("unknown protocol {other:?}")),
+        };
+        let address = address.parse().map_err(|error| format!("{error}"))?;
+        Ok(Self { protocol, address })
+    }
+}
+
+impl Display for Target {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let protocol = match self.protocol {
+            Protocol::Tcp => "tcp",
+            Protocol::Udp => "udp",
+        };
+        write!(f, "{protocol}/{}", self.address)
+    }
+}
+
+/// What came of an attempt.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    /// The target answered.
+    Open,
+    /// Somebody said no: a reset, or an ICMP error.
+    Refused,
+    /// Silence.
+    Timeout,
+}
+
+impl Display for Seen {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Open => "open",
+            Self::Refused => "refused",
+            Self::Timeout => "timeout",
+        })
+    }
+}
+
+fn main() -> io::Result<()> {
+    match Command::parse() {
+        Command::Serve { tcp, udp } => serve(&tcp, &udp),
+        Command::Connect { targets } => {
+            for target in targets {
+                println!("{target} {}", attempt(target)?);
+            }
+            Ok(())
+        }
+        Command::Watch { target, for_ms } => watch(target, Duration::from_millis(for_ms)),
+        Command::Hold { target } => hold(target),
+    }
+}
+
+fn serve(tcp: &[u16], udp: &[u16]) -> io::Result<()> {
+    let tcp: Vec<_> = tcp
+        .iter()
+        .map(|port| TcpListener::bind((Ipv4Addr::UNSPECIFIED, *port)))
+        .collect::<Result<_, _>>()?;
+    let udp: Vec<_> = udp
+        .iter()
+        .map(|port| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, *port)))
+        .collect::<Result<_, _>>()?;
+    thread::scope(|scope| {
+        for listener in tcp {
+            scope.spawn(move || {
+                for client in listener.incoming().flatten() {
+                    // A client that goes away ends its thread, whatever the error.
+                    thread::spawn(move || io::copy(&mut &client, &mut &client));
+                }
+            });
+        }
+        for socket in udp {
+            scope.spawn(move || {
+                let mut datagram = [0; 1500];
+                loop {
+                    // An error is that of an earlier answer, whose receiver is gone.
+                    if let Ok((length, client)) = socket.recv_from(&mut datagram) {
+                        let _ = socket.send_to(&datagram[..length], client);
+                    }
+                }
+            });
+        }
+    });
+    Ok(())
+}
+
+fn attempt(target: Target) -> io::Result<Seen> {
+    let answer = match target.protocol {
+        Protocol::Tcp => TcpStream::connect_timeout(&target.address, PATIENCE).map(drop),
+        Protocol::Udp => exchange(target.address),
+    };
+    match answer {
+        Ok(()) => Ok(Seen::Open),
+        Err(error) => seen(error),
+    }
+}
+
+fn exchange(address: SocketAddr) -> io::Result<()> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    socket.connect(address)?;
+    socket.send(QUERY)?;
+    socket.recv(&mut [0; 1500]).map(drop)
+}
+
+/// What an error says about the target; an error of our own stays one, for it must not pass for a closed port.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "ErrorKind is not exhaustive"
+)]
+fn seen(error: io::Error) -> io::Result<Seen> {
+    match error.kind() {
+        ErrorKind::ConnectionRefused
+        | ErrorKind::ConnectionReset
+        | ErrorKind::HostUnreachable
+        | ErrorKind::NetworkUnreachable => Ok(Seen::Refused),
+        ErrorKind::TimedOut | ErrorKind::WouldBlock => Ok(Seen::Timeout),
+        _ => Err(error),
+    }
+}
+
+fn watch(target: Target, length: Duration) -> io::Result<()> {
+    let started = Instant::now();
+    let (mut attempts, mut open, mut last) = (0, 0, None);
+    while started.elapsed() < length {
+        let seen = attempt(target)?;
+        attempts += 1;
+        open += u32::from(seen == Seen::Open);
+        if last != Some(seen) {
+            println!("{} {seen}", started.elapsed().as_micros());
+            last = Some(seen);
+        }
+        thread::sleep(PAUSE);
+    }
+    println!("attempts {attempts} open {open}");
+    Ok(())
+}
+
+fn hold(target: Target) -> io::Result<()> {
+    let mut stream = TcpStream::connect_timeout(&target.address, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    println!("open");
+    let mut beat = || -> io::Result<()> {
+        loop {
+            stream.write_all(b".")?;
+            stream.read_exact(&mut [0])?;
+            thread::sleep(BEAT);
+        }
+    };
+    if let Err(error) = beat() {
+        println!("cut: {error}");
+    }
+    Ok(())
+}

@@ -3,6 +3,7 @@
 
 use std::io::Write;
 use std::process::{Command, Stdio};
+use std::sync::LazyLock;
 
 use dryrun_netpol::{Node, Pod, Policy, World};
 use k8s_openapi::api::core::v1 as core;
@@ -62,31 +63,40 @@ fn read<T: DeserializeOwned>(object: Value) -> T {
     serde_json::from_value(object).unwrap()
 }
 
-/// Loads a ruleset into the kernel, in a network namespace that is gone at once. Says so and does nothing where that cannot be done.
+/// Whether rulesets can be loaded here.
+static ABLE: LazyLock<bool> = LazyLock::new(|| {
+    let able = unshare(&["nft", "list", "ruleset"])
+        .output()
+        .is_ok_and(|output| output.status.success());
+    if !able {
+        eprintln!("skipped: loading tables into the kernel needs root, unshare and nft");
+    }
+    able
+});
+
+/// A command in a network namespace that is gone with it.
+fn unshare(command: &[&str]) -> Command {
+    let mut unshare = Command::new("unshare");
+    unshare.arg("--net").args(command);
+    unshare
+}
+
+/// Loads a ruleset into the kernel and forgets it. Does nothing where that cannot be done.
 pub fn load(ruleset: &str) {
-    let unshare = |command: &[&str]| {
-        Command::new("unshare")
-            .arg("--net")
-            .args(command)
-            .stdin(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-    };
-    let able = unshare(&["nft", "list", "ruleset"]).and_then(std::process::Child::wait_with_output);
-    if !able.is_ok_and(|output| output.status.success()) {
-        eprintln!("skipped: loading the table needs root, unshare and nft");
+    if !*ABLE {
         return;
     }
-    let mut nft = unshare(&["nft", "-f", "-"]).unwrap();
+    let mut nft = unshare(&["nft", "-f", "-"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     nft.stdin
         .take()
         .unwrap()
         .write_all(ruleset.as_bytes())
         .unwrap();
     let output = nft.wait_with_output().unwrap();
-    assert!(
-        output.status.success(),
-        "{}\n{ruleset}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}\n{ruleset}");
 }

@@ -13,6 +13,8 @@ use super::{Span, schema};
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(validation = kube::core::Rule::new("self.scenarios.all(s, !has(s.twin) || self.scenarios.exists(t, t.name == s.twin && t.name != s.name))")
     .message("twin must name another scenario of this harness"))]
+#[x_kube(validation = kube::core::Rule::new("!has(self.env) || !self.env.exists(name, name in ['PGHOST', 'PGPORT', 'PGDATABASE', 'PGUSER', 'PGPASSFILE', 'PGPASSWORD'])")
+    .message("env may not say where to connect and as whom: PGHOST, PGPORT, PGDATABASE, PGUSER and PGPASSFILE are those of each scenario's login"))]
 pub struct Harness {
     /// Image that the scenarios run in.
     #[schemars(length(min = 1, max = 512))]
@@ -24,6 +26,7 @@ pub struct Harness {
     /// Files that are verified and unpacked before the harness starts, and mounted read-only.
     #[serde(default)]
     #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = kube::core::ListMerge::Map(vec!["mountPath".into()]))]
     pub inputs: Vec<HarnessInput>,
     /// Environment of every command, beside PGHOST, PGPORT, PGDATABASE, PGUSER and PGPASSFILE. Not for secrets: it is part of the plan.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -48,8 +51,10 @@ fn default_user() -> i64 {
 }
 
 /// A file or tar archive that the harness gets.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = kube::core::Rule::new("!self.mountPath.matches('/[.]{1,2}(/|$)') && !self.mountPath.matches('^/(dev|etc|evidence|proc|run|scratch|sys|tmp)(/|$)')")
+    .message("mountPath may not have . or .. in it, nor lie in /dev, /etc, /evidence, /proc, /run, /scratch, /sys or /tmp: those are the pod's own"))]
 pub struct HarnessInput {
     /// The key that holds it. A key that ends in `.tar` is unpacked, any other is one file of that name.
     pub config_map_ref: ConfigMapKey,

@@ -8,8 +8,10 @@ use std::collections::BTreeMap;
 use super::schema;
 
 /// The frozen matrix.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = kube::core::Rule::new("self.roles.all(name, name.size() > 0 && name.size() < 64 && !name.startsWith('pg_') && !(name in ['public', 'none']))")
+    .message("a role's name has 1 to 63 characters, does not begin with pg_ and is not public or none: Postgres keeps those for itself"))]
 pub struct Privileges {
     /// Which rows of the catalog must be declared.
     #[serde(default)]

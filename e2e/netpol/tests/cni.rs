@@ -1,0 +1,142 @@
+//! The CNI plugin as a runtime calls it.
+#![allow(clippy::unwrap_used, reason = "a helper of a test may panic")]
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+
+use serde_json::{Value, json};
+
+/// Calls the plugin; returns whether it succeeded, and what it printed.
+fn call(command: &str, arguments: &str, configuration: &Value) -> (bool, Value) {
+    let mut plugin = Command::new(env!("CARGO_BIN_EXE_netpol-cni"))
+        .env_clear()
+        .envs([("CNI_COMMAND", command), ("CNI_ARGS", arguments)])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // The plugin need not read what it has no use for.
+    let _ = write!(plugin.stdin.take().unwrap(), "{configuration}");
+    let output = plugin.wait_with_output().unwrap();
+    let printed = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
+    (output.status.success(), printed)
+}
+
+const POD: &str =
+    "IgnoreUnknown=1;K8S_POD_NAMESPACE=a;K8S_POD_NAME=b;K8S_POD_INFRA_CONTAINER_ID=d;K8S_POD_UID=c";
+
+fn result() -> Value {
+    json!({"cniVersion": "1.0.0", "ips": [{"address": "fd00::8/64"}, {"address": "10.244.1.8/24", "gateway": "10.244.1.1"}], "dns": {}})
+}
+
+fn configuration(socket: &Path) -> Value {
+    json!({"cniVersion": "1.0.0", "name": "pods", "type": "netpol-cni", "socket": socket, "prevResult": result()})
+}
+
+/// An agent that answers one request; returns the request.
+fn agent(socket: &Path, answer: &'static str) -> thread::JoinHandle<String> {
+    let listener = UnixListener::bind(socket).unwrap();
+    thread::spawn(move || {
+        let (mut plugin, _) = listener.accept().unwrap();
+        let mut request = String::new();
+        BufReader::new(&plugin).read_line(&mut request).unwrap();
+        plugin.write_all(answer.as_bytes()).unwrap();
+        request
+    })
+}
+
+#[test]
+fn add_returns_the_result_that_it_was_given_once_the_agent_agrees() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("s");
+    let agent = agent(&socket, "ok\n");
+    assert_eq!(call("ADD", POD, &configuration(&socket)), (true, result()));
+    assert_eq!(agent.join().unwrap(), "a b c 10.244.1.8\n");
+}
+
+#[test]
+fn check_asks_again_and_prints_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("s");
+    let agent = agent(&socket, "ok\n");
+    assert_eq!(
+        call("CHECK", POD, &configuration(&socket)),
+        (true, Value::Null)
+    );
+    assert_eq!(agent.join().unwrap(), "a b c 10.244.1.8\n");
+}
+
+#[test]
+fn no_sandbox_starts_without_the_agents_word() {
+    let directory = tempfile::tempdir().unwrap();
+    let nobody = directory.path().join("nobody");
+    let (succeeded, error) = call("ADD", POD, &configuration(&nobody));
+    assert_eq!((succeeded, &error["code"]), (false, &json!(11)), "{error}");
+    for (answer, details) in [
+        ("no rules in time\n", "no rules in time"),
+        ("", "unexpected end of file"),
+    ] {
+        let socket = directory.path().join(format!("s{}", answer.len()));
+        let agent = agent(&socket, answer);
+        let (succeeded, error) = call("ADD", POD, &configuration(&socket));
+        assert_eq!(
+            (succeeded, &error["code"], &error["details"]),
+            (false, &json!(11), &json!(details))
+        );
+        agent.join().unwrap();
+    }
+}
+
+#[test]
+fn deletion_needs_no_agent() {
+    let gone = json!({"cniVersion": "1.0.0", "name": "pods", "type": "netpol-cni", "socket": "/nonexistent"});
+    assert_eq!(call("DEL", POD, &gone), (true, Value::Null));
+}
+
+#[test]
+fn version() {
+    let (succeeded, printed) = call("VERSION", "", &json!({"cniVersion": "1.0.0"}));
+    assert!(succeeded);
+    assert_eq!(
+        printed,
+        json!({"cniVersion": "1.0.0", "supportedVersions": ["0.3.1", "0.4.0", "1.0.0"]})
+    );
+}
+
+#[test]
+fn errors_have_the_specifications_codes() {
+    let good = configuration(Path::new("/nonexistent"));
+    let with = |key: &str, value: Value| {
+        let mut changed = good.clone();
+        changed[key] = value;
+        changed
+    };
+    let cases = [
+        (1, "ADD", POD, with("cniVersion", json!("9.0.0"))),
+        (4, "PLAY", POD, good.clone()),
+        (4, "ADD", "K8S_POD_NAME=b", good.clone()),
+        (6, "ADD", POD, json!("nothing")),
+        (7, "ADD", POD, with("prevResult", Value::Null)),
+        (
+            7,
+            "ADD",
+            POD,
+            with("prevResult", json!({"ips": [{"address": "fd00::8/64"}]})),
+        ),
+    ];
+    for (code, command, arguments, configuration) in cases {
+        let (succeeded, error) = call(command, arguments, &configuration);
+        assert_eq!(
+            (succeeded, &error["code"], &error["cniVersion"]),
+            (false, &json!(code), &json!("1.0.0")),
+            "{error}"
+        );
+        assert!(
+            error["msg"].is_string() && error["details"].is_string(),
+            "{error}"
+        );
+    }
+}

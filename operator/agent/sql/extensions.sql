@@ -1,0 +1,1 @@
+SELECT extname::text, extversion FROM pg_extension

@@ -1,0 +1,152 @@
+//! Programs of the image that the agent works with: `pg_dump` and the like.
+
+use std::{
+    env, fs, io,
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+    process::{Command, ExitStatus, Stdio},
+};
+
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, BufReader},
+    net::unix::pipe,
+};
+
+use crate::{
+    children::Children,
+    failure::{self, Result},
+};
+
+/// Search path where the container has none.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Where Debian keeps each major version's programs.
+const DEBIAN: &str = "/usr/lib/postgresql";
+
+/// How a program ended, and what it said on standard output.
+pub(crate) struct Finished {
+    pub(crate) status: ExitStatus,
+    pub(crate) stdout: String,
+}
+
+/// Runs `command` to its end and shows each line of its standard error to `line`.
+pub(crate) async fn run(children: &Children, command: &mut Command, mut line: impl FnMut(&str)) -> Result<Finished> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let failed = |error: io::Error| failure::lasting("ProgramFailed", format!("{name}: {error}"));
+    let mut spawned = children.spawn(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped())).map_err(failed)?;
+    let stdout = receiver(spawned.process.stdout.take().map(OwnedFd::from)).map_err(failed)?;
+    let stderr = receiver(spawned.process.stderr.take().map(OwnedFd::from)).map_err(failed)?;
+    let read_stdout = async {
+        let mut text = Vec::new();
+        BufReader::new(stdout).read_to_end(&mut text).await?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    };
+    let read_stderr = async {
+        let mut reader = BufReader::new(stderr);
+        let mut bytes = Vec::new();
+        while reader.read_until(b'\n', &mut bytes).await? > 0 {
+            line(String::from_utf8_lossy(&bytes).trim_end());
+            bytes.clear();
+        }
+        Ok(())
+    };
+    let (stdout, ()) = tokio::try_join!(read_stdout, read_stderr).map_err(failed)?;
+    let status = spawned.child.exit.await.map_err(|_| failure::lasting("ProgramFailed", format!("{name} was lost")))?;
+    Ok(Finished { status, stdout })
+}
+
+/// Runs `command`, which must succeed; its first line of error is the message otherwise.
+pub(crate) async fn succeed(children: &Children, command: &mut Command) -> Result<String> {
+    let mut first = None;
+    let finished = run(children, command, |line| {
+        first.get_or_insert_with(|| line.to_owned());
+    })
+    .await?;
+    if finished.status.success() {
+        return Ok(finished.stdout);
+    }
+    let name = Path::new(command.get_program()).file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let said = first.map(|line| format!(": {}", failure::without_rows(&line))).unwrap_or_default();
+    Err(failure::lasting("ProgramFailed", format!("{name} ended with {}{said}", finished.status)))
+}
+
+/// A pipe of a child for reading.
+pub(crate) fn receiver(pipe: Option<OwnedFd>) -> io::Result<pipe::Receiver> {
+    pipe::Receiver::from_owned_fd(pipe.ok_or_else(|| io::Error::other("it has no pipe"))?)
+}
+
+/// The image's Postgres programs.
+#[derive(Debug)]
+pub(crate) struct Programs {
+    directory: PathBuf,
+}
+
+impl Programs {
+    /// Finds the programs: the search path first, so that an image decides, then Debian's directory with the highest version. `initdb` is looked
+    /// for, since Debian puts wrappers of the client programs into the search path that choose a version of their own.
+    pub(crate) fn find() -> Result<Self> {
+        let on_path = env::split_paths(&search_path()).map(|directory| directory.join("initdb")).find(|path| path.is_file());
+        let directory = match on_path {
+            Some(initdb) => fs::canonicalize(&initdb).map_err(|error| failure::file(&initdb, &error))?.parent().map(Path::to_owned),
+            None => debian(),
+        };
+        match directory {
+            Some(directory) => Ok(Self { directory }),
+            None => Err(failure::lasting("PostgresMissing", format!("the image has no initdb in its PATH nor in {DEBIAN}"))),
+        }
+    }
+
+    /// A program with an environment of nothing but the search path and untranslated messages.
+    pub(crate) fn command(&self, name: &str) -> Command {
+        let mut command = Command::new(self.path(name));
+        command.env_clear().env("PATH", search_path()).env("LC_ALL", "C").env("HOME", env::temp_dir()).current_dir("/");
+        command
+    }
+
+    /// Where a program is.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
+    /// The directory with the control files of the image's extensions.
+    pub(crate) async fn extensions(&self, children: &Children) -> Result<PathBuf> {
+        let share = match succeed(children, self.command("pg_config").arg("--sharedir")).await {
+            Ok(share) => PathBuf::from(share.trim_end()),
+            // Debian: /usr/lib/postgresql/17/bin and /usr/share/postgresql/17.
+            Err(_) => match self.directory.parent().and_then(Path::file_name) {
+                Some(major) => Path::new("/usr/share/postgresql").join(major),
+                None => return Err(failure::lasting("PostgresMissing", "the image has no directory of extensions")),
+            },
+        };
+        Ok(share.join("extension"))
+    }
+}
+
+/// PATH of the container.
+pub(crate) fn search_path() -> String {
+    env::var("PATH").unwrap_or_else(|_| DEFAULT_PATH.to_owned())
+}
+
+fn debian() -> Option<PathBuf> {
+    fs::read_dir(DEBIAN)
+        .ok()?
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok())
+        .max()
+        .map(|major| Path::new(DEBIAN).join(major.to_string()).join("bin"))
+}
+
+/// The major version in `pg_dump (PostgreSQL) 17.5 (Debian 17.5-1.pgdg120+1)`.
+pub(crate) fn major(version: &str) -> Option<u32> {
+    version.split_once(") ")?.1.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_read() {
+        assert_eq!(major("pg_dump (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)\n"), Some(15));
+        assert_eq!(major("pg_dump (PostgreSQL) 19beta1"), Some(19));
+        assert_eq!(major("something else"), None);
+    }
+}

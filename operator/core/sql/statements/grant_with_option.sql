@@ -1,0 +1,1 @@
+GRANT {privileges} ON {kind} {objects} TO {grantee} WITH GRANT OPTION

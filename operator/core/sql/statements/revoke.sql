@@ -1,0 +1,1 @@
+REVOKE {privileges} ON {kind} {objects} FROM {grantee} CASCADE

@@ -1,0 +1,1 @@
+ALTER DEFAULT PRIVILEGES FOR ROLE {owner} REVOKE {privilege} ON {kind} FROM {grantee} CASCADE

@@ -1,0 +1,1 @@
+REVOKE {role} FROM {member} GRANTED BY {grantor} CASCADE

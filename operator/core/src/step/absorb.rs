@@ -1,0 +1,134 @@
+//! What a job found becomes a fact.
+
+use crate::control::TaskError;
+use crate::facts::{
+    CopyIdentity, CopySummary, DumpFacts, Facts, HarnessFacts, InputFacts, PodFingerprint, PreflightFacts, RestoreFacts, RolesFacts,
+    ScenarioClaim, ScenarioFacts, SecretFacts, SourceIdentity, Stopped, TeardownFacts, VerificationFacts,
+};
+use crate::step::Job;
+
+/// How a job ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Finding {
+    /// [`Job::Preflight`].
+    Preflight(PreflightFacts),
+    /// [`Job::InspectSecret`].
+    Secret(SecretFacts),
+    /// [`Job::Dump`].
+    Dump(DumpFacts),
+    /// [`Job::ReleaseIsolate`] and [`Job::ReleaseInputs`]: the name of the init container.
+    Released(&'static str),
+    /// [`Job::PrepareCopy`].
+    CopyPrepared(CopyIdentity),
+    /// [`Job::Restore`].
+    Restored(RestoreFacts),
+    /// [`Job::ApplyMatrix`].
+    Matrix(RolesFacts, CopyIdentity),
+    /// [`Job::InspectHarness`].
+    Harness(HarnessFacts),
+    /// [`Job::VerifyInputs`].
+    Inputs(InputFacts),
+    /// [`Job::Setup`].
+    Setup(ScenarioClaim),
+    /// [`Job::Baseline`].
+    Baseline(CopySummary),
+    /// [`Job::Scenario`].
+    Scenario(ScenarioFacts),
+    /// [`Job::Verify`].
+    Verified(VerificationFacts),
+    /// [`Job::FingerprintProtected`]: the pods, or why they could not be read.
+    Protected(Vec<PodFingerprint>, Vec<String>),
+    /// [`Job::Identify`].
+    Identified(SourceIdentity),
+    /// [`Job::ProveNetZero`]: what was left, or why it could not be proven.
+    NetZero {
+        /// `Kind/name` of what was found.
+        left: Vec<String>,
+        /// Why the looks could not be made.
+        error: Option<String>,
+    },
+    /// The job could not be done.
+    Failed(TaskError),
+}
+
+/// Reason of an agent that found production's identifier in the copy.
+const COPY_IS_PRODUCTION: &str = "CopyIsProduction";
+/// How often a dump is tried when the source's catalog changes under it.
+pub(super) const DUMP_ATTEMPTS: u8 = 3;
+
+/// Writes what a job found into the facts.
+pub fn absorb(facts: &mut Facts, job: Job, finding: Finding) {
+    match finding {
+        Finding::Preflight(found) => facts.preflight = Some(found),
+        Finding::Secret(found) => facts.secrets = Some(found),
+        Finding::Dump(found) => {
+            facts.dump_attempts += 1;
+            let again = found.problem.as_ref().is_some_and(|p| p.transient) && facts.dump_attempts < DUMP_ATTEMPTS;
+            if !again {
+                facts.dump = Some(found);
+            }
+        }
+        Finding::Released(container) => drop(facts.released.insert(container.to_owned())),
+        Finding::CopyPrepared(identity) => facts.copy_identity.push(identity),
+        Finding::Restored(found) => facts.restore = Some(found),
+        Finding::Matrix(found, identity) => {
+            facts.roles = Some(found);
+            facts.copy_identity.push(identity);
+        }
+        Finding::Harness(found) => facts.harness = Some(found),
+        Finding::Inputs(found) => facts.inputs = Some(found),
+        Finding::Setup(claim) => facts.setup.push(claim),
+        Finding::Baseline(found) => facts.before = Some(found),
+        Finding::Scenario(found) => facts.scenarios.push(found),
+        Finding::Verified(found) => facts.verification = Some(found),
+        Finding::Protected(pods, errors) => {
+            let teardown = teardown(facts);
+            if errors.is_empty() {
+                teardown.protected = Some(pods);
+            }
+            teardown.protected_errors = errors;
+        }
+        Finding::Identified(identity) => teardown(facts).identity = Some(identity),
+        Finding::NetZero { left, error } => {
+            let teardown = teardown(facts);
+            teardown.proven = left.is_empty() && error.is_none();
+            teardown.left = left;
+            teardown.proof_error = error;
+        }
+        Finding::Failed(error) => failed(facts, job, error),
+    }
+}
+
+fn failed(facts: &mut Facts, job: Job, error: TaskError) {
+    match job {
+        Job::Identify => teardown(facts).identity_error = Some(error),
+        Job::FingerprintProtected => teardown(facts).protected_errors = vec![error.to_string()],
+        Job::ProveNetZero => teardown(facts).proof_error = Some(error.to_string()),
+        Job::Dump(_) => {
+            facts.dump.get_or_insert_default().problem = Some(error);
+        }
+        Job::Preflight
+        | Job::InspectSecret
+        | Job::ReleaseIsolate
+        | Job::PrepareCopy
+        | Job::Restore
+        | Job::ApplyMatrix
+        | Job::InspectHarness
+        | Job::VerifyInputs
+        | Job::ReleaseInputs
+        | Job::Setup(_)
+        | Job::Baseline
+        | Job::Scenario(_)
+        | Job::Verify => {
+            if error.reason == COPY_IS_PRODUCTION {
+                // G-10 judges readings; one that could not be read aborts as hard as one that is equal.
+                facts.copy_identity.push(CopyIdentity { before: "restore".into(), ..CopyIdentity::default() });
+            }
+            facts.stopped = Some(Stopped { step: job.command().id().into(), reason: error.reason, message: error.message });
+        }
+    }
+}
+
+fn teardown(facts: &mut Facts) -> &mut TeardownFacts {
+    facts.teardown.get_or_insert_default()
+}

@@ -1,0 +1,338 @@
+//! A small model of a cluster that does what the step function says, to walk whole runs and stop them anywhere.
+
+use super::world::later;
+use super::*;
+use crate::api::{DryRunStatus, PlanSummary};
+use crate::facts::{CopySummary, ScenarioClaim};
+use crate::testing::{UID, World as Known};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+const BEGIN: i64 = 1_800_000_000;
+
+/// A cluster in which every pod starts and every job finds what the complete run of [`Known::passing`] found.
+struct Model {
+    known: Known,
+    plan: Result<PlanSummary, PlanProblem>,
+    approval: Approval,
+    status: DryRunStatus,
+    facts: Facts,
+    report: bool,
+    deleted: bool,
+    finalizer: bool,
+    terminating: bool,
+    objects: BTreeMap<Object, Observed>,
+    running: BTreeSet<Job>,
+    stuck: BTreeSet<Job>,
+    now: Timestamp,
+    log: Vec<Action>,
+    status_writes: usize,
+}
+
+impl Model {
+    fn new() -> Self {
+        Self {
+            known: Known::passing(),
+            plan: Ok(PlanSummary { hash: "sha256:p".into(), ..PlanSummary::default() }),
+            approval: Approval::Valid { name: "a".into(), uid: "u".into(), approved_by: "bob".into() },
+            status: DryRunStatus::default(),
+            facts: Facts::default(),
+            report: false,
+            deleted: false,
+            finalizer: false,
+            terminating: false,
+            objects: BTreeMap::new(),
+            running: BTreeSet::new(),
+            stuck: BTreeSet::new(),
+            now: Timestamp::from_second(BEGIN).unwrap(),
+            log: Vec::new(),
+            status_writes: 0,
+        }
+    }
+
+    /// One pass of the shell. False when there was nothing to do.
+    fn pass(&mut self) -> bool {
+        let decision = decide(&World {
+            name: "demo",
+            namespace: "rehearsal",
+            uid: UID,
+            generation: 1 + i64::from(self.deleted),
+            created: Timestamp::from_second(BEGIN).unwrap(),
+            deleted: self.deleted,
+            finalizer: self.finalizer,
+            namespace_terminating: self.terminating,
+            spec: &self.known.spec,
+            status: &self.status,
+            plan: &self.plan,
+            approval: self.approval.clone(),
+            report: self.report.then(|| ReportView {
+                began: Timestamp::from_second(BEGIN).unwrap(),
+                plan_hash: "sha256:p".into(),
+                approved_by: "bob".into(),
+            }),
+            facts: &self.facts,
+            objects: &self.objects,
+            blind: false,
+            running: &self.running,
+            now: self.now,
+        });
+        let changed = decision.status != self.status || decision.facts != self.facts;
+        self.status_writes += usize::from(decision.status != self.status);
+        self.status = decision.status;
+        self.facts = decision.facts;
+        let acted = !decision.actions.is_empty();
+        for action in decision.actions {
+            self.act(action);
+            self.log.push(action);
+        }
+        let ended = self.end_jobs();
+        acted || changed || ended
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::AddFinalizer => self.finalizer = true,
+            Action::RemoveFinalizer => self.finalizer = false,
+            Action::CreateReport => {
+                assert!(self.finalizer, "nothing is created before the finalizer stands");
+                self.report = true;
+            }
+            Action::Create(object) => {
+                assert!(self.report, "the report is the first object");
+                assert!(!self.status.children.is_empty(), "names are written before the first create");
+                assert!(self.objects.insert(object, running(object)).is_none(), "{object:?} is created once");
+            }
+            Action::Delete(object) => assert!(self.objects.remove(&object).is_some(), "{object:?} exists"),
+            Action::Start(job, _) => assert!(self.running.insert(job), "{job:?} is started once"),
+            Action::CancelJobs => self.running.retain(|job| job.is_teardown()),
+        }
+    }
+
+    fn end_jobs(&mut self) -> bool {
+        let jobs: Vec<Job> = self.running.iter().filter(|job| !self.stuck.contains(job)).copied().collect();
+        for job in &jobs {
+            self.running.remove(job);
+            let finding = self.finding(*job);
+            absorb(&mut self.facts, *job, finding);
+        }
+        !jobs.is_empty()
+    }
+
+    fn finding(&self, job: Job) -> Finding {
+        let known = self.known.facts.clone();
+        match job {
+            Job::Preflight => Finding::Preflight(known.preflight.unwrap()),
+            Job::InspectSecret => Finding::Secret(known.secrets.unwrap()),
+            Job::Dump(_) => Finding::Dump(known.dump.unwrap()),
+            Job::ReleaseIsolate => Finding::Released("isolate"),
+            Job::PrepareCopy => Finding::CopyPrepared(known.copy_identity[0].clone()),
+            Job::Restore => Finding::Restored(known.restore.unwrap()),
+            Job::ApplyMatrix => Finding::Matrix(known.roles.unwrap(), known.copy_identity[1].clone()),
+            Job::InspectHarness => Finding::Harness(known.harness.unwrap()),
+            Job::VerifyInputs => Finding::Inputs(known.inputs.unwrap()),
+            Job::ReleaseInputs => Finding::Released("inputs"),
+            Job::Setup(_) => Finding::Setup(ScenarioClaim { exit_code: Some(0), ..ScenarioClaim::default() }),
+            Job::Baseline => Finding::Baseline(CopySummary::default()),
+            Job::Scenario(i) => Finding::Scenario(known.scenarios[i].clone()),
+            Job::Verify => Finding::Verified(known.verification.unwrap()),
+            Job::FingerprintProtected => Finding::Protected(known.teardown.unwrap().protected.unwrap(), Vec::new()),
+            Job::Identify => Finding::Identified(known.teardown.unwrap().identity.unwrap()),
+            Job::ProveNetZero => Finding::NetZero { left: Vec::new(), error: None },
+        }
+    }
+
+    fn run(&mut self) {
+        for _ in 0..500 {
+            if !self.pass() {
+                return;
+            }
+        }
+        panic!("no end: {:?}", self.log.iter().rev().take(5).collect::<Vec<_>>());
+    }
+
+    fn condition(&self, type_: &str) -> (&str, &str) {
+        crate::conditions::find(&self.status.conditions, type_).map_or(("", ""), |c| (c.status.as_str(), c.reason.as_str()))
+    }
+
+    fn created(&self) -> BTreeSet<Object> {
+        self.log.iter().filter_map(|a| if let Action::Create(o) = a { Some(*o) } else { None }).collect()
+    }
+
+    fn assert_nothing_left(&self) {
+        assert!(self.objects.is_empty(), "{:?}", self.objects);
+        assert!(self.running.is_empty(), "{:?}", self.running);
+        assert!(!self.finalizer);
+    }
+}
+
+fn running(object: Object) -> Observed {
+    let containers = ["dump", "isolate", "postgres", "restore", "inputs", "harness", "identity"];
+    let pod = PodView {
+        phase: "Running".into(),
+        ip: Some("10.0.0.1".into()),
+        running: containers.iter().map(|c| (*c).to_owned()).collect(),
+        ..PodView::default()
+    };
+    Observed { uid: format!("{object:?}"), deleting: false, pod: (object.kind() == "Pod").then_some(pod) }
+}
+
+#[test]
+fn a_run_goes_through_all_commands_and_leaves_nothing() {
+    let mut model = Model::new();
+    model.run();
+    assert_eq!(model.created(), Object::ALL.into_iter().collect());
+    model.assert_nothing_left();
+    assert_eq!(model.condition("NetZero"), ("True", "Proven"));
+    // Gates that this version does not judge keep a run from passing.
+    assert_eq!(model.status.outcome, Some(Outcome::Inconclusive));
+    assert_eq!(model.condition("Succeeded"), ("False", "Inconclusive"));
+    assert_eq!(model.status.gates.as_deref(), Some("19/25"));
+    assert_eq!(model.status.verdict.len(), 25);
+    let order: Vec<Command> = model.log.iter().filter_map(|a| if let Action::Start(j, _) = a { Some(j.command()) } else { None }).collect();
+    assert!(order.is_sorted(), "{order:?}");
+}
+
+#[test]
+fn pods_go_before_the_policies_that_guard_them() {
+    let mut model = Model::new();
+    model.run();
+    let at = |object| model.log.iter().rposition(|a| *a == Action::Delete(object)).unwrap();
+    for pod in Object::PODS {
+        for policy in [Object::ProductionEgress, Object::CopyEgress, Object::CopyIngress] {
+            assert!(at(pod) < at(policy), "{pod:?} {policy:?}");
+        }
+    }
+}
+
+#[test]
+fn nothing_is_created_without_an_approval() {
+    let mut model = Model::new();
+    model.approval = Approval::None;
+    model.run();
+    assert!(model.log.is_empty(), "{:?}", model.log);
+    assert_eq!(model.condition("Approved"), ("Unknown", "AwaitingApproval"));
+    assert_eq!(model.status.conditions.iter().filter(|c| c.status == "Unknown").count(), 28);
+    model.now = later(model.now, Duration::from_secs(25 * 3600));
+    model.run();
+    assert!(model.log.is_empty());
+    assert_eq!(model.status.outcome, Some(Outcome::Expired));
+    assert_eq!(model.condition("Approved"), ("False", "Expired"));
+    assert_eq!(model.condition("Stalled").0, "True");
+    let settled = model.status.clone();
+    model.run();
+    assert_eq!(model.status, settled, "an ended run is left alone");
+}
+
+#[test]
+fn a_plan_that_does_not_resolve_waits_and_then_ends() {
+    let mut model = Model::new();
+    model.plan = Err(PlanProblem { reason: "ConfigMapMissing".into(), message: "create ConfigMap iu-cutter".into() });
+    model.run();
+    assert_eq!(model.condition("Approved"), ("Unknown", "ConfigMapMissing"));
+    assert!(model.log.is_empty());
+    model.now = later(model.now, Duration::from_secs(301));
+    model.run();
+    assert_eq!(model.status.outcome, Some(Outcome::Failed));
+    assert_eq!(model.condition("Approved"), ("False", "ConfigMapMissing"));
+    assert!(model.log.is_empty());
+}
+
+#[test]
+fn deletion_at_any_moment_leads_to_teardown_alone() {
+    for passes in 0..60 {
+        let mut model = Model::new();
+        for _ in 0..passes {
+            model.pass();
+        }
+        let ended = model.status.outcome.is_some();
+        let before = model.log.len();
+        model.deleted = true;
+        model.run();
+        model.assert_nothing_left();
+        let after: BTreeSet<Object> =
+            model.log[before..].iter().filter_map(|a| if let Action::Create(o) = a { Some(*o) } else { None }).collect();
+        assert!(after.is_subset(&BTreeSet::from([Object::IdentityPod])), "{after:?} after {passes}");
+        assert!(ended || model.log[before..].iter().all(|a| !matches!(a, Action::Start(j, _) if !j.is_teardown())));
+    }
+}
+
+#[test]
+fn a_failed_gate_leads_to_teardown_alone() {
+    type Spoil = fn(&mut Facts);
+    let cases: [(&str, Spoil, Object); 6] = [
+        ("G-02", |f| f.preflight.as_mut().unwrap().taken = vec!["Pod/demo-dump".into()], Object::Secret),
+        ("G-04", |f| f.secrets.as_mut().unwrap().immutable = false, Object::DumpPod),
+        ("G-06", |f| f.dump.as_mut().unwrap().identity.as_mut().unwrap().system_identifier = "1".into(), Object::PostgresPod),
+        ("G-10", |f| f.copy_identity[0].system_identifier = crate::testing::PRODUCTION.into(), Object::HarnessPod),
+        ("G-08", |f| f.restore.as_mut().unwrap().claim.exit_code = 2, Object::HarnessPod),
+        ("G-09", |f| f.roles.as_mut().unwrap().applied.errors = vec!["x".into()], Object::HarnessPod),
+    ];
+    for (gate, spoil, never) in cases {
+        let mut model = Model::new();
+        spoil(&mut model.known.facts);
+        model.run();
+        model.assert_nothing_left();
+        assert_eq!(model.status.outcome, Some(Outcome::Failed), "{gate}");
+        assert!(model.status.failed_gate.as_ref().unwrap().starts_with(gate), "{gate}: {:?}", model.status.failed_gate);
+        assert!(!model.created().contains(&never), "{gate}: {never:?} was created");
+        assert_eq!(model.condition("NetZero").0, "True");
+    }
+}
+
+#[test]
+fn a_job_that_never_ends_is_given_up_at_its_deadline() {
+    let mut model = Model::new();
+    model.stuck = BTreeSet::from([Job::Restore]);
+    model.run();
+    assert!(model.running.contains(&Job::Restore));
+    model.now = later(model.now, Duration::from_secs(36 * 60));
+    model.run();
+    model.assert_nothing_left();
+    assert_eq!(model.status.outcome, Some(Outcome::Inconclusive));
+    assert_eq!(model.condition("RestoreClean"), ("Unknown", "DeadlineExceeded"));
+    assert_eq!(model.condition("ScenariosPassed"), ("Unknown", "NotReached"));
+}
+
+#[test]
+fn a_pod_that_ends_early_stops_the_run() {
+    let mut model = Model::new();
+    model.stuck = BTreeSet::from([Job::Scenario(1)]);
+    model.run();
+    let pod = model.objects.get_mut(&Object::PostgresPod).unwrap().pod.as_mut().unwrap();
+    pod.phase = "Failed".into();
+    pod.terminated = BTreeMap::from([("postgres".into(), (1, "PANIC".into()))]);
+    model.run();
+    model.assert_nothing_left();
+    assert_eq!(model.condition("ScenariosPassed"), ("Unknown", "PodEnded"));
+}
+
+#[test]
+fn a_dump_is_tried_again_when_the_source_changed_under_it() {
+    let mut model = Model::new();
+    model.known.facts.dump.as_mut().unwrap().problem = Some(crate::control::TaskError {
+        reason: "SourceChangedDuringDump".into(),
+        message: "the catalog changed".into(),
+        transient: true,
+    });
+    model.run();
+    let attempts = model.log.iter().filter(|a| matches!(a, Action::Start(Job::Dump(_), _))).count();
+    assert_eq!(attempts, usize::from(super::absorb::DUMP_ATTEMPTS));
+    assert!(model.status.failed_gate.as_ref().unwrap().starts_with("G-05"));
+    model.assert_nothing_left();
+}
+
+#[test]
+fn a_terminating_namespace_lets_go_when_its_pods_are_gone() {
+    let mut model = Model::new();
+    model.stuck = BTreeSet::from([Job::Scenario(0)]);
+    model.run();
+    model.deleted = true;
+    model.terminating = true;
+    let before = model.log.len();
+    model.run();
+    assert!(!model.finalizer);
+    assert!(!model.log[before..].iter().any(|a| matches!(a, Action::Create(_))));
+    assert!(model.objects.keys().all(|o| !Object::PODS.contains(o)));
+    assert_eq!(model.condition("NetZero"), ("Unknown", "NamespaceTerminating"));
+    assert_eq!(model.condition("ProductionIdentityHeld"), ("Unknown", "Unreachable"));
+}

@@ -1,0 +1,149 @@
+//! What the shell saw.
+
+use jiff::Timestamp;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::api::{DryRunSpec, DryRunStatus, PlanSummary, Span};
+use crate::facts::Facts;
+use crate::names::Object;
+use crate::step::Job;
+
+/// Everything that a decision is made from, read once.
+#[derive(Clone, Debug)]
+pub struct World<'a> {
+    /// Name of the DryRun.
+    pub name: &'a str,
+    /// Its namespace.
+    pub namespace: &'a str,
+    /// Its UID.
+    pub uid: &'a str,
+    /// Its generation as read.
+    pub generation: i64,
+    /// When it was created.
+    pub created: Timestamp,
+    /// It has a deletionTimestamp.
+    pub deleted: bool,
+    /// It has our finalizer.
+    pub finalizer: bool,
+    /// Its namespace is being deleted: nothing can be created there.
+    pub namespace_terminating: bool,
+    /// Its spec.
+    pub spec: &'a DryRunSpec,
+    /// Its status as read.
+    pub status: &'a DryRunStatus,
+    /// The plan as it resolves now, or why it does not.
+    pub plan: &'a Result<PlanSummary, PlanProblem>,
+    /// What was found of an approval.
+    pub approval: Approval,
+    /// The report: there once the run has begun.
+    pub report: Option<ReportView>,
+    /// The facts so far.
+    pub facts: &'a Facts,
+    /// The run's objects: those that carry its UID.
+    pub objects: &'a BTreeMap<Object, Observed>,
+    /// Why the run's objects cannot be seen any more, in a namespace whose Roles have gone.
+    pub blind: bool,
+    /// Jobs that are at work.
+    pub running: &'a BTreeSet<Job>,
+    /// The time.
+    pub now: Timestamp,
+}
+
+/// Why a plan cannot be resolved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlanProblem {
+    /// One CamelCase word.
+    pub reason: String,
+    /// What to change.
+    pub message: String,
+}
+
+/// What was found of an approval.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Approval {
+    /// None that names this DryRun.
+    None,
+    /// One that does not count, and why.
+    Refused {
+        /// One CamelCase word.
+        reason: String,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// One that lets this plan begin.
+    Valid {
+        /// Its name.
+        name: String,
+        /// Its UID.
+        uid: String,
+        /// Who approved.
+        approved_by: String,
+    },
+}
+
+/// The report, as far as decisions need it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReportView {
+    /// When it was created: when the run began.
+    pub began: Timestamp,
+    /// The plan that is run.
+    pub plan_hash: String,
+    /// Who approved it.
+    pub approved_by: String,
+}
+
+/// One of the run's objects.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Observed {
+    /// Its UID.
+    pub uid: String,
+    /// It has a deletionTimestamp.
+    pub deleting: bool,
+    /// What a pod does.
+    pub pod: Option<PodView>,
+}
+
+/// What a pod does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PodView {
+    /// Pending, Running, Succeeded, Failed.
+    pub phase: String,
+    /// Node that it is bound to.
+    pub node: Option<String>,
+    /// Its address.
+    pub ip: Option<String>,
+    /// Containers, init containers included, that are running.
+    pub running: BTreeSet<String>,
+    /// Containers that have ended, with their exit code and termination message.
+    pub terminated: BTreeMap<String, (i32, String)>,
+    /// Why it does not run yet: a reason and a message of the scheduler or the kubelet.
+    pub waiting: Option<(String, String)>,
+}
+
+impl World<'_> {
+    /// An object of the run that exists and is not being deleted.
+    pub(super) fn alive(&self, object: Object) -> Option<&Observed> {
+        self.objects.get(&object).filter(|o| !o.deleting)
+    }
+
+    /// The pod, if it exists and is not being deleted.
+    pub(super) fn pod(&self, object: Object) -> Option<&PodView> {
+        self.alive(object).and_then(|o| o.pod.as_ref())
+    }
+
+    /// Whether this container of the pod is running.
+    pub(super) fn runs(&self, object: Object, container: &str) -> bool {
+        self.pod(object).is_some_and(|pod| pod.running.contains(container))
+    }
+
+    /// A time so much later.
+    pub(super) fn after(&self, start: Timestamp, span: &Span) -> Timestamp {
+        later(start, span.or(Duration::ZERO))
+    }
+}
+
+/// A time so much later, or the end of time.
+pub(super) fn later(start: Timestamp, duration: Duration) -> Timestamp {
+    start.checked_add(duration).unwrap_or(Timestamp::MAX)
+}
