@@ -3,6 +3,7 @@
 pub mod cache;
 pub mod cluster;
 pub mod command;
+pub mod demo;
 pub mod images;
 pub mod packages;
 pub mod phase;

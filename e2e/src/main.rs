@@ -6,6 +6,8 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use dryrun_e2e::{
     cluster::{Cluster, Options},
+    demo,
+    images::Image,
     phase::Progress,
     world,
 };
@@ -23,6 +25,8 @@ enum Command {
     /// The local cluster.
     #[command(subcommand)]
     Cluster(ClusterCommand),
+    /// Does the main job on the local cluster, and shows it.
+    Demo,
     /// Serves the cluster's outside.
     #[command(hide = true)]
     World,
@@ -43,6 +47,12 @@ enum ClusterCommand {
     Down,
     /// Says what runs.
     Status,
+    /// Makes images, loads them into the nodes and prints their names.
+    Load {
+        /// The images.
+        #[arg(required = true)]
+        images: Vec<Image>,
+    },
     /// Prints the path of the administrator's kubeconfig.
     Kubeconfig,
     /// Gathers all logs in a directory.
@@ -66,6 +76,7 @@ fn main() -> ExitCode {
 async fn run(command: Command) -> Result<()> {
     match command {
         Command::Cluster(command) => cluster(command).await,
+        Command::Demo => demo::run(std::env::current_exe().context("finding this program")?).await,
         Command::World => world::serve().await,
     }
 }
@@ -80,6 +91,25 @@ async fn cluster(command: ClusterCommand) -> Result<()> {
             Ok(())
         }
         ClusterCommand::Down => Cluster::remove(&progress).await,
-        ClusterCommand::Status | ClusterCommand::Kubeconfig | ClusterCommand::Logs { .. } => Ok(()),
+        ClusterCommand::Load { images } => {
+            for archive in running(&progress).await?.load_images(&images).await? {
+                println!("{}", archive.name);
+            }
+            Ok(())
+        }
+        ClusterCommand::Kubeconfig => {
+            println!("{}", running(&progress).await?.kubeconfig().display());
+            Ok(())
+        }
+        ClusterCommand::Status => {
+            print!("{}", running(&progress).await?.status().await?);
+            Ok(())
+        }
+        ClusterCommand::Logs { directory } => running(&progress).await?.logs(&directory).await,
     }
+}
+
+/// The cluster that `KUBECONFIG` names, else the local one.
+async fn running(progress: &Progress) -> Result<Cluster> {
+    Cluster::find(progress).await?.context("no cluster is running: bring one up with `cargo cluster up`")
 }

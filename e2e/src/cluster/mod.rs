@@ -9,6 +9,7 @@ mod dns;
 mod down;
 mod layout;
 mod lock;
+mod logs;
 mod network;
 mod node;
 mod pki;
@@ -33,6 +34,7 @@ pub use layout::{ECHO_PORTS, MAX_NODES, METADATA, OUTSIDE};
 
 use crate::{
     cache::Cache,
+    command,
     images::{self, Archive, Image, Workshop},
     packages,
     phase::Progress,
@@ -107,10 +109,10 @@ impl Cluster {
             signal = interrupted() => signal.and_then(|()| bail!("interrupted")),
         };
         if let Err(error) = outcome {
-            let logs = workshop.cache.directory("failed-up");
-            keep_logs(&logs)?;
+            let kept = workshop.cache.directory("failed-up");
+            logs::keep(&kept)?;
             down::clean().await.with_context(|| format!("cleaning up after: {error:#}"))?;
-            return Err(error.context(format!("the cluster did not come up; its logs are kept in {}", logs.display())));
+            return Err(error.context(format!("the cluster did not come up; its logs are kept in {}", kept.display())));
         }
         Record { nodes: options.nodes, boot: boot()? }.write()?;
         Ok(Self { provider: Provider::Local(nodes), kubeconfig: layout::state("kubeconfig"), workshop })
@@ -135,6 +137,17 @@ impl Cluster {
             return Self::running(progress).await;
         }
         Self::with(Provider::Existing, kubeconfig, progress).await.map(Some)
+    }
+
+    /// The cluster to use: that of `KUBECONFIG`, else the local one.
+    ///
+    /// # Errors
+    /// As [`Cluster::existing`] and [`Cluster::running`].
+    pub async fn find(progress: &Progress) -> Result<Option<Self>> {
+        match Self::existing(progress).await? {
+            Some(cluster) => Ok(Some(cluster)),
+            None => Self::running(progress).await,
+        }
     }
 
     async fn with(provider: Provider, kubeconfig: PathBuf, progress: &Progress) -> Result<Self> {
@@ -234,6 +247,33 @@ impl Cluster {
     }
 }
 
+impl Cluster {
+    /// What runs, as lines for a person.
+    ///
+    /// # Errors
+    /// The API server does not answer.
+    pub async fn status(&self) -> Result<String> {
+        let mut status = format!("kubeconfig  {}\n", self.kubeconfig.display());
+        if matches!(self.provider, Provider::Local(_)) {
+            let mut daemons: Vec<String> = process::ours()?.into_values().collect();
+            daemons.sort();
+            daemons.dedup();
+            status += &format!("processes   {}\n", daemons.join(", "));
+        }
+        let mut kubectl = tokio::process::Command::new(self.kubectl());
+        kubectl.arg("--kubeconfig").arg(&self.kubeconfig).args(["get", "nodes,pods", "--all-namespaces", "--output", "wide"]);
+        Ok(status + &command::stdout(&mut kubectl).await?)
+    }
+
+    /// Gathers logs and objects in `directory`: the daemons' logs, the audit log, the pods' logs, and every object but Secrets.
+    ///
+    /// # Errors
+    /// The directory cannot be written.
+    pub async fn logs(&self, directory: &Path) -> Result<()> {
+        logs::gather(self, directory).await
+    }
+}
+
 impl Record {
     /// The record of a cluster that was brought up completely since the machine was booted, and whose API server lives.
     fn of_running() -> Result<Option<Self>> {
@@ -264,17 +304,6 @@ async fn interrupted() -> Result<()> {
     tokio::select! {
         ended = tokio::signal::ctrl_c() => ended?,
         _ = terminate.recv() => {}
-    }
-    Ok(())
-}
-
-/// Copies the daemons' logs to a directory that outlives the cluster.
-fn keep_logs(to: &Path) -> Result<()> {
-    fs::create_dir_all(to).with_context(|| format!("creating {}", to.display()))?;
-    let Ok(logs) = fs::read_dir(layout::state("log")) else { return Ok(()) };
-    for log in logs {
-        let log = log?;
-        fs::copy(log.path(), to.join(log.file_name())).with_context(|| format!("keeping {}", log.path().display()))?;
     }
     Ok(())
 }

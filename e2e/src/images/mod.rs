@@ -23,7 +23,7 @@ use crate::{
 pub(crate) const PAUSE: &str = "dryrun.local/pause:1";
 
 /// An image that can be made here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub enum Image {
     /// Holds a pod's namespaces; every node needs it.
     Pause,

@@ -34,7 +34,13 @@ pub(crate) fn file(path: impl AsRef<Path>, error: &io::Error) -> TaskError {
 /// A query failed.
 pub(crate) fn query(what: &str, error: &tokio_postgres::Error) -> TaskError {
     let message = format!("{what}: {}", describe(error));
-    if error.is_closed() || error.as_db_error().is_none() { passing("ConnectionLost", message) } else { lasting("QueryFailed", message) }
+    let lost = error.is_closed() || error.source().is_some_and(|cause| cause.is::<io::Error>());
+    match error.code().map(SqlState::code) {
+        // The server was told to shut down, or the session was ended.
+        Some(state) if state.starts_with("57P") => passing("ConnectionLost", message),
+        None if lost => passing("ConnectionLost", message),
+        _ => lasting("QueryFailed", message),
+    }
 }
 
 /// No session came about.

@@ -1,7 +1,9 @@
 //! Programs of the image that the agent works with: `pg_dump` and the like.
 
 use std::{
-    env, fs, io,
+    env,
+    ffi::OsStr,
+    fs, io,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
     process::{Command, ExitStatus, Stdio},
@@ -95,11 +97,9 @@ impl Programs {
         }
     }
 
-    /// A program with an environment of nothing but the search path and untranslated messages.
+    /// One of the programs, in a clean environment.
     pub(crate) fn command(&self, name: &str) -> Command {
-        let mut command = Command::new(self.path(name));
-        command.env_clear().env("PATH", search_path()).env("LC_ALL", "C").env("HOME", env::temp_dir()).current_dir("/");
-        command
+        clean(self.path(name))
     }
 
     /// Where a program is.
@@ -119,6 +119,13 @@ impl Programs {
         };
         Ok(share.join("extension"))
     }
+}
+
+/// A command with an environment of nothing but the search path, a home and untranslated messages.
+pub(crate) fn clean(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
+    command.env_clear().env("PATH", search_path()).env("LC_ALL", "C").env("HOME", env::temp_dir()).current_dir("/");
+    command
 }
 
 /// PATH of the container.

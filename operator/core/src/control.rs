@@ -147,6 +147,8 @@ pub struct RestoreClaim {
     pub errors: Vec<String>,
     /// Number of `ERROR:` lines in `pg_restore`'s standard error.
     pub error_lines: u64,
+    /// Bytes free on the data volume after the restore, as the pod sees it under the dump directory (`statvfs` f_bavail).
+    pub free_bytes: u64,
     /// Milliseconds that `pg_restore` took.
     pub milliseconds: u64,
     /// Milliseconds that ANALYZE took.

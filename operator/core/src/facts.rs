@@ -339,8 +339,6 @@ pub struct RestoreFacts {
     pub claim: RestoreClaim,
     /// Errors that the copy's own log has of the restore, grouped.
     pub logged: Vec<LoggedError>,
-    /// Bytes free on the data volume after the restore.
-    pub free_bytes: Option<u64>,
     /// Roles that were made before the restore.
     pub roles_created: u32,
 }
@@ -529,6 +527,8 @@ pub struct ScenarioFacts {
 pub struct LogWindow {
     /// Both markers were found, in order.
     pub enclosed: bool,
+    /// Byte in the log file behind the closing marker: where the next window begins.
+    pub end_offset: u64,
     /// Sessions that declared roles began.
     pub sessions: u64,
     /// Statements that they ran.

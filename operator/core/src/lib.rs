@@ -4,11 +4,14 @@
 //! and its agents.
 
 pub mod api;
+pub mod approval;
 pub mod command;
 pub mod conditions;
 pub mod control;
 pub mod facts;
 pub mod gate;
+pub mod matrix;
+pub mod log;
 pub mod names;
 pub mod plan;
 pub mod rows;

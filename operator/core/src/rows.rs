@@ -99,7 +99,7 @@ impl Rows {
 }
 
 /// COPY's escapes: a field holds neither tab nor line break.
-fn escape(field: &str) -> String {
+pub(crate) fn escape(field: &str) -> String {
     let mut escaped = String::with_capacity(field.len());
     for character in field.chars() {
         match character {

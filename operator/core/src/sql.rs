@@ -2,6 +2,7 @@
 //!
 //! No statement is put together anywhere else: each stands in a `.sql` file of its own.
 
+pub(crate) mod statements;
 mod template;
 
 pub use template::Template;

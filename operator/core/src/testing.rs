@@ -127,7 +127,7 @@ fn facts() -> Facts {
     };
     let scenario = |name: &str, exit_code: Option<i32>, steps: Vec<StepClaim>, errors: Vec<LoggedError>| ScenarioFacts {
         claim: ScenarioClaim { name: name.into(), exit_code, steps, ..ScenarioClaim::default() },
-        window: LogWindow { enclosed: true, sessions: 1, statements: 4, errors, foreign: Vec::new() },
+        window: LogWindow { enclosed: true, end_offset: 0, sessions: 1, statements: 4, errors, foreign: Vec::new() },
     };
     let set = |rows| SetSummary { rows, digest: format!("sha256:{}", "b".repeat(64)) };
     Facts {
@@ -150,10 +150,10 @@ fn facts() -> Facts {
         }),
         restore: Some(RestoreFacts {
             claim: crate::control::RestoreClaim {
+                free_bytes: 30 << 30,
                 copy: CopyFacts { version_num: 170_005, catalog: set(400), counts: set(52), ..CopyFacts::default() },
                 ..Default::default()
             },
-            free_bytes: Some(30 << 30),
             ..RestoreFacts::default()
         }),
         roles: Some(RolesFacts {

@@ -94,6 +94,10 @@ pub struct RoleSpec {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schema::texts")]
     pub settings: BTreeMap<String, String>,
+    /// What the role owns, written like a grant's `object`. Ownership comes with the restore: it is checked, not brought about.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(min = 3, max = 320)))]
+    pub owns: Vec<String>,
 }
 
 impl Default for RoleSpec {
@@ -109,6 +113,7 @@ impl Default for RoleSpec {
             connection_limit: -1,
             member_of: Vec::new(),
             settings: BTreeMap::new(),
+            owns: Vec::new(),
         }
     }
 }

@@ -34,7 +34,7 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
     if disk.free_bytes < needed {
         return Verdict::fail("InsufficientSpace", format!("{} MiB free, {} MiB needed before the dump", mib(disk.free_bytes), mib(needed)));
     }
-    match evidence.facts.restore.as_ref().and_then(|restore| restore.free_bytes) {
+    match evidence.facts.restore.as_ref().map(|restore| restore.claim.free_bytes) {
         Some(free) if free < minimum => {
             Verdict::fail("InsufficientSpace", format!("{} MiB free after the restore, {} MiB needed", mib(free), mib(minimum)))
         }
@@ -54,7 +54,7 @@ fn worlds() -> crate::testing::Worlds {
         fail: vec![
             ("InsufficientSpace", small(1 << 20)),
             ("InsufficientSpace", World::with(|f| f.dump.as_mut().unwrap().disk.as_mut().unwrap().source_bytes = 1 << 50)),
-            ("InsufficientSpace", World::with(|f| f.restore.as_mut().unwrap().free_bytes = Some(5))),
+            ("InsufficientSpace", World::with(|f| f.restore.as_mut().unwrap().claim.free_bytes = 5)),
         ],
         unknown: vec![("Pending", World::empty())],
     }

@@ -1,0 +1,28 @@
+{{- define "dryrun.labels" -}}
+app.kubernetes.io/name: dryrun-operator
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end }}
+
+{{- define "dryrun.selector" -}}
+app.kubernetes.io/name: dryrun-operator
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{/* The operator's own image: its agent works in the pods of every run. */}}
+{{- define "dryrun.image" -}}
+{{- with .Values.image -}}
+{{- if .digest -}}
+{{ .repository }}@{{ .digest }}
+{{- else -}}
+{{ .repository }}:{{ .tag | default $.Chart.AppVersion }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* The operator as the apiserver knows it. */}}
+{{- define "dryrun.username" -}}
+system:serviceaccount:{{ .Release.Namespace }}:dryrun-operator
+{{- end }}

@@ -1,0 +1,104 @@
+//! Following a run from outside, as a person with `kubectl get --watch` would.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use dryrun_core::{
+    api::{DryRun, DryRunStatus},
+    conditions, gate,
+};
+use futures::{StreamExt, TryStreamExt};
+use kube::{
+    Api,
+    runtime::{WatchStreamExt, watcher},
+};
+
+/// The first state of the DryRun in which `done` holds; every state on the way is shown to `see`.
+///
+/// # Errors
+/// The time limit passes first, or the DryRun vanishes.
+pub(super) async fn until(
+    api: &Api<DryRun>,
+    name: &str,
+    limit: Duration,
+    mut see: impl FnMut(&DryRun),
+    done: impl Fn(&DryRun) -> bool,
+) -> Result<DryRun> {
+    let only_this = watcher::Config::default().fields(&format!("metadata.name={name}"));
+    let states = watcher(api.clone(), only_this).default_backoff().applied_objects();
+    let follow = async {
+        let mut states = states.boxed();
+        while let Some(state) = states.try_next().await? {
+            see(&state);
+            if done(&state) {
+                return Ok(state);
+            }
+        }
+        bail!("the DryRun is gone")
+    };
+    tokio::time::timeout(limit, follow).await.with_context(|| format!("DryRun {name}: not within {} s", limit.as_secs()))?
+}
+
+/// Turns states of a run into lines, one for each gate that turns and each step that begins.
+pub(super) struct Board {
+    started: Instant,
+    step: Option<String>,
+    gates: BTreeMap<&'static str, String>,
+}
+
+impl Board {
+    /// A board on which nothing has happened yet; its clock starts here.
+    pub(super) fn new() -> Self {
+        Self { started: Instant::now(), step: None, gates: BTreeMap::new() }
+    }
+
+    /// Time since the board was made.
+    pub(super) fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// What is new in this state.
+    pub(super) fn update(&mut self, status: &DryRunStatus) -> Vec<String> {
+        let mut news = Vec::new();
+        for gate in gate::ALL {
+            let Some(condition) = conditions::find(&status.conditions, gate.name) else { continue };
+            if condition.status != "Unknown" && self.gates.get(gate.id) != Some(&condition.status) {
+                self.gates.insert(gate.id, condition.status.clone());
+                let mark = if condition.status == "True" { "✓" } else { "✗" };
+                news.push(format!("{mark} {} {:<22} {}", gate.id, gate.name, condition.message));
+            }
+        }
+        if status.step != self.step {
+            self.step.clone_from(&status.step);
+            news.extend(status.step.as_ref().map(|step| format!("· {step}")));
+        }
+        news
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jiff::Timestamp;
+
+    fn state(step: &str, gates: &[(&str, &str)]) -> DryRunStatus {
+        let mut status = DryRunStatus { step: Some(step.into()), ..DryRunStatus::default() };
+        for (gate, value) in gates {
+            conditions::upsert(&mut status.conditions, gate, value, "Reason", "message", 1, Timestamp::UNIX_EPOCH);
+        }
+        status
+    }
+
+    #[test]
+    fn each_turn_is_told_once() {
+        let mut board = Board::new();
+        assert_eq!(board.update(&state("C-01", &[("DiskHeadroom", "Unknown"), ("NamesFree", "Unknown")])), ["· C-01"]);
+        let passed = state("C-03", &[("DiskHeadroom", "Unknown"), ("NamesFree", "True")]);
+        assert_eq!(board.update(&passed), ["✓ G-02 NamesFree              message", "· C-03"]);
+        assert!(board.update(&passed).is_empty());
+        assert_eq!(board.update(&state("C-03", &[("DiskHeadroom", "False"), ("NamesFree", "True")])), ["✗ G-01 DiskHeadroom           message"]);
+    }
+}

@@ -1,0 +1,250 @@
+//! Two namespaces with pods that probe each other.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use dryrun_e2e::cluster::{Cluster, METADATA, OUTSIDE};
+use dryrun_e2e::images::Image;
+use dryrun_e2e::phase::Progress;
+use futures::future::try_join_all;
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Service, ServiceAccount};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::networking::v1::{NetworkPolicy, NetworkPolicySpec};
+use kube::api::{AttachParams, AttachedProcess, DeleteParams, ListParams, PostParams};
+use kube::runtime::wait::await_condition;
+use kube::{Api, Client, ResourceExt};
+use serde_json::{Value, json};
+use tokio::io::AsyncReadExt;
+use tokio::time::timeout;
+
+/// How long anything may take that is not measured.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Pods of the namespace a, beside the server.
+const NEIGHBOURS: [&str; 2] = ["client", "other"];
+
+/// Pods of the namespace b.
+const STRANGERS: [&str; 2] = ["guest", "visitor"];
+
+/// Where a pod is: on the server's node or on another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    Near,
+    Far,
+}
+
+impl Place {
+    pub const ALL: [Self; 2] = [Self::Near, Self::Far];
+
+    /// As the table prints it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Near => "near",
+            Self::Far => "far",
+        }
+    }
+
+    /// The name of the pod that plays `role` in this place.
+    pub fn pod(self, role: &str) -> String {
+        format!("{}-{role}", self.name())
+    }
+}
+
+/// A test's own namespaces, with what is needed to fill them.
+pub struct Bench {
+    pub client: Client,
+    image: String,
+    /// The server's namespace.
+    pub a: String,
+    /// Another namespace.
+    pub b: String,
+    /// Name and address of the server's node and of another one; the same one if there is no other.
+    nodes: [(String, String); 2],
+}
+
+impl Bench {
+    /// Makes the namespaces; no pod is in them yet.
+    pub async fn new() -> Result<Self> {
+        let cluster = Cluster::existing(&Progress::new()).await?.context("KUBECONFIG must name a cluster")?;
+        let client = cluster.client().await?;
+        let archives = cluster.load_images(&[Image::Netprobe]).await?;
+        let image = archives.first().context("no image")?.name.clone();
+        let [a, b] = ["netpol-a-", "netpol-b-"].map(|prefix| namespace(&client, prefix));
+        let (a, b) = tokio::try_join!(a, b)?;
+        let nodes: Api<Node> = Api::all(client.clone());
+        let nodes: Vec<_> = nodes.list(&ListParams::default()).await?.iter().filter_map(internal_address).collect();
+        let (first, last) = (nodes.first().context("no node")?, nodes.last().context("no node")?);
+        if first == last {
+            println!("there is one node alone: far is near");
+        }
+        Ok(Self { client, image, a, b, nodes: [first.clone(), last.clone()] })
+    }
+
+    /// Removes the namespaces and all that is in them, without waiting for it.
+    pub async fn remove(self) -> Result<()> {
+        let namespaces: Api<Namespace> = Api::all(self.client);
+        for name in [self.a, self.b] {
+            namespaces.delete(&name, &DeleteParams::default()).await?;
+        }
+        Ok(())
+    }
+
+    /// Starts all pods and the Service, and waits until the pods serve.
+    pub async fn populate(&self) -> Result<()> {
+        let placed = |role: &'static str, namespace| Place::ALL.map(|place| self.serve(namespace, place.pod(role), role, place));
+        let neighbours = NEIGHBOURS.into_iter().flat_map(|role| placed(role, &self.a));
+        let strangers = STRANGERS.into_iter().flat_map(|role| placed(role, &self.b));
+        let server = self.serve(&self.a, "server".to_owned(), "server", Place::Near);
+        let services: Api<Service> = Api::namespaced(self.client.clone(), &self.a);
+        let service = json!({
+            "metadata": {"name": "service"},
+            "spec": {"selector": {"app": "server"}, "ports": [{"name": "web", "port": 80, "targetPort": "web"}, {"name": "other", "port": 81, "targetPort": 8081}]},
+        });
+        services.create(&PostParams::default(), &serde_json::from_value(service)?).await?;
+        try_join_all(neighbours.chain(strangers).chain([server])).await?;
+        Ok(())
+    }
+
+    /// Starts a pod that serves all ports, and waits until it does: its readiness probe comes from the node.
+    pub async fn serve(&self, namespace: &str, name: String, role: &str, place: Place) -> Result<()> {
+        let arguments = ["serve", "--tcp", "8080", "--tcp", "8081", "--tcp", "8105", "--udp", "7000"];
+        let pod = json!({
+            "ports": [{"name": "web", "containerPort": 8080}, {"name": "data", "containerPort": 7000, "protocol": "UDP"}],
+            "readinessProbe": {"tcpSocket": {"port": 8080}, "periodSeconds": 1},
+        });
+        self.start(namespace, &name, role, place, &arguments, pod).await?;
+        self.until(namespace, &name, |pod| condition(pod, "Ready")).await?;
+        Ok(())
+    }
+
+    /// Starts a pod that runs the probe with these arguments.
+    pub async fn start(&self, namespace: &str, name: &str, role: &str, place: Place, arguments: &[&str], mut container: Value) -> Result<()> {
+        container["name"] = json!("probe");
+        container["image"] = json!(self.image);
+        container["imagePullPolicy"] = json!("Never");
+        container["args"] = json!(arguments);
+        container["securityContext"] = json!({"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}, "readOnlyRootFilesystem": true});
+        let (node, _) = self.node(place);
+        let pod = json!({
+            "metadata": {"name": name, "labels": {"app": role}},
+            "spec": {
+                "containers": [container],
+                "nodeSelector": {"kubernetes.io/hostname": node},
+                "restartPolicy": "Never",
+                "terminationGracePeriodSeconds": 0,
+                "automountServiceAccountToken": false,
+                "enableServiceLinks": false,
+                "securityContext": {"runAsNonRoot": true, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}},
+            },
+        });
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
+        pods.create(&PostParams::default(), &serde_json::from_value(pod)?).await.with_context(|| format!("creating {name}"))?;
+        Ok(())
+    }
+
+    /// Waits until a pod is as it should be.
+    pub async fn until(&self, namespace: &str, name: &str, done: impl Fn(&Pod) -> bool) -> Result<Pod> {
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
+        let pod = timeout(DEADLINE, await_condition(pods, name, |pod: Option<&Pod>| pod.is_some_and(&done)));
+        pod.await.with_context(|| format!("waiting for {name}"))??.with_context(|| format!("{name} is gone"))
+    }
+
+    /// The address of every name that the table uses.
+    pub async fn addresses(&self) -> Result<BTreeMap<String, String>> {
+        let mut addresses = BTreeMap::from([("outside".to_owned(), OUTSIDE.to_string()), ("metadata".to_owned(), METADATA.to_string())]);
+        for namespace in [&self.a, &self.b] {
+            let pods: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
+            for pod in pods.list(&ListParams::default()).await? {
+                addresses.insert(pod.name_any(), pod.status.and_then(|status| status.pod_ip).context("a pod without address")?);
+            }
+        }
+        for (name, namespace, service) in [("service", &*self.a, "service"), ("dns", "kube-system", "kube-dns"), ("apiserver", "default", "kubernetes")] {
+            let services: Api<Service> = Api::namespaced(self.client.clone(), namespace);
+            let address = services.get(service).await?.spec.and_then(|spec| spec.cluster_ip);
+            addresses.insert(name.to_owned(), address.context("a Service without address")?);
+        }
+        let slices: Api<EndpointSlice> = Api::namespaced(self.client.clone(), "default");
+        let endpoints = slices.get("kubernetes").await?.endpoints.into_iter().flatten();
+        let endpoint = endpoints.flat_map(|endpoint| endpoint.addresses).next().context("no API server")?;
+        // In the local cluster the API server runs on the machine itself.
+        addresses.extend([("host".to_owned(), endpoint.clone()), ("api-endpoint".to_owned(), endpoint)]);
+        for (name, place) in [("server-node", Place::Near), ("near-node", Place::Near), ("far-node", Place::Far)] {
+            addresses.insert(name.to_owned(), self.node(place).1.clone());
+        }
+        Ok(addresses)
+    }
+
+    /// Runs the probe in a pod and returns what it printed.
+    pub async fn probe(&self, namespace: &str, pod: &str, arguments: &[&str]) -> Result<String> {
+        let mut process = self.spawn(namespace, pod, arguments).await?;
+        let (mut output, mut errors) = (String::new(), String::new());
+        let (mut stdout, mut stderr) = (process.stdout().context("no output")?, process.stderr().context("no errors")?);
+        let status = process.take_status().context("no status")?;
+        tokio::try_join!(stdout.read_to_string(&mut output), stderr.read_to_string(&mut errors))?;
+        let status = status.await.and_then(|status| status.status);
+        ensure!(status.as_deref() == Some("Success"), "netprobe {} in {pod}: {errors}", arguments.join(" "));
+        Ok(output)
+    }
+
+    /// Starts the probe in a pod.
+    pub async fn spawn(&self, namespace: &str, pod: &str, arguments: &[&str]) -> Result<AttachedProcess> {
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
+        let command = ["/netprobe"].into_iter().chain(arguments.iter().copied());
+        Ok(pods.exec(pod, command, &AttachParams::default().stdout(true).stderr(true)).await?)
+    }
+
+    /// Replaces all policies of a namespace.
+    pub async fn set_policies(&self, namespace: &str, policies: &[NetworkPolicySpec]) -> Result<()> {
+        let api: Api<NetworkPolicy> = Api::namespaced(self.client.clone(), namespace);
+        api.delete_collection(&DeleteParams::default(), &ListParams::default()).await?;
+        for (index, spec) in policies.iter().enumerate() {
+            let mut policy = NetworkPolicy { spec: Some(spec.clone()), ..NetworkPolicy::default() };
+            policy.metadata.name = Some(format!("policy-{index}"));
+            api.create(&PostParams::default(), &policy).await.with_context(|| format!("policy {index}"))?;
+        }
+        Ok(())
+    }
+
+    /// The namespace of the pods that play `role`.
+    pub fn namespace_of(&self, role: &str) -> &str {
+        if STRANGERS.contains(&role) { &self.b } else { &self.a }
+    }
+
+    /// Whether `role` is played in both places.
+    pub fn is_placed(role: &str) -> bool {
+        NEIGHBOURS.contains(&role) || STRANGERS.contains(&role)
+    }
+
+    fn node(&self, place: Place) -> &(String, String) {
+        let [near, far] = &self.nodes;
+        match place {
+            Place::Near => near,
+            Place::Far => far,
+        }
+    }
+}
+
+/// Makes a namespace that can take pods.
+async fn namespace(client: &Client, prefix: &str) -> Result<String> {
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    let namespace = serde_json::from_value(json!({"metadata": {"generateName": prefix}}))?;
+    let name = namespaces.create(&PostParams::default(), &namespace).await?.name_any();
+    // Until its default service account is there, the API server refuses pods.
+    let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), &name);
+    let account = await_condition(accounts, "default", |account: Option<&ServiceAccount>| account.is_some());
+    timeout(DEADLINE, account).await.context("no default service account")??;
+    Ok(name)
+}
+
+fn internal_address(node: &Node) -> Option<(String, String)> {
+    let addresses = node.status.as_ref()?.addresses.as_ref()?;
+    let address = addresses.iter().find(|address| address.type_ == "InternalIP")?;
+    Some((node.name_any(), address.address.clone()))
+}
+
+/// Whether a pod has a condition.
+pub fn condition(pod: &Pod, name: &str) -> bool {
+    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions.into_iter().any(|condition| condition.type_ == name && condition.status == "True")
+}

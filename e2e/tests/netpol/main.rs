@@ -1,0 +1,154 @@
+//! NetworkPolicy as pods see it: the truth table, the first second of a pod, how soon a policy is in force, and what becomes of
+//! connections that it forbids. Run with `--nocapture` to see the table and the figures.
+
+mod bench;
+mod table;
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::networking::v1::NetworkPolicySpec;
+use kube::Api;
+use kube::api::LogParams;
+use serde_json::json;
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader, Lines};
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+
+use bench::{Bench, Place};
+
+/// One test at a time: they measure.
+static ALONE: Mutex<()> = Mutex::const_new(());
+
+/// How soon a policy must be in force, and out of force again.
+const EFFECT: Duration = Duration::from_millis(200);
+
+fn deny_all() -> Result<NetworkPolicySpec> {
+    Ok(serde_json::from_value(json!({"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}))?)
+}
+
+#[tokio::test]
+async fn truth_table() -> Result<()> {
+    let _alone = ALONE.lock().await;
+    let bench = Bench::new().await?;
+    bench.populate().await?;
+    let addresses = bench.addresses().await?;
+    let (mut right, mut wrong) = (0, Vec::new());
+    for scene in table::scenes(&bench, &addresses)? {
+        let (ok, not_ok) = scene.play(&bench, &addresses).await?;
+        right += ok;
+        if not_ok > 0 {
+            wrong.push(scene.name);
+        }
+    }
+    println!("\n{right} as expected; wrong: {wrong:?}");
+    ensure!(wrong.is_empty(), "not as expected: {wrong:?}");
+    bench.remove().await
+}
+
+/// A pod under deny-all that connects from its first instruction on never gets through, near and far; without a policy it does at once.
+/// The node's probes reach a pod under deny-all all the same.
+#[tokio::test]
+async fn no_connection_in_the_first_second() -> Result<()> {
+    let _alone = ALONE.lock().await;
+    let bench = Bench::new().await?;
+    bench.serve(&bench.a, "server".to_owned(), "server", Place::Near).await?;
+    bench.set_policies(&bench.b, &[deny_all()?]).await?;
+    let server = bench.addresses().await?.remove("server").context("no server")?;
+    let target = format!("tcp/{server}:8080");
+
+    for place in Place::ALL {
+        let (attempts, open) = first_second(&bench, &bench.a, &place.pod("free"), place, &target).await?;
+        println!("{place:?}, no policy: {open} of {attempts} attempts got through");
+        ensure!(open > 100, "the positive control got through {open} times");
+        for round in 0..5 {
+            let (attempts, open) = first_second(&bench, &bench.b, &place.pod(&format!("early-{round}")), place, &target).await?;
+            println!("{place:?}, deny-all, pod {round}: {open} of {attempts} attempts got through");
+            ensure!(attempts > 100, "{attempts} attempts prove nothing");
+            ensure!(open == 0, "{open} attempts got through");
+        }
+        bench.serve(&bench.b, place.pod("probed"), "probed", place).await?;
+    }
+    bench.remove().await
+}
+
+/// Starts a pod that connects for a second; returns how often it tried and how often it got through.
+async fn first_second(bench: &Bench, namespace: &str, name: &str, place: Place, target: &str) -> Result<(u32, u32)> {
+    bench.start(namespace, name, "early", place, &["watch", target, "--for-ms", "1000"], json!({})).await?;
+    let ended = |pod: &Pod| matches!(pod.status.as_ref().and_then(|status| status.phase.as_deref()), Some("Succeeded" | "Failed"));
+    bench.until(namespace, name, ended).await?;
+    let pods: Api<Pod> = Api::namespaced(bench.client.clone(), namespace);
+    let log = pods.logs(name, &LogParams::default()).await?;
+    let count = |name: &str| -> Result<u32> {
+        let mut words = log.lines().last().unwrap_or_default().split_whitespace().skip_while(|word| *word != name);
+        Ok(words.nth(1).with_context(|| format!("no {name:?} in {log:?}"))?.parse()?)
+    };
+    Ok((count("attempts")?, count("open")?))
+}
+
+/// From the API server's answer to the first connection that goes the other way, seen by a pod that connects all the time.
+#[tokio::test]
+async fn a_policy_is_in_force_within_a_fifth_of_a_second() -> Result<()> {
+    let _alone = ALONE.lock().await;
+    let bench = Bench::new().await?;
+    bench.populate().await?;
+    let server = bench.addresses().await?.remove("server").context("no server")?;
+    let target = format!("tcp/{server}:8080");
+    let ingress: NetworkPolicySpec = serde_json::from_value(json!({"podSelector": {"matchLabels": {"app": "server"}}, "policyTypes": ["Ingress"]}))?;
+    let mut slowest = Duration::ZERO;
+    for place in Place::ALL {
+        let mut process = bench.spawn(&bench.a, &place.pod("client"), &["watch", &target, "--for-ms", "60000"]).await?;
+        let mut lines = BufReader::new(process.stdout().context("no output")?).lines();
+        until(&mut lines, "open").await?;
+        for round in 0..10 {
+            for (policies, expected) in [(std::slice::from_ref(&ingress), "refused"), (&[][..], "open")] {
+                bench.set_policies(&bench.a, policies).await?;
+                let answered = Instant::now();
+                until(&mut lines, expected).await?;
+                let effect = answered.elapsed();
+                println!("{place:?}, round {round}: {expected} after {:.1} ms", effect.as_secs_f64() * 1e3);
+                slowest = slowest.max(effect);
+            }
+        }
+        process.abort();
+    }
+    ensure!(slowest <= EFFECT, "the slowest effect took {slowest:?}");
+    bench.remove().await
+}
+
+/// A connection that a new policy forbids is reset, whichever of its ends the policy is for.
+#[tokio::test]
+async fn a_forbidden_connection_is_cut() -> Result<()> {
+    let _alone = ALONE.lock().await;
+    let bench = Bench::new().await?;
+    bench.populate().await?;
+    let server = bench.addresses().await?.remove("server").context("no server")?;
+    for role in ["client", "server"] {
+        let policy = serde_json::from_value(json!({"podSelector": {"matchLabels": {"app": role}}, "policyTypes": ["Ingress", "Egress"]}))?;
+        for place in Place::ALL {
+            let mut process = bench.spawn(&bench.a, &place.pod("client"), &["hold", &format!("tcp/{server}:8080")]).await?;
+            let mut lines = BufReader::new(process.stdout().context("no output")?).lines();
+            until(&mut lines, "open").await?;
+            bench.set_policies(&bench.a, std::slice::from_ref(&policy)).await?;
+            let cut = until(&mut lines, "cut").await?;
+            println!("{place:?}, policy for the {role}: {cut}");
+            ensure!(cut.contains("reset"), "{cut}");
+            bench.set_policies(&bench.a, &[]).await?;
+        }
+    }
+    bench.remove().await
+}
+
+/// Reads until a line that says `word`, and returns it.
+async fn until(lines: &mut Lines<BufReader<impl AsyncRead + Unpin>>, word: &str) -> Result<String> {
+    let line = async {
+        loop {
+            let line = lines.next_line().await?.with_context(|| format!("the probe has ended without {word:?}"))?;
+            if line.contains(word) {
+                return anyhow::Ok(line);
+            }
+        }
+    };
+    timeout(Duration::from_secs(10), line).await.with_context(|| format!("no {word:?}"))?
+}

@@ -1,0 +1,85 @@
+//! C-09: the harness's inputs are what the plan says, and unpacked where nobody can change them.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use dryrun_core::{
+    control::{VerifyInput, VerifyInputsTask},
+    facts::{InputFact, InputFacts},
+    tree,
+};
+use sha2::{Digest, Sha256};
+
+use super::unpack;
+use crate::{
+    directory::{self, Content},
+    failure::Result,
+};
+
+/// Verifies every input, unpacks the right ones, and then takes the digest of every destination.
+pub(super) async fn run(task: VerifyInputsTask) -> Result<InputFacts> {
+    let mut facts = directory::off_thread(move || Ok(task.inputs.iter().map(place).collect::<Vec<_>>())).await?;
+    for fact in facts.iter_mut().filter(|fact| fact.problem.is_none()) {
+        match Content::read(Path::new(&fact.destination)).await {
+            Ok(content) => (fact.files, fact.tree_digest) = (content.files(), content.digest()),
+            Err(error) => fact.problem = Some(error.message),
+        }
+    }
+    Ok(InputFacts { inputs: facts })
+}
+
+/// Verifies one input and unpacks or copies it.
+fn place(input: &VerifyInput) -> InputFact {
+    let mut fact = InputFact { destination: input.destination.clone(), ..InputFact::default() };
+    fact.problem = match fs::read(&input.source) {
+        Ok(bytes) => {
+            fact.sha256 = tree::hex(&Sha256::digest(&bytes));
+            if fact.sha256 == input.sha256 {
+                write(input, &bytes).err().map(|error| error.to_string())
+            } else {
+                Some(format!("sha256 is {}, declared is {}", fact.sha256, input.sha256))
+            }
+        }
+        Err(error) => Some(format!("{}: {error}", input.source)),
+    };
+    fact
+}
+
+/// Writes what was verified, not what the file may hold by now.
+fn write(input: &VerifyInput, bytes: &[u8]) -> io::Result<()> {
+    let (source, destination) = (Path::new(&input.source), PathBuf::from(&input.destination));
+    fs::create_dir_all(&destination)?;
+    if source.extension().is_some_and(|extension| extension == "tar") {
+        unpack::unpack(bytes, &destination)?;
+    } else {
+        let name = source.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the input has no name"))?;
+        fs::write(destination.join(name), bytes)?;
+    }
+    directory::set_modes(&destination, 0o555, 0o444)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_is_placed_only_with_its_digest() {
+        let directory = tempfile::tempdir().unwrap();
+        let source = directory.path().join("harness.py");
+        fs::write(&source, "print()").unwrap();
+        let input = |destination: &str, sha256: String| VerifyInput {
+            source: source.display().to_string(),
+            destination: directory.path().join(destination).display().to_string(),
+            sha256,
+        };
+        let right = tree::hex(&Sha256::digest("print()"));
+        let task = VerifyInputsTask { inputs: vec![input("right", right.clone()), input("wrong", "0".repeat(64))] };
+        let facts = run(task).await.unwrap();
+        assert_eq!((facts.inputs[0].files, &facts.inputs[0].problem), (1, &None));
+        assert!(facts.inputs[1].problem.as_ref().is_some_and(|problem| problem.contains(&right)));
+        assert!(directory.path().join("right/harness.py").metadata().unwrap().permissions().readonly());
+        assert!(!directory.path().join("wrong").exists());
+    }
+}

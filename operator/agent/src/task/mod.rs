@@ -1,0 +1,54 @@
+//! What the operator asks for, one file a task.
+
+mod command;
+mod dump;
+mod inputs;
+mod log;
+mod restore;
+mod source;
+mod sql;
+mod unpack;
+
+use std::{path::PathBuf, sync::Arc};
+
+use dryrun_core::{
+    control::{IdentifyTask, Task, TaskResult},
+    facts::SourceIdentity,
+};
+
+use crate::{children::Children, connection::Credentials, failure::Result, reading};
+
+/// `application_name` of the sessions that read production.
+const READING: &str = "dryrun-dump";
+
+/// What tasks work with.
+pub(crate) struct Agent {
+    /// Every process below this one.
+    pub(crate) children: Arc<Children>,
+    /// The pod's keys of the run secret.
+    pub(crate) secrets: PathBuf,
+    /// Where the output of commands is kept.
+    pub(crate) logs: PathBuf,
+    /// Where commands work.
+    pub(crate) scratch: PathBuf,
+}
+
+impl Agent {
+    /// Does the task.
+    pub(crate) async fn run(self: Arc<Self>, task: Task) -> TaskResult {
+        match task {
+            // How far it came is a fact, also when it did not come to its end.
+            Task::Dump(task) => TaskResult::Dump(dump::run(&self, &task).await),
+            Task::Restore(task) => restore::run(&self, &task).await.map_or_else(TaskResult::Failed, TaskResult::Restore),
+            Task::VerifyInputs(task) => inputs::run(task).await.map_or_else(TaskResult::Failed, TaskResult::VerifyInputs),
+            Task::RunCommand(task) => command::run(&self, task).await.map_or_else(TaskResult::Failed, TaskResult::Scenario),
+            Task::RunSql(task) => sql::run(&self, task).await.map_or_else(TaskResult::Failed, TaskResult::Scenario),
+            Task::Identify(task) => self.identify(&task).await.map_or_else(TaskResult::Failed, TaskResult::Identify),
+        }
+    }
+
+    async fn identify(&self, task: &IdentifyTask) -> Result<SourceIdentity> {
+        let client = Credentials::read(&self.secrets, &task.server)?.connect(&task.server.database, READING, source::READ_ONLY).await?;
+        reading::identity(&client).await
+    }
+}

@@ -1,0 +1,219 @@
+//! C-05: the dump is restored into the copy, and the copy compared with the source.
+
+use std::{
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Instant,
+};
+
+use dryrun_core::{
+    control::{RestoreClaim, RestoreTask},
+    facts::{CopyFacts, SourceIdentity},
+    rows::Rows,
+};
+use tempfile::NamedTempFile;
+use tokio_postgres::Client;
+
+use super::{
+    Agent,
+    dump::{self, ARCHIVE, CATALOG, COUNTS},
+};
+use crate::{
+    connection::Credentials,
+    directory::Content,
+    failure::{self, Result},
+    program::{self, Programs},
+    reading,
+};
+
+/// `application_name` of every session of the restore: the copy's log is searched for it.
+const RESTORING: &str = "dryrun-restore";
+/// The restored database's own settings must not make its restore read-only or log its statements, which may hold passwords.
+const OPTIONS: &str = "-c default_transaction_read_only=off -c log_statement=none -c lc_messages=C";
+/// Database of the schema-only restore that disputed definitions are compared with.
+const SCRATCH: &str = "dryrun_scratch_catalog";
+/// What is never restored: the entry of a table of contents begins with two or three numbers and this.
+const FILTERED: &str = "USER MAPPING";
+/// How many errors travel as text.
+const ERRORS: usize = 20;
+
+/// Restores, and says what came of it. Errors of `pg_restore` are facts; only what makes the copy unusable fails the task.
+pub(super) async fn run(agent: &Agent, task: &RestoreTask) -> Result<RestoreClaim> {
+    let programs = Programs::find()?;
+    let credentials = Credentials::read(&agent.secrets, &task.server)?;
+    let restore = Restore { agent, task, programs: &programs, credentials: &credentials };
+    restore.verify_dump().await?;
+    let maintenance = restore.connect(&task.server.database).await?;
+    let before = restore.prove_copy(&maintenance).await?;
+    let mut claim = restore.restore().await?;
+    match restore.connect(&task.database).await {
+        Ok(client) => {
+            claim.analyze_milliseconds = analyze(&client).await?;
+            claim.copy = restore.compare(&client).await?;
+        }
+        Err(error) => claim.errors.push(error.message),
+    }
+    let after = restore.prove_copy(&maintenance).await?;
+    claim.copy.version_num = after.version_num;
+    claim.copy.system_identifiers = vec![before.system_identifier, after.system_identifier];
+    Ok(claim)
+}
+
+struct Restore<'a> {
+    agent: &'a Agent,
+    task: &'a RestoreTask,
+    programs: &'a Programs,
+    credentials: &'a Credentials<'a>,
+}
+
+impl Restore<'_> {
+    async fn verify_dump(&self) -> Result<()> {
+        let found = Content::read(Path::new(&self.task.directory)).await?.digest();
+        if found == self.task.dump_digest {
+            return Ok(());
+        }
+        Err(failure::lasting("DumpChanged", format!("the dump has the digest {found}, not {} as when it was taken", self.task.dump_digest)))
+    }
+
+    async fn connect(&self, database: &str) -> Result<Client> {
+        self.credentials.connect(database, RESTORING, OPTIONS).await
+    }
+
+    /// Reads the copy's identity, which must be readable and not production's.
+    async fn prove_copy(&self, client: &Client) -> Result<SourceIdentity> {
+        let refuse = |why: String| failure::lasting("CopyIsProduction", why);
+        let identity = reading::identity(client).await.map_err(|error| refuse(format!("the copy cannot be told from production: {}", error.message)))?;
+        let forbidden = &self.task.forbidden_system_identifier;
+        if forbidden.parse::<u64>().is_err() || dump::is(&identity, forbidden) {
+            return Err(refuse(format!("the copy has the system identifier {}, production's is {forbidden}", identity.system_identifier)));
+        }
+        Ok(identity)
+    }
+
+    /// `pg_restore` with owners and privileges into a database that it creates.
+    async fn restore(&self) -> Result<RestoreClaim> {
+        let list = self.list().await?;
+        let mut command = self.programs.command("pg_restore");
+        let _passfile = self.lend(&mut command)?;
+        command.arg("--create").args(["--dbname", &self.task.server.database]).arg("--use-list").arg(list.path());
+        self.run(&mut command).await
+    }
+
+    async fn run(&self, command: &mut Command) -> Result<RestoreClaim> {
+        command
+            .arg(format!("--jobs={}", self.task.jobs))
+            .args(["--no-tablespaces", "--no-publications", "--no-subscriptions", "--no-password"])
+            .arg(self.archive());
+        let mut claim = RestoreClaim::default();
+        let started = Instant::now();
+        let finished = program::run(&self.agent.children, command, |line| {
+            claim.error_lines += u64::from(line.contains("ERROR:"));
+            if line.starts_with("pg_restore: error:") && claim.errors.len() < ERRORS {
+                claim.errors.push(failure::without_rows(line));
+            }
+        })
+        .await?;
+        claim.milliseconds = started.elapsed().as_millis() as u64;
+        claim.exit_code = finished.status.code().unwrap_or(-1);
+        Ok(claim)
+    }
+
+    /// The archive's table of contents without what must not be restored.
+    async fn list(&self) -> Result<NamedTempFile> {
+        let contents = program::succeed(&self.agent.children, self.programs.command("pg_restore").args(["--list", "--create"]).arg(self.archive())).await?;
+        let mut list = NamedTempFile::with_prefix("restore-").map_err(|error| failure::file(std::env::temp_dir(), &error))?;
+        list.write_all(filtered(&contents).as_bytes()).map_err(|error| failure::file(list.path(), &error))?;
+        Ok(list)
+    }
+
+    fn lend(&self, command: &mut Command) -> Result<NamedTempFile> {
+        command.env("PGREQUIREAUTH", "scram-sha-256");
+        self.credentials.lend(command, RESTORING, OPTIONS)
+    }
+
+    fn archive(&self) -> PathBuf {
+        Path::new(&self.task.directory).join(ARCHIVE)
+    }
+
+    /// Reads the copy's catalog and counts, and compares both with what was read of the source.
+    async fn compare(&self, client: &Client) -> Result<CopyFacts> {
+        reading::prepare(client).await?;
+        let (source_catalog, source_counts) = (self.side_file(CATALOG)?, self.side_file(COUNTS)?);
+        let catalog = reading::catalog(client).await?;
+        let disputed = !catalog.differing(&source_catalog, None).is_empty();
+        let restored = if disputed { Some(self.schema_only().await?) } else { None };
+        let (counts, _) = reading::counts(client).await?;
+        Ok(CopyFacts {
+            catalog: catalog.summary(),
+            catalog_difference: catalog.difference(&source_catalog, restored.as_ref()),
+            counts: counts.summary(),
+            counts_difference: counts.difference(&source_counts, None),
+            ..CopyFacts::default()
+        })
+    }
+
+    fn side_file(&self, name: &str) -> Result<Rows> {
+        let path = Path::new(&self.task.directory).join(name);
+        let text = fs::read_to_string(&path).map_err(|error| failure::file(&path, &error))?;
+        Rows::parse(&text).ok_or_else(|| failure::lasting("FileUnusable", format!("{} is no set of rows", path.display())))
+    }
+
+    /// The catalog that a restore of the definitions alone gives: Postgres prints some of them differently after a restore, such as IN lists.
+    async fn schema_only(&self) -> Result<Rows> {
+        self.database_command("createdb", &["--template=template0"]).await?;
+        let catalog = self.scratch_catalog().await;
+        self.database_command("dropdb", &["--force"]).await?;
+        catalog
+    }
+
+    async fn scratch_catalog(&self) -> Result<Rows> {
+        let list = self.list().await?;
+        let mut command = self.programs.command("pg_restore");
+        let _passfile = self.lend(&mut command)?;
+        // What cannot be restored here could not be restored in the copy either: those errors have been counted.
+        self.run(command.arg("--schema-only").args(["--dbname", SCRATCH]).arg("--use-list").arg(list.path())).await?;
+        let client = self.connect(SCRATCH).await?;
+        reading::prepare(&client).await?;
+        reading::catalog(&client).await
+    }
+
+    async fn database_command(&self, program: &str, options: &[&str]) -> Result<()> {
+        let mut command = self.programs.command(program);
+        let _passfile = self.lend(&mut command)?;
+        command.args(options).args(["--no-password", "--maintenance-db", &self.task.server.database, SCRATCH]);
+        program::succeed(&self.agent.children, &mut command).await.map(drop)
+    }
+}
+
+/// Statistics for the planner: autovacuum is off in a copy.
+async fn analyze(client: &Client) -> Result<u64> {
+    let started = Instant::now();
+    client.batch_execute("ANALYZE").await.map_err(|error| failure::query("cannot analyze the copy", &error))?;
+    Ok(started.elapsed().as_millis() as u64)
+}
+
+/// A table of contents without the entries of [`FILTERED`].
+fn filtered(contents: &str) -> String {
+    contents.lines().filter(|line| !entry(line).is_some_and(|entry| entry.starts_with(FILTERED))).map(|line| format!("{line}\n")).collect()
+}
+
+/// What follows the numbers in `3401; 1418 16413 USER MAPPING - USER MAPPING alice SERVER other postgres`.
+fn entry(line: &str) -> Option<&str> {
+    let (id, rest) = line.split_once("; ")?;
+    id.parse::<u32>().ok()?;
+    Some(rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == ' '))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn user_mappings_are_left_out() {
+        let contents = ";\n; Archive created at 2026-01-01\n10; 1259 16390 TABLE public USER MAPPING alice\n\
+                        11; 1418 16413 USER MAPPING - USER MAPPING alice SERVER other postgres\n12; 0 0 ACL public TABLE t alice\n";
+        assert_eq!(filtered(contents), contents.replace("11; 1418 16413 USER MAPPING - USER MAPPING alice SERVER other postgres\n", ""));
+    }
+}

@@ -1,0 +1,59 @@
+//! The run's objects, built from spec and facts alone: no client here.
+
+mod pods;
+mod policies;
+mod volumes;
+
+pub(crate) use pods::{Containers, pod};
+pub(crate) use policies::policy;
+pub(crate) use volumes::{claim, secret};
+
+use dryrun_core::api::{DryRun, DryRunSpec};
+use dryrun_core::facts::Facts;
+use dryrun_core::names::{self, Object};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use kube::{Resource, ResourceExt};
+
+/// What objects are built from.
+#[derive(Clone, Copy)]
+pub(crate) struct Plan<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) namespace: &'a str,
+    pub(crate) uid: &'a str,
+    pub(crate) spec: &'a DryRunSpec,
+    pub(crate) facts: &'a Facts,
+    /// The operator's own image: the agent comes from it.
+    pub(crate) operator_image: &'a str,
+}
+
+impl Plan<'_> {
+    /// Name, namespace and labels of an object.
+    ///
+    /// Guards (NetworkPolicies) have no owner: the garbage collector of `kubectl delete --cascade=foreground` would take them before their pods.
+    fn metadata(&self, object: Object) -> ObjectMeta {
+        let guard = object.kind() == "NetworkPolicy";
+        ObjectMeta {
+            name: Some(object.name(self.name)),
+            namespace: Some(self.namespace.to_owned()),
+            labels: Some(names::labels(self.name, self.uid, object)),
+            owner_references: (!guard).then(|| vec![self.owner()]),
+            ..ObjectMeta::default()
+        }
+    }
+
+    fn owner(&self) -> OwnerReference {
+        OwnerReference {
+            api_version: DryRun::api_version(&()).into_owned(),
+            kind: DryRun::kind(&()).into_owned(),
+            name: self.name.to_owned(),
+            uid: self.uid.to_owned(),
+            controller: Some(true),
+            block_owner_deletion: None,
+        }
+    }
+}
+
+/// Name and namespace of a DryRun, as every stored object has them.
+pub(crate) fn key(run: &DryRun) -> (String, String, String) {
+    (run.namespace().unwrap_or_default(), run.name_any(), run.uid().unwrap_or_default())
+}

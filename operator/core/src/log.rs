@@ -1,0 +1,274 @@
+//! The copy's own log (jsonlog): the judge of the restore and of every scenario.
+//!
+//! Fields: <https://www.postgresql.org/docs/current/runtime-config-logging.html#RUNTIME-CONFIG-LOGGING-JSONLOG>.
+
+use serde::Deserialize;
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::facts::{LogWindow, LoggedError};
+
+/// One line of the log, as far as gates need it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Entry {
+    /// Login role; absent for background processes. `SET ROLE` does not change it.
+    pub user: Option<String>,
+    /// Chosen by the client.
+    pub application_name: Option<String>,
+    /// LOG, ERROR, FATAL, PANIC, …
+    pub error_severity: String,
+    /// SQLSTATE.
+    pub state_code: Option<String>,
+    /// The message.
+    pub message: String,
+    /// The statement that raised it.
+    pub statement: Option<String>,
+    /// The server's function that raised it (`log_error_verbosity=verbose`).
+    pub func_name: Option<String>,
+}
+
+impl Entry {
+    /// Reads one line; nothing for a line that is not whole.
+    pub fn parse(line: &str) -> Option<Self> {
+        serde_json::from_str(line).ok()
+    }
+
+    /// ERROR, FATAL and PANIC.
+    pub fn is_error(&self) -> bool {
+        matches!(self.error_severity.as_str(), "ERROR" | "FATAL" | "PANIC")
+    }
+
+    /// What kept facts say of an error. The message is kept only where it speaks of names and rights: others may quote rows.
+    fn logged(&self) -> LoggedError {
+        let sqlstate = self.state_code.clone().unwrap_or_default();
+        let named = ["42", "28", "53", "57"].iter().any(|class| sqlstate.starts_with(class));
+        LoggedError {
+            statement: statement_class(self.statement.as_deref().unwrap_or_default()),
+            severity: self.error_severity.clone(),
+            user: self.user.clone().unwrap_or_default(),
+            function: self.func_name.clone().unwrap_or_default(),
+            message: if named { self.message.chars().take(200).collect() } else { String::new() },
+            count: 1,
+            sqlstate,
+        }
+    }
+}
+
+/// The leading keywords of a statement: `CREATE POLICY`, `GRANT`, `ALTER TABLE`. Never an identifier.
+///
+/// A text with several statements is classed by its first; its error has one SQLSTATE all the same.
+pub fn statement_class(statement: &str) -> String {
+    const FILLERS: [&str; 9] = ["OR", "REPLACE", "UNIQUE", "TEMP", "TEMPORARY", "UNLOGGED", "MATERIALIZED", "CONSTRAINT", "TRUSTED"];
+    let mut words = statement
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("--"))
+        .flat_map(str::split_whitespace)
+        .map(|word| word.trim_end_matches(';').to_ascii_uppercase());
+    let Some(first) = words.next().filter(|w| w.chars().all(|c| c.is_ascii_alphabetic())) else {
+        return String::new();
+    };
+    match first.as_str() {
+        "CREATE" | "ALTER" | "DROP" => match words.find(|w| !FILLERS.contains(&w.as_str())) {
+            Some(kind) if kind.chars().all(|c| c.is_ascii_alphabetic()) => format!("{first} {kind}"),
+            _ => first,
+        },
+        _ => first,
+    }
+}
+
+/// Groups equal errors.
+pub fn group<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Vec<LoggedError> {
+    let mut groups: BTreeMap<LoggedError, u32> = BTreeMap::new();
+    for entry in entries {
+        *groups.entry(entry.logged()).or_default() += 1;
+    }
+    groups.into_iter().map(|(error, count)| LoggedError { count, ..error }).collect()
+}
+
+/// What a log tells of crashes: a backend ended by a signal, a recovery, a PANIC.
+pub fn crashes<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Vec<String> {
+    let told = |e: &Entry| {
+        e.error_severity == "PANIC"
+            || e.message.contains("was terminated by signal")
+            || e.message.contains("terminating any other active server processes")
+            || e.message.contains("was not properly shut down")
+    };
+    entries.into_iter().filter(|e| told(e)).map(|e| e.message.chars().take(120).collect()).collect()
+}
+
+/// Reads a log piece by piece and keeps what lies between two markers.
+#[derive(Clone, Debug)]
+pub struct WindowReader {
+    begin: String,
+    end: String,
+    roles: BTreeSet<String>,
+    own: String,
+    inside: bool,
+    closed: bool,
+    partial: Vec<u8>,
+    offset: u64,
+    sessions: u64,
+    statements: u64,
+    errors: Vec<Entry>,
+    foreign: Vec<Entry>,
+}
+
+impl WindowReader {
+    /// A reader from `offset` of the file on. `roles` are the declared roles, `own` is the operator's, whose statements hold the markers.
+    pub fn new(offset: u64, begin: String, end: String, roles: BTreeSet<String>, own: String) -> Self {
+        Self {
+            begin,
+            end,
+            roles,
+            own,
+            inside: false,
+            closed: false,
+            partial: Vec::new(),
+            offset,
+            sessions: 0,
+            statements: 0,
+            errors: Vec::new(),
+            foreign: Vec::new(),
+        }
+    }
+
+    /// Where the next piece must begin.
+    pub fn next_offset(&self) -> u64 {
+        self.offset + self.partial.len() as u64
+    }
+
+    /// Whether the opening marker was seen.
+    pub fn begun(&self) -> bool {
+        self.inside || self.closed
+    }
+
+    /// Takes the next piece. True once the closing marker was seen.
+    pub fn feed(&mut self, piece: &[u8]) -> bool {
+        self.partial.extend_from_slice(piece);
+        while !self.closed
+            && let Some(end) = self.partial.iter().position(|b| *b == b'\n')
+        {
+            let line: Vec<u8> = self.partial.drain(..=end).collect();
+            self.offset += line.len() as u64;
+            if let Some(entry) = Entry::parse(&String::from_utf8_lossy(&line)) {
+                self.entry(entry);
+            }
+        }
+        self.closed
+    }
+
+    fn entry(&mut self, entry: Entry) {
+        let user = entry.user.as_deref().unwrap_or_default();
+        if user == self.own {
+            if !self.inside {
+                self.inside = entry.message.contains(&self.begin);
+            } else if entry.message.contains(&self.end) {
+                self.closed = true;
+            }
+            return;
+        }
+        if !self.inside {
+            return;
+        }
+        if !self.roles.contains(user) {
+            if entry.is_error() || !crashes([&entry]).is_empty() {
+                self.foreign.push(entry);
+            }
+            return;
+        }
+        if entry.is_error() {
+            self.errors.push(entry);
+        } else if entry.message.starts_with("connection authorized") {
+            self.sessions += 1;
+        } else if entry.message.starts_with("statement:") || entry.message.starts_with("execute ") {
+            self.statements += 1;
+        }
+    }
+
+    /// What was found.
+    pub fn finish(self) -> LogWindow {
+        LogWindow {
+            enclosed: self.closed,
+            end_offset: self.offset,
+            sessions: self.sessions,
+            statements: self.statements,
+            errors: group(&self.errors),
+            foreign: group(&self.foreign),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(user: &str, severity: &str, code: &str, message: &str) -> String {
+        let value = serde_json::json!({"user": user, "error_severity": severity, "state_code": code, "message": message, "func_name": "f", "pid": 7});
+        format!("{value}\n")
+    }
+
+    fn reader(offset: u64) -> WindowReader {
+        WindowReader::new(offset, "begin-1".into(), "end-1".into(), BTreeSet::from(["app".to_owned()]), "op".into())
+    }
+
+    #[test]
+    fn only_what_lies_between_the_markers_counts() {
+        let log = [
+            line("app", "ERROR", "42501", "before"),
+            line("op", "LOG", "00000", "statement: SELECT 'begin-1'"),
+            line("app", "LOG", "00000", "connection authorized: user=app"),
+            line("app", "LOG", "00000", "statement: SELECT 1"),
+            line("app", "ERROR", "42501", "permission denied for table t"),
+            line("app", "ERROR", "42501", "permission denied for table t"),
+            line("", "ERROR", "XX000", "from a worker"),
+            line("app", "LOG", "00000", "statement: SELECT 'end-1'"),
+            line("op", "LOG", "00000", "statement: SELECT 'end-1'"),
+        ]
+        .concat();
+        let rest = line("app", "ERROR", "42501", "after");
+        // In pieces of every size, so that lines are cut anywhere.
+        for size in [1, 7, 100, 10_000] {
+            let mut reader = reader(40);
+            let whole = format!("{log}{rest}");
+            let closed = whole.as_bytes().chunks(size).any(|piece| reader.feed(piece));
+            assert!(closed);
+            let window = reader.finish();
+            assert!(window.enclosed);
+            assert_eq!(window.end_offset, 40 + log.len() as u64);
+            assert_eq!((window.sessions, window.statements), (1, 2));
+            assert_eq!(window.errors.len(), 1);
+            assert_eq!((window.errors[0].count, window.errors[0].message.as_str()), (2, "permission denied for table t"));
+            assert_eq!(window.foreign[0].message, "", "the message of another class may quote rows");
+        }
+    }
+
+    #[test]
+    fn a_marker_of_somebody_else_is_none() {
+        let mut reader = reader(0);
+        assert!(!reader.feed(line("app", "LOG", "00000", "statement: SELECT 'begin-1'").as_bytes()));
+        assert!(!reader.begun());
+    }
+
+    #[test]
+    fn statements_have_a_class_without_identifiers() {
+        for (statement, class) in [
+            ("CREATE POLICY p ON t", "CREATE POLICY"),
+            ("create or replace view v as select 1", "CREATE VIEW"),
+            ("GRANT SELECT ON t TO r;\nGRANT", "GRANT"),
+            ("-- a comment\nCOMMENT ON EXTENSION x", "COMMENT"),
+            ("ALTER TABLE secret_name OWNER TO x", "ALTER TABLE"),
+            ("COPY t FROM stdin;", "COPY"),
+            ("\"odd\"", ""),
+            ("", ""),
+        ] {
+            assert_eq!(statement_class(statement), class, "{statement}");
+        }
+    }
+
+    #[test]
+    fn crashes_are_told() {
+        let entry = |message: &str| Entry { message: message.into(), error_severity: "LOG".into(), ..Entry::default() };
+        assert_eq!(crashes(&[entry("server process (PID 7) was terminated by signal 9: Killed")]).len(), 1);
+        assert!(crashes(&[entry("checkpoint complete")]).is_empty());
+    }
+}

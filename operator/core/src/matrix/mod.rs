@@ -1,0 +1,26 @@
+//! The frozen privilege matrix as a set of rows.
+//!
+//! Every privilege of a database is a row of the privilege catalog ([`crate::sql::PRIVILEGES`] and [`crate::sql::ATTRIBUTES`]). What the spec declares is
+//! expanded to rows ([`compile`]), what production granted is taken away ([`revoke`]), the rows are brought about ([`apply`]), read back and
+//! compared as sets ([`compare`]). Rows are the one form of all of it; statements are only ever made from rows.
+
+mod apply;
+mod class;
+mod difference;
+mod expected;
+mod grants;
+mod inventory;
+mod name;
+mod revoke;
+mod row;
+mod scope;
+mod statement;
+
+pub use apply::{apply, create};
+pub use class::ObjectClass;
+pub use difference::compare;
+pub use expected::{Compiled, compile};
+pub use inventory::{CatalogObject, Inventory};
+pub use revoke::revoke;
+pub use row::{PUBLIC, Reading, line, parse, summary};
+pub use statement::Statement;
