@@ -1,5 +1,6 @@
 -- What a dump of the whole database needs and this role lacks: (statement that would give it, rights in the statement), at most ten objects a
--- statement. In the order in which they are needed: a table is of no use without its schema.
+-- statement. In the order in which they are needed: a table is of no use without its schema. CASE, since the server may evaluate the parts of an
+-- AND in any order, and refuses to look for a sequence's privilege on a table.
 WITH extension_data AS (
   SELECT unnest(extconfig) AS oid FROM pg_extension
 ), dumped AS (
@@ -17,7 +18,7 @@ WITH extension_data AS (
   UNION ALL
   SELECT 2, 'SELECT', 'TABLE', name FROM dumped WHERE relkind <> 'S' AND NOT has_table_privilege(oid, 'SELECT')
   UNION ALL
-  SELECT 3, 'SELECT', 'SEQUENCE', name FROM dumped WHERE relkind = 'S' AND NOT has_sequence_privilege(oid, 'SELECT')
+  SELECT 3, 'SELECT', 'SEQUENCE', name FROM dumped WHERE CASE WHEN relkind = 'S' THEN NOT has_sequence_privilege(oid, 'SELECT') END
   UNION ALL
   SELECT 4, 'SELECT', 'LARGE OBJECT', l.oid::text
     FROM pg_largeobject_metadata l

@@ -35,6 +35,6 @@ WITH me AS (
   SELECT 6, format('USAGE or UPDATE on sequence %I.%I', n.nspname, c.relname)
     FROM ordinary, pg_class c
     JOIN pg_namespace n ON n.oid = c.relnamespace
-   WHERE yes AND c.relkind = 'S' AND c.relpersistence <> 't' AND has_sequence_privilege(c.oid, 'USAGE, UPDATE')
+   WHERE yes AND c.relpersistence <> 't' AND CASE WHEN c.relkind = 'S' THEN has_sequence_privilege(c.oid, 'USAGE, UPDATE') END
 )
 SELECT name FROM may ORDER BY step, name

@@ -38,6 +38,8 @@ pub(crate) fn query(what: &str, error: &tokio_postgres::Error) -> TaskError {
     match error.code().map(SqlState::code) {
         // The server was told to shut down, or the session was ended.
         Some(state) if state.starts_with("57P") => passing("ConnectionLost", message),
+        // lock_not_available
+        Some("55P03") => passing("SourceLocked", message),
         None if lost => passing("ConnectionLost", message),
         _ => lasting("QueryFailed", message),
     }
@@ -60,7 +62,7 @@ pub(crate) fn describe(error: &tokio_postgres::Error) -> String {
         }
         Some(db) => format!("{} {}", db.severity(), db.code().code()),
         None => {
-            let causes = std::iter::successors(error.source(), |cause| cause.source()).map(|cause| format!(": {cause}"));
+            let causes = std::iter::successors(error.source(), |cause: &&dyn Error| (*cause).source()).map(|cause| format!(": {cause}"));
             std::iter::once(error.to_string()).chain(causes).collect()
         }
     }

@@ -1,2 +1,65 @@
-//! stub
-fn main() {}
+//! The agent of a run's pods: one statically linked file that an init container brings into images that know nothing of it.
+//!
+//! It has no API token and reaches nothing but what its pod may reach. The operator talks to it through a port-forward, see
+//! [`dryrun_core::control`].
+
+mod children;
+mod connection;
+mod directory;
+mod failure;
+mod install;
+mod postgres;
+mod program;
+mod reading;
+mod registry;
+mod serve;
+mod task;
+mod tls;
+
+use std::{io, path::PathBuf, process};
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use dryrun_core::control;
+use tokio::runtime::Runtime;
+use tracing_subscriber::filter::LevelFilter;
+
+#[derive(Debug, Parser)]
+#[command(version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Copies this program, and the CA bundle of its image next to it.
+    Install {
+        /// The file to write.
+        destination: PathBuf,
+    },
+    /// Serves the control channel on loopback.
+    Serve(serve::Serve),
+    /// Makes the copy's empty server from DRYRUN_POSTGRES and becomes it.
+    Postgres {
+        /// Directory with the password of the bootstrap role.
+        #[arg(long, value_name = "DIR", default_value = control::SECRETS_DIR)]
+        secrets: PathBuf,
+        /// File that the kubelet reads when the container has ended.
+        #[arg(long, value_name = "FILE", default_value = "/dev/termination-log")]
+        termination_log: PathBuf,
+    },
+}
+
+fn main() -> Result<()> {
+    // Libraries' messages may quote rows.
+    let own = tracing_subscriber::filter::Targets::new().with_target(env!("CARGO_CRATE_NAME"), LevelFilter::INFO);
+    use tracing_subscriber::prelude::*;
+    tracing_subscriber::registry().with(tracing_subscriber::fmt::layer().json().with_writer(io::stderr).with_filter(own)).init();
+    match Arguments::parse().command {
+        Command::Install { destination } => install::run(&destination),
+        // Not by returning: a task on a thread of its own must not hold up the exit.
+        Command::Serve(options) => process::exit(Runtime::new()?.block_on(serve::run(options))?),
+        Command::Postgres { secrets, termination_log } => process::exit(postgres::run(&secrets, &termination_log)),
+    }
+}

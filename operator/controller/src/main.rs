@@ -1,2 +1,90 @@
-//! stub
-fn main() {}
+//! The DryRun operator.
+
+mod act;
+mod build;
+mod channel;
+mod controller;
+mod copy;
+mod error;
+mod health;
+mod jobs;
+mod observe;
+mod report;
+
+use anyhow::Context as _;
+use clap::Parser;
+use dryrun_core::api::DryRun;
+use dryrun_core::names::MANAGER;
+use kube::api::ListParams;
+use kube::runtime::events::{Recorder, Reporter};
+use kube::{Api, Client};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Rehearses tools on isolated copies of production Postgres.
+#[derive(Parser)]
+#[command(version)]
+struct Options {
+    /// The operator's own image, as the pods of a run must name it.
+    #[arg(long, env = "DRYRUN_OPERATOR_IMAGE")]
+    operator_image: String,
+    /// Namespaces that are prepared for runs, separated by commas.
+    #[arg(long, env = "DRYRUN_REHEARSAL_NAMESPACES", value_delimiter = ',')]
+    rehearsal_namespaces: Vec<String>,
+    /// Address of /livez and /readyz.
+    #[arg(long, env = "DRYRUN_HEALTH_ADDRESS", default_value = "0.0.0.0:8080")]
+    health_address: SocketAddr,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let options = Options::parse();
+    tracing_subscriber::fmt().json().with_env_filter(tracing_subscriber::EnvFilter::from_default_env()).init();
+    rustls::crypto::ring::default_provider().install_default().map_err(|_| anyhow::anyhow!("a TLS provider is installed already"))?;
+    let client = Client::try_default().await.context("no cluster: neither a service account nor a kubeconfig")?;
+
+    let ready = Arc::new(AtomicBool::new(false));
+    let health = tokio::spawn(health::serve(options.health_address, Arc::clone(&ready)));
+    tokio::select! {
+        () = wait_for_crds(&client) => {}
+        () = shutdown() => return Ok(()),
+    }
+    let (jobs, ended) = jobs::Supervisor::new();
+    let context = Arc::new(controller::Context {
+        client: client.clone(),
+        operator_image: options.operator_image,
+        namespaces: options.rehearsal_namespaces.into_iter().filter(|n| !n.is_empty()).collect(),
+        jobs,
+        recorder: Recorder::new(client, Reporter { controller: MANAGER.into(), instance: std::env::var("HOSTNAME").ok() }),
+        troubles: std::sync::Mutex::default(),
+    });
+    ready.store(true, Ordering::Relaxed);
+    tracing::info!(namespaces = ?context.namespaces, "operator started");
+    tokio::select! {
+        () = controller::run(context, ended) => Ok(()),
+        ended = health => ended.context("health server")?.context("health server"),
+    }
+}
+
+/// Waits for the CRDs and says so, instead of ending.
+async fn wait_for_crds(client: &Client) {
+    let runs: Api<DryRun> = Api::all(client.clone());
+    while let Err(error) = runs.list(&ListParams::default().limit(1)).await {
+        tracing::warn!(%error, "DryRuns cannot be listed yet: are the CRDs and the operator's ClusterRole installed?");
+        tokio::time::sleep(Duration::from_secs(2)).await;
+    }
+}
+
+/// Ends when the process is told to.
+async fn shutdown() {
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+}

@@ -41,11 +41,11 @@ SELECT 'default_acl',
  GROUP BY 1, 2, 3, 4
 UNION ALL
 SELECT 'owner_' || CASE c.relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'matview' WHEN 'f' THEN 'foreign_table' WHEN 'S' THEN 'sequence' ELSE 'table' END,
-       format('%I.%I', n.nspname, c.relname), o.rolname::text, 'OWNER', true, '+', NULL
+       format('%I.%I', n.nspname, c.relname), o.rolname::text, 'OWNER', false, '+', NULL
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_roles o ON o.oid = c.relowner
  WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND c.oid >= 16384 AND c.relpersistence <> 't'
 UNION ALL
-SELECT 'owner_' || x.class, x.name, o.rolname::text, 'OWNER', true, '+', NULL
+SELECT 'owner_' || x.class, x.name, o.rolname::text, 'OWNER', false, '+', NULL
   FROM (
     SELECT CASE prokind WHEN 'p' THEN 'procedure' ELSE 'function' END AS class, oid::regprocedure::text AS name, proowner AS owner FROM pg_proc WHERE oid >= 16384
     UNION ALL SELECT 'schema', quote_ident(nspname), nspowner FROM pg_namespace WHERE nspname !~ '^pg_(toast|temp_|toast_temp_)'

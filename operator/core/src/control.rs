@@ -51,6 +51,7 @@ pub enum Task {
 /// How a task ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "result", rename_all = "camelCase")]
+#[allow(clippy::large_enum_variant, reason = "one lives at a time")]
 pub enum TaskResult {
     /// The dump was taken.
     Dump(DumpFacts),

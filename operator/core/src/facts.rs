@@ -58,6 +58,9 @@ pub struct Facts {
     /// Attempts at the dump so far.
     #[serde(skip_serializing_if = "is_zero")]
     pub dump_attempts: u8,
+    /// PersistentVolumes that the run's claims were bound to.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub volumes: BTreeSet<String>,
     /// Waiting init containers that were told to go on.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub released: BTreeSet<String>,

@@ -10,6 +10,7 @@ pub mod conditions;
 pub mod control;
 pub mod facts;
 pub mod gate;
+pub mod inspect;
 pub mod matrix;
 pub mod log;
 pub mod names;

@@ -93,6 +93,9 @@ impl Dump<'_> {
             return Err(problem);
         }
         reading::prepare(client).await?;
+        let lock_timeout = self.task.lock_timeout_ms.to_string();
+        let limited = client.execute(include_str!("../../sql/lock_timeout.sql"), &[&lock_timeout]).await;
+        limited.map_err(|error| failure::query("cannot set up the session", &error))?;
         let children = &self.agent.children;
         let (mut requirements, bytes) = source::requirements(client).await?;
         self.judge_disk(bytes)?;

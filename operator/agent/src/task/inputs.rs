@@ -15,19 +15,25 @@ use sha2::{Digest, Sha256};
 use super::unpack;
 use crate::{
     directory::{self, Content},
-    failure::Result,
+    failure::{self, Result},
 };
 
-/// Verifies every input, unpacks the right ones, and then takes the digest of every destination.
+/// Verifies every input and unpacks the right ones; when all are in place, since two may share a destination, makes them read-only and takes the
+/// digest of every destination.
 pub(super) async fn run(task: VerifyInputsTask) -> Result<InputFacts> {
     let mut facts = directory::off_thread(move || Ok(task.inputs.iter().map(place).collect::<Vec<_>>())).await?;
     for fact in facts.iter_mut().filter(|fact| fact.problem.is_none()) {
-        match Content::read(Path::new(&fact.destination)).await {
+        match seal(Path::new(&fact.destination)).await {
             Ok(content) => (fact.files, fact.tree_digest) = (content.files(), content.digest()),
             Err(error) => fact.problem = Some(error.message),
         }
     }
     Ok(InputFacts { inputs: facts })
+}
+
+async fn seal(destination: &Path) -> Result<Content> {
+    directory::set_modes(destination, 0o555, 0o444).map_err(|error| failure::file(destination, &error))?;
+    Content::read(destination).await
 }
 
 /// Verifies one input and unpacks or copies it.
@@ -52,12 +58,10 @@ fn write(input: &VerifyInput, bytes: &[u8]) -> io::Result<()> {
     let (source, destination) = (Path::new(&input.source), PathBuf::from(&input.destination));
     fs::create_dir_all(&destination)?;
     if source.extension().is_some_and(|extension| extension == "tar") {
-        unpack::unpack(bytes, &destination)?;
-    } else {
-        let name = source.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the input has no name"))?;
-        fs::write(destination.join(name), bytes)?;
+        return unpack::unpack(bytes, &destination);
     }
-    directory::set_modes(&destination, 0o555, 0o444)
+    let name = source.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the input has no name"))?;
+    fs::write(destination.join(name), bytes)
 }
 
 #[cfg(test)]

@@ -6,7 +6,8 @@ mod volumes;
 
 pub(crate) use pods::{Containers, pod};
 pub(crate) use policies::policy;
-pub(crate) use volumes::{claim, secret};
+pub(crate) use pods::{DUMP_DIR, INPUTS_DIR, POSTGRES_PORT, SERVER_LOGS_DIR, SOURCE_FILE, UNPACKED_DIR};
+pub(crate) use volumes::{CREDENTIAL_LENGTH, claim, key, secret};
 
 use dryrun_core::api::{DryRun, DryRunSpec};
 use dryrun_core::facts::Facts;

@@ -110,6 +110,19 @@ grants:
 ";
         let matrix = compile(&serde_saphyr::from_str(yaml).unwrap(), &inventory(160_000, &objects), jiff::civil::date(2026, 11, 23)).unwrap();
         let text: Vec<String> = apply(&matrix).iter().map(ToString::to_string).collect();
-        insta::assert_snapshot!(text.join("\n"), @r#""#);
+        insta::assert_snapshot!(text.join("\n"), @r#"
+        ALTER ROLE "exec" NOBYPASSRLS CONNECTION LIMIT 2 NOCREATEDB NOCREATEROLE INHERIT NOREPLICATION NOSUPERUSER VALID UNTIL 'infinity'
+        ALTER ROLE "ro" NOBYPASSRLS CONNECTION LIMIT -1 NOCREATEDB NOCREATEROLE INHERIT NOLOGIN NOREPLICATION NOSUPERUSER VALID UNTIL 'infinity'
+        GRANT "ro" TO "exec" WITH ADMIN false, INHERIT true, SET false
+        GRANT USAGE ON SCHEMA "iu" TO "ro" WITH GRANT OPTION
+        GRANT INSERT, SELECT ON TABLE "iu"."source" TO "exec"
+        GRANT INSERT, SELECT, UPDATE ("note", "state") ON TABLE "iu"."unit" TO "exec"
+        GRANT SELECT ON TABLE "iu"."source" TO public
+        GRANT SELECT ON TABLE "iu"."v_unit" TO "ro"
+        SELECT pg_catalog.set_config('search_path', 'iu, "$user"', true)
+        ALTER ROLE "exec" SET "search_path" FROM CURRENT
+        ALTER ROLE "exec" SET "work_mem" TO '4MB'
+        ALTER ROLE "exec" LOGIN
+        "#);
     }
 }

@@ -43,7 +43,7 @@ impl Compiler<'_> {
         };
         let class = format!("{OWNER}{}", selector.class.as_str());
         let rows: Vec<PrivilegeRow> =
-            self.inventory.select(&selector).map(|(_, object)| granted(&class, &object.name, owner, "OWNER", true)).collect();
+            self.inventory.select(&selector).map(|(_, object)| granted(&class, &object.name, owner, "OWNER", false)).collect();
         if rows.is_empty() {
             self.errors.push(format!("roles.{owner}.owns: {}", nothing(self.inventory, &selector)));
         }

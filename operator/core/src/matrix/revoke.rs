@@ -73,3 +73,68 @@ fn other(row: &PrivilegeRow) -> Option<String> {
         RowClass::Object(_) | RowClass::Column | RowClass::Attribute | RowClass::Owner | RowClass::UserMapping | RowClass::Definition => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::matrix::row::granted;
+
+    #[test]
+    fn exactly_the_rows_of_declared_roles_go() {
+        let mut reading = Reading::default();
+        for (class, object, grantee, privilege) in [
+            ("table", "iu.unit", "a", "SELECT"),
+            ("table", "iu.\"Odd\"", "a", "SELECT"),
+            ("table", "iu.unit", "other", "SELECT"),
+            ("table", "iu.unit", "public", "SELECT"),
+            ("column", "iu.unit.state", "a", "UPDATE"),
+            ("column", "iu.unit.note", "a", "UPDATE"),
+            ("function", "iu.cut(integer,text)", "a", "EXECUTE"),
+            ("large_object", "16400", "a", "SELECT"),
+            ("parameter", "app.x", "a", "ALTER SYSTEM"),
+            ("membership", "g", "a", "MEMBER INHERIT=true SET=true"),
+            ("membership", "a", "other", "MEMBER INHERIT=true SET=true"),
+            ("setting", "db:di\"r", "a", "search_path=iu"),
+            ("setting", "cluster", "a", "app.x=1"),
+            ("default_acl", "owner/iu/TABLES", "a", "SELECT"),
+            ("default_acl", "owner/*/SCHEMAS", "a", "USAGE"),
+            ("role_attr", "a", "a", "LOGIN=false"),
+            ("owner_table", "iu.mine", "a", "OWNER"),
+            ("policy", "iu.unit.p", "a", "PERMISSIVE"),
+        ] {
+            reading.insert(granted(class, object, grantee, privilege, false), None);
+        }
+        reading.insert(PrivilegeRow { sign: "-".into(), ..granted("table", "iu.mine", "a", "DELETE", false) }, None);
+        let text: Vec<String> = revoke(&reading, &["a".to_owned()].into()).iter().map(ToString::to_string).collect();
+        insta::assert_snapshot!(text.join("\n"), @r#"
+        ALTER DEFAULT PRIVILEGES FOR ROLE "owner" REVOKE USAGE ON SCHEMAS FROM "a" CASCADE
+        ALTER DEFAULT PRIVILEGES FOR ROLE "owner" IN SCHEMA "iu" REVOKE SELECT ON TABLES FROM "a" CASCADE
+        REVOKE "g" FROM "a" CASCADE
+        ALTER ROLE "a" RESET "app"."x"
+        ALTER ROLE "a" IN DATABASE "di""r" RESET "search_path"
+        REVOKE SELECT ON LARGE OBJECT 16400 FROM "a" CASCADE
+        REVOKE ALTER SYSTEM ON PARAMETER "app"."x" FROM "a" CASCADE
+        REVOKE EXECUTE ON ROUTINE "iu"."cut"(integer,text) FROM "a" CASCADE
+        REVOKE SELECT ON TABLE "iu"."Odd" FROM "a" CASCADE
+        REVOKE SELECT, UPDATE ("note", "state") ON TABLE "iu"."unit" FROM "a" CASCADE
+        "#);
+    }
+
+    #[test]
+    fn what_others_granted_is_revoked_in_their_name() {
+        let mut reading = Reading::default();
+        reading.insert(granted("table", "iu.unit", "a", "SELECT", false), Some(vec!["lender".into()]));
+        reading.insert(granted("table", "iu.unit", "b", "SELECT", false), Some(vec!["a".into()]));
+        reading.insert(granted("membership", "g", "a", "MEMBER INHERIT=true SET=true", false), Some(vec!["lender".into()]));
+        let text: Vec<String> = revoke(&reading, &["a".to_owned(), "b".to_owned()].into()).iter().map(ToString::to_string).collect();
+        insta::assert_snapshot!(text.join("\n"), @r#"
+        REVOKE "g" FROM "a" GRANTED BY "lender" CASCADE
+        SET LOCAL ROLE "lender"
+        REVOKE SELECT ON TABLE "iu"."unit" FROM "a" CASCADE
+        RESET ROLE
+        REVOKE "g" FROM "a" CASCADE
+        REVOKE SELECT ON TABLE "iu"."unit" FROM "a" CASCADE
+        REVOKE SELECT ON TABLE "iu"."unit" FROM "b" CASCADE
+        "#);
+    }
+}

@@ -113,3 +113,76 @@ impl<'a> Scope<'a> {
 fn reaches(row: &PrivilegeRow) -> bool {
     row.privilege.contains("INHERIT=true") || row.privilege.contains("SET=true")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::matrix::row::granted;
+
+    fn place(kind: PrivilegeScope, class: &str, object: &str, grantee: &str, sign: &str) -> Place {
+        let member = |group: &str, member: &str, inherit: bool, set: bool| granted("membership", group, member, &format!("MEMBER INHERIT={inherit} SET={set}"), true);
+        // a may become group and through it deep; admin tells only that a could grant itself the role.
+        let found = [member("group", "a", false, true), member("deep", "group", true, false), member("admin", "a", false, false), member("a", "boss", true, true)].into();
+        let matrix = Compiled { roles: ["a".to_owned()].into(), scope: kind, ..Compiled::default() };
+        let own = ["dryrun_1".to_owned()].into();
+        Scope::new(&matrix, &found, &own).place(&PrivilegeRow { sign: sign.into(), ..granted(class, object, grantee, "x", false) })
+    }
+
+    #[test]
+    fn what_declared_roles_have_or_can_reach_is_judged_by_the_matrix() {
+        for (class, object, grantee, sign, expected) in [
+            ("table", "iu.unit", "a", "+", Place::Matrix),
+            ("column", "iu.unit.state", "group", "+", Place::Matrix),
+            ("schema", "iu", "deep", "+", Place::Matrix),
+            ("role_attr", "deep", "deep", "+", Place::Matrix),
+            ("membership", "admin", "a", "+", Place::Matrix),
+            ("setting", "db:x", "a", "+", Place::Matrix),
+            ("default_acl", "other/iu/TABLES", "a", "+", Place::Matrix),
+            ("user_mapping", "far", "a", "+", Place::Matrix),
+            ("owner_table", "iu.unit", "a", "+", Place::Matrix),
+            ("membership", "dryrun_1", "a", "+", Place::Matrix),
+            // What the matrix has no words for.
+            ("table", "iu.unit", "public", "+", Place::Baseline),
+            ("function", "f()", "public", "-", Place::Baseline),
+            ("table", "iu.unit", "a", "-", Place::Baseline),
+            ("setting", "cluster", "public", "+", Place::Baseline),
+            ("default_acl", "a/*/TYPES", "public", "+", Place::Baseline),
+            ("default_acl", "a/*/TABLES", "other", "+", Place::Baseline),
+            ("membership", "a", "boss", "+", Place::Baseline),
+            ("owner_table", "iu.unit", "other", "+", Place::Baseline),
+            ("owner_schema", "pg_catalog", "dryrun_1", "+", Place::Baseline),
+            ("rls", "iu.unit", "public", "+", Place::Baseline),
+            ("policy", "iu.unit.p", "a", "+", Place::Baseline),
+            ("secdef", "f()", "dryrun_1", "+", Place::Baseline),
+            ("view_option", "iu.v", "public", "+", Place::Baseline),
+            // Others.
+            ("table", "iu.unit", "admin", "+", Place::Rest),
+            ("table", "iu.unit", "other", "-", Place::Rest),
+            ("role_attr", "boss", "boss", "+", Place::Rest),
+            ("default_acl", "other/*/TABLES", "boss", "+", Place::Rest),
+            ("role_attr", "dryrun_1", "dryrun_1", "+", Place::Own),
+            ("default_acl", "dryrun_1/*/TYPES", "public", "+", Place::Own),
+        ] {
+            assert_eq!(place(PrivilegeScope::DeclaredRoles, class, object, grantee, sign), expected, "{class} {object} {grantee} {sign}");
+        }
+    }
+
+    #[test]
+    fn the_whole_database() {
+        for (class, object, grantee, sign, expected) in [
+            ("table", "iu.unit", "other", "+", Place::Matrix),
+            ("table", "iu.unit", "public", "+", Place::Matrix),
+            ("role_attr", "boss", "boss", "+", Place::Matrix),
+            ("owner_table", "iu.unit", "other", "+", Place::Matrix),
+            ("owner_schema", "public", "pg_database_owner", "+", Place::Baseline),
+            ("owner_schema", "pg_catalog", "dryrun_1", "+", Place::Baseline),
+            ("table", "iu.unit", "other", "-", Place::Baseline),
+            ("setting", "cluster", "public", "+", Place::Baseline),
+            ("policy", "iu.unit.p", "other", "+", Place::Baseline),
+            ("default_acl", "other/*/TYPES", "public", "+", Place::Baseline),
+            ("role_attr", "dryrun_1", "dryrun_1", "+", Place::Own),
+        ] {
+            assert_eq!(place(PrivilegeScope::Database, class, object, grantee, sign), expected, "{class} {object} {grantee} {sign}");
+        }
+    }
+}

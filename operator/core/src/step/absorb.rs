@@ -9,6 +9,7 @@ use crate::step::Job;
 
 /// How a job ended.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(clippy::large_enum_variant, reason = "one lives at a time")]
 pub enum Finding {
     /// [`Job::Preflight`].
     Preflight(PreflightFacts),

@@ -216,5 +216,5 @@ pub(super) fn why_waiting(world: &World<'_>, command: Command) -> String {
         let (reason, message) = world.pod(object)?.waiting.clone()?;
         Some(format!("{} waits: {reason}: {message}", object.reference(world.name)))
     });
-    waiting.unwrap_or_else(|| format!("{} did not end before its deadline", command.id()))
+    waiting.or_else(|| world.trouble.clone()).unwrap_or_else(|| format!("{} did not end before its deadline", command.id()))
 }

@@ -15,12 +15,16 @@ pub use absorb::{Finding, absorb};
 pub use world::{Approval, Observed, PlanProblem, PodView, ReportView, World};
 
 use jiff::Timestamp;
+use std::time::Duration;
 
 use crate::api::{DryRunStatus, Outcome};
 use crate::command::Command;
 use crate::facts::{Facts, Stopped};
 use crate::gate::{self, Evidence, Gate, Status, Verdict};
 use crate::names::Object;
+
+/// How soon an incomplete plan is looked at again.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
 /// What the shell does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,6 +148,8 @@ enum Progress {
 /// Decides what to do next.
 pub fn decide(world: &World<'_>) -> Decision {
     let mut facts = world.facts.clone();
+    // Remembered while the claim can still be asked: the volume must be gone in the end, too.
+    facts.volumes.extend(world.objects.values().filter_map(|object| object.volume.clone()));
     let judged = |facts: &Facts| {
         gate::judge(&Evidence { spec: world.spec, facts, uid: world.uid }, &world.status.conditions)
     };
@@ -157,13 +163,13 @@ pub fn decide(world: &World<'_>) -> Decision {
             if !(world.deleted || failed || facts.stopped.is_some() || world.namespace_terminating) {
                 let (at, progress, deadline) = forward::advance(world, report, &mut facts);
                 match progress {
-                    Progress::Act(actions) => {
+                    Progress::Act(actions) if world.now < deadline => {
                         return finish(world, facts, verdicts, Stand::At { command: at, actions, wake: Some(deadline) });
                     }
                     Progress::Wait if world.now < deadline => {
                         return finish(world, facts, verdicts, Stand::At { command: at, actions: Vec::new(), wake: Some(deadline) });
                     }
-                    Progress::Wait => facts.stopped = Some(stopped(at, "DeadlineExceeded", forward::why_waiting(world, at))),
+                    Progress::Wait | Progress::Act(_) => facts.stopped = Some(stopped(at, "DeadlineExceeded", forward::why_waiting(world, at))),
                     Progress::Stop(reason, message) => facts.stopped = Some(stopped(at, reason, message)),
                     Progress::Done => command = Command::Teardown,
                 }
@@ -208,7 +214,9 @@ fn before(world: &World<'_>) -> Stand {
                 return Stand::Over { outcome: Outcome::Failed, actions: Vec::new() };
             }
             let approved = ("Unknown", problem.reason.clone(), problem.message.clone());
-            return Stand::Before { approved, actions: Vec::new(), wake: Some(deadline) };
+            // ConfigMaps and Secrets are read by name alone, never watched.
+            let wake = world::later(world.now, LOOK_AGAIN).min(deadline);
+            return Stand::Before { approved, actions: Vec::new(), wake: Some(wake) };
         }
     };
     if world.now >= expires {

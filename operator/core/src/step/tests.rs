@@ -73,6 +73,7 @@ impl Model {
             facts: &self.facts,
             objects: &self.objects,
             blind: false,
+            trouble: None,
             running: &self.running,
             now: self.now,
         });
@@ -173,7 +174,7 @@ fn running(object: Object) -> Observed {
         running: containers.iter().map(|c| (*c).to_owned()).collect(),
         ..PodView::default()
     };
-    Observed { uid: format!("{object:?}"), deleting: false, pod: (object.kind() == "Pod").then_some(pod) }
+    Observed { uid: format!("{object:?}"), deleting: false, pod: (object.kind() == "Pod").then_some(pod), volume: None }
 }
 
 #[test]

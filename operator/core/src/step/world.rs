@@ -42,10 +42,12 @@ pub struct World<'a> {
     pub facts: &'a Facts,
     /// The run's objects: those that carry its UID.
     pub objects: &'a BTreeMap<Object, Observed>,
-    /// Why the run's objects cannot be seen any more, in a namespace whose Roles have gone.
+    /// The run's objects cannot be seen any more, in a namespace whose Roles have gone.
     pub blind: bool,
     /// Jobs that are at work.
     pub running: &'a BTreeSet<Job>,
+    /// What the last pass could not do, such as a create that a quota refuses.
+    pub trouble: Option<String>,
     /// The time.
     pub now: Timestamp,
 }
@@ -102,6 +104,8 @@ pub struct Observed {
     pub deleting: bool,
     /// What a pod does.
     pub pod: Option<PodView>,
+    /// The PersistentVolume that a claim is bound to.
+    pub volume: Option<String>,
 }
 
 /// What a pod does.

@@ -1,15 +1,14 @@
 //! The schema's own rules: every one refuses what it should with its sentence, lets the rest through, and none got lost on the way into the CRD.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::LazyLock;
 
-use dryrun_core::api::crds;
-use kube::core::cel::{CompiledSchema, Validator, compile_schema};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// `tests/rules.yaml`.
+use crate::schemas::{SCHEMAS, refusals};
+
+/// `rules.yaml`.
 #[derive(Deserialize)]
 struct Table {
     example: Value,
@@ -34,29 +33,6 @@ impl Table {
         let mut object = self.example.clone();
         *object.pointer_mut(at).unwrap_or_else(|| panic!("the example has no {at}")) = value.clone();
         object
-    }
-}
-
-/// Schemas by kind.
-static SCHEMAS: LazyLock<BTreeMap<String, Value>> = LazyLock::new(|| {
-    crds()
-        .into_iter()
-        .map(|crd| {
-            let schema = crd.spec.versions.into_iter().next().and_then(|version| version.schema);
-            (crd.spec.names.kind, serde_json::to_value(schema.unwrap().open_api_v3_schema).unwrap())
-        })
-        .collect()
-});
-
-/// The same with their rules compiled.
-static COMPILED: LazyLock<BTreeMap<&str, CompiledSchema>> =
-    LazyLock::new(|| SCHEMAS.iter().map(|(kind, schema)| (kind.as_str(), compile_schema(schema))).collect());
-
-/// The sentences with which a kind's rules refuse an object.
-fn refusals(kind: &str, object: &Value, old: Option<&Value>) -> Vec<String> {
-    match Validator::new().validate_compiled(&COMPILED[kind], object, old) {
-        Ok(()) => Vec::new(),
-        Err(errors) => errors.into_vec().into_iter().map(|error| error.message).collect(),
     }
 }
 

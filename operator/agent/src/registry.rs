@@ -1,0 +1,103 @@
+//! Tasks by their id: each runs once, whoever asks for it how often.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use dryrun_core::control::TaskResult;
+use tokio::sync::watch;
+
+use crate::failure;
+
+/// The result of a task, when there is one.
+type Outcome = watch::Receiver<Option<Arc<TaskResult>>>;
+
+/// All tasks of this agent, with their results: a pod has at most a few hundred.
+#[derive(Default)]
+pub(crate) struct Registry(Mutex<BTreeMap<String, Outcome>>);
+
+/// Another task, with this id, is running.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Busy(pub(crate) String);
+
+impl Registry {
+    /// Waits for the result of the task `id`, which `start` begins unless it runs or has ended already. The task goes on when nobody waits for it.
+    pub(crate) async fn run<F>(&self, id: &str, start: impl FnOnce() -> F) -> Result<Arc<TaskResult>, Busy>
+    where
+        F: Future<Output = TaskResult> + Send + 'static,
+    {
+        let mut outcome = self.admit(id, start)?;
+        let lost = || Arc::new(TaskResult::Failed(failure::lasting("AgentFailed", "the task ended without a result")));
+        Ok(outcome.wait_for(Option::is_some).await.ok().and_then(|result| result.clone()).unwrap_or_else(lost))
+    }
+
+    fn admit<F>(&self, id: &str, start: impl FnOnce() -> F) -> Result<Outcome, Busy>
+    where
+        F: Future<Output = TaskResult> + Send + 'static,
+    {
+        let mut tasks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(outcome) = tasks.get(id) {
+            return Ok(outcome.clone());
+        }
+        // A sender that is gone has ended too, without a result.
+        if let Some((running, _)) = tasks.iter().find(|(_, outcome)| outcome.borrow().is_none() && outcome.has_changed().is_ok()) {
+            return Err(Busy(running.clone()));
+        }
+        let (sender, outcome) = watch::channel(None);
+        tasks.insert(id.to_owned(), outcome.clone());
+        let task = start();
+        tokio::spawn(async move { sender.send_replace(Some(Arc::new(task.await))) });
+        Ok(outcome)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use tokio::sync::oneshot;
+
+    fn result(reason: &str) -> TaskResult {
+        TaskResult::Failed(failure::lasting(reason, ""))
+    }
+
+    #[tokio::test]
+    async fn the_same_id_joins_and_repeats_and_another_is_refused_meanwhile() {
+        let registry = Registry::default();
+        let starts = AtomicU32::new(0);
+        let (finish, finished) = oneshot::channel::<()>();
+        let start = || {
+            starts.fetch_add(1, Ordering::Relaxed);
+            async {
+                let _ = finished.await;
+                result("First")
+            }
+        };
+        let again = || {
+            starts.fetch_add(1, Ordering::Relaxed);
+            async { result("Second") }
+        };
+        let (first, joined, refused, ()) = tokio::join!(
+            registry.run("a", start),
+            registry.run("a", again),
+            registry.run("b", again),
+            async { finish.send(()).unwrap() }
+        );
+        let first = first.unwrap();
+        assert_eq!(*first, result("First"));
+        assert_eq!(joined.unwrap(), first);
+        assert_eq!(refused, Err(Busy("a".into())));
+        assert_eq!(registry.run("a", again).await.unwrap(), first);
+        assert_eq!(starts.load(Ordering::Relaxed), 1);
+        assert_eq!(*registry.run("b", again).await.unwrap(), result("Second"));
+    }
+
+    #[tokio::test]
+    async fn a_task_that_panics_is_not_running_for_ever() {
+        let registry = Registry::default();
+        let panics = || async { panic!("on purpose") };
+        assert!(matches!(&*registry.run("a", panics).await.unwrap(), TaskResult::Failed(error) if error.reason == "AgentFailed"));
+        assert!(registry.run("b", || async { result("Fine") }).await.is_ok());
+    }
+}

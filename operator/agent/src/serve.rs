@@ -1,0 +1,179 @@
+//! `dryrun-agent serve`: the control channel of [`dryrun_core::control`].
+
+use std::{
+    fs,
+    net::Ipv4Addr,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use anyhow::{Context, Result};
+use dryrun_core::control::{self, Task, TaskError};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::{
+    Method, Request, Response, StatusCode,
+    body::{Bytes, Incoming},
+    header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE},
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    signal::unix::{SignalKind, signal},
+    sync::Notify,
+};
+
+use crate::{children::Children, failure, registry::Registry, task::Agent};
+
+/// Bytes of a request: a task carries at most the SQL of one scenario.
+const REQUEST: usize = 8 << 20;
+/// Exit code after SIGTERM, as a shell would report it.
+const TERMINATED: i32 = 128 + 15;
+
+/// Where the agent finds and puts things.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Serve {
+    /// Loopback port of the control channel.
+    #[arg(long, default_value_t = control::PORT)]
+    port: u16,
+    /// Directories to make, for mounts of later pods.
+    #[arg(long, value_name = "DIR", num_args = 1..)]
+    layout: Vec<PathBuf>,
+    /// Directory with the pod's keys of the run secret.
+    #[arg(long, value_name = "DIR", default_value = control::SECRETS_DIR)]
+    secrets: PathBuf,
+    /// Directory for the output of commands.
+    #[arg(long, value_name = "DIR", default_value = control::HARNESS_LOGS_DIR)]
+    logs: PathBuf,
+    /// Working directory and HOME of commands.
+    #[arg(long, value_name = "DIR", default_value = control::SCRATCH_DIR)]
+    scratch: PathBuf,
+}
+
+/// Serves until it is told to exit, and gives the exit code.
+pub(crate) async fn run(options: Serve) -> Result<i32> {
+    // First of all: PID 1 ignores a signal that it has no handler for.
+    let mut terminate = signal(SignalKind::terminate())?;
+    let children = Children::adopt()?;
+    options.layout.iter().try_for_each(|directory| make(directory))?;
+    let path = options.secrets.join(control::TOKEN_FILE);
+    let token = fs::read_to_string(&path).with_context(|| format!("cannot read the token in {}", path.display()))?;
+    let agent = Agent { children, secrets: options.secrets, logs: options.logs, scratch: options.scratch };
+    let service = Arc::new(Service::new(agent, token.trim()));
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await?;
+    tracing::info!(port = listener.local_addr()?.port(), "serving");
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok(TERMINATED),
+            () = service.exit.notified() => return Ok(0),
+            accepted = listener.accept() => {
+                let (stream, _) = accepted?;
+                tokio::spawn(Arc::clone(&service).connection(stream));
+            }
+        }
+    }
+}
+
+/// A directory that every container of the run's group may write to: the kubelet would make it for root alone.
+fn make(directory: &Path) -> Result<()> {
+    let says = || format!("cannot make {}", directory.display());
+    fs::create_dir_all(directory).with_context(says)?;
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o2770)).with_context(says)
+}
+
+struct Service {
+    agent: Arc<Agent>,
+    /// Digest of the token: comparing digests takes the same time wherever two tokens differ.
+    token: [u8; 32],
+    registry: Registry,
+    exit: Notify,
+}
+
+type Answer = (StatusCode, Bytes);
+
+impl Service {
+    fn new(agent: Agent, token: &str) -> Self {
+        Self { agent: Arc::new(agent), token: Sha256::digest(token).into(), registry: Registry::default(), exit: Notify::new() }
+    }
+
+    /// Answers the requests of one connection. A task goes on when its connection is lost.
+    async fn connection(self: Arc<Self>, stream: TcpStream) {
+        let leaving = AtomicBool::new(false);
+        let service = service_fn(|request: Request<Incoming>| async {
+            let exit = request.method() == Method::POST && request.uri().path() == "/v1/exit";
+            let (status, body) = self.answer(request).await;
+            let mut response = Response::builder().status(status).header(CONTENT_TYPE, "application/json");
+            if exit && status == StatusCode::OK {
+                leaving.store(true, Ordering::Relaxed);
+                // The connection ends with this answer, and the agent with the connection.
+                response = response.header(CONNECTION, "close");
+            }
+            response.body(Full::new(body))
+        });
+        if let Err(error) = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await {
+            tracing::debug!(%error, "a connection was lost");
+        }
+        if leaving.into_inner() {
+            self.exit.notify_one();
+        }
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Answer {
+        let path = request.uri().path().to_owned();
+        if (request.method(), path.as_str()) == (&Method::GET, "/v1/healthz") {
+            return (StatusCode::OK, Bytes::from_static(b"{}"));
+        }
+        if !self.admits(&request) {
+            return refuse(StatusCode::UNAUTHORIZED, "Unauthorized", "the bearer token is missing or wrong");
+        }
+        match (request.method().as_str(), path.strip_prefix("/v1/tasks/")) {
+            ("POST", Some(id)) if !id.is_empty() => self.task(id, request).await,
+            ("POST", None) if path == "/v1/exit" => (StatusCode::OK, Bytes::from_static(b"{}")),
+            _ => refuse(StatusCode::NOT_FOUND, "NotFound", "there are POST /v1/tasks/{id}, POST /v1/exit and GET /v1/healthz"),
+        }
+    }
+
+    fn admits(&self, request: &Request<Incoming>) -> bool {
+        let given = request.headers().get(AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
+        let Some(given) = given else { return false };
+        let given: [u8; 32] = Sha256::digest(given).into();
+        self.token.iter().zip(given).fold(0, |differing, (ours, theirs)| differing | (ours ^ theirs)) == 0
+    }
+
+    async fn task(&self, id: &str, request: Request<Incoming>) -> Answer {
+        let body = match Limited::new(request.into_body(), REQUEST).collect().await {
+            Ok(body) => body.to_bytes(),
+            Err(error) => return refuse(StatusCode::BAD_REQUEST, "InvalidRequest", &error.to_string()),
+        };
+        let task: Task = match serde_json::from_slice(&body) {
+            Ok(task) => task,
+            // serde_json quotes what it does not understand, which may be a password: only the place is told.
+            Err(error) => {
+                let place = format!("line {} column {} is not part of a task", error.line(), error.column());
+                return refuse(StatusCode::BAD_REQUEST, "InvalidRequest", &place);
+            }
+        };
+        match self.registry.run(id, || Arc::clone(&self.agent).run(task)).await {
+            Ok(result) => json(StatusCode::OK, &*result),
+            Err(busy) => refuse(StatusCode::CONFLICT, "Busy", &format!("task {} is running", busy.0)),
+        }
+    }
+}
+
+fn refuse(status: StatusCode, reason: &str, message: &str) -> Answer {
+    json(status, &TaskError { transient: status == StatusCode::CONFLICT, ..failure::lasting(reason, message) })
+}
+
+fn json(status: StatusCode, value: &impl Serialize) -> Answer {
+    match serde_json::to_vec(value) {
+        Ok(body) => (status, body.into()),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string().into()),
+    }
+}

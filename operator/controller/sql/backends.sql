@@ -1,0 +1,2 @@
+-- Backends of the declared roles.
+SELECT count(*) FROM pg_stat_activity WHERE usename = ANY ($1)

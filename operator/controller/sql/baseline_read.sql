@@ -1,0 +1,1 @@
+SELECT rows FROM dryrun.baseline WHERE kind = $1

@@ -1,0 +1,86 @@
+//! The operator's end of the control channel: HTTP to an agent on loopback of its pod, through a port-forward.
+
+use dryrun_core::control::{PORT, Task, TaskError, TaskResult};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Bytes;
+use hyper::{Method, Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+use std::time::Duration;
+
+/// How long opening the channel may take; the answer to a task has the task's own time.
+const OPEN: Duration = Duration::from_secs(10);
+
+/// An agent in a pod.
+pub(crate) struct Agent {
+    pub(crate) pods: Api<Pod>,
+    pub(crate) pod: String,
+    pub(crate) token: String,
+}
+
+impl Agent {
+    /// Gives the agent a task, or joins it if the agent has it already, and waits for its end.
+    ///
+    /// # Errors
+    /// Transient when the channel could not be opened or broke; what the agent itself says otherwise.
+    pub(crate) async fn run(&self, id: &str, task: &Task) -> Result<TaskResult, TaskError> {
+        let body = serde_json::to_vec(task).map_err(|e| permanent("InvalidTask", e))?;
+        let answer = self.request(&format!("/v1/tasks/{id}"), body).await?;
+        match serde_json::from_slice(&answer).map_err(|e| permanent("InvalidAnswer", e))? {
+            TaskResult::Failed(error) => Err(error),
+            result => Ok(result),
+        }
+    }
+
+    /// Lets the agent end.
+    pub(crate) async fn release(&self) -> Result<(), TaskError> {
+        self.request("/v1/exit", Vec::new()).await.map(drop)
+    }
+
+    async fn request(&self, path: &str, body: Vec<u8>) -> Result<Bytes, TaskError> {
+        let mut forward = tokio::time::timeout(OPEN, self.pods.portforward(&self.pod, &[PORT]))
+            .await
+            .map_err(|e| transient("the port-forward was not opened in time", e))?
+            .map_err(|e| transient("cannot forward to the agent", e))?;
+        let answer = exchange(&mut forward, path, &self.token, body).await;
+        forward.abort();
+        answer
+    }
+}
+
+async fn exchange(forward: &mut kube::api::Portforwarder, path: &str, token: &str, body: Vec<u8>) -> Result<Bytes, TaskError> {
+    let stream = forward.take_stream(PORT).ok_or_else(|| transient("cannot forward to the agent", "no stream"))?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| transient("the agent does not answer", e))?;
+    let connection = tokio::spawn(connection);
+    let request = Request::builder()
+        .method(Method::POST)
+        .uri(path)
+        .header("host", "agent")
+        .header("authorization", format!("Bearer {token}"))
+        .header("content-type", "application/json")
+        .body(Full::new(Bytes::from(body)))
+        .map_err(|e| permanent("InvalidTask", e))?;
+    let outcome = async {
+        let response = sender.send_request(request).await.map_err(|e| transient("the agent does not answer", e))?;
+        let status = response.status();
+        let body = response.into_body().collect().await.map_err(|e| transient("the agent's answer broke off", e))?.to_bytes();
+        match status {
+            StatusCode::OK | StatusCode::NO_CONTENT | StatusCode::ACCEPTED => Ok(body),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(permanent("AgentRefused", "the agent does not accept the run's token")),
+            other => Err(transient("the agent refused the task", other)),
+        }
+    }
+    .await;
+    connection.abort();
+    outcome
+}
+
+fn transient(what: &str, cause: impl std::fmt::Display) -> TaskError {
+    TaskError { reason: "AgentUnreachable".into(), message: format!("{what}: {cause}"), transient: true }
+}
+
+fn permanent(reason: &str, cause: impl std::fmt::Display) -> TaskError {
+    TaskError { reason: reason.into(), message: cause.to_string(), transient: false }
+}

@@ -1,0 +1,235 @@
+//! The story of a pass: observe, decide, report, act; again until there is nothing to do but wait.
+
+use dryrun_core::api::{DryRun, DryRunApproval};
+use dryrun_core::names::{FINALIZER, RUN_LABEL};
+use dryrun_core::step::{World, absorb, decide};
+use futures::{Stream, StreamExt};
+use futures::channel::mpsc::UnboundedReceiver;
+use jiff::Timestamp;
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use kube::runtime::controller::{self, Action as Requeue, Controller};
+use kube::runtime::events::Recorder;
+use kube::runtime::reflector::ObjectRef;
+use kube::runtime::watcher::{self, watcher};
+use kube::runtime::WatchStreamExt;
+use kube::{Api, Client, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::act::Actor;
+use crate::build::key;
+use crate::error::{Class, Error, call};
+use crate::jobs::Supervisor;
+use crate::observe::observe;
+use crate::report;
+
+/// Turns of one pass: more than a run has steps, so that only a loop reaches it.
+const TURNS: usize = 64;
+/// How many runs are looked at side by side.
+const CONCURRENCY: u16 = 16;
+
+/// What every pass works with.
+pub(crate) struct Context {
+    pub(crate) client: Client,
+    pub(crate) operator_image: String,
+    /// Namespaces that are prepared for runs; the operator has rights in no other.
+    pub(crate) namespaces: Vec<String>,
+    pub(crate) jobs: Supervisor,
+    pub(crate) recorder: Recorder,
+    /// Consecutive errors of each run by its UID, and what the last one was.
+    pub(crate) troubles: Mutex<BTreeMap<String, (u32, String)>>,
+}
+
+impl Context {
+    fn trouble(&self, uid: &str) -> Option<String> {
+        self.troubles.lock().unwrap_or_else(PoisonError::into_inner).get(uid).map(|(_, text)| text.clone())
+    }
+}
+
+/// Watches and reconciles until the process is told to stop.
+pub(crate) async fn run(context: Arc<Context>, ended: UnboundedReceiver<ObjectRef<DryRun>>) {
+    let client = context.client.clone();
+    let runs: Api<DryRun> = Api::all(client.clone());
+    let mut controller = Controller::new(runs, watcher::Config::default())
+        .with_config(controller::Config::default().concurrency(CONCURRENCY))
+        .watches(Api::<DryRunApproval>::all(client.clone()), watcher::Config::default(), |approval| {
+            let namespace = approval.namespace()?;
+            Some(ObjectRef::new(&approval.spec.dry_run_name).within(&namespace))
+        })
+        .reconcile_on(ended)
+        .graceful_shutdown_on(crate::shutdown());
+    let labelled = watcher::Config::default().labels(RUN_LABEL);
+    for namespace in &context.namespaces {
+        controller = controller
+            .reconcile_on(children(Api::<Pod>::namespaced(client.clone(), namespace), &labelled))
+            .reconcile_on(children(Api::<PersistentVolumeClaim>::namespaced(client.clone(), namespace), &labelled))
+            .reconcile_on(children(Api::<NetworkPolicy>::namespaced(client.clone(), namespace), &labelled));
+    }
+    controller
+        .run(reconcile, error_policy, context)
+        .for_each(|result| async {
+            match result {
+                // A run that is gone: its last pass let go of it.
+                Err(controller::Error::ObjectNotFound(object)) => tracing::debug!(%object, "gone"),
+                Err(error) => tracing::debug!(%error, "pass ended with an error"),
+                Ok(_) => {}
+            }
+        })
+        .await;
+}
+
+/// The runs whose objects of this kind changed. Deletions count: teardown waits for them.
+fn children<K>(api: Api<K>, config: &watcher::Config) -> impl Stream<Item = ObjectRef<DryRun>> + Send + 'static
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    watcher(api, config.clone()).default_backoff().touched_objects().filter_map(|object| async move {
+        let object = object.inspect_err(|error| tracing::debug!(%error, "watch interrupted")).ok()?;
+        let run = object.labels().get("app.kubernetes.io/instance")?;
+        Some(ObjectRef::new(run).within(&object.namespace()?))
+    })
+}
+
+async fn reconcile(run: Arc<DryRun>, context: Arc<Context>) -> Result<Requeue, Error> {
+    let (namespace, name, uid) = key(&run);
+    match pass(&run, &context).await {
+        Ok(requeue) => {
+            context.troubles.lock().unwrap_or_else(PoisonError::into_inner).remove(&uid);
+            Ok(requeue)
+        }
+        Err(error) => {
+            let mut troubles = context.troubles.lock().unwrap_or_else(PoisonError::into_inner);
+            let (count, text) = troubles.entry(uid).or_default();
+            *count += 1;
+            *text = error.to_string();
+            match error.class() {
+                Class::Stale => tracing::debug!(namespace, name, %error, "looking again"),
+                Class::Refused | Class::Transient => tracing::warn!(namespace, name, %error, "pass failed"),
+            }
+            Err(error)
+        }
+    }
+}
+
+/// One pass. Each turn sees the world anew, since an action has changed it.
+async fn pass(run: &DryRun, context: &Context) -> Result<Requeue, Error> {
+    let (namespace, name, uid) = key(run);
+    let runs: Api<DryRun> = Api::namespaced(context.client.clone(), &namespace);
+    for _ in 0..TURNS {
+        // Not from the cache: a decision must not be made from what an earlier turn has already changed.
+        let Some(run) = call("read the DryRun", runs.get_opt(&name)).await?.filter(|r| r.uid().as_deref() == Some(&uid)) else {
+            context.jobs.cancel(&uid, |_| true);
+            return Ok(Requeue::await_change());
+        };
+        if let Some(requeue) = turn(&run, context).await? {
+            return Ok(requeue);
+        }
+    }
+    Ok(Requeue::requeue(Duration::ZERO))
+}
+
+/// Observe, decide, report, act. Nothing is returned when something was done and the world is worth another look.
+async fn turn(run: &DryRun, context: &Context) -> Result<Option<Requeue>, Error> {
+    let (namespace, name, uid) = key(run);
+    let seen = observe(context, run).await?;
+    let findings = context.jobs.findings(&uid);
+    let mut facts = seen.facts.clone();
+    for (job, finding) in findings.clone() {
+        absorb(&mut facts, job, finding);
+    }
+    let previous = run.status.clone().unwrap_or_default();
+    let running = context.jobs.running(&uid);
+    let decision = decide(&World {
+        name: &name,
+        namespace: &namespace,
+        uid: &uid,
+        generation: run.metadata.generation.unwrap_or_default(),
+        created: run.creation_timestamp().map_or(Timestamp::UNIX_EPOCH, |time| time.0),
+        deleted: run.metadata.deletion_timestamp.is_some(),
+        finalizer: run.finalizers().iter().any(|f| f == FINALIZER),
+        namespace_terminating: seen.namespace_terminating,
+        spec: &run.spec,
+        status: &previous,
+        plan: &seen.plan,
+        approval: seen.approval.clone(),
+        report: seen.report.clone(),
+        facts: &facts,
+        objects: &seen.objects,
+        blind: seen.blind,
+        running: &running,
+        trouble: context.trouble(&uid),
+        now: Timestamp::now(),
+    });
+    let status_changed = decision.status != previous;
+    // The report is written before anything that depends on its facts, and before the finding is forgotten.
+    if let Some(view) = &seen.report
+        && (decision.facts != seen.facts || (status_changed && decision.status.outcome.is_some()))
+        && !seen.namespace_terminating
+    {
+        report::write_report(&context.client, run, view, &decision.facts, &decision.status).await?;
+    }
+    context.jobs.taken(&uid, findings.iter().map(|(job, _)| *job));
+    let run = if status_changed {
+        let written = report::write_status(&context.client, run, &decision.status).await?;
+        report::publish(&context.recorder, run, &previous.conditions, &decision.status.conditions, &decision.verdicts).await;
+        written
+    } else {
+        run.clone()
+    };
+    if decision.actions.is_empty() {
+        return Ok(Some(match decision.wake {
+            Some(wake) => Requeue::requeue(Duration::try_from(wake.duration_since(Timestamp::now())).unwrap_or(Duration::ZERO)),
+            None => Requeue::await_change(),
+        }));
+    }
+    let actor = Actor {
+        client: &context.client,
+        jobs: &context.jobs,
+        run: &run,
+        facts: &decision.facts,
+        objects: &seen.objects,
+        approval: &seen.approval,
+        plan_hash: seen.plan.as_ref().map(|plan| plan.hash.as_str()).unwrap_or_default(),
+        operator_image: &context.operator_image,
+    };
+    for action in decision.actions {
+        tracing::info!(namespace, name, ?action, "acting");
+        actor.act(action).await?;
+    }
+    Ok(None)
+}
+
+/// When to look again after an error: by its class, and ever more slowly for one run.
+fn error_policy(run: Arc<DryRun>, error: &Error, context: Arc<Context>) -> Requeue {
+    let uid = run.uid().unwrap_or_default();
+    let count = context.troubles.lock().unwrap_or_else(PoisonError::into_inner).get(&uid).map_or(1, |(count, _)| *count);
+    Requeue::requeue(delay(error.class(), count))
+}
+
+fn delay(class: Class, count: u32) -> Duration {
+    let doubled = |first: u64, limit: u64| Duration::from_millis(first.saturating_mul(1 << count.saturating_sub(1).min(16)).min(limit));
+    match class {
+        Class::Stale => doubled(20, 1_000),
+        Class::Refused => doubled(1_000, 30_000),
+        Class::Transient => doubled(200, 30_000),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_grow_and_have_a_limit() {
+        for class in [Class::Stale, Class::Refused, Class::Transient] {
+            let delays: Vec<Duration> = (1..40).map(|count| delay(class, count)).collect();
+            assert!(delays.is_sorted(), "{class:?}");
+            assert!(delays[0] < delays[1]);
+            assert!(delays[38] <= Duration::from_secs(30));
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! The copy's log, read through SQL.
+
+use dryrun_core::control::TaskError;
+use dryrun_core::log::{Entry, WindowReader};
+use dryrun_core::sql::literal;
+use std::time::Duration;
+
+use super::Session;
+use super::session::failed;
+use super::statements::{LOG_PIECE, LOG_SIZE, MARKER, RELOAD, TRACE};
+use crate::build::SERVER_LOGS_DIR;
+
+/// Bytes that are read at a time.
+const PIECE: i64 = 1 << 20;
+/// How long the server's log collector may lag behind.
+const LAG: Duration = Duration::from_secs(10);
+
+fn file() -> String {
+    format!("{SERVER_LOGS_DIR}/server.json")
+}
+
+/// Turns the log of statements on.
+pub(crate) async fn trace(session: &Session) -> Result<(), TaskError> {
+    for statement in [TRACE, RELOAD] {
+        session.client.batch_execute(statement).await.map_err(|e| failed("turn the statement log on", &e))?;
+    }
+    Ok(())
+}
+
+/// Bytes in the log so far.
+pub(crate) async fn size(session: &Session) -> Result<u64, TaskError> {
+    let row = session.client.query_one(LOG_SIZE, &[&file()]).await.map_err(|e| failed("look at the copy's log", &e))?;
+    Ok(row.get::<_, i64>(0).cast_unsigned())
+}
+
+/// Writes a marker into the log.
+pub(crate) async fn mark(session: &Session, marker: &str) -> Result<(), TaskError> {
+    let statement = MARKER.fill([&literal(marker)]);
+    session.client.simple_query(&statement).await.map(drop).map_err(|e| failed("mark the copy's log", &e))
+}
+
+async fn piece(session: &Session, offset: u64) -> Result<Vec<u8>, TaskError> {
+    let offset = offset.cast_signed();
+    let row = session.client.query_one(LOG_PIECE, &[&file(), &offset, &PIECE]).await.map_err(|e| failed("read the copy's log", &e))?;
+    Ok(row.get(0))
+}
+
+/// Reads on until the closing marker is there; whether it came within the collector's lag.
+pub(crate) async fn follow(session: &Session, reader: &mut WindowReader) -> Result<bool, TaskError> {
+    let begin = tokio::time::Instant::now();
+    loop {
+        let bytes = piece(session, reader.next_offset()).await?;
+        if reader.feed(&bytes) {
+            return Ok(true);
+        }
+        if bytes.is_empty() {
+            if begin.elapsed() > LAG {
+                return Ok(false);
+            }
+            // The collector writes from its own process; nothing tells when.
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+/// Whether the log has this marker of the operator's already, from `offset` on.
+pub(crate) async fn has_marker(session: &Session, mut reader: WindowReader) -> Result<bool, TaskError> {
+    loop {
+        let bytes = piece(session, reader.next_offset()).await?;
+        reader.feed(&bytes);
+        if reader.begun() || bytes.is_empty() {
+            return Ok(reader.begun());
+        }
+    }
+}
+
+/// All entries that `keep` says yes to.
+pub(crate) async fn entries(session: &Session, keep: impl Fn(&Entry) -> bool) -> Result<Vec<Entry>, TaskError> {
+    let end = size(session).await?;
+    let (mut offset, mut partial, mut kept) = (0_u64, Vec::new(), Vec::new());
+    while offset < end {
+        let bytes = piece(session, offset).await?;
+        if bytes.is_empty() {
+            break;
+        }
+        offset += bytes.len() as u64;
+        partial.extend_from_slice(&bytes);
+        while let Some(line_end) = partial.iter().position(|b| *b == b'\n') {
+            let line: Vec<u8> = partial.drain(..=line_end).collect();
+            kept.extend(Entry::parse(&String::from_utf8_lossy(&line)).filter(|entry| keep(entry)));
+        }
+    }
+    Ok(kept)
+}

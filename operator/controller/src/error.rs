@@ -1,0 +1,93 @@
+//! What can go wrong in a pass, and what follows from it.
+
+#![deny(clippy::wildcard_enum_match_arm, reason = "a new error must be given a class")]
+
+use std::time::Duration;
+use thiserror::Error;
+
+/// Why a pass could not be ended.
+#[derive(Debug, Error)]
+pub(crate) enum Error {
+    /// The apiserver refused or did not answer.
+    #[error("{doing}: {source}")]
+    Kube {
+        /// What was being done.
+        doing: String,
+        /// The client's error.
+        #[source]
+        source: kube::Error,
+    },
+    /// A call took too long.
+    #[error("{doing}: no answer in {} s", after.as_secs())]
+    Timeout {
+        /// What was being done.
+        doing: String,
+        /// How long it was waited for.
+        after: Duration,
+    },
+    /// An object cannot be written as JSON.
+    #[error("cannot serialise {0}")]
+    Serialise(#[from] serde_json::Error),
+}
+
+/// What follows from an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// What was read is old: look again at once.
+    Stale,
+    /// Somebody must change rights or a quota: look again slowly.
+    Refused,
+    /// It may go away by itself: try again, ever more slowly.
+    Transient,
+}
+
+impl Error {
+    /// What follows from it; every variant is named, so that a new one must be thought about.
+    pub(crate) fn class(&self) -> Class {
+        match self {
+            Self::Kube { source: kube::Error::Api(status), .. } if status.is_conflict() || status.is_not_found() => Class::Stale,
+            Self::Kube { source: kube::Error::Api(status), .. } if status.is_forbidden() || status.is_invalid() => Class::Refused,
+            Self::Kube { .. } | Self::Timeout { .. } => Class::Transient,
+            Self::Serialise(_) => Class::Refused,
+        }
+    }
+
+    /// The status of the apiserver's answer, if it answered.
+    pub(crate) fn is_forbidden(&self) -> bool {
+        matches!(self, Self::Kube { source: kube::Error::Api(status), .. } if status.is_forbidden())
+    }
+}
+
+/// How long one call to the apiserver may take. kube has no read timeout of its own, and retries for minutes.
+const CALL: Duration = Duration::from_secs(20);
+
+/// One call to the apiserver, under a deadline and with its purpose in the error.
+pub(crate) async fn call<T>(doing: impl Into<String> + Send, future: impl Future<Output = kube::Result<T>> + Send) -> Result<T, Error> {
+    match tokio::time::timeout(CALL, future).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(source)) => Err(Error::Kube { doing: doing.into(), source }),
+        Err(_) => Err(Error::Timeout { doing: doing.into(), after: CALL }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kube::core::Status;
+
+    fn api(code: u16, reason: &str) -> Error {
+        let mut status = Status::failure("no", reason);
+        status.code = code;
+        Error::Kube { doing: "create Pod/x".into(), source: kube::Error::Api(Box::new(status)) }
+    }
+
+    #[test]
+    fn every_class_has_its_errors() {
+        assert_eq!(api(409, "Conflict").class(), Class::Stale);
+        assert_eq!(api(404, "NotFound").class(), Class::Stale);
+        assert_eq!(api(403, "Forbidden").class(), Class::Refused);
+        assert_eq!(api(422, "Invalid").class(), Class::Refused);
+        assert_eq!(api(503, "ServiceUnavailable").class(), Class::Transient);
+        assert_eq!(Error::Timeout { doing: "x".into(), after: CALL }.class(), Class::Transient);
+    }
+}

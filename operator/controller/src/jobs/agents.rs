@@ -1,0 +1,100 @@
+//! Jobs that agents in the run's pods do.
+
+use dryrun_core::api::{Source, bytes_of};
+use dryrun_core::control::{CommandTask, DumpTask, IdentifyTask, Server, Task, TaskError, TaskResult, VerifyInput, VerifyInputsTask};
+use dryrun_core::facts::{DumpFacts, InputFacts, ScenarioClaim, SourceIdentity};
+use dryrun_core::names::Object;
+use dryrun_core::step::Finding;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::{Scope, confused, permanent, transient};
+use crate::build::{DUMP_DIR, INPUTS_DIR, SOURCE_FILE, UNPACKED_DIR};
+
+/// Production, as a pod without names must be told of it.
+async fn source(source: &Source) -> Result<Server, TaskError> {
+    let address = match source.host.parse::<IpAddr>() {
+        Ok(address) => address,
+        Err(_) => resolve(&source.host).await?,
+    };
+    Ok(Server {
+        host: source.host.clone(),
+        address: address.to_string(),
+        port: source.port,
+        user: source.user.clone(),
+        database: source.database.clone(),
+        sslmode: source.sslmode,
+        password_file: SOURCE_FILE.into(),
+    })
+}
+
+async fn resolve(host: &str) -> Result<IpAddr, TaskError> {
+    let resolver = hickory_resolver::TokioResolver::builder_tokio().map_err(|e| transient("ResolverUnavailable", &e))?.build();
+    let found = resolver.lookup_ip(host).await.map_err(|e| transient("HostUnknown", &e))?;
+    found.iter().next().ok_or_else(|| transient("HostUnknown", &format_args!("{host} has no address")))
+}
+
+pub(super) async fn dump(scope: &Scope, attempt: u8) -> Result<DumpFacts, TaskError> {
+    let spec = &scope.spec;
+    let task = Task::Dump(DumpTask {
+        server: source(&spec.source).await?,
+        jobs: spec.source.dump.jobs,
+        lock_timeout_ms: millis(spec.source.dump.lock_timeout.or(Duration::from_secs(5))),
+        system_identifier: spec.source.system_identifier.clone(),
+        directory: format!("{DUMP_DIR}/{attempt}"),
+        data_directory: DUMP_DIR.into(),
+        minimum_free: bytes_of(&spec.postgres.storage.minimum_free).map_err(|e| permanent("InvalidQuantity", e.to_string()))?,
+    });
+    let agent = scope.agent(Object::DumpPod, "dump").await?;
+    let TaskResult::Dump(mut facts) = agent.run(&format!("dump-{attempt}"), &task).await? else {
+        return Err(confused());
+    };
+    let pod = scope.pods().get(&agent.pod).await.map_err(|e| transient("PodUnreadable", &e))?;
+    facts.node = pod.spec.and_then(|spec| spec.node_name).unwrap_or_default();
+    Ok(facts)
+}
+
+pub(super) async fn release(scope: &Scope, pod: Object, container: &'static str) -> Result<Finding, TaskError> {
+    scope.agent(pod, container).await?.release().await?;
+    Ok(Finding::Released(container))
+}
+
+pub(super) async fn verify_inputs(scope: &Scope) -> Result<InputFacts, TaskError> {
+    let inputs = scope.spec.harness.inputs.iter().enumerate().map(|(i, input)| VerifyInput {
+        source: format!("{INPUTS_DIR}/{i}/{}", input.config_map_ref.key),
+        destination: format!("{UNPACKED_DIR}/{i}"),
+        sha256: input.sha256.clone(),
+    });
+    let task = Task::VerifyInputs(VerifyInputsTask { inputs: inputs.collect() });
+    match scope.agent(Object::HarnessPod, "inputs").await?.run("inputs", &task).await? {
+        TaskResult::VerifyInputs(facts) => Ok(facts),
+        _ => Err(confused()),
+    }
+}
+
+pub(super) async fn setup(scope: &Scope, index: usize) -> Result<ScenarioClaim, TaskError> {
+    let command = scope.spec.harness.setup.get(index).ok_or_else(|| permanent("NoSuchCommand", "there is no such setup command"))?;
+    let task = Task::RunCommand(CommandTask {
+        name: format!("setup-{index}"),
+        command: command.command.clone(),
+        env: scope.spec.harness.env.clone(),
+        login: None,
+        timeout_ms: millis(command.timeout.or(Duration::from_secs(120))),
+    });
+    match scope.agent(Object::HarnessPod, "harness").await?.run(&format!("setup-{index}"), &task).await? {
+        TaskResult::Scenario(claim) => Ok(claim),
+        _ => Err(confused()),
+    }
+}
+
+pub(super) async fn identify(scope: &Scope) -> Result<SourceIdentity, TaskError> {
+    let task = Task::Identify(IdentifyTask { server: source(&scope.spec.source).await? });
+    match scope.agent(Object::IdentityPod, "identity").await?.run("identify", &task).await? {
+        TaskResult::Identify(identity) => Ok(identity),
+        _ => Err(confused()),
+    }
+}
+
+pub(super) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,202 @@
+//! Jobs that look at the cluster.
+
+use dryrun_core::control::TaskError;
+use dryrun_core::facts::{ContainerFingerprint, HarnessFacts, PodFingerprint, PreflightFacts, SecretFacts, StorageClassFacts};
+use dryrun_core::inspect;
+use dryrun_core::names::{Object, REHEARSAL_LABEL, RUN_LABEL};
+use dryrun_core::step::Finding;
+use k8s_openapi::api::core::v1::{Namespace, PersistentVolume, PersistentVolumeClaim, Pod, Secret};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::storage::v1::StorageClass;
+use kube::api::{ListParams, PartialObjectMeta};
+use kube::{Api, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::{Scope, transient};
+use crate::build::CREDENTIAL_LENGTH;
+
+/// Annotation of the cluster's default StorageClass.
+const DEFAULT_CLASS: &str = "storageclass.kubernetes.io/is-default-class";
+/// How long the two looks of the net-zero proof are apart: long enough for a controller that lags to show itself.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(250);
+
+/// C-01.
+pub(super) async fn preflight(scope: &Scope) -> Result<PreflightFacts, TaskError> {
+    let mut facts = PreflightFacts { names: u32::try_from(Object::ALL.len()).unwrap_or(u32::MAX), ..PreflightFacts::default() };
+    for object in Object::ALL {
+        let holder = holder(scope, object).await.map_err(|e| transient("NamesUnreadable", &e))?;
+        if holder.is_some_and(|uid| uid != scope.uid) {
+            facts.taken.push(object.reference(&scope.name));
+        }
+    }
+    facts.obstacles = obstacles(scope).await.map_err(|e| transient("NamespaceUnreadable", &e))?;
+    facts.storage_class = storage_class(scope).await.map_err(|e| transient("StorageClassUnreadable", &e))?;
+    (facts.protected, facts.protected_errors) = protected(scope).await;
+    Ok(facts)
+}
+
+/// The run that the object of this name belongs to: its label, or nothing when there is no such object. An object without the label gives "".
+async fn holder(scope: &Scope, object: Object) -> kube::Result<Option<String>> {
+    async fn labelled<K>(scope: &Scope, object: Object) -> kube::Result<Option<String>>
+    where
+        K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned,
+    {
+        let api: Api<K> = Api::namespaced(scope.client.clone(), &scope.namespace);
+        let found: Option<PartialObjectMeta<K>> = api.get_metadata_opt(&object.name(&scope.name)).await?;
+        Ok(found.map(|o| o.labels().get(RUN_LABEL).cloned().unwrap_or_default()))
+    }
+    match object.kind() {
+        "Secret" => labelled::<Secret>(scope, object).await,
+        "PersistentVolumeClaim" => labelled::<PersistentVolumeClaim>(scope, object).await,
+        "NetworkPolicy" => labelled::<NetworkPolicy>(scope, object).await,
+        _ => labelled::<Pod>(scope, object).await,
+    }
+}
+
+/// Why this namespace is not prepared for runs.
+async fn obstacles(scope: &Scope) -> kube::Result<Vec<String>> {
+    let mut obstacles = Vec::new();
+    let namespaces: Api<Namespace> = Api::all(scope.client.clone());
+    let namespace = namespaces.get(&scope.namespace).await?;
+    let label = |key: &str| namespace.labels().get(key).cloned().unwrap_or_default();
+    if label(REHEARSAL_LABEL) != "true" {
+        obstacles.push(format!("label the namespace {REHEARSAL_LABEL}=true"));
+    }
+    if label("pod-security.kubernetes.io/enforce") != "restricted" {
+        obstacles.push("label the namespace pod-security.kubernetes.io/enforce=restricted".into());
+    }
+    if !policies(scope).await?.iter().any(inspect::is_deny_all) {
+        obstacles.push("give the namespace a NetworkPolicy that denies everything to every pod".into());
+    }
+    Ok(obstacles)
+}
+
+async fn policies(scope: &Scope) -> kube::Result<Vec<NetworkPolicy>> {
+    let api: Api<NetworkPolicy> = Api::namespaced(scope.client.clone(), &scope.namespace);
+    Ok(api.list(&ListParams::default()).await?.items)
+}
+
+async fn storage_class(scope: &Scope) -> kube::Result<Option<StorageClassFacts>> {
+    let api: Api<StorageClass> = Api::all(scope.client.clone());
+    let class = match &scope.spec.postgres.storage.storage_class_name {
+        Some(name) => api.get_opt(name).await?,
+        None => {
+            let all = api.list(&ListParams::default()).await?.items;
+            all.into_iter().find(|c| c.annotations().get(DEFAULT_CLASS).is_some_and(|v| v == "true"))
+        }
+    };
+    Ok(class.map(|class| StorageClassFacts {
+        name: class.name_any(),
+        // The apiserver's own default.
+        reclaim_policy: class.reclaim_policy.unwrap_or_else(|| "Delete".into()),
+    }))
+}
+
+/// The protected workloads as they are, and why some could not be read.
+pub(super) async fn protected(scope: &Scope) -> (Vec<PodFingerprint>, Vec<String>) {
+    let (mut pods, mut errors) = (Vec::new(), Vec::new());
+    for workloads in &scope.spec.protected {
+        let selector = workloads.selector.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",");
+        let api: Api<Pod> = Api::namespaced(scope.client.clone(), &workloads.namespace);
+        match api.list(&ListParams::default().labels(&selector)).await {
+            Ok(found) if found.items.is_empty() => errors.push(format!("{selector} matches no pod in {}", workloads.namespace)),
+            Ok(found) => pods.extend(found.items.iter().map(fingerprint)),
+            Err(error) => errors.push(format!("pods in {} cannot be read: {error}", workloads.namespace)),
+        }
+    }
+    pods.sort();
+    pods.dedup();
+    (pods, errors)
+}
+
+/// A pod as it stands.
+pub(super) fn fingerprint(pod: &Pod) -> PodFingerprint {
+    let status = pod.status.clone().unwrap_or_default();
+    let all = status.container_statuses.iter().flatten().chain(status.init_container_statuses.iter().flatten());
+    let containers: BTreeMap<String, ContainerFingerprint> = all
+        .map(|container| {
+            let started = container.state.as_ref().and_then(|state| state.running.as_ref()).and_then(|running| running.started_at.as_ref());
+            let fingerprint = ContainerFingerprint {
+                container_id: container.container_id.clone().unwrap_or_default(),
+                image_id: container.image_id.clone(),
+                started_at: started.map(|time| time.0.to_string()).unwrap_or_default(),
+                restarts: container.restart_count,
+            };
+            (container.name.clone(), fingerprint)
+        })
+        .collect();
+    PodFingerprint { namespace: pod.namespace().unwrap_or_default(), name: pod.name_any(), uid: pod.uid().unwrap_or_default(), containers }
+}
+
+/// C-02: the run's Secret, read back.
+pub(super) async fn secret(scope: &Scope) -> Result<SecretFacts, TaskError> {
+    let api: Api<Secret> = Api::namespaced(scope.client.clone(), &scope.namespace);
+    let secret = api.get(&Object::Secret.name(&scope.name)).await.map_err(|e| transient("SecretUnreadable", &e))?;
+    let data = secret.data.clone().unwrap_or_default();
+    let malformed = |value: &[u8]| value.len() != CREDENTIAL_LENGTH || !value.iter().all(u8::is_ascii_alphanumeric);
+    Ok(SecretFacts {
+        uid: secret.uid().unwrap_or_default(),
+        immutable: secret.immutable == Some(true),
+        malformed: data.iter().filter(|(_, value)| malformed(&value.0)).map(|(key, _)| key.clone()).collect(),
+        keys: data.into_keys().collect(),
+    })
+}
+
+/// C-08: the harness pod as the apiserver has it.
+pub(super) async fn harness(scope: &Scope) -> Result<HarnessFacts, TaskError> {
+    let pod = scope.pods().get(&Object::HarnessPod.name(&scope.name)).await.map_err(|e| transient("PodUnreadable", &e))?;
+    let policies = policies(scope).await.map_err(|e| transient("PoliciesUnreadable", &e))?;
+    let own = [Object::CopyEgress.name(&scope.name)];
+    Ok(HarnessFacts {
+        pod_uid: pod.uid().unwrap_or_default(),
+        violations: inspect::harness_violations(&pod, &policies, &own),
+        image_ids: fingerprint(&pod).containers.into_iter().filter(|(_, c)| !c.image_id.is_empty()).map(|(name, c)| (name, c.image_id)).collect(),
+    })
+}
+
+/// C-13: two looks by exact name and by label that find nothing, volumes included.
+pub(super) async fn prove_net_zero(scope: &Scope) -> Result<Finding, TaskError> {
+    loop {
+        let first = left(scope).await.map_err(|e| transient("Unreadable", &e))?;
+        tokio::time::sleep(BETWEEN_LOOKS).await;
+        let second = left(scope).await.map_err(|e| transient("Unreadable", &e))?;
+        let left: Vec<String> = [first, second].concat();
+        if left.is_empty() {
+            return Ok(Finding::NetZero { left, error: None });
+        }
+        tracing::info!(run = scope.uid, ?left, "still there");
+    }
+}
+
+/// What is left of the run. Lists leave resourceVersion unset: they are consistent reads (KEP-2340).
+async fn left(scope: &Scope) -> kube::Result<Vec<String>> {
+    let mut left = Vec::new();
+    for object in Object::ALL {
+        if holder(scope, object).await?.is_some_and(|uid| uid == scope.uid) {
+            left.push(object.reference(&scope.name));
+        }
+    }
+    let labelled = ListParams::default().labels(&format!("{RUN_LABEL}={}", scope.uid));
+    left.extend(listed::<Pod>(scope, &labelled, "Pod").await?);
+    left.extend(listed::<PersistentVolumeClaim>(scope, &labelled, "PersistentVolumeClaim").await?);
+    left.extend(listed::<NetworkPolicy>(scope, &labelled, "NetworkPolicy").await?);
+    let volumes: Api<PersistentVolume> = Api::all(scope.client.clone());
+    for volume in &scope.facts.volumes {
+        if volumes.get_metadata_opt(volume).await?.is_some() {
+            left.push(format!("PersistentVolume/{volume}"));
+        }
+    }
+    left.sort();
+    left.dedup();
+    Ok(left)
+}
+
+async fn listed<K>(scope: &Scope, params: &ListParams, kind: &str) -> kube::Result<Vec<String>>
+where
+    K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned,
+{
+    let api: Api<K> = Api::namespaced(scope.client.clone(), &scope.namespace);
+    Ok(api.list_metadata(params).await?.iter().map(|o| format!("{kind}/{}", o.name_any())).collect())
+}

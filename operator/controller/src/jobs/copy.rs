@@ -1,0 +1,133 @@
+//! Jobs on the copy.
+
+use dryrun_core::api::SslMode;
+use dryrun_core::control::{RestoreTask, Server, Task, TaskError, TaskResult};
+use dryrun_core::facts::{CopyIdentity, CopySummary, RestoreFacts, RolesFacts, VerificationFacts};
+use dryrun_core::names::{self, Object};
+use dryrun_core::rows::Rows;
+use dryrun_core::{log, names::RUN_LABEL};
+use kube::api::ListParams;
+use std::collections::BTreeMap;
+
+use super::cluster::fingerprint;
+use super::{Scope, confused, transient};
+use crate::build::{DUMP_DIR, POSTGRES_PORT, key};
+use crate::copy::{self, Session, matrix, reading};
+
+/// How many changed catalog rows stand in the facts.
+const CHANGES_SHOWN: usize = 100;
+
+/// C-05: who the copy is, before the restore's first write; then the roles.
+pub(super) async fn prepare(scope: &Scope) -> Result<CopyIdentity, TaskError> {
+    let session = Session::maintenance(&scope.copy().await?).await?;
+    matrix::create_roles(&session, &scope.spec, scope.dump()?).await?;
+    session.create_restore_role(&names::restore_role(&scope.uid), &scope.credential(key::RESTORE).await?).await?;
+    Ok(session.identity("restore"))
+}
+
+/// C-05: the restore, then what the copy's own log says of it.
+pub(super) async fn restore(scope: &Scope) -> Result<RestoreFacts, TaskError> {
+    let dump = scope.dump()?;
+    let task = Task::Restore(RestoreTask {
+        server: Server {
+            host: Object::PostgresPod.name(&scope.name),
+            address: scope.copy_address().await?,
+            port: POSTGRES_PORT,
+            user: names::restore_role(&scope.uid),
+            database: "postgres".into(),
+            sslmode: SslMode::Disable,
+            password_file: key::RESTORE.into(),
+        },
+        database: scope.spec.source.database.clone(),
+        jobs: scope.spec.restore.jobs,
+        directory: format!("{DUMP_DIR}/{}", scope.facts.dump_attempts),
+        dump_digest: dump.archive.as_ref().map(|a| a.digest.clone()).unwrap_or_default(),
+        forbidden_system_identifier: scope.spec.source.system_identifier.clone(),
+    });
+    let TaskResult::Restore(claim) = scope.agent(Object::RestorePod, "restore").await?.run("restore", &task).await? else {
+        return Err(confused());
+    };
+    let session = Session::maintenance(&scope.copy().await?).await?;
+    let role = names::restore_role(&scope.uid);
+    let errors = copy::log::entries(&session, |e| e.is_error() && e.user.as_deref() == Some(&role)).await?;
+    session.lock_role(&role).await?;
+    let roles = scope.spec.privileges.roles.len() + dump.roles.len();
+    Ok(RestoreFacts { claim, logged: log::group(&errors), roles_created: u32::try_from(roles).unwrap_or(u32::MAX) })
+}
+
+/// C-06 and C-07.
+pub(super) async fn apply_matrix(scope: &Scope) -> Result<(RolesFacts, CopyIdentity), TaskError> {
+    let endpoint = scope.copy().await?;
+    let maintenance = Session::maintenance(&endpoint).await?;
+    let mut session = Session::open(&endpoint, &scope.spec.source.database).await?;
+    let facts = matrix::apply(&mut session, &maintenance, &scope.spec, &scope.uid, version(scope)).await?;
+    Ok((facts, session.identity("harness")))
+}
+
+/// C-10: the copy before the scenarios, kept in it; then every statement is logged.
+pub(super) async fn baseline(scope: &Scope) -> Result<CopySummary, TaskError> {
+    let endpoint = scope.copy().await?;
+    let maintenance = Session::maintenance(&endpoint).await?;
+    let session = Session::open(&endpoint, &scope.spec.source.database).await?;
+    let counts = reading::counts(&session.client).await?;
+    let catalog = reading::catalog(&session.client).await?;
+    let privileges = matrix::as_rows(&reading::privileges(&session.client).await?);
+    for (kind, rows) in [("counts", &counts), ("catalog", &catalog), ("privileges", &privileges)] {
+        reading::keep(&maintenance, kind, &rows.to_text()).await?;
+    }
+    copy::log::trace(&maintenance).await?;
+    Ok(CopySummary { counts: counts.summary(), catalog: catalog.summary(), privileges: privileges.summary() })
+}
+
+/// C-11: the copy after the scenarios, against what was kept.
+pub(super) async fn verify(scope: &Scope) -> Result<VerificationFacts, TaskError> {
+    let endpoint = scope.copy().await?;
+    let maintenance = Session::maintenance(&endpoint).await?;
+    let session = Session::open(&endpoint, &scope.spec.source.database).await?;
+    let before = |kind: &'static str| {
+        let maintenance = &maintenance;
+        async move { Ok::<_, TaskError>(Rows::parse(&reading::kept(maintenance, kind).await?).unwrap_or_default()) }
+    };
+    let (counts_before, catalog_before, privileges_before) = (before("counts").await?, before("catalog").await?, before("privileges").await?);
+    let counts = reading::counts(&session.client).await?;
+    let catalog = reading::catalog(&session.client).await?;
+    let (difference, privileges) = matrix::compare_again(&session, &maintenance, &scope.spec, &scope.uid, version(scope)).await?;
+
+    let changed: Vec<String> = catalog.differing(&catalog_before, None).iter().map(|identity| identity.replace('\t', " ")).collect();
+    let now = numbers(&counts);
+    let tables = scope.spec.verification.tables.iter().map(|table| (table.clone(), now.get(table).copied())).collect();
+    let crashes = copy::log::entries(&maintenance, |entry| !log::crashes([entry]).is_empty()).await?;
+    let pods = scope.pods().list(&ListParams::default().labels(&format!("{RUN_LABEL}={}", scope.uid))).await;
+    let pods = pods.map_err(|e| transient("PodsUnreadable", &e))?;
+    Ok(VerificationFacts {
+        after: CopySummary { counts: counts.summary(), catalog: catalog.summary(), privileges: privileges.summary() },
+        moved: moved(&numbers(&counts_before), &now),
+        tables,
+        catalog_changed_count: changed.len() as u64,
+        catalog_changed: changed.into_iter().take(CHANGES_SHOWN).collect(),
+        matrix: difference,
+        privileges_changed: privileges.difference(&privileges_before, None),
+        pods: pods.iter().map(fingerprint).collect(),
+        crashes: log::crashes(&crashes),
+    })
+}
+
+
+/// The copy's version: production's, as the dump's facts have it, since both are of one major.
+fn version(scope: &Scope) -> u32 {
+    scope.facts.restore.as_ref().map_or(0, |restore| restore.claim.copy.version_num)
+}
+
+fn numbers(rows: &Rows) -> BTreeMap<String, i64> {
+    rows.iter().filter_map(|(table, count)| Some((table.to_owned(), count.parse().ok()?))).collect()
+}
+
+/// Tables whose count differs; one that is there only once counts as empty where it is not.
+fn moved(before: &BTreeMap<String, i64>, now: &BTreeMap<String, i64>) -> BTreeMap<String, i64> {
+    before
+        .keys()
+        .chain(now.keys())
+        .map(|table| (table.clone(), now.get(table).unwrap_or(&0) - before.get(table).unwrap_or(&0)))
+        .filter(|(_, delta)| *delta != 0)
+        .collect()
+}

@@ -1,0 +1,141 @@
+//! Work that takes longer than an API call: it runs beside the reconciler, and its end wakes the reconciler.
+
+mod agents;
+mod cluster;
+mod copy;
+mod scenario;
+mod supervisor;
+
+pub(crate) use supervisor::Supervisor;
+
+use dryrun_core::api::DryRunSpec;
+use dryrun_core::control::TaskError;
+use dryrun_core::facts::{DumpFacts, Facts};
+use dryrun_core::names::{self, Object};
+use dryrun_core::step::{Finding, Job};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Pod, Secret};
+use kube::{Api, Client};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::build::key;
+use crate::channel::Agent;
+use crate::copy::Endpoint;
+
+/// Everything that a job works with; it is its own copy, so that a job never sees half of a pass.
+#[derive(Clone)]
+pub(crate) struct Scope {
+    pub(crate) client: Client,
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+    pub(crate) uid: String,
+    pub(crate) spec: Arc<DryRunSpec>,
+    pub(crate) facts: Arc<Facts>,
+    /// When the job is given up.
+    pub(crate) deadline: Timestamp,
+}
+
+impl Scope {
+    fn pods(&self) -> Api<Pod> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    fn dump(&self) -> Result<&DumpFacts, TaskError> {
+        self.facts.dump.as_ref().ok_or_else(|| permanent("FactsMissing", "the dump's facts are not in the report"))
+    }
+
+    /// A credential of the run. Read when it is needed, and never kept.
+    async fn credential(&self, key: &str) -> Result<String, TaskError> {
+        let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &self.namespace);
+        let secret = secrets.get(&Object::Secret.name(&self.name)).await.map_err(|e| transient("SecretUnreadable", &e))?;
+        let value = secret.data.as_ref().and_then(|data| data.get(key)).and_then(|bytes| String::from_utf8(bytes.0.clone()).ok());
+        value.ok_or_else(|| permanent("SecretIncomplete", format!("the run's Secret has no {key}")))
+    }
+
+    /// The agent in a container of a pod.
+    async fn agent(&self, pod: Object, container: &str) -> Result<Agent, TaskError> {
+        Ok(Agent { pods: self.pods(), pod: pod.name(&self.name), token: self.credential(&key::token(container)).await? })
+    }
+
+    /// The copy, for the operator's sessions.
+    async fn copy(&self) -> Result<Endpoint, TaskError> {
+        Ok(Endpoint {
+            pods: self.pods(),
+            pod: Object::PostgresPod.name(&self.name),
+            user: names::bootstrap_role(&self.uid),
+            password: self.credential(key::SUPERUSER).await?,
+            uid: self.uid.clone(),
+            forbidden: self.spec.source.system_identifier.clone(),
+        })
+    }
+
+    /// Address of the copy's pod.
+    async fn copy_address(&self) -> Result<String, TaskError> {
+        let pod = self.pods().get(&Object::PostgresPod.name(&self.name)).await.map_err(|e| transient("PodUnreadable", &e))?;
+        let address = pod.status.and_then(|status| status.pod_ip);
+        address.ok_or_else(|| TaskError { reason: "NoAddress".into(), message: "the copy has no address yet".into(), transient: true })
+    }
+}
+
+/// Runs a job to its end. What may go away by itself is tried again, ever more slowly, until the job's deadline.
+pub(crate) async fn run(job: Job, scope: Scope) -> Finding {
+    let mut pause = Duration::from_millis(20);
+    loop {
+        let left = scope.deadline.duration_since(Timestamp::now());
+        let Ok(left) = Duration::try_from(left) else {
+            return Finding::Failed(permanent("DeadlineExceeded", format!("{} did not end in time", job.command().id())));
+        };
+        match tokio::time::timeout(left, attempt(job, &scope)).await {
+            Ok(Ok(finding)) => return finding,
+            Ok(Err(error)) if !error.transient => return Finding::Failed(error),
+            Ok(Err(error)) if scope.deadline.duration_since(Timestamp::now()) < pause.try_into().unwrap_or_default() => {
+                return Finding::Failed(error);
+            }
+            Ok(Err(error)) => {
+                tracing::debug!(?job, %error, "trying again");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(Duration::from_secs(5));
+            }
+            Err(_) => return Finding::Failed(permanent("DeadlineExceeded", format!("{} did not end in time", job.command().id()))),
+        }
+    }
+}
+
+async fn attempt(job: Job, scope: &Scope) -> Result<Finding, TaskError> {
+    match job {
+        Job::Preflight => cluster::preflight(scope).await.map(Finding::Preflight),
+        Job::InspectSecret => cluster::secret(scope).await.map(Finding::Secret),
+        Job::Dump(attempt) => agents::dump(scope, attempt).await.map(Finding::Dump),
+        Job::ReleaseIsolate => agents::release(scope, Object::PostgresPod, crate::build::Containers::ISOLATE).await,
+        Job::PrepareCopy => copy::prepare(scope).await.map(Finding::CopyPrepared),
+        Job::Restore => copy::restore(scope).await.map(Finding::Restored),
+        Job::ApplyMatrix => copy::apply_matrix(scope).await.map(|(facts, identity)| Finding::Matrix(facts, identity)),
+        Job::InspectHarness => cluster::harness(scope).await.map(Finding::Harness),
+        Job::VerifyInputs => agents::verify_inputs(scope).await.map(Finding::Inputs),
+        Job::ReleaseInputs => agents::release(scope, Object::HarnessPod, crate::build::Containers::INPUTS).await,
+        Job::Setup(index) => agents::setup(scope, index).await.map(Finding::Setup),
+        Job::Baseline => copy::baseline(scope).await.map(Finding::Baseline),
+        Job::Scenario(index) => scenario::run(scope, index).await.map(Finding::Scenario),
+        Job::Verify => copy::verify(scope).await.map(Finding::Verified),
+        Job::FingerprintProtected => {
+            let (pods, errors) = cluster::protected(scope).await;
+            Ok(Finding::Protected(pods, errors))
+        }
+        Job::Identify => agents::identify(scope).await.map(Finding::Identified),
+        Job::ProveNetZero => cluster::prove_net_zero(scope).await,
+    }
+}
+
+fn transient(reason: &str, cause: &dyn std::fmt::Display) -> TaskError {
+    TaskError { reason: reason.into(), message: cause.to_string(), transient: true }
+}
+
+fn permanent(reason: &str, message: impl Into<String>) -> TaskError {
+    TaskError { reason: reason.into(), message: message.into(), transient: false }
+}
+
+/// An agent answered with the result of another task.
+fn confused() -> TaskError {
+    permanent("InvalidAnswer", "the agent answered another task than it was given")
+}

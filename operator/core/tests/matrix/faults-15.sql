@@ -1,0 +1,1 @@
+ALTER ROLE cutter_verify NOINHERIT;

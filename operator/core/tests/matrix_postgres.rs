@@ -1,0 +1,239 @@
+//! The matrix against real servers: it is applied and read back, and every single fault in it is found.
+//!
+//! Runs against each installed version from 15 on (see `dryrun_testing::installations`).
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use dryrun_core::api::Privileges;
+use dryrun_core::facts::{MatrixDifference, PrivilegeRow, RowGroup};
+use dryrun_core::matrix::{self, CatalogObject, Compiled, Inventory, Reading, Statement};
+use dryrun_core::sql;
+use dryrun_testing::{SUPERUSER, Server, installations};
+use tokio_postgres::{Client, NoTls};
+
+const DATABASE: &str = "directus";
+const PRIVILEGES: &str = include_str!("matrix/privileges.yaml");
+
+/// A restored copy.
+struct World {
+    client: Client,
+    version: u32,
+    own: BTreeSet<String>,
+    _server: Server,
+}
+
+impl World {
+    async fn start(server: Server) -> Self {
+        let mut config = tokio_postgres::Config::new();
+        config.host_path(server.socket()).user(SUPERUSER);
+        let client = connect(config.clone().dbname("postgres")).await;
+        client.batch_execute("CREATE DATABASE directus").await.unwrap();
+        let client = connect(config.dbname(DATABASE)).await;
+        client.batch_execute(include_str!("matrix/world.sql")).await.unwrap();
+        client.batch_execute(sql::SESSION).await.unwrap();
+        let version: i32 = client.query_one("SELECT current_setting('server_version_num')::int", &[]).await.unwrap().get(0);
+        Self { client, version: version.try_into().unwrap(), own: [SUPERUSER.to_owned()].into(), _server: server }
+    }
+
+    async fn inventory(&self, privileges: &Privileges) -> Inventory {
+        let rows = self.client.query(sql::OBJECTS, &[&Inventory::columns_wanted(privileges)]).await.unwrap();
+        let object = |row: &tokio_postgres::Row| CatalogObject { class: row.get(0), name: row.get(1), owner: row.get(2), initial: row.get(3) };
+        Inventory::new(self.version, rows.iter().map(object))
+    }
+
+    async fn compile(&self, yaml: &str) -> Compiled {
+        let privileges: Privileges = serde_saphyr::from_str(yaml).unwrap();
+        matrix::compile(&privileges, &self.inventory(&privileges).await, jiff::civil::date(2026, 11, 23)).unwrap()
+    }
+
+    async fn read(&self) -> Reading {
+        let mut reading = Reading::default();
+        for query in [sql::PRIVILEGES, sql::ATTRIBUTES] {
+            for row in self.client.query(query, &[]).await.unwrap() {
+                let (class, object, grantee, privilege) = (row.get(0), row.get(1), row.get(2), row.get(3));
+                reading.insert(PrivilegeRow { class, object, grantee, privilege, grantable: row.get(4), sign: row.get(5) }, row.get(6));
+            }
+        }
+        reading
+    }
+
+    async fn run(&self, statements: &[Statement]) {
+        for statement in statements {
+            if let Err(error) = self.client.batch_execute(statement.as_str()).await {
+                panic!("{statement}: {error:?}");
+            }
+        }
+    }
+
+    async fn begin(&self) {
+        self.client.batch_execute("BEGIN; SET LOCAL session_replication_role = replica").await.unwrap();
+    }
+
+    /// Step C-06: the baseline, after production's grants are gone and before the matrix is applied.
+    async fn bring_about(&self, matrix: &Compiled) -> BTreeSet<PrivilegeRow> {
+        let restored = self.read().await;
+        let declared = matrix.rows.iter().filter(|row| row.class == "role_attr").map(|row| row.grantee.clone()).collect();
+        self.begin().await;
+        self.run(&matrix::revoke(&restored, &declared)).await;
+        let baseline = self.read().await.rows;
+        let left = baseline.iter().filter(|row| declared.contains(&row.grantee) && !is_kept(row)).map(matrix::line);
+        assert_eq!(left.collect::<Vec<_>>(), Vec::<String>::new(), "not revoked");
+        self.run(&matrix::apply(matrix)).await;
+        self.client.batch_execute("COMMIT").await.unwrap();
+        self.client.batch_execute(sql::SESSION).await.unwrap();
+        baseline
+    }
+}
+
+/// Whether a row of a declared role is not revoked.
+fn is_kept(row: &PrivilegeRow) -> bool {
+    row.class.starts_with("owner_") || ["role_attr", "policy", "secdef"].contains(&row.class.as_str())
+}
+
+async fn connect(config: &tokio_postgres::Config) -> Client {
+    let (client, connection) = config.connect(NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client
+}
+
+fn render(difference: &MatrixDifference) -> Vec<String> {
+    let side = |name: &'static str, groups: &[RowGroup]| {
+        let line = move |group: &RowGroup| format!("{name} {} {} {}: {}", group.class, group.grantee, group.privilege, group.examples.join(", "));
+        groups.iter().map(line).collect::<Vec<_>>()
+    };
+    [side("missing", &difference.missing), side("unexpected", &difference.unexpected), difference.errors.clone()].concat()
+}
+
+/// Runs a test against every server that can be had.
+async fn against_every_server(test: impl AsyncFn(World)) {
+    let installations = installations();
+    if installations.is_empty() {
+        eprintln!("skipped: no Postgres server is installed here (on Debian: apt-get install postgresql)");
+    }
+    for programs in installations {
+        let world = World::start(Server::start(&programs, &[]).unwrap()).await;
+        if world.version < 150_000 {
+            eprintln!("skipped: {} is older than 15", programs.display());
+            continue;
+        }
+        eprintln!("{}", programs.display());
+        test(world).await;
+    }
+}
+
+#[tokio::test]
+async fn the_matrix_is_applied_and_read_back() {
+    against_every_server(async |world| {
+        let matrix = world.compile(PRIVILEGES).await;
+        let of = |class: &str| matrix.rows.iter().filter(|row| row.class == class).count();
+        assert_eq!((of("table"), of("column"), of("view"), of("schema"), of("membership")), (33, 3, 13, 3, 1));
+        let restored = world.read().await.rows;
+        let production = matrix::compare(&matrix, &restored, &restored, &world.own);
+        assert!(!production.missing.is_empty() && !production.unexpected.is_empty());
+        let baseline = world.bring_about(&matrix).await;
+        let found = world.read().await.rows;
+        let applied = matrix::compare(&matrix, &found, &baseline, &world.own);
+        assert_eq!(render(&applied), Vec::<String>::new());
+        assert_eq!((applied.declared, applied.found), (matrix.rows.len() as u64, matrix.rows.len() as u64));
+        // What production gave to others is still theirs, but for what a declared role had granted on.
+        let others = |rows: &BTreeSet<PrivilegeRow>| rows.iter().filter(|row| ["reader", "readers", "lender"].contains(&row.grantee.as_str())).cloned().collect::<BTreeSet<_>>();
+        let lost: Vec<_> = others(&restored).difference(&others(&found)).map(matrix::line).collect();
+        assert_eq!(lost, ["table\tiu.unit\treader\tSELECT\tfalse\t+"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn every_class_is_applied_and_read_back() {
+    against_every_server(async |world| {
+        let mut yaml = include_str!("matrix/everything.yaml").to_owned();
+        if world.version >= 160_000 {
+            yaml = yaml.replace("{role: pg_monitor, inherit: false}", "{role: pg_monitor, set: false}");
+        }
+        let matrix = world.compile(&yaml).await;
+        let baseline = world.bring_about(&matrix).await;
+        let applied = matrix::compare(&matrix, &world.read().await.rows, &baseline, &world.own);
+        assert_eq!(render(&applied), Vec::<String>::new());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_whole_database_can_be_declared() {
+    against_every_server(async |world| {
+        let matrix = world.compile(include_str!("matrix/database.yaml")).await;
+        let baseline = world.bring_about(&matrix).await;
+        let compare = async || matrix::compare(&matrix, &world.read().await.rows, &baseline, &world.own);
+        assert_eq!(render(&compare().await), Vec::<String>::new());
+        world.client.batch_execute("CREATE ROLE stranger").await.unwrap();
+        assert_eq!(compare().await.unexpected.iter().filter(|group| group.grantee == "stranger").count(), 9);
+    })
+    .await;
+}
+
+/// Prints what ten thousand tables and five roles take.
+#[tokio::test]
+#[ignore = "asserts nothing about time, which depends on the machine and the profile"]
+async fn ten_thousand_tables() {
+    against_every_server(async |world| {
+        world.client.batch_execute(include_str!("matrix/large.sql")).await.unwrap();
+        let roles: String = (1..=5).map(|role| format!("app_{role}: {{}}, ")).collect();
+        let grant = |role, schema| format!("{{to: app_{role}, object: 'table:s{schema}.*', privileges: [SELECT, INSERT, UPDATE], expectRows: 1500}}, ");
+        let grants: String = (1..=5).flat_map(|role| (1..=20).map(move |schema| grant(role, schema))).collect();
+        let mut start = Instant::now();
+        let mut lap = |what: &str| eprintln!("{what}: {:?}", std::mem::replace(&mut start, Instant::now()).elapsed());
+        let matrix = world.compile(&format!("{{roles: {{{roles}}}, grants: [{grants}]}}")).await;
+        lap("inventory and compile");
+        let baseline = world.bring_about(&matrix).await;
+        lap("read, revoke, read, apply");
+        let found = world.read().await.rows;
+        lap("read");
+        let difference = matrix::compare(&matrix, &found, &baseline, &world.own);
+        lap("compare");
+        eprintln!("{} rows declared, {} found, {} other", difference.declared, difference.found, difference.rest.rows);
+        assert_eq!(render(&difference), Vec::<String>::new());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn every_single_fault_is_found() {
+    against_every_server(async |world| {
+        let matrix = world.compile(PRIVILEGES).await;
+        let baseline = world.bring_about(&matrix).await;
+        let common = inject(&world, &matrix, &baseline, include_str!("matrix/faults.sql")).await;
+        insta::assert_snapshot!("faults", common);
+        let (name, faults) = match world.version {
+            ..160_000 => ("faults_15", include_str!("matrix/faults-15.sql")),
+            160_000..170_000 => return,
+            170_000.. => ("faults_17", include_str!("matrix/faults-17.sql")),
+        };
+        insta::assert_snapshot!(name, inject(&world, &matrix, &baseline, faults).await);
+    })
+    .await;
+}
+
+/// Injects each line's fault in a transaction that is rolled back, and tells what was found of it.
+async fn inject(world: &World, matrix: &Compiled, baseline: &BTreeSet<PrivilegeRow>, faults: &str) -> String {
+    let before = matrix::compare(matrix, &world.read().await.rows, baseline, &world.own);
+    let mut report = String::new();
+    let mut undetected = Vec::new();
+    for fault in faults.lines() {
+        world.begin().await;
+        world.client.batch_execute(fault).await.unwrap_or_else(|error| panic!("{fault}: {error:?}"));
+        let difference = matrix::compare(matrix, &world.read().await.rows, baseline, &world.own);
+        world.client.batch_execute("ROLLBACK").await.unwrap();
+        let mut found = render(&difference);
+        if difference.rest != before.rest {
+            found.push("the rest".to_owned());
+        }
+        if found.is_empty() != fault.contains("-- no fault") {
+            undetected.push(fault);
+        }
+        report.extend([fault, "\n"]);
+        report.extend(found.iter().map(|line| format!("  {line}\n")));
+    }
+    assert_eq!(undetected, Vec::<&str>::new());
+    report
+}

@@ -1,0 +1,5 @@
+//! The API as the apiserver will judge it, without an apiserver.
+
+mod docs;
+mod rules;
+mod schemas;
