@@ -18,8 +18,10 @@ from datetime import UTC, datetime
 from typing import Any, NoReturn
 
 import psycopg
-from cutter_agent import CutConflict, CutterError, cut, store, verify
-from cutter_agent.cut import plan_cut
+from cutter_agent import store
+from cutter_agent.cut import cut, plan_cut
+from cutter_agent.errors import CutConflict, CutterError
+from cutter_agent.verify import verify
 from psycopg import Connection, errors
 
 ENVIRONMENT = {"PGHOST", "PGPORT", "PGDATABASE", "PGUSER", "PGPASSFILE"}

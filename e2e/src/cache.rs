@@ -2,9 +2,10 @@
 
 use std::{
     fmt::Write as _,
-    fs,
+    fs::{self, File},
     io::ErrorKind,
     path::{Path, PathBuf},
+    time::{Duration, SystemTime},
 };
 
 use anyhow::{Context, Result};
@@ -22,13 +23,19 @@ impl Cache {
     /// # Errors
     /// No home directory is known, or the directory cannot be created.
     pub fn open() -> Result<Self> {
-        let from = |variable| std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let from = |variable| {
+            std::env::var_os(variable)
+                .filter(|value| !value.is_empty())
+                .map(PathBuf::from)
+        };
         let root = from("DRYRUN_CACHE")
             .or_else(|| from("XDG_CACHE_HOME").map(|cache| cache.join("dryrun-e2e")))
             .or_else(|| std::env::home_dir().map(|home| home.join(".cache/dryrun-e2e")))
             .context("no cache directory: set DRYRUN_CACHE")?;
         fs::create_dir_all(&root).with_context(|| format!("creating {}", root.display()))?;
-        Ok(Self { root: std::path::absolute(root)? })
+        Ok(Self {
+            root: std::path::absolute(root)?,
+        })
     }
 
     /// A directory that is kept between runs and belongs to no key, such as a build's target directory.
@@ -45,32 +52,71 @@ impl Cache {
     ///
     /// # Errors
     /// Those of `make` and of the file system.
-    pub async fn entry(&self, name: &str, key: &Key, make: impl AsyncFnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
-        let directory = self.path(name, key);
-        if directory.is_dir() {
+    pub async fn entry(
+        &self,
+        name: &str,
+        key: &Key,
+        make: impl AsyncFnOnce(&Path) -> Result<()>,
+    ) -> Result<PathBuf> {
+        if let Some(directory) = self.find(name, key)? {
             return Ok(directory);
         }
+        let directory = self.path(name, key);
         let parent = self.root.join(name);
         fs::create_dir_all(&parent).with_context(|| format!("creating {}", parent.display()))?;
-        let draft = tempfile::Builder::new().prefix(".making-").tempdir_in(&parent)?;
+        remove_old(&parent)?;
+        let draft = tempfile::Builder::new()
+            .prefix(".making-")
+            .tempdir_in(&parent)?;
         make(draft.path()).await?;
         let draft = draft.keep();
         match fs::rename(&draft, &directory) {
             // Somebody else made the same entry meanwhile: equal keys, equal contents.
-            Err(error) if matches!(error.kind(), ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists) => fs::remove_dir_all(&draft)?,
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists
+                ) =>
+            {
+                fs::remove_dir_all(&draft)?
+            }
             renamed => renamed.with_context(|| format!("renaming to {}", directory.display()))?,
         }
         Ok(directory)
     }
 
-    /// Whether [`Cache::entry`] would find this entry ready.
-    pub fn has(&self, name: &str, key: &Key) -> bool {
-        self.path(name, key).is_dir()
+    /// The entry, if it is there.
+    ///
+    /// # Errors
+    /// The time of its use cannot be noted.
+    pub fn find(&self, name: &str, key: &Key) -> Result<Option<PathBuf>> {
+        let directory = self.path(name, key);
+        if !directory.is_dir() {
+            return Ok(None);
+        }
+        // The time of the last use, by which old entries are recognised.
+        File::open(&directory)?.set_modified(SystemTime::now())?;
+        Ok(Some(directory))
     }
 
     fn path(&self, name: &str, key: &Key) -> PathBuf {
         self.root.join(name).join(key.short())
     }
+}
+
+/// An entry that was not used for this long, or was never finished, is removed when another of its kind is made.
+const KEPT: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+
+fn remove_old(parent: &Path) -> Result<()> {
+    for entry in fs::read_dir(parent)? {
+        let entry = entry?;
+        let used = entry.metadata()?.modified()?;
+        if used.elapsed().is_ok_and(|unused| unused > KEPT) {
+            fs::remove_dir_all(entry.path())
+                .with_context(|| format!("removing {}", entry.path().display()))?;
+        }
+    }
+    Ok(())
 }
 
 /// Digest of everything that an entry is made from. Parts are length-prefixed, so that no two different lists of parts give the same key.
@@ -100,7 +146,12 @@ impl Key {
     /// A directory or file cannot be read.
     pub fn tree(mut self, root: &Path) -> Result<Self> {
         for path in files(root)? {
-            self.update(path.strip_prefix(root).unwrap_or(&path).as_os_str().as_encoded_bytes());
+            self.update(
+                path.strip_prefix(root)
+                    .unwrap_or(&path)
+                    .as_os_str()
+                    .as_encoded_bytes(),
+            );
             self = self.file(&path)?;
         }
         Ok(self)
@@ -131,7 +182,9 @@ pub(crate) fn files(root: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     let mut open = vec![root.to_path_buf()];
     while let Some(directory) = open.pop() {
-        for entry in fs::read_dir(&directory).with_context(|| format!("reading {}", directory.display()))? {
+        for entry in
+            fs::read_dir(&directory).with_context(|| format!("reading {}", directory.display()))?
+        {
             let entry = entry?;
             let kind = entry.file_type()?;
             if kind.is_dir() {
@@ -151,8 +204,14 @@ mod tests {
 
     #[test]
     fn a_key_depends_on_every_part_and_on_where_it_ends() {
-        assert_eq!(Key::default().text("a").short(), Key::default().text("a").short());
-        assert_ne!(Key::default().text("ab").text("c").short(), Key::default().text("a").text("bc").short());
+        assert_eq!(
+            Key::default().text("a").short(),
+            Key::default().text("a").short()
+        );
+        assert_ne!(
+            Key::default().text("ab").text("c").short(),
+            Key::default().text("a").text("bc").short()
+        );
     }
 
     #[test]
@@ -164,19 +223,54 @@ mod tests {
         fs::write(directory.path().join("a"), "2").unwrap();
         let second = key();
         fs::rename(directory.path().join("a"), directory.path().join("b")).unwrap();
-        assert_eq!(std::collections::BTreeSet::from([first, second, key()]).len(), 3);
+        assert_eq!(
+            std::collections::BTreeSet::from([first, second, key()]).len(),
+            3
+        );
+    }
+
+    #[tokio::test]
+    async fn an_entry_that_nobody_uses_goes_when_another_is_made() {
+        let root = tempfile::tempdir().unwrap();
+        let cache = Cache {
+            root: root.path().to_path_buf(),
+        };
+        let (old, new) = (Key::default().text("old"), Key::default().text("new"));
+        let made = cache.entry("thing", &old, async |_| Ok(())).await.unwrap();
+        File::open(&made)
+            .unwrap()
+            .set_modified(SystemTime::now() - KEPT - KEPT)
+            .unwrap();
+        cache.entry("thing", &new, async |_| Ok(())).await.unwrap();
+        assert_eq!(cache.find("thing", &old).unwrap(), None);
+        assert!(cache.find("thing", &new).unwrap().is_some());
     }
 
     #[tokio::test]
     async fn an_entry_is_made_once_and_a_failure_leaves_nothing() {
         let root = tempfile::tempdir().unwrap();
-        let cache = Cache { root: root.path().to_path_buf() };
+        let cache = Cache {
+            root: root.path().to_path_buf(),
+        };
         let key = Key::default().text("x");
-        assert!(cache.entry("thing", &key, async |_| anyhow::bail!("no")).await.is_err());
+        assert!(
+            cache
+                .entry("thing", &key, async |_| anyhow::bail!("no"))
+                .await
+                .is_err()
+        );
         assert_eq!(fs::read_dir(root.path().join("thing")).unwrap().count(), 0);
-        let made = cache.entry("thing", &key, async |draft| Ok(fs::write(draft.join("f"), "1")?)).await.unwrap();
+        let made = cache
+            .entry("thing", &key, async |draft| {
+                Ok(fs::write(draft.join("f"), "1")?)
+            })
+            .await
+            .unwrap();
         assert_eq!(fs::read_to_string(made.join("f")).unwrap(), "1");
-        let again = cache.entry("thing", &key, async |_| anyhow::bail!("made twice")).await.unwrap();
+        let again = cache
+            .entry("thing", &key, async |_| anyhow::bail!("made twice"))
+            .await
+            .unwrap();
         assert_eq!(made, again);
     }
 }

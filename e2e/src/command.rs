@@ -10,11 +10,12 @@ use std::{
 use anyhow::{Context, Result, bail};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+    net::unix::pipe::Receiver,
     process::Command,
 };
 
 /// Lines of a log that an error quotes.
-const QUOTED: usize = 12;
+const QUOTED: usize = 30;
 
 /// Runs `command`; everything that it says goes to the file `log`.
 ///
@@ -30,33 +31,46 @@ pub async fn run(command: &mut Command, log: &Path) -> Result<()> {
         .status()
         .await
         .with_context(|| cannot_start(command))?;
-    if status.success() { Ok(()) } else { bail!("{} ended with {status}\n{}", name(command), tail(log)) }
+    if status.success() {
+        Ok(())
+    } else {
+        bail!("{} ended with {status}; {}", name(command), tail(log))
+    }
 }
 
-/// Like [`run`], and shows each line of standard error to `line` as it comes.
+/// Like [`run`], and shows each line to `line` as it comes.
 ///
 /// # Errors
 /// As [`run`].
-pub async fn run_watched(command: &mut Command, log: &Path, mut line: impl FnMut(&str)) -> Result<()> {
+pub async fn run_watched(
+    command: &mut Command,
+    log: &Path,
+    mut line: impl FnMut(&str),
+) -> Result<()> {
     let mut file = tokio::fs::File::from_std(create(log)?);
+    let (output, input) = std::io::pipe()?;
     let mut child = command
         .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
+        .stdout(input.try_clone()?)
+        .stderr(input)
         .kill_on_drop(true)
         .spawn()
         .with_context(|| cannot_start(command))?;
-    if let Some(output) = child.stderr.take() {
-        let mut lines = BufReader::new(output).lines();
-        while let Some(text) = lines.next_line().await? {
-            line(&text);
-            file.write_all(text.as_bytes()).await?;
-            file.write_all(b"\n").await?;
-        }
+    // The command holds the writing ends until it is told otherwise, and the reader would never see the end.
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut lines = BufReader::new(Receiver::from_owned_fd(output.into())?).lines();
+    while let Some(text) = lines.next_line().await? {
+        line(&text);
+        file.write_all(text.as_bytes()).await?;
+        file.write_all(b"\n").await?;
     }
     file.flush().await?;
     let status = child.wait().await?;
-    if status.success() { Ok(()) } else { bail!("{} ended with {status}\n{}", name(command), tail(log)) }
+    if status.success() {
+        Ok(())
+    } else {
+        bail!("{} ended with {status}; {}", name(command), tail(log))
+    }
 }
 
 /// Runs `command` and gives what it prints on standard output.
@@ -64,7 +78,12 @@ pub async fn run_watched(command: &mut Command, log: &Path, mut line: impl FnMut
 /// # Errors
 /// The program is missing or fails: its standard error is part of the error.
 pub async fn stdout(command: &mut Command) -> Result<String> {
-    let output = command.stdin(Stdio::null()).kill_on_drop(true).output().await.with_context(|| cannot_start(command))?;
+    let output = command
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output()
+        .await
+        .with_context(|| cannot_start(command))?;
     checked(command, output)
 }
 
@@ -90,7 +109,12 @@ pub async fn pipe(command: &mut Command, input: &str) -> Result<String> {
 
 fn checked(command: &Command, output: Output) -> Result<String> {
     if !output.status.success() {
-        bail!("{} ended with {}: {}", line(command), output.status, String::from_utf8_lossy(&output.stderr).trim());
+        bail!(
+            "{} ended with {}: {}",
+            line(command),
+            output.status,
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
@@ -111,19 +135,32 @@ pub fn tail(log: &Path) -> String {
 
 fn create(log: &Path) -> Result<File> {
     if let Some(directory) = log.parent() {
-        std::fs::create_dir_all(directory).with_context(|| format!("creating {}", directory.display()))?;
+        std::fs::create_dir_all(directory)
+            .with_context(|| format!("creating {}", directory.display()))?;
     }
     File::create(log).with_context(|| format!("creating {}", log.display()))
 }
 
 fn name(command: &Command) -> String {
-    Path::new(command.as_std().get_program()).file_name().unwrap_or_default().to_string_lossy().into_owned()
+    Path::new(command.as_std().get_program())
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned()
 }
 
 fn line(command: &Command) -> String {
-    command.as_std().get_args().fold(name(command), |line, argument| format!("{line} {}", argument.to_string_lossy()))
+    command
+        .as_std()
+        .get_args()
+        .fold(name(command), |line, argument| {
+            format!("{line} {}", argument.to_string_lossy())
+        })
 }
 
 fn cannot_start(command: &Command) -> String {
-    format!("starting {}", command.as_std().get_program().to_string_lossy())
+    format!(
+        "starting {}",
+        command.as_std().get_program().to_string_lossy()
+    )
 }

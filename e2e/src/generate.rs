@@ -2,14 +2,17 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use dryrun_core::{api, gate};
 use kube::ResourceExt;
 
+use crate::tools::workspace;
+
 /// First line of a generated file.
-const HEADER: &str = "# Made from operator/core/src/api by `cargo generate`; changes belong there.\n";
+const HEADER: &str =
+    "# Made from operator/core/src/api by `cargo generate`; changes belong there.\n";
 /// Lines of the README between which the gates stand.
 const GATES: (&str, &str) = ("<!-- gates:begin -->\n", "<!-- gates:end -->\n");
 
@@ -23,23 +26,31 @@ pub fn run() -> Result<()> {
             continue;
         }
         fs::write(&path, content).with_context(|| format!("writing {}", path.display()))?;
-        println!("{}", path.display());
+        println!(
+            "{}",
+            path.strip_prefix(workspace()).unwrap_or(&path).display()
+        );
     }
     Ok(())
 }
 
 /// All generated files as they should be.
 fn files() -> Result<Vec<(PathBuf, String)>> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let root = workspace();
     let mut files = Vec::new();
     for mut crd in api::crds() {
         // Helm leaves a CRD with this mark in place when the chart is removed: with it would go every DryRun and every report.
-        crd.annotations_mut().insert("helm.sh/resource-policy".into(), "keep".into());
+        crd.annotations_mut()
+            .insert("helm.sh/resource-policy".into(), "keep".into());
         let yaml = serde_saphyr::to_string(&whole_numbers(serde_json::to_value(&crd)?))?;
-        files.push((root.join("crds").join(format!("{}.yaml", crd.name_any())), format!("{HEADER}{}\n", yaml.trim_end())));
+        files.push((
+            root.join("crds").join(format!("{}.yaml", crd.name_any())),
+            format!("{HEADER}{}\n", yaml.trim_end()),
+        ));
     }
     let readme = root.join("README.md");
-    let text = fs::read_to_string(&readme).with_context(|| format!("reading {}", readme.display()))?;
+    let text =
+        fs::read_to_string(&readme).with_context(|| format!("reading {}", readme.display()))?;
     files.push((readme, with_gates(&text)?));
     Ok(files)
 }
@@ -54,26 +65,40 @@ fn whole_numbers(value: serde_json::Value) -> serde_json::Value {
             _ => Value::Number(number),
         },
         Value::Array(items) => items.into_iter().map(whole_numbers).collect(),
-        Value::Object(map) => map.into_iter().map(|(key, value)| (key, whole_numbers(value))).collect(),
+        Value::Object(map) => map
+            .into_iter()
+            .map(|(key, value)| (key, whole_numbers(value)))
+            .collect(),
         Value::Null | Value::Bool(_) | Value::String(_) => value,
     }
 }
 
 /// The README with the table of gates of this version.
 fn with_gates(readme: &str) -> Result<String> {
-    let (before, rest) = readme.split_once(GATES.0).context("README.md has no line gates:begin")?;
-    let (_, after) = rest.split_once(GATES.1).context("README.md has no line gates:end")?;
+    let (before, rest) = readme
+        .split_once(GATES.0)
+        .context("README.md has no line gates:begin")?;
+    let (_, after) = rest
+        .split_once(GATES.1)
+        .context("README.md has no line gates:end")?;
     Ok(format!("{before}{}{}{}{after}", GATES.0, gates()?, GATES.1))
 }
 
 fn gates() -> Result<String> {
     let mut table = String::from("\n| gate | condition | after | True when |\n|---|---|---|---|\n");
     for gate in gate::ALL {
-        writeln!(table, "| {} | `{}` | {} | {} |", gate.id, gate.name, gate.command.id(), gate.doc)?;
+        writeln!(
+            table,
+            "| {} | `{}` | {} | {} |",
+            gate.id,
+            gate.name,
+            gate.command.id(),
+            gate.doc
+        )?;
     }
     table.push_str("\n| reason | of | meaning |\n|---|---|---|\n");
     for (reason, meaning) in gate::COMMON_REASONS {
-        writeln!(table, "| `{reason}` | every gate | {meaning} |")?;
+        writeln!(table, "| `{reason}` | every gate | {} |", meaning)?;
     }
     for gate in gate::ALL {
         for (reason, meaning) in gate.reasons {
@@ -93,15 +118,21 @@ mod tests {
         let files = files().unwrap();
         for (path, content) in &files {
             let found = fs::read_to_string(path).unwrap_or_default();
-            assert!(found == *content, "{} has drifted: run `cargo generate`", path.display());
+            assert!(
+                found == *content,
+                "{} has drifted: run `cargo generate`",
+                path.display()
+            );
         }
-        let crds = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crds");
-        let kept = fs::read_dir(&crds).unwrap().count();
+        let kept = fs::read_dir(workspace().join("crds")).unwrap().count();
         assert_eq!(kept, api::crds().len(), "crds/ holds generated files only");
     }
 
     #[test]
     fn whole_floats_are_written_as_integers() {
-        assert_eq!(whole_numbers(serde_json::json!({"a": [1.0, 0.5, 3]})), serde_json::json!({"a": [1, 0.5, 3]}));
+        assert_eq!(
+            whole_numbers(serde_json::json!({"a": [1.0, 0.5, 3]})),
+            serde_json::json!({"a": [1, 0.5, 3]})
+        );
     }
 }

@@ -6,10 +6,10 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use dryrun_e2e::{
     cluster::{Cluster, Options},
-    demo,
-    images::Image,
+    demo, generate,
+    images::{Image, Workshop},
     phase::Progress,
-    world,
+    verify, world,
 };
 
 /// Local cluster, checks and demo of the DryRun operator.
@@ -27,6 +27,10 @@ enum Command {
     Cluster(ClusterCommand),
     /// Does the main job on the local cluster, and shows it.
     Demo,
+    /// Writes what is made from code: the CRDs and the README's table of gates.
+    Generate,
+    /// Runs every check and every test.
+    Verify,
     /// Serves the cluster's outside.
     #[command(hide = true)]
     World,
@@ -39,6 +43,9 @@ enum ClusterCommand {
         /// Number of nodes.
         #[arg(long, default_value_t = 1)]
         nodes: u8,
+        /// What the cluster is made of; `local` unless KUBECONFIG names a cluster.
+        #[arg(long, value_enum)]
+        provider: Option<Provider>,
         /// Start a NetworkPolicy agent that enforces nothing.
         #[arg(long)]
         permissive: bool,
@@ -47,6 +54,12 @@ enum ClusterCommand {
     Down,
     /// Says what runs.
     Status,
+    /// Makes images and prints their names and archives, for a cluster that is yours.
+    Images {
+        /// The images.
+        #[arg(required = true)]
+        images: Vec<Image>,
+    },
     /// Makes images, loads them into the nodes and prints their names.
     Load {
         /// The images.
@@ -62,8 +75,18 @@ enum ClusterCommand {
     },
 }
 
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Provider {
+    /// Processes of this machine, in network namespaces of their own; needs Linux and root.
+    Local,
+    /// Containers that kind makes in Docker.
+    Kind,
+}
+
 fn main() -> ExitCode {
-    let outcome = tokio::runtime::Runtime::new().context("starting the runtime").and_then(|runtime| runtime.block_on(run(Cli::parse().command)));
+    let outcome = tokio::runtime::Runtime::new()
+        .context("starting the runtime")
+        .and_then(|runtime| runtime.block_on(run(Cli::parse().command)));
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -76,7 +99,9 @@ fn main() -> ExitCode {
 async fn run(command: Command) -> Result<()> {
     match command {
         Command::Cluster(command) => cluster(command).await,
-        Command::Demo => demo::run(std::env::current_exe().context("finding this program")?).await,
+        Command::Demo => demo::run(program()?).await,
+        Command::Generate => generate::run(),
+        Command::Verify => verify::run(program()?).await,
         Command::World => world::serve().await,
     }
 }
@@ -84,13 +109,38 @@ async fn run(command: Command) -> Result<()> {
 async fn cluster(command: ClusterCommand) -> Result<()> {
     let progress = Progress::new();
     match command {
-        ClusterCommand::Up { nodes, permissive } => {
-            let program = std::env::current_exe().context("finding this program")?;
-            let cluster = Cluster::up(&Options { nodes, permissive, program }, &progress).await?;
-            progress.say(&format!("\nThe cluster is up.\n\n  export KUBECONFIG={}\n  {} get pods -A\n", cluster.kubeconfig().display(), cluster.kubectl().display()));
+        ClusterCommand::Up {
+            nodes,
+            provider,
+            permissive,
+        } => {
+            let options = Options {
+                nodes,
+                permissive,
+                program: program()?,
+            };
+            let cluster = match provider {
+                None if Cluster::is_given()? => {
+                    progress.say("KUBECONFIG is set: that cluster is used as it is, and there is nothing to bring up");
+                    return Ok(());
+                }
+                None | Some(Provider::Local) => Cluster::up(&options, &progress).await?,
+                Some(Provider::Kind) => Cluster::up_in_kind(&options, &progress).await?,
+            };
+            progress.say(&format!(
+                "\nThe cluster is up.\n\n  export KUBECONFIG={}\n  {} get pods -A\n",
+                cluster.kubeconfig().display(),
+                cluster.kubectl().display()
+            ));
             Ok(())
         }
         ClusterCommand::Down => Cluster::remove(&progress).await,
+        ClusterCommand::Images { images } => {
+            for archive in Workshop::open(&progress).await?.images(&images).await? {
+                println!("{}  {}", archive.name, archive.file.display());
+            }
+            Ok(())
+        }
         ClusterCommand::Load { images } => {
             for archive in running(&progress).await?.load_images(&images).await? {
                 println!("{}", archive.name);
@@ -111,5 +161,12 @@ async fn cluster(command: ClusterCommand) -> Result<()> {
 
 /// The cluster that `KUBECONFIG` names, else the local one.
 async fn running(progress: &Progress) -> Result<Cluster> {
-    Cluster::find(progress).await?.context("no cluster is running: bring one up with `cargo cluster up`")
+    Cluster::find(progress)
+        .await?
+        .context("no cluster is running: bring one up with `cargo cluster up`")
+}
+
+/// This program, which a local cluster runs as its outside.
+fn program() -> Result<PathBuf> {
+    std::env::current_exe().context("finding this program")
 }

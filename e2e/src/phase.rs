@@ -28,20 +28,28 @@ impl Default for Progress {
 impl Progress {
     /// Progress on standard error; the clock of the whole command starts here.
     pub fn new() -> Self {
-        Self { bars: stderr().is_terminal().then(MultiProgress::new), started: Instant::now() }
+        Self {
+            bars: stderr().is_terminal().then(MultiProgress::new),
+            started: Instant::now(),
+        }
     }
 
     /// Runs `work` as the phase `name`.
     ///
     /// # Errors
     /// Those of `work`, with the phase and its time in front.
-    pub async fn phase<T>(&self, name: impl Into<Cow<'static, str>>, work: impl AsyncFnOnce(&Phase) -> anyhow::Result<T>) -> anyhow::Result<T> {
+    pub async fn phase<T>(
+        &self,
+        name: impl Into<Cow<'static, str>>,
+        work: impl AsyncFnOnce(&Phase) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
         let name = name.into();
         let phase = Phase::new(self, name.to_string());
         let started = Instant::now();
         let done = {
             let mut work = std::pin::pin!(work(&phase));
-            let mut reminder = tokio::time::interval_at(tokio::time::Instant::now() + REMINDER, REMINDER);
+            let mut reminder =
+                tokio::time::interval_at(tokio::time::Instant::now() + REMINDER, REMINDER);
             loop {
                 tokio::select! {
                     done = &mut work => break done,
@@ -53,10 +61,15 @@ impl Progress {
         phase.bar.finish_and_clear();
         match done {
             Ok(value) => {
-                self.say(&format!("{:>7.1}s  {name} ({:.1}s)", self.started.elapsed().as_secs_f64(), took.as_secs_f64()));
+                self.say(&format!(
+                    "{:>7.1}s  {name} ({:.1}s)",
+                    self.started.elapsed().as_secs_f64(),
+                    took.as_secs_f64()
+                ));
                 Ok(value)
             }
-            Err(error) => Err(error).with_context(|| format!("{name}: failed after {:.1}s", took.as_secs_f64())),
+            Err(error) => Err(error)
+                .with_context(|| format!("{name}: failed after {:.1}s", took.as_secs_f64())),
         }
     }
 
@@ -87,7 +100,9 @@ impl Phase {
         let bar = match &progress.bars {
             Some(bars) => {
                 let bar = bars.add(ProgressBar::new_spinner());
-                if let Ok(style) = ProgressStyle::with_template("{elapsed:>8}  {spinner} {prefix} {wide_msg:.dim}") {
+                if let Ok(style) =
+                    ProgressStyle::with_template("{elapsed:>8}  {spinner} {prefix} {wide_msg:.dim}")
+                {
                     bar.set_style(style);
                 }
                 bar.set_prefix(name.clone());
@@ -96,7 +111,11 @@ impl Phase {
             }
             None => ProgressBar::hidden(),
         };
-        Self { name, bar, plain: progress.bars.is_none() }
+        Self {
+            name,
+            bar,
+            plain: progress.bars.is_none(),
+        }
     }
 
     /// Says what the phase is doing at this moment.
@@ -106,7 +125,12 @@ impl Phase {
 
     fn remind(&self, after: Duration) {
         if self.plain {
-            eprintln!("          … {} {} ({:.0}s so far)", self.name, self.bar.message(), after.as_secs_f64());
+            eprintln!(
+                "          … {} {} ({:.0}s so far)",
+                self.name,
+                self.bar.message(),
+                after.as_secs_f64()
+            );
         }
     }
 }

@@ -55,12 +55,18 @@ impl Tools {
         let ldflags = format!(
             "{STRIPPED} -X k8s.io/component-base/version.gitVersion={KUBERNETES} -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=36"
         );
-        let key = Key::default().tree(&module)?.text(&ldflags).text(&PACKAGES.join(" ")).text(std::env::consts::ARCH);
-        if cache.has("tools", &key) {
-            return Ok(Self { directory: cache.entry("tools", &key, async |_| Ok(())).await? });
+        let key = Key::default()
+            .tree(&module)?
+            .text(&ldflags)
+            .text(&PACKAGES.join(" "))
+            .text(std::env::consts::ARCH);
+        if let Some(directory) = cache.find("tools", &key)? {
+            return Ok(Self { directory });
         }
         crate::packages::require_go().await?;
-        let name = format!("building Kubernetes {KUBERNETES}, etcd, CoreDNS and Helm with Go (some minutes, once)");
+        let name = format!(
+            "building Kubernetes {KUBERNETES}, etcd, CoreDNS and Helm with Go (some minutes, once)"
+        );
         let directory = progress
             .phase(name, async |phase| {
                 cache
@@ -71,11 +77,18 @@ impl Tools {
                             phase.note(format!("{compiled} packages, now {package}"));
                         };
                         let mut all = go_build(&module, draft, &ldflags);
-                        command::run_watched(all.args(PACKAGES), &cache.log("go-build"), &mut note).await?;
+                        command::run_watched(all.args(PACKAGES), &cache.log("go-build"), &mut note)
+                            .await?;
                         // Go names a binary after the last element of its path that is not a version.
-                        std::fs::rename(draft.join("server"), draft.join("etcd")).context("renaming etcd's binary")?;
+                        std::fs::rename(draft.join("server"), draft.join("etcd"))
+                            .context("renaming etcd's binary")?;
                         let mut local_path = go_build(&module, draft, STRIPPED);
-                        command::run_watched(local_path.arg(LOCAL_PATH), &cache.log("go-build-local-path"), &mut note).await
+                        command::run_watched(
+                            local_path.arg(LOCAL_PATH),
+                            &cache.log("go-build-local-path"),
+                            &mut note,
+                        )
+                        .await
                     })
                     .await
             })
@@ -97,7 +110,16 @@ impl Tools {
 fn go_build(module: &Path, output: &Path, ldflags: &str) -> Command {
     let mut go = Command::new("go");
     go.current_dir(module).env("CGO_ENABLED", "0");
-    go.args(["build", "-v", "-trimpath", "-buildvcs=false", "-ldflags", ldflags, "-o"]).arg(output.join(""));
+    go.args([
+        "build",
+        "-v",
+        "-trimpath",
+        "-buildvcs=false",
+        "-ldflags",
+        ldflags,
+        "-o",
+    ])
+    .arg(output.join(""));
     go
 }
 
@@ -108,7 +130,13 @@ fn go_build(module: &Path, output: &Path, ldflags: &str) -> Command {
 ///
 /// # Errors
 /// The sources cannot be read or do not compile.
-pub async fn static_binaries(cache: &Cache, progress: &Progress, name: &str, crates: &[StaticCrate], sources: &[&str]) -> Result<PathBuf> {
+pub async fn static_binaries(
+    cache: &Cache,
+    progress: &Progress,
+    name: &str,
+    crates: &[StaticCrate],
+    sources: &[&str],
+) -> Result<PathBuf> {
     let root = workspace();
     let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     let mut key = Key::default().text(&target);
@@ -118,33 +146,55 @@ pub async fn static_binaries(cache: &Cache, progress: &Progress, name: &str, cra
     for source in sources {
         key = key.tree(&root.join(source))?;
     }
-    if cache.has(name, &key) {
-        return cache.entry(name, &key, async |_| Ok(())).await;
+    if let Some(directory) = cache.find(name, &key)? {
+        return Ok(directory);
     }
     progress
-        .phase(format!("building {name} with Cargo, statically linked"), async |phase| {
-            cache
-                .entry(name, &key, async |draft| {
-                    let target_directory = cache.directory("target");
-                    let linker_flags = format!("CARGO_TARGET_{}_RUSTFLAGS", target.replace('-', "_").to_uppercase());
-                    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-                    cargo.current_dir(&root).stdin(Stdio::null());
-                    cargo.env(linker_flags, "-C target-feature=+crt-static").env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
-                    cargo.args(["build", "--locked", "--profile", "image", "--target", &target, "--target-dir"]).arg(&target_directory);
-                    for krate in crates {
-                        cargo.args(["-p", krate.package]);
-                    }
-                    let note = |line: &str| phase.note(line.trim().to_owned());
-                    command::run_watched(&mut cargo, &cache.log(name), note).await?;
-                    for binary in crates.iter().flat_map(|krate| krate.binaries) {
-                        let built = target_directory.join(&target).join("image").join(binary);
-                        std::fs::copy(&built, draft.join(binary)).with_context(|| format!("copying {}", built.display()))?;
-                        require_static(&draft.join(binary))?;
-                    }
-                    Ok(())
-                })
-                .await
-        })
+        .phase(
+            format!("building {name} with Cargo, statically linked"),
+            async |phase| {
+                cache
+                    .entry(name, &key, async |draft| {
+                        let target_directory = cache.directory("target");
+                        let linker_flags = format!(
+                            "CARGO_TARGET_{}_RUSTFLAGS",
+                            target.replace('-', "_").to_uppercase()
+                        );
+                        let mut cargo = Command::new(
+                            std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()),
+                        );
+                        cargo.current_dir(&root).stdin(Stdio::null());
+                        cargo
+                            .env(linker_flags, "-C target-feature=+crt-static")
+                            .env_remove("RUSTFLAGS")
+                            .env_remove("CARGO_ENCODED_RUSTFLAGS");
+                        cargo
+                            .args([
+                                "build",
+                                "--locked",
+                                "--profile",
+                                "image",
+                                "--target",
+                                &target,
+                                "--target-dir",
+                            ])
+                            .arg(&target_directory);
+                        for krate in crates {
+                            cargo.args(["-p", krate.package]);
+                        }
+                        let note = |line: &str| phase.note(line.trim().to_owned());
+                        command::run_watched(&mut cargo, &cache.log(name), note).await?;
+                        for binary in crates.iter().flat_map(|krate| krate.binaries) {
+                            let built = target_directory.join(&target).join("image").join(binary);
+                            std::fs::copy(&built, draft.join(binary))
+                                .with_context(|| format!("copying {}", built.display()))?;
+                            require_static(&draft.join(binary))?;
+                        }
+                        Ok(())
+                    })
+                    .await
+            },
+        )
         .await
 }
 
@@ -160,7 +210,9 @@ pub struct StaticCrate {
 /// Refuses an executable that asks for a dynamic loader: it could not start in an image that holds nothing else.
 fn require_static(binary: &Path) -> Result<()> {
     let elf = std::fs::read(binary).with_context(|| format!("reading {}", binary.display()))?;
-    let wants_loader = elf_program_types(&elf).with_context(|| format!("{} is no 64-bit ELF executable", binary.display()))?.contains(&PT_INTERP);
+    let wants_loader = elf_program_types(&elf)
+        .with_context(|| format!("{} is no 64-bit ELF executable", binary.display()))?
+        .contains(&PT_INTERP);
     anyhow::ensure!(!wants_loader, "{} is dynamically linked", binary.display());
     Ok(())
 }
@@ -176,7 +228,13 @@ fn elf_program_types(elf: &[u8]) -> Option<Vec<u32>> {
     let u16_at = |at: usize| Some(u16::from_le_bytes(elf.get(at..at + 2)?.try_into().ok()?));
     let table = usize::try_from(u64::from_le_bytes(elf.get(0x20..0x28)?.try_into().ok()?)).ok()?;
     let (size, count) = (usize::from(u16_at(0x36)?), usize::from(u16_at(0x38)?));
-    (0..count).map(|index| Some(u32::from_le_bytes(elf.get(table + index * size..)?.get(..4)?.try_into().ok()?))).collect()
+    (0..count)
+        .map(|index| {
+            Some(u32::from_le_bytes(
+                elf.get(table + index * size..)?.get(..4)?.try_into().ok()?,
+            ))
+        })
+        .collect()
 }
 
 /// The root of the work tree that this program was built from.
@@ -193,7 +251,12 @@ mod tests {
     fn a_dynamic_executable_is_recognised() {
         // The test binary itself is linked dynamically, as Cargo does unless told otherwise.
         let own = std::env::current_exe().unwrap();
-        assert!(require_static(&own).unwrap_err().to_string().contains("dynamically linked"));
+        assert!(
+            require_static(&own)
+                .unwrap_err()
+                .to_string()
+                .contains("dynamically linked")
+        );
         assert!(elf_program_types(b"#!/bin/sh").is_none());
     }
 }

@@ -32,7 +32,12 @@ pub async fn serve() -> Result<()> {
 
 async fn bind(address: Ipv4Addr, port: u16) -> Result<(TcpListener, UdpSocket)> {
     let place = || format!("listening on {address}:{port}");
-    Ok((TcpListener::bind((address, port)).await.with_context(place)?, UdpSocket::bind((address, port)).await.with_context(place)?))
+    Ok((
+        TcpListener::bind((address, port))
+            .await
+            .with_context(place)?,
+        UdpSocket::bind((address, port)).await.with_context(place)?,
+    ))
 }
 
 async fn echo_tcp(listener: TcpListener) -> Result<()> {

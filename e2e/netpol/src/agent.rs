@@ -8,7 +8,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use futures::stream::{BoxStream, StreamExt, select_all};
 use k8s_openapi::api::core::v1::{Namespace, Pod as ApiPod};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -78,6 +78,8 @@ pub async fn enforce(
     let mut admission = pin!(socket.admit(sender));
     loop {
         tokio::select! {
+            // In this order, so that a table is made of everything that has arrived.
+            biased;
             () = &mut shutdown => break,
             result = &mut admission => return result,
             result = &mut listed, if !complete => {
@@ -192,6 +194,7 @@ impl Enforcer {
             .filter_map(|pod| Some((pod.metadata.uid.clone()?, pod)))
             .collect();
         self.addresses.retain(|uid, _| pods.contains_key(uid));
+        self.waiting.retain(|waiting| !waiting.admitted.is_closed());
         // A pod that is not in the cache has no labels yet: its sandbox waits for the watch.
         let known = |waiting: &mut Waiting| pods.contains_key(&waiting.sandbox.uid);
         let admissible: Vec<_> = self.waiting.extract_if(.., known).collect();
@@ -319,15 +322,17 @@ async fn answer(plugin: UnixStream, sender: mpsc::Sender<Waiting>) -> Result<()>
     verdict
 }
 
+/// Waits until the sandbox's rules are in force.
 async fn ask(sandbox: Sandbox, sender: mpsc::Sender<Waiting>) -> Result<()> {
     let (admitted, answer) = oneshot::channel();
     let name = sandbox.to_string();
+    let stopping = "the agent is stopping";
     sender
         .send(Waiting { sandbox, admitted })
         .await
-        .context("the agent is stopping")?;
-    timeout(ADMISSION_DEADLINE, answer)
-        .await
-        .with_context(|| format!("no rules in time for {name}"))?
-        .context("the agent is stopping")
+        .context(stopping)?;
+    match timeout(ADMISSION_DEADLINE, answer).await {
+        Ok(answer) => answer.context(stopping),
+        Err(_) => bail!("no rules in time for {name}"),
+    }
 }

@@ -1,10 +1,17 @@
-//! The CNI plugin as a runtime calls it.
-#![allow(clippy::unwrap_used, reason = "a helper of a test may panic")]
+//! The CNI plugin as a runtime calls it, with a made-up agent and with the real one.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a helper of a test may panic"
+)]
 
+mod support;
+
+use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixListener;
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 
 use serde_json::{Value, json};
@@ -139,4 +146,77 @@ fn errors_have_the_specifications_codes() {
             "{error}"
         );
     }
+}
+
+/// The real agent, in a network namespace of its own, from where no API server can be reached.
+struct Agent {
+    process: Child,
+    directory: tempfile::TempDir,
+}
+
+impl Agent {
+    fn start(more: &[&str]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let kubeconfig = directory.path().join("kubeconfig");
+        fs::write(&kubeconfig, include_str!("support/kubeconfig.yaml")).unwrap();
+        let process = support::unshare(&[
+            env!("CARGO_BIN_EXE_netpol"),
+            "--node=n1",
+            "--pod-cidr=10.244.1.0/24",
+        ])
+        .arg("--kubeconfig")
+        .arg(kubeconfig)
+        .arg("--cni-socket")
+        .arg(directory.path().join("s"))
+        .args(more)
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+        let agent = Self { process, directory };
+        while !agent.socket().exists() {
+            thread::yield_now();
+        }
+        agent
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.directory.path().join("s")
+    }
+
+    /// Asks it to stop; returns whether it did so cleanly and left no socket.
+    fn stop(mut self) -> bool {
+        let terminate = Command::new("kill")
+            .arg(self.process.id().to_string())
+            .status();
+        assert!(terminate.unwrap().success());
+        self.process.wait().unwrap().success() && !self.socket().exists()
+    }
+}
+
+#[test]
+fn an_agent_that_does_not_know_the_policies_lets_nothing_start() {
+    if !*support::ABLE {
+        return;
+    }
+    let agent = Agent::start(&[]);
+    let (succeeded, error) = call("ADD", POD, &configuration(&agent.socket()));
+    assert!(!succeeded);
+    assert_eq!(
+        (&error["code"], &error["details"]),
+        (&json!(11), &json!("no rules in time for a b c 10.244.1.8"))
+    );
+    assert!(agent.stop());
+}
+
+#[test]
+fn a_permissive_agent_lets_everything_start() {
+    if !*support::ABLE {
+        return;
+    }
+    let agent = Agent::start(&["--permissive"]);
+    assert_eq!(
+        call("ADD", POD, &configuration(&agent.socket())),
+        (true, result())
+    );
+    assert!(agent.stop());
 }

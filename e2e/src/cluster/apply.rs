@@ -14,9 +14,11 @@ use serde::Deserialize;
 /// The text is no YAML of Kubernetes objects, or the API server refuses one.
 pub async fn apply(client: &Client, yaml: &str) -> Result<()> {
     let parameters = PatchParams::apply("dryrun-e2e").force();
-    let documents: Vec<serde_json::Value> = serde_saphyr::from_multiple(yaml).context("reading a manifest")?;
+    let documents: Vec<serde_json::Value> =
+        serde_saphyr::from_multiple(yaml).context("reading a manifest")?;
     for document in documents {
-        let object: DynamicObject = DynamicObject::deserialize(document).context("a document is no Kubernetes object")?;
+        let object: DynamicObject =
+            DynamicObject::deserialize(document).context("a document is no Kubernetes object")?;
         let types: &TypeMeta = object.types.as_ref().context("a document has no kind")?;
         let resource = ApiResource::from_gvk(&GroupVersionKind::try_from(types)?);
         let api: Api<DynamicObject> = match object.namespace() {
@@ -24,7 +26,9 @@ pub async fn apply(client: &Client, yaml: &str) -> Result<()> {
             None => Api::all_with(client.clone(), &resource),
         };
         let name = object.name_any();
-        api.patch(&name, &parameters, &Patch::Apply(&object)).await.with_context(|| format!("applying {} {name}", resource.kind))?;
+        api.patch(&name, &parameters, &Patch::Apply(&object))
+            .await
+            .with_context(|| format!("applying {} {name}", resource.kind))?;
     }
     Ok(())
 }

@@ -13,7 +13,9 @@ use super::layout::CGROUP_PREFIX;
 const ROOT: &str = "/sys/fs/cgroup";
 
 /// Controllers that the kubelet wants of version 1.
-const CONTROLLERS: [&str; 9] = ["cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids", "systemd"];
+const CONTROLLERS: [&str; 9] = [
+    "cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids", "systemd",
+];
 
 /// What the kubelet wants handed down in version 2.
 const DELEGATED: &str = "+cpu +cpuset +io +memory +pids";
@@ -33,7 +35,8 @@ pub(crate) fn create(name: &str) -> Result<()> {
         if controller == "cpuset" {
             // A new cpuset is empty, and no process can be put into it.
             for file in ["cpuset.cpus", "cpuset.mems"] {
-                let all = fs::read_to_string(root.join(controller).join(file)).with_context(|| format!("reading {file}"))?;
+                let all = fs::read_to_string(root.join(controller).join(file))
+                    .with_context(|| format!("reading {file}"))?;
                 write(&directory.join(file), all.trim())?;
             }
         }
@@ -64,11 +67,27 @@ pub(crate) async fn remove_all(deadline: Duration) -> Result<()> {
 
 /// Our cgroups in all hierarchies, the one named `unified` of a mixed setup included.
 pub(crate) fn ours() -> Vec<PathBuf> {
-    let below = |directory: &Path| fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path()).collect::<Vec<_>>();
+    let below = |directory: &Path| {
+        fs::read_dir(directory)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.path())
+            .collect::<Vec<_>>()
+    };
     let root = Path::new(ROOT);
     let hierarchies = below(root);
-    let candidates = hierarchies.iter().filter(|path| !path.is_symlink()).flat_map(|path| below(path)).chain(hierarchies.iter().cloned());
-    candidates.filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(CGROUP_PREFIX))).collect()
+    let candidates = hierarchies
+        .iter()
+        .filter(|path| !path.is_symlink())
+        .flat_map(|path| below(path))
+        .chain(hierarchies.iter().cloned());
+    candidates
+        .filter(|path| {
+            path.file_name()
+                .is_some_and(|name| name.to_string_lossy().starts_with(CGROUP_PREFIX))
+        })
+        .collect()
 }
 
 fn remove(directory: &Path) -> Result<()> {

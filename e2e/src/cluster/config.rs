@@ -14,7 +14,10 @@ use crate::images::PAUSE;
 /// Writes the files that the control plane reads.
 pub(crate) fn control_plane() -> Result<()> {
     write("admission.yaml", include_str!("config/admission.yaml"))?;
-    write("authentication.yaml", include_str!("config/authentication.yaml"))?;
+    write(
+        "authentication.yaml",
+        include_str!("config/authentication.yaml"),
+    )?;
     write("audit.yaml", include_str!("config/audit.yaml"))?;
     let mut key = [0; 32];
     rustix::rand::getrandom(&mut key, rustix::rand::GetRandomFlags::empty())?;
@@ -47,7 +50,11 @@ fn write(file: &str, text: &str) -> Result<()> {
 
 /// Every path that containerd writes to is the node's own, and streams listen where nothing outside the node reaches them.
 fn containerd(node: Node) -> String {
-    let (root, state, socket) = (node.state("containerd"), node.containerd_state(), node.socket());
+    let (root, state, socket) = (
+        node.state("containerd"),
+        node.containerd_state(),
+        node.socket(),
+    );
     let (opt, plugins, networks) = (node.state("opt"), node.state("cni-bin"), node.state("cni"));
     format!(
         r#"version = 2

@@ -54,9 +54,18 @@ pub(crate) fn start_api(daemons: &mut Daemons, tools: &Tools) -> Result<()> {
             .pki("etcd-keyfile", "apiserver-etcd.key")
             .flag("authorization-mode", "Node,RBAC")
             .flag("enable-admission-plugins", "NodeRestriction")
-            .path("admission-control-config-file", &layout::config("admission.yaml"))
-            .path("authentication-config", &layout::config("authentication.yaml"))
-            .path("encryption-provider-config", &layout::config("encryption.json"))
+            .path(
+                "admission-control-config-file",
+                &layout::config("admission.yaml"),
+            )
+            .path(
+                "authentication-config",
+                &layout::config("authentication.yaml"),
+            )
+            .path(
+                "encryption-provider-config",
+                &layout::config("encryption.json"),
+            )
             .path("audit-policy-file", &layout::config("audit.yaml"))
             .path("audit-log-path", &audit_log())
             .flag("audit-log-maxsize", "200")
@@ -68,7 +77,10 @@ pub(crate) fn start_api(daemons: &mut Daemons, tools: &Tools) -> Result<()> {
             .pki("kubelet-client-key", "apiserver-kubelet.key")
             .pki("kubelet-certificate-authority", "ca.crt")
             .flag("kubelet-preferred-address-types", "InternalIP")
-            .flag("service-account-issuer", "https://kubernetes.default.svc.cluster.local")
+            .flag(
+                "service-account-issuer",
+                "https://kubernetes.default.svc.cluster.local",
+            )
             .pki("service-account-key-file", "service-accounts.pub")
             .pki("service-account-signing-key-file", "service-accounts.key")
             .pki("requestheader-client-ca-file", "front-proxy-ca.crt")
@@ -92,7 +104,12 @@ pub(crate) async fn ready(daemons: &mut Daemons, client: &Client) -> Result<()> 
     daemons
         .until("the API server is ready", API_DEADLINE, async || {
             let request = http::Request::get("/readyz").body(Vec::new()).ok()?;
-            client.request_text(request).await.ok().filter(|answer| answer == "ok").map(drop)
+            client
+                .request_text(request)
+                .await
+                .ok()
+                .filter(|answer| answer == "ok")
+                .map(drop)
         })
         .await
 }
@@ -120,7 +137,12 @@ pub(crate) fn start_controllers(daemons: &mut Daemons, tools: &Tools) -> Result<
             .flag("kube-api-burst", "400")
             .command(),
     )?;
-    daemons.start("scheduler", Flags::of(&tools.path("kube-scheduler")).client("scheduler").command())?;
+    daemons.start(
+        "scheduler",
+        Flags::of(&tools.path("kube-scheduler"))
+            .client("scheduler")
+            .command(),
+    )?;
     Ok(())
 }
 

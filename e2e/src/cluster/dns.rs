@@ -6,7 +6,10 @@ use tokio::{net::UdpSocket, time::timeout};
 
 /// Whether the server answers with at least one address for `name`.
 pub(crate) async fn answers(server: Ipv4Addr, name: &str) -> bool {
-    matches!(timeout(Duration::from_millis(500), ask(server, name)).await, Ok(Ok(true)))
+    matches!(
+        timeout(Duration::from_millis(500), ask(server, name)).await,
+        Ok(Ok(true))
+    )
 }
 
 async fn ask(server: Ipv4Addr, name: &str) -> std::io::Result<bool> {
@@ -21,7 +24,10 @@ async fn ask(server: Ipv4Addr, name: &str) -> std::io::Result<bool> {
 
 /// A recursive query for an A record (RFC 1035, 4.1.2).
 fn query(name: &str) -> Vec<u8> {
-    let mut message: Vec<u8> = [7_u16, 0x0100, 1, 0, 0, 0].iter().flat_map(|field| field.to_be_bytes()).collect();
+    let mut message: Vec<u8> = [7_u16, 0x0100, 1, 0, 0, 0]
+        .iter()
+        .flat_map(|field| field.to_be_bytes())
+        .collect();
     for label in name.split('.') {
         message.extend(u8::try_from(label.len()));
         message.extend(label.as_bytes());
@@ -34,6 +40,11 @@ fn query(name: &str) -> Vec<u8> {
 mod tests {
     #[test]
     fn a_query_is_laid_out_as_rfc_1035_says() {
-        assert_eq!(super::query("a.bc"), [0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, b'a', 2, b'b', b'c', 0, 0, 1, 0, 1]);
+        assert_eq!(
+            super::query("a.bc"),
+            [
+                0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, b'a', 2, b'b', b'c', 0, 0, 1, 0, 1
+            ]
+        );
     }
 }

@@ -29,26 +29,39 @@ pub(crate) async fn clean() -> Result<()> {
     remove_made_directories()?;
     for directory in [RUN, STATE] {
         match fs::remove_dir_all(directory) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error).with_context(|| format!("removing {directory}")),
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(error).with_context(|| format!("removing {directory}"));
+            }
             _ => {}
         }
     }
     let left = leftovers().await?;
-    ensure!(left.is_empty(), "the cluster left something behind:\n  {}", left.join("\n  "));
+    ensure!(
+        left.is_empty(),
+        "the cluster left something behind:\n  {}",
+        left.join("\n  ")
+    );
     Ok(())
 }
 
 /// Makes the directories on which nodes mount their private file systems, and notes which of them were not there.
 pub(crate) fn make_private_directories() -> Result<()> {
     for path in PRIVATE {
-        let mut missing: Vec<&Path> = Path::new(path).ancestors().take_while(|ancestor| !ancestor.exists()).collect();
+        let mut missing: Vec<&Path> = Path::new(path)
+            .ancestors()
+            .take_while(|ancestor| !ancestor.exists())
+            .collect();
         missing.reverse();
         for directory in missing {
             let mut noted = made_directories();
             noted.push(directory.to_path_buf());
-            let noted: Vec<String> = noted.iter().map(|directory| directory.to_string_lossy().into_owned()).collect();
+            let noted: Vec<String> = noted
+                .iter()
+                .map(|directory| directory.to_string_lossy().into_owned())
+                .collect();
             fs::write(layout::state(MADE), noted.join("\n")).context("noting a directory")?;
-            fs::create_dir(directory).with_context(|| format!("creating {}", directory.display()))?;
+            fs::create_dir(directory)
+                .with_context(|| format!("creating {}", directory.display()))?;
         }
     }
     Ok(())
@@ -57,14 +70,23 @@ pub(crate) fn make_private_directories() -> Result<()> {
 const MADE: &str = "made-directories";
 
 fn made_directories() -> Vec<PathBuf> {
-    fs::read_to_string(layout::state(MADE)).unwrap_or_default().lines().map(PathBuf::from).collect()
+    fs::read_to_string(layout::state(MADE))
+        .unwrap_or_default()
+        .lines()
+        .map(PathBuf::from)
+        .collect()
 }
 
 fn remove_made_directories() -> Result<()> {
     for directory in made_directories().iter().rev() {
         match fs::remove_dir(directory) {
             // Somebody else has begun to use it: it is theirs now.
-            Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty) => {
+            Err(error)
+                if !matches!(
+                    error.kind(),
+                    ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty
+                ) =>
+            {
                 return Err(error).with_context(|| format!("removing {}", directory.display()));
             }
             _ => {}
@@ -75,16 +97,41 @@ fn remove_made_directories() -> Result<()> {
 
 /// Everything of a cluster that is on the machine, one line each.
 pub(crate) async fn leftovers() -> Result<Vec<String>> {
-    let mut left: Vec<String> = process::ours()?.into_iter().map(|(pid, daemon)| format!("process {pid} ({daemon})")).collect();
+    let mut left: Vec<String> = process::ours()?
+        .into_iter()
+        .map(|(pid, daemon)| format!("process {pid} ({daemon})"))
+        .collect();
     let mounts = fs::read_to_string("/proc/self/mounts")?;
-    let ours = |line: &&str| line.split(' ').nth(1).is_some_and(|target| target.starts_with(RUN) || target.starts_with(STATE));
-    left.extend(mounts.lines().filter(ours).map(|line| format!("mount {line}")));
-    left.extend(cgroup::ours().iter().map(|path| format!("cgroup {}", path.display())));
-    left.extend([RUN, STATE].into_iter().filter(|path| Path::new(path).exists()).map(|path| format!("directory {path}")));
+    let ours = |line: &&str| {
+        line.split(' ')
+            .nth(1)
+            .is_some_and(|target| target.starts_with(RUN) || target.starts_with(STATE))
+    };
+    left.extend(
+        mounts
+            .lines()
+            .filter(ours)
+            .map(|line| format!("mount {line}")),
+    );
+    left.extend(
+        cgroup::ours()
+            .iter()
+            .map(|path| format!("cgroup {}", path.display())),
+    );
+    left.extend(
+        [RUN, STATE]
+            .into_iter()
+            .filter(|path| Path::new(path).exists())
+            .map(|path| format!("directory {path}")),
+    );
     if Path::new("/sys/class/net").join(HOST_LINK).exists() {
         left.push(format!("network link {HOST_LINK}"));
     }
-    let routes = command::stdout(Command::new("ip").args(["-4", "route", "show", "table", "all", "dev", HOST_LINK])).await.unwrap_or_default();
+    let routes = command::stdout(
+        Command::new("ip").args(["-4", "route", "show", "table", "all", "dev", HOST_LINK]),
+    )
+    .await
+    .unwrap_or_default();
     left.extend(routes.lines().map(|route| format!("route {route}")));
     Ok(left)
 }

@@ -36,8 +36,14 @@ pub(crate) const KUBERNETES_SERVICE: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 1);
 pub(crate) const DNS_SERVICE: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 10);
 
 /// Where containerd, CNI and the kubelet keep state under names that no setting changes. A node has a private tmpfs on each.
-pub(crate) const PRIVATE: [&str; 6] =
-    ["/run/netns", "/var/lib/kubelet", "/var/lib/cni", "/var/log/containers", "/var/log/pods", "/run/containerd"];
+pub(crate) const PRIVATE: [&str; 6] = [
+    "/run/netns",
+    "/var/lib/kubelet",
+    "/var/lib/cni",
+    "/var/log/containers",
+    "/var/log/pods",
+    "/run/containerd",
+];
 /// Where a node sees its own volumes; the directory behind it is [`Node::volumes`].
 pub(crate) const VOLUMES: &str = "/var/lib/dryrun-e2e/volumes";
 /// Where a node sees its small file system, for tests that fill a volume to the brim.

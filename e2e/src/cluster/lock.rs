@@ -20,7 +20,9 @@ impl Lock {
         match UnixListener::bind_addr(&SocketAddr::from_abstract_name("dryrun-e2e")?) {
             Ok(listener) => Ok(Self(listener)),
             Err(error) if error.kind() == ErrorKind::AddrInUse => {
-                bail!("another `cargo cluster up` or `cargo cluster down` is at work on this machine: wait until it has ended")
+                bail!(
+                    "another `cargo cluster up` or `cargo cluster down` is at work on this machine: wait until it has ended"
+                )
             }
             Err(error) => Err(error).context("taking the lock of the local cluster"),
         }

@@ -17,18 +17,38 @@ pub(super) async fn gather(cluster: &Cluster, directory: &Path) -> Result<()> {
     if let Provider::Local(nodes) = &cluster.provider {
         copy_tree(&layout::state("log"), &directory.join("daemons"))?;
         for node in nodes {
-            copy_tree(&node.state("pod-logs"), &directory.join("pods").join(node.name()))?;
+            copy_tree(
+                &node.state("pod-logs"),
+                &directory.join("pods").join(node.name()),
+            )?;
         }
     }
     let kubectl = |arguments: &[&str]| {
         let mut kubectl = Command::new(cluster.kubectl());
-        kubectl.arg("--kubeconfig").arg(&cluster.kubeconfig).args(arguments);
+        kubectl
+            .arg("--kubeconfig")
+            .arg(&cluster.kubeconfig)
+            .args(arguments);
         kubectl
     };
-    let kinds = command::stdout(&mut kubectl(&["api-resources", "--verbs=list", "--output=name"])).await?;
+    let kinds = command::stdout(&mut kubectl(&[
+        "api-resources",
+        "--verbs=list",
+        "--output=name",
+    ]))
+    .await?;
     for kind in kinds.lines().filter(|kind| *kind != "secrets") {
-        let objects = command::stdout(&mut kubectl(&["get", kind, "--all-namespaces", "--output=yaml"])).await?;
-        write(&directory.join("objects").join(format!("{kind}.yaml")), &objects)?;
+        let objects = command::stdout(&mut kubectl(&[
+            "get",
+            kind,
+            "--all-namespaces",
+            "--output=yaml",
+        ]))
+        .await?;
+        write(
+            &directory.join("objects").join(format!("{kind}.yaml")),
+            &objects,
+        )?;
     }
     Ok(())
 }

@@ -7,7 +7,9 @@ mod config;
 mod control_plane;
 mod dns;
 mod down;
+mod kind;
 mod layout;
+mod local;
 mod lock;
 mod logs;
 mod network;
@@ -22,12 +24,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::Result;
+use futures::future::try_join_all;
 use kube::{
     Client, Config,
     config::{KubeConfigOptions, Kubeconfig},
 };
-use serde::{Deserialize, Serialize};
+use tokio::process::Command;
 
 pub use apply::apply;
 pub use layout::{ECHO_PORTS, MAX_NODES, METADATA, OUTSIDE};
@@ -35,16 +38,12 @@ pub use layout::{ECHO_PORTS, MAX_NODES, METADATA, OUTSIDE};
 use crate::{
     cache::Cache,
     command,
-    images::{self, Archive, Image, Workshop},
-    packages,
-    phase::Progress,
-    tools::{Tools, static_binaries},
+    images::{Archive, Image, Workshop},
+    phase::{Phase, Progress},
 };
 use layout::Node;
-use lock::Lock;
-use node::Netpol;
 
-/// How a local cluster is to be.
+/// How a new cluster is to be.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Number of nodes, 1 to [`MAX_NODES`].
@@ -68,15 +67,17 @@ pub struct Cluster {
 enum Provider {
     /// Made of processes of this machine.
     Local(Vec<Node>),
+    /// Made by kind.
+    Kind,
     /// Given by the user.
     Existing,
 }
 
-/// What [`Cluster::running`] has to know about a local cluster that was brought up completely.
-#[derive(Serialize, Deserialize)]
-struct Record {
-    nodes: u8,
-    boot: String,
+/// What the user set `KUBECONFIG` to.
+fn given_kubeconfig() -> Option<PathBuf> {
+    std::env::var_os("KUBECONFIG")
+        .filter(|path| !path.is_empty())
+        .map(PathBuf::from)
 }
 
 impl Cluster {
@@ -85,61 +86,65 @@ impl Cluster {
     /// # Errors
     /// A cluster runs already, the machine lacks something, or a component fails.
     pub async fn up(options: &Options, progress: &Progress) -> Result<Self> {
-        ensure!((1..=MAX_NODES).contains(&options.nodes), "a cluster has 1 to {MAX_NODES} nodes");
-        let cache = Cache::open()?;
-        packages::ensure(&cache, progress).await?;
-        let _lock = Lock::take()?;
-        if let Some(record) = Record::of_running()? {
-            bail!("a cluster with {} node(s) is running already: use it, or remove it with `cargo cluster down`", record.nodes);
-        }
-        progress.phase("removing what an earlier cluster left", async |_| down::clean().await).await?;
-        let workshop = Workshop { tools: Tools::ensure(&cache, progress).await?, cache, progress: progress.clone() };
-        let binaries = static_binaries(&workshop.cache, progress, "netpol", images::NETPOL, images::NETPOL_SOURCES).await?;
-        let base = workshop.images(&images::BASE).await?;
-        let nodes = Node::first(options.nodes);
-        let parts = up::Parts {
-            nodes: &nodes,
-            tools: &workshop.tools,
-            netpol: &Netpol { binaries, permissive: options.permissive },
-            images: &base,
-            world: options.program.clone(),
-        };
-        let outcome = tokio::select! {
-            outcome = up::up(&parts, progress) => outcome,
-            signal = interrupted() => signal.and_then(|()| bail!("interrupted")),
-        };
-        if let Err(error) = outcome {
-            let kept = workshop.cache.directory("failed-up");
-            logs::keep(&kept)?;
-            down::clean().await.with_context(|| format!("cleaning up after: {error:#}"))?;
-            return Err(error.context(format!("the cluster did not come up; its logs are kept in {}", kept.display())));
-        }
-        Record { nodes: options.nodes, boot: boot()? }.write()?;
-        Ok(Self { provider: Provider::Local(nodes), kubeconfig: layout::state("kubeconfig"), workshop })
+        let (nodes, workshop) = local::up(options, progress).await?;
+        Ok(Self {
+            provider: Provider::Local(nodes),
+            kubeconfig: layout::state("kubeconfig"),
+            workshop,
+        })
     }
 
-    /// The local cluster, if one is running.
+    /// Creates a cluster with kind.
+    ///
+    /// # Errors
+    /// Docker or kind is missing or fails.
+    pub async fn up_in_kind(options: &Options, progress: &Progress) -> Result<Self> {
+        let kubeconfig = kind::up(options, &Cache::open()?, progress).await?;
+        Self::with(Provider::Kind, kubeconfig, progress).await
+    }
+
+    /// The cluster that was brought up on this machine, local or in kind, if one is running.
     ///
     /// # Errors
     /// Its tools are neither in the cache nor can be built.
     pub async fn running(progress: &Progress) -> Result<Option<Self>> {
-        let Some(record) = Record::of_running()? else { return Ok(None) };
-        Self::with(Provider::Local(Node::first(record.nodes)), layout::state("kubeconfig"), progress).await.map(Some)
+        let (provider, kubeconfig) = match (local::running()?, kind::running(&Cache::open()?)) {
+            (Some(nodes), _) => (Provider::Local(nodes), layout::state("kubeconfig")),
+            (None, Some(kubeconfig)) => (Provider::Kind, kubeconfig),
+            (None, None) => return Ok(None),
+        };
+        Self::with(provider, kubeconfig, progress).await.map(Some)
     }
 
-    /// The cluster that `KUBECONFIG` names, to be used as it is. The local cluster stays the local one if it is named so.
+    /// The cluster that `KUBECONFIG` names, to be used as it is. One that was brought up here stays what it is, even if it is named so.
     ///
     /// # Errors
     /// The tools are neither in the cache nor can be built.
     pub async fn existing(progress: &Progress) -> Result<Option<Self>> {
-        let Some(kubeconfig) = std::env::var_os("KUBECONFIG").filter(|path| !path.is_empty()).map(PathBuf::from) else { return Ok(None) };
-        if kubeconfig == layout::state("kubeconfig") {
-            return Self::running(progress).await;
+        let Some(kubeconfig) = given_kubeconfig() else {
+            return Ok(None);
+        };
+        match Self::running(progress).await? {
+            Some(ours) if ours.kubeconfig == kubeconfig => Ok(Some(ours)),
+            _ => Self::with(Provider::Existing, kubeconfig, progress)
+                .await
+                .map(Some),
         }
-        Self::with(Provider::Existing, kubeconfig, progress).await.map(Some)
     }
 
-    /// The cluster to use: that of `KUBECONFIG`, else the local one.
+    /// Whether `KUBECONFIG` names a cluster that was not brought up here, and that is therefore used as it is.
+    ///
+    /// # Errors
+    /// There is no cache directory.
+    pub fn is_given() -> Result<bool> {
+        let ours = [
+            layout::state("kubeconfig"),
+            kind::kubeconfig(&Cache::open()?),
+        ];
+        Ok(given_kubeconfig().is_some_and(|given| !ours.contains(&given)))
+    }
+
+    /// The cluster to use: that of `KUBECONFIG`, else the one that was brought up on this machine.
     ///
     /// # Errors
     /// As [`Cluster::existing`] and [`Cluster::running`].
@@ -151,28 +156,32 @@ impl Cluster {
     }
 
     async fn with(provider: Provider, kubeconfig: PathBuf, progress: &Progress) -> Result<Self> {
-        let cache = Cache::open()?;
-        let workshop = Workshop { tools: Tools::ensure(&cache, progress).await?, cache, progress: progress.clone() };
-        Ok(Self { provider, kubeconfig, workshop })
+        let workshop = Workshop::open(progress).await?;
+        Ok(Self {
+            provider,
+            kubeconfig,
+            workshop,
+        })
     }
 
-    /// Takes the local cluster down, whatever state it is in, and proves that nothing is left.
+    /// Takes down what was brought up on this machine, whatever state it is in, and proves that nothing of a local cluster is left.
     ///
     /// # Errors
     /// Something cannot be removed, or is left.
     pub async fn remove(progress: &Progress) -> Result<()> {
-        ensure!(rustix::process::geteuid().is_root(), "only root can remove the local cluster");
-        let _lock = Lock::take()?;
-        progress.phase("removing the cluster", async |_| down::clean().await).await
+        match kind::running(&Cache::open()?) {
+            Some(kubeconfig) => kind::down(&kubeconfig, progress).await,
+            None => local::down(progress).await,
+        }
     }
 
-    /// Takes this cluster down if it is a local one; another one is left as it is.
+    /// Takes this cluster down; one that the user gave is left as it is.
     ///
     /// # Errors
     /// As [`Cluster::remove`].
     pub async fn down(self) -> Result<()> {
         match self.provider {
-            Provider::Local(_) => Self::remove(&self.workshop.progress).await,
+            Provider::Local(_) | Provider::Kind => Self::remove(&self.workshop.progress).await,
             Provider::Existing => Ok(()),
         }
     }
@@ -203,19 +212,40 @@ impl Cluster {
     /// # Errors
     /// The kubeconfig cannot be used.
     pub async fn client_as(&self, user: &str, groups: &[&str]) -> Result<Client> {
-        let mut config = Config::from_custom_kubeconfig(Kubeconfig::read_from(&self.kubeconfig)?, &KubeConfigOptions::default()).await?;
+        let mut config = Config::from_custom_kubeconfig(
+            Kubeconfig::read_from(&self.kubeconfig)?,
+            &KubeConfigOptions::default(),
+        )
+        .await?;
         config.auth_info.impersonate = Some(user.to_owned());
-        config.auth_info.impersonate_groups = (!groups.is_empty()).then(|| groups.iter().map(|group| (*group).to_owned()).collect());
+        config.auth_info.impersonate_groups =
+            (!groups.is_empty()).then(|| groups.iter().map(|group| (*group).to_owned()).collect());
         Ok(Client::try_from(config)?)
     }
 
-    /// A kubeconfig with which `kubectl` acts as `user` in `group`: a certificate signed by the cluster's own authority.
+    /// A kubeconfig with which `kubectl` acts as `user` in `group`: in a local cluster by a certificate that its authority signs, elsewhere
+    /// by impersonation.
     ///
     /// # Errors
-    /// Not a local cluster, or the file cannot be written.
+    /// The file cannot be written.
     pub fn user_kubeconfig(&self, user: &str, group: Option<&str>) -> Result<PathBuf> {
-        ensure!(matches!(self.provider, Provider::Local(_)), "only the local cluster's authority can be asked for a certificate of {user}");
-        pki::user_kubeconfig(user, group)
+        if matches!(self.provider, Provider::Local(_)) {
+            return pki::user_kubeconfig(user, group);
+        }
+        let mut config = Kubeconfig::read_from(&self.kubeconfig)?;
+        for identity in config
+            .auth_infos
+            .iter_mut()
+            .filter_map(|named| named.auth_info.as_mut())
+        {
+            identity.impersonate = Some(user.to_owned());
+            identity.impersonate_groups = group.map(|group| vec![group.to_owned()]);
+        }
+        let directory = self.workshop.cache.directory("users");
+        fs::create_dir_all(&directory)?;
+        let file = directory.join(format!("{}.kubeconfig", user.replace('/', "-")));
+        pki::secret(&file, &serde_json::to_string(&config)?)?;
+        Ok(file)
     }
 
     /// Makes `images` and loads them into every node. In an existing cluster nothing is loaded: its nodes must have the images by their names.
@@ -224,10 +254,20 @@ impl Cluster {
     /// An image cannot be made or loaded.
     pub async fn load_images(&self, images: &[Image]) -> Result<Vec<Archive>> {
         let archives = self.workshop.images(images).await?;
-        if let Provider::Local(nodes) = &self.provider {
-            let load = async |_: &crate::phase::Phase| futures::future::try_join_all(nodes.iter().map(|node| node::import(*node, &archives))).await;
-            self.workshop.progress.phase("loading images into the nodes", load).await?;
-        }
+        let load = async |_: &Phase| match &self.provider {
+            Provider::Local(nodes) => {
+                let into_node = |node: &Node| node::import(*node, &archives);
+                try_join_all(nodes.iter().map(into_node)).await.map(drop)
+            }
+            Provider::Kind => try_join_all(archives.iter().map(kind::load))
+                .await
+                .map(drop),
+            Provider::Existing => Ok(()),
+        };
+        self.workshop
+            .progress
+            .phase("loading images into the nodes", load)
+            .await?;
         Ok(archives)
     }
 
@@ -245,9 +285,7 @@ impl Cluster {
     pub fn audit_log(&self) -> Option<PathBuf> {
         matches!(self.provider, Provider::Local(_)).then(control_plane::audit_log)
     }
-}
 
-impl Cluster {
     /// What runs, as lines for a person.
     ///
     /// # Errors
@@ -260,8 +298,14 @@ impl Cluster {
             daemons.dedup();
             status += &format!("processes   {}\n", daemons.join(", "));
         }
-        let mut kubectl = tokio::process::Command::new(self.kubectl());
-        kubectl.arg("--kubeconfig").arg(&self.kubeconfig).args(["get", "nodes,pods", "--all-namespaces", "--output", "wide"]);
+        let mut kubectl = Command::new(self.kubectl());
+        kubectl.arg("--kubeconfig").arg(&self.kubeconfig).args([
+            "get",
+            "nodes,pods",
+            "--all-namespaces",
+            "--output",
+            "wide",
+        ]);
         Ok(status + &command::stdout(&mut kubectl).await?)
     }
 
@@ -272,38 +316,4 @@ impl Cluster {
     pub async fn logs(&self, directory: &Path) -> Result<()> {
         logs::gather(self, directory).await
     }
-}
-
-impl Record {
-    /// The record of a cluster that was brought up completely since the machine was booted, and whose API server lives.
-    fn of_running() -> Result<Option<Self>> {
-        let Ok(text) = fs::read(Self::file()) else { return Ok(None) };
-        let record: Self = serde_json::from_slice(&text).context("reading the record of the local cluster")?;
-        let lives = record.boot == boot()? && process::ours()?.values().any(|daemon| daemon == "apiserver");
-        Ok(lives.then_some(record))
-    }
-
-    fn write(&self) -> Result<()> {
-        fs::write(Self::file(), serde_json::to_vec(self)?).context("writing the record of the local cluster")
-    }
-
-    fn file() -> PathBuf {
-        layout::state("cluster.json")
-    }
-}
-
-/// The kernel's identifier of this boot.
-fn boot() -> Result<String> {
-    fs::read_to_string("/proc/sys/kernel/random/boot_id").context("reading the boot identifier")
-}
-
-/// Completes when somebody wants this program to end.
-async fn interrupted() -> Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        ended = tokio::signal::ctrl_c() => ended?,
-        _ = terminate.recv() => {}
-    }
-    Ok(())
 }

@@ -6,14 +6,24 @@ use std::{fs::File, path::Path};
 use anyhow::{Context, Result};
 use tokio::process::Command;
 
-use super::layout::{self, HOST, HOST_LINK, METADATA, Node, OUTSIDE, POD_CIDR, SERVICE_CIDR, WORLD};
+use super::layout::{
+    self, HOST, HOST_LINK, METADATA, Node, OUTSIDE, POD_CIDR, SERVICE_CIDR, WORLD,
+};
 use crate::command;
 
 /// Makes the namespaces, links, addresses and routes.
 pub(crate) async fn up(nodes: &[Node]) -> Result<()> {
     let world = layout::world_net();
     make_namespace(&world).await?;
-    sysctl(&world, &["net.ipv6.conf.all.disable_ipv6=1", "net.ipv6.conf.default.disable_ipv6=1", "net.ipv4.ip_forward=0"]).await?;
+    sysctl(
+        &world,
+        &[
+            "net.ipv6.conf.all.disable_ipv6=1",
+            "net.ipv6.conf.default.disable_ipv6=1",
+            "net.ipv4.ip_forward=0",
+        ],
+    )
+    .await?;
     let mut in_world = format!(
         "link set lo up\n\
          addr add {OUTSIDE}/32 dev lo\n\
@@ -24,10 +34,15 @@ pub(crate) async fn up(nodes: &[Node]) -> Result<()> {
          link set host master fabric up\n"
     );
     let first = nodes.first().context("a cluster has at least one node")?;
-    let mut on_host = format!("addr add {HOST}/24 dev {HOST_LINK}\nlink set {HOST_LINK} up\nroute add {SERVICE_CIDR} via {}\n", first.address());
+    let mut on_host = format!(
+        "addr add {HOST}/24 dev {HOST_LINK}\nlink set {HOST_LINK} up\nroute add {SERVICE_CIDR} via {}\n",
+        first.address()
+    );
     for node in nodes {
         let (name, address, pods, net) = (node.name(), node.address(), node.pod_cidr(), node.net());
         make_namespace(&net).await?;
+        // Before the node's link is made, so that it begins with the defaults set here.
+        sysctl(&net, &NODE_SETTINGS).await?;
         in_world += &format!(
             "link add {name} type veth peer name eth0 netns {}\nlink set {name} master fabric up\nroute add {pods} via {address}\n",
             net.display()
@@ -35,7 +50,10 @@ pub(crate) async fn up(nodes: &[Node]) -> Result<()> {
         on_host += &format!("route add {pods} via {address}\n");
     }
     let mut link = Command::new("ip");
-    link.args(["link", "add", HOST_LINK, "type", "veth", "peer", "name", "host", "netns"]).arg(&world);
+    link.args([
+        "link", "add", HOST_LINK, "type", "veth", "peer", "name", "host", "netns",
+    ])
+    .arg(&world);
     command::stdout(&mut link).await?;
     ip(Some(&world), &in_world).await?;
     ip(None, &on_host).await?;
@@ -45,25 +63,30 @@ pub(crate) async fn up(nodes: &[Node]) -> Result<()> {
     Ok(())
 }
 
+/// A node routes, and:
+/// - without IPv6 its pods have no link-local address to escape by;
+/// - `rp_filter` keeps a pod from using a sender's address that is not its own;
+/// - it sends no redirects: the machine would remember one for the address of a pod that is gone, and never reach the next pod that gets it.
+const NODE_SETTINGS: [&str; 7] = [
+    "net.ipv6.conf.all.disable_ipv6=1",
+    "net.ipv6.conf.default.disable_ipv6=1",
+    "net.ipv4.ip_forward=1",
+    "net.ipv4.conf.all.rp_filter=1",
+    "net.ipv4.conf.default.rp_filter=1",
+    "net.ipv4.conf.all.send_redirects=0",
+    "net.ipv4.conf.default.send_redirects=0",
+];
+
 async fn node_up(node: Node, nodes: &[Node]) -> Result<()> {
-    let net = node.net();
-    // rp_filter keeps pods from using a sender's address that is not theirs. Without IPv6 there are no link-local addresses to escape by.
-    let settings = [
-        "net.ipv6.conf.all.disable_ipv6=1",
-        "net.ipv6.conf.default.disable_ipv6=1",
-        "net.ipv4.ip_forward=1",
-        "net.ipv4.conf.all.rp_filter=1",
-        "net.ipv4.conf.default.rp_filter=1",
-    ];
-    sysctl(&net, &settings).await?;
     let mut batch = format!(
-        "link set lo up\naddr add {}/24 dev eth0\nlink set eth0 up\nroute add default via {WORLD}\n",
-        node.address()
+        "link set lo up\naddr add {}/24 dev eth0\nlink set eth0 up\nroute add default via {WORLD}\nroute add unreachable {}\n",
+        node.address(),
+        node.pod_cidr(),
     );
     for other in nodes.iter().filter(|other| **other != node) {
         batch += &format!("route add {} via {}\n", other.pod_cidr(), other.address());
     }
-    ip(Some(&net), &batch).await
+    ip(Some(&node.net()), &batch).await
 }
 
 /// Removes every namespace and link that [`up`] can have made; what is not there is no error.
@@ -71,7 +94,11 @@ pub(crate) async fn down() -> Result<()> {
     if Path::new("/sys/class/net").join(HOST_LINK).exists() {
         command::stdout(Command::new("ip").args(["link", "delete", HOST_LINK])).await?;
     }
-    for net in Node::all().into_iter().map(Node::net).chain([layout::world_net()]) {
+    for net in Node::all()
+        .into_iter()
+        .map(Node::net)
+        .chain([layout::world_net()])
+    {
         remove_namespace(&net)?;
     }
     Ok(())
@@ -87,7 +114,10 @@ async fn make_namespace(path: &Path) -> Result<()> {
 }
 
 fn remove_namespace(path: &Path) -> Result<()> {
-    use rustix::{io::Errno, mount::{UnmountFlags, unmount}};
+    use rustix::{
+        io::Errno,
+        mount::{UnmountFlags, unmount},
+    };
     if !path.exists() {
         return Ok(());
     }
@@ -111,11 +141,18 @@ async fn ip(net: Option<&Path>, batch: &str) -> Result<()> {
         Some(net) => Command::from(inside(net, "ip")),
         None => Command::new("ip"),
     };
-    command::pipe(ip.args(["-batch", "-"]), batch).await.with_context(|| format!("setting up the cluster's network ({POD_CIDR}, {HOST}/24)"))?;
+    command::pipe(ip.args(["-batch", "-"]), batch)
+        .await
+        .with_context(|| format!("setting up the cluster's network ({POD_CIDR}, {HOST}/24)"))?;
     Ok(())
 }
 
 async fn sysctl(net: &Path, settings: &[&str]) -> Result<()> {
-    command::stdout(Command::from(inside(net, "sysctl")).args(["-qw"]).args(settings)).await?;
+    command::stdout(
+        Command::from(inside(net, "sysctl"))
+            .args(["-qw"])
+            .args(settings),
+    )
+    .await?;
     Ok(())
 }

@@ -38,16 +38,28 @@ pub(crate) struct Netpol {
 
 /// Makes the node's directories and cgroups.
 pub(crate) fn prepare(node: Node, netpol: &Netpol) -> Result<()> {
-    for directory in ["kubelet", "pod-logs", "ipam", "cni", "cni-bin", "volume-plugins", "volumes"] {
+    for directory in [
+        "kubelet",
+        "pod-logs",
+        "ipam",
+        "cni",
+        "cni-bin",
+        "volume-plugins",
+        "volumes",
+    ] {
         let directory = node.state(directory);
-        fs::create_dir_all(&directory).with_context(|| format!("creating {}", directory.display()))?;
+        fs::create_dir_all(&directory)
+            .with_context(|| format!("creating {}", directory.display()))?;
     }
     fs::create_dir_all(node.run_directory())?;
     let plugins = node.state("cni-bin");
     for plugin in CNI_PLUGINS {
         symlink(Path::new(CNI_DIRECTORY).join(plugin), plugins.join(plugin))?;
     }
-    symlink(netpol.binaries.join("netpol-cni"), plugins.join("netpol-cni"))?;
+    symlink(
+        netpol.binaries.join("netpol-cni"),
+        plugins.join("netpol-cni"),
+    )?;
     cgroup::create(&node.cgroup())
 }
 
@@ -59,10 +71,21 @@ pub(crate) fn start_containerd(daemons: &mut Daemons, node: Node) -> Result<u32>
     for path in PRIVATE {
         script += &format!("mount -t tmpfs -o mode=755 tmpfs {path}\n");
     }
-    script += &format!("mount --bind {} {VOLUMES}\nmount -t tmpfs -o mode=755,size={SMALL_SIZE} tmpfs {SMALL_VOLUMES}\n", node.volumes().display());
+    script += &format!(
+        "mount --bind {} {VOLUMES}\nmount -t tmpfs -o mode=755,size={SMALL_SIZE} tmpfs {SMALL_VOLUMES}\n",
+        node.volumes().display()
+    );
     script += "exec containerd --config \"$1\"\n";
     let mut command = network::inside(&node.net(), "unshare");
-    command.args(["--mount", "--propagation", "private", "sh", "-c", &script, "sh"]);
+    command.args([
+        "--mount",
+        "--propagation",
+        "private",
+        "sh",
+        "-c",
+        &script,
+        "sh",
+    ]);
     command.arg(layout::config(&format!("containerd-{}.toml", node.name())));
     // nsenter, unshare and sh each replace themselves by the next: the process id is containerd's.
     daemons.start(&format!("containerd-{}", node.name()), &mut command)
@@ -73,12 +96,16 @@ pub(crate) async fn import(node: Node, images: &[Archive]) -> Result<()> {
     wait_for_containerd(node).await?;
     let present = command::stdout(ctr(node).args(["images", "list"])).await?;
     for image in images {
-        if present.lines().any(|line| line.starts_with(&format!("{} ", image.name)) && line.contains(&image.digest)) {
+        if present.lines().any(|line| {
+            line.starts_with(&format!("{} ", image.name)) && line.contains(&image.digest)
+        }) {
             continue;
         }
         let mut import = ctr(node);
         import.args(["images", "import"]).arg(&image.file);
-        command::stdout(&mut import).await.with_context(|| format!("loading {}", image.name))?;
+        command::stdout(&mut import)
+            .await
+            .with_context(|| format!("loading {}", image.name))?;
     }
     Ok(())
 }
@@ -87,7 +114,11 @@ async fn wait_for_containerd(node: Node) -> Result<()> {
     let started = std::time::Instant::now();
     while command::stdout(ctr(node).arg("version")).await.is_err() {
         let log = layout::log(&format!("containerd-{}", node.name()));
-        anyhow::ensure!(started.elapsed() < CONTAINERD_DEADLINE, "containerd does not answer; {}", command::tail(&log));
+        anyhow::ensure!(
+            started.elapsed() < CONTAINERD_DEADLINE,
+            "containerd does not answer; {}",
+            command::tail(&log)
+        );
         tokio::time::sleep(Duration::from_millis(40)).await;
     }
     Ok(())
@@ -95,15 +126,29 @@ async fn wait_for_containerd(node: Node) -> Result<()> {
 
 fn ctr(node: Node) -> AsyncCommand {
     let mut ctr = AsyncCommand::new("ctr");
-    ctr.arg("--address").arg(node.socket()).args(["--namespace", "k8s.io"]);
+    ctr.arg("--address")
+        .arg(node.socket())
+        .args(["--namespace", "k8s.io"]);
     ctr
 }
 
 /// Starts kubelet, proxy and NetworkPolicy agent. `containerd` is the process whose namespaces the kubelet shares.
-pub(crate) fn start_kubelet(daemons: &mut Daemons, tools: &Tools, netpol: &Netpol, node: Node, containerd: u32) -> Result<()> {
+pub(crate) fn start_kubelet(
+    daemons: &mut Daemons,
+    tools: &Tools,
+    netpol: &Netpol,
+    node: Node,
+    containerd: u32,
+) -> Result<()> {
     let name = node.name();
-    let mut agent = network::inside(&node.net(), &netpol.binaries.join("netpol").to_string_lossy());
-    agent.arg("--kubeconfig").arg(layout::pki("netpol.kubeconfig")).args(["--node", &name, "--pod-cidr", &node.pod_cidr()]);
+    let mut agent = network::inside(
+        &node.net(),
+        &netpol.binaries.join("netpol").to_string_lossy(),
+    );
+    agent
+        .arg("--kubeconfig")
+        .arg(layout::pki("netpol.kubeconfig"))
+        .args(["--node", &name, "--pod-cidr", &node.pod_cidr()]);
     agent.arg("--cni-socket").arg(node.netpol_socket());
     if netpol.permissive {
         agent.arg("--permissive");
@@ -111,15 +156,33 @@ pub(crate) fn start_kubelet(daemons: &mut Daemons, tools: &Tools, netpol: &Netpo
     daemons.start(&format!("netpol-{name}"), &mut agent)?;
 
     let mut kubelet = Command::new("nsenter");
-    kubelet.arg(format!("--target={containerd}")).args(["--mount", "--net"]).arg(tools.path("kubelet"));
-    kubelet.arg("--config").arg(layout::config(&format!("kubelet-{name}.json")));
-    kubelet.arg("--kubeconfig").arg(layout::pki(&format!("kubelet-{name}.kubeconfig")));
-    kubelet.arg("--root-dir").arg(node.state("kubelet")).arg("--cert-dir").arg(node.state("kubelet/pki"));
-    kubelet.args(["--hostname-override", &name, "--node-ip", &node.address().to_string()]);
+    kubelet
+        .arg(format!("--target={containerd}"))
+        .args(["--mount", "--net"])
+        .arg(tools.path("kubelet"));
+    kubelet
+        .arg("--config")
+        .arg(layout::config(&format!("kubelet-{name}.json")));
+    kubelet
+        .arg("--kubeconfig")
+        .arg(layout::pki(&format!("kubelet-{name}.kubeconfig")));
+    kubelet
+        .arg("--root-dir")
+        .arg(node.state("kubelet"))
+        .arg("--cert-dir")
+        .arg(node.state("kubelet/pki"));
+    kubelet.args([
+        "--hostname-override",
+        &name,
+        "--node-ip",
+        &node.address().to_string(),
+    ]);
     daemons.start(&format!("kubelet-{name}"), &mut kubelet)?;
 
     let mut proxy = network::inside(&node.net(), &tools.path("kube-proxy").to_string_lossy());
-    proxy.arg("--config").arg(layout::config(&format!("proxy-{name}.json")));
+    proxy
+        .arg("--config")
+        .arg(layout::config(&format!("proxy-{name}.json")));
     daemons.start(&format!("proxy-{name}"), &mut proxy)?;
     Ok(())
 }

@@ -26,9 +26,13 @@ pub(crate) struct Daemons(Vec<(String, Child)>);
 impl Daemons {
     /// Starts a daemon in a process group of its own, so that an interrupt at the terminal reaches only `up`; its output goes to its log.
     pub(crate) fn start(&mut self, name: &str, command: &mut Command) -> Result<u32> {
-        let log = fs::OpenOptions::new().create(true).append(true).open(layout::log(name))?;
+        let log = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(layout::log(name))?;
         let child = command
             .env(MARK, name)
+            .env("TMPDIR", layout::state("tmp"))
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
@@ -44,14 +48,22 @@ impl Daemons {
     pub(crate) fn check(&mut self) -> Result<()> {
         for (name, child) in &mut self.0 {
             if let Some(status) = child.try_wait()? {
-                bail!("{name} ended with {status}; {}", command::tail(&layout::log(name)));
+                bail!(
+                    "{name} ended with {status}; {}",
+                    command::tail(&layout::log(name))
+                );
             }
         }
         Ok(())
     }
 
     /// Waits until `probe` gives a value, as long as all daemons live.
-    pub(crate) async fn until<T>(&mut self, what: &str, deadline: Duration, mut probe: impl AsyncFnMut() -> Option<T>) -> Result<T> {
+    pub(crate) async fn until<T>(
+        &mut self,
+        what: &str,
+        deadline: Duration,
+        mut probe: impl AsyncFnMut() -> Option<T>,
+    ) -> Result<T> {
         let started = Instant::now();
         loop {
             if let Some(value) = probe().await {
@@ -59,7 +71,11 @@ impl Daemons {
             }
             self.check()?;
             if started.elapsed() > deadline {
-                bail!("{what}: not so after {}s; the logs are in {}", deadline.as_secs(), layout::state("log").display());
+                bail!(
+                    "{what}: not so after {}s; the logs are in {}",
+                    deadline.as_secs(),
+                    layout::state("log").display()
+                );
             }
             tokio::time::sleep(PROBE_INTERVAL).await;
         }
@@ -75,7 +91,13 @@ pub(crate) fn ours() -> Result<BTreeMap<i32, String>> {
     let own = rustix::process::getpid().as_raw_pid();
     let mut found = BTreeMap::new();
     for entry in fs::read_dir("/proc")? {
-        let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
+        let Some(pid) = entry?
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse::<i32>().ok())
+        else {
+            continue;
+        };
         if pid == own {
             continue;
         }
@@ -107,7 +129,10 @@ pub(crate) async fn kill_all(deadline: Duration) -> Result<()> {
 
 /// Kills one process. The handle is taken before the look that decides, so a process id that was given to somebody else meanwhile is never hit.
 fn kill(pid: i32, namespaces: &[(u64, u64)]) {
-    let Some(handle) = Pid::from_raw(pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()) else { return };
+    let Some(handle) = Pid::from_raw(pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok())
+    else {
+        return;
+    };
     if belongs(pid, namespaces).is_some() {
         // A process that ended by itself in between is as good.
         let _ = pidfd_send_signal(&handle, Signal::KILL);
@@ -116,12 +141,20 @@ fn kill(pid: i32, namespaces: &[(u64, u64)]) {
 
 /// Device and inode of each network namespace that the cluster made.
 fn namespaces() -> Vec<(u64, u64)> {
-    let files = Node::all().into_iter().map(Node::net).chain([layout::world_net()]);
-    files.filter_map(|file| identity(&file)).filter(|found| Some(*found) != identity(Path::new("/proc/self/ns/net"))).collect()
+    let files = Node::all()
+        .into_iter()
+        .map(Node::net)
+        .chain([layout::world_net()]);
+    files
+        .filter_map(|file| identity(&file))
+        .filter(|found| Some(*found) != identity(Path::new("/proc/self/ns/net")))
+        .collect()
 }
 
 fn identity(file: &Path) -> Option<(u64, u64)> {
-    fs::metadata(file).ok().map(|metadata| (metadata.dev(), metadata.ino()))
+    fs::metadata(file)
+        .ok()
+        .map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
 /// The daemon that a living process is part of, if it is one of ours. A zombie is gone: only its parent can still see it.
@@ -134,15 +167,22 @@ fn belongs(pid: i32, namespaces: &[(u64, u64)]) -> Option<String> {
         return None;
     }
     let environment = fs::read(proc.join("environ")).ok()?;
-    let marked = environment.split(|byte| *byte == 0).find_map(|entry| entry.strip_prefix(MARK.as_bytes())?.strip_prefix(b"="));
+    let marked = environment
+        .split(|byte| *byte == 0)
+        .find_map(|entry| entry.strip_prefix(MARK.as_bytes())?.strip_prefix(b"="));
     if let Some(daemon) = marked {
         return Some(String::from_utf8_lossy(daemon).into_owned());
     }
     let cgroups = fs::read_to_string(proc.join("cgroup")).unwrap_or_default();
     let root = format!(":/{CGROUP_PREFIX}");
     if let Some(cgroup) = cgroups.lines().find_map(|line| line.split_once(&root)) {
-        return Some(format!("a pod of {}", cgroup.1.split('/').next().unwrap_or_default()));
+        return Some(format!(
+            "a pod of {}",
+            cgroup.1.split('/').next().unwrap_or_default()
+        ));
     }
     let net = identity(&proc.join("ns/net"))?;
-    namespaces.contains(&net).then(|| "a program in the cluster's network".to_owned())
+    namespaces
+        .contains(&net)
+        .then(|| "a program in the cluster's network".to_owned())
 }

@@ -20,7 +20,8 @@ const CHANGED: [&str; 6] = [
 pub(crate) fn save() -> Result<()> {
     let mut saved = String::new();
     for name in CHANGED {
-        let value = fs::read_to_string(Path::new("/proc/sys").join(name)).with_context(|| format!("reading the setting {name}"))?;
+        let value = fs::read_to_string(Path::new("/proc/sys").join(name))
+            .with_context(|| format!("reading the setting {name}"))?;
         saved += &format!("{name} {}\n", value.trim());
     }
     fs::write(file(), saved).context("saving kernel settings")
@@ -28,9 +29,12 @@ pub(crate) fn save() -> Result<()> {
 
 /// Puts the noted values back, if any were noted.
 pub(crate) fn restore() -> Result<()> {
-    let Ok(saved) = fs::read_to_string(file()) else { return Ok(()) };
+    let Ok(saved) = fs::read_to_string(file()) else {
+        return Ok(());
+    };
     for (name, value) in saved.lines().filter_map(|line| line.split_once(' ')) {
-        fs::write(Path::new("/proc/sys").join(name), value).with_context(|| format!("restoring the setting {name}"))?;
+        fs::write(Path::new("/proc/sys").join(name), value)
+            .with_context(|| format!("restoring the setting {name}"))?;
     }
     Ok(())
 }

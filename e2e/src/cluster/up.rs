@@ -6,8 +6,8 @@ use anyhow::{Context, Result};
 use futures::future::try_join_all;
 use k8s_openapi::api::{apps::v1::Deployment, core::v1};
 use kube::{
-    Api, Client, Config,
-    api::{Patch, PatchParams},
+    Api, Client, Config, ResourceExt,
+    api::{ListParams, LogParams, Patch, PatchParams},
     config::{KubeConfigOptions, Kubeconfig},
 };
 use serde_json::json;
@@ -50,7 +50,9 @@ pub(crate) async fn up(parts: &Parts<'_>, progress: &Progress) -> Result<()> {
     let containerd = start_machine(daemons, parts)?;
     let nodes = parts.nodes.to_vec();
     let images = parts.images.to_vec();
-    let import = tokio::spawn(async move { try_join_all(nodes.into_iter().map(|node| node::import(node, &images))).await });
+    let import = tokio::spawn(async move {
+        try_join_all(nodes.into_iter().map(|node| node::import(node, &images))).await
+    });
 
     let client = progress
         .phase("API server", async |_| {
@@ -64,7 +66,9 @@ pub(crate) async fn up(parts: &Parts<'_>, progress: &Progress) -> Result<()> {
     for (node, containerd) in parts.nodes.iter().zip(containerd) {
         node::start_kubelet(daemons, parts.tools, parts.netpol, *node, containerd)?;
     }
-    progress.phase("images into the nodes", async |_| import.await?.map(drop)).await?;
+    progress
+        .phase("images into the nodes", async |_| import.await?.map(drop))
+        .await?;
     apply(&client, include_str!("manifests/dns.yaml")).await?;
     apply(&client, include_str!("manifests/storage.yaml")).await?;
     progress
@@ -79,9 +83,14 @@ pub(crate) async fn up(parts: &Parts<'_>, progress: &Progress) -> Result<()> {
         .phase("DNS and storage", async |_| {
             available(daemons, &client, "kube-system", "coredns").await?;
             daemons
-                .until("DNS answers", DEADLINE, async || dns::answers(DNS_SERVICE, "kubernetes.default.svc.cluster.local").await.then_some(()))
+                .until("DNS answers", DEADLINE, async || {
+                    dns::answers(DNS_SERVICE, "kubernetes.default.svc.cluster.local")
+                        .await
+                        .then_some(())
+                })
                 .await?;
-            available(daemons, &client, "local-path-storage", "local-path").await
+            available(daemons, &client, "local-path-storage", "local-path").await?;
+            provisioning(daemons, &client).await
         })
         .await
 }
@@ -92,8 +101,13 @@ fn prepare(parts: &Parts<'_>) -> Result<()> {
     fs::set_permissions(STATE, fs::Permissions::from_mode(0o711))?;
     sysctl::save()?;
     down::make_private_directories()?;
-    for directory in ["log", "config", "pki", "etcd", "volume-plugins"].map(layout::state).into_iter().chain([RUN, VOLUMES, SMALL_VOLUMES].map(PathBuf::from)) {
-        fs::create_dir_all(&directory).with_context(|| format!("creating {}", directory.display()))?;
+    for directory in ["log", "config", "pki", "etcd", "tmp", "volume-plugins"]
+        .map(layout::state)
+        .into_iter()
+        .chain([RUN, VOLUMES, SMALL_VOLUMES].map(PathBuf::from))
+    {
+        fs::create_dir_all(&directory)
+            .with_context(|| format!("creating {}", directory.display()))?;
     }
     for private in ["pki", "etcd", "log", "config"].map(layout::state) {
         fs::set_permissions(&private, fs::Permissions::from_mode(0o700))?;
@@ -110,8 +124,15 @@ fn prepare(parts: &Parts<'_>) -> Result<()> {
 /// Starts all that needs no API server, and the API server. Gives each node's containerd.
 fn start_machine(daemons: &mut Daemons, parts: &Parts<'_>) -> Result<Vec<u32>> {
     control_plane::start_api(daemons, parts.tools)?;
-    daemons.start("world", network::inside(&layout::world_net(), &parts.world.to_string_lossy()).arg("world"))?;
-    parts.nodes.iter().map(|node| node::start_containerd(daemons, *node)).collect()
+    daemons.start(
+        "world",
+        network::inside(&layout::world_net(), &parts.world.to_string_lossy()).arg("world"),
+    )?;
+    parts
+        .nodes
+        .iter()
+        .map(|node| node::start_containerd(daemons, *node))
+        .collect()
 }
 
 /// Waits for the node, and tells it the addresses of its pods as soon as it exists.
@@ -119,16 +140,31 @@ async fn node_ready(daemons: &mut Daemons, client: &Client, node: Node) -> Resul
     let nodes: Api<v1::Node> = Api::all(client.clone());
     let name = node.name();
     let cidr = json!({"spec": {"podCIDR": node.pod_cidr(), "podCIDRs": [node.pod_cidr()]}});
-    daemons.until("the node exists", DEADLINE, async || nodes.patch(&name, &PatchParams::default(), &Patch::Merge(&cidr)).await.ok()).await?;
+    daemons
+        .until("the node exists", DEADLINE, async || {
+            nodes
+                .patch(&name, &PatchParams::default(), &Patch::Merge(&cidr))
+                .await
+                .ok()
+        })
+        .await?;
     daemons
         .until("the node is ready", DEADLINE, async || {
             let conditions = nodes.get(&name).await.ok()?.status?.conditions?;
-            conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True").then_some(())
+            conditions
+                .iter()
+                .any(|condition| condition.type_ == "Ready" && condition.status == "True")
+                .then_some(())
         })
         .await
 }
 
-async fn available(daemons: &mut Daemons, client: &Client, namespace: &str, name: &str) -> Result<()> {
+async fn available(
+    daemons: &mut Daemons,
+    client: &Client,
+    namespace: &str,
+    name: &str,
+) -> Result<()> {
     let deployments: Api<Deployment> = Api::namespaced(client.clone(), namespace);
     daemons
         .until(&format!("{name} is available"), DEADLINE, async || {
@@ -138,9 +174,26 @@ async fn available(daemons: &mut Daemons, client: &Client, namespace: &str, name
         .await
 }
 
+/// Waits until the provisioner has found the API server, which nothing but its log tells.
+async fn provisioning(daemons: &mut Daemons, client: &Client) -> Result<()> {
+    let pods: Api<v1::Pod> = Api::namespaced(client.clone(), "local-path-storage");
+    daemons
+        .until("storage provisions", DEADLINE, async || {
+            let provisioners = pods
+                .list(&ListParams::default().labels("app=local-path"))
+                .await
+                .ok()?;
+            let name = provisioners.items.first()?.name_any();
+            let log = pods.logs(&name, &LogParams::default()).await.ok()?;
+            log.contains("Started provisioner controller").then_some(())
+        })
+        .await
+}
+
 /// A client for the user of a kubeconfig.
 pub(crate) async fn client(kubeconfig: &std::path::Path) -> Result<Client> {
-    let config = Kubeconfig::read_from(kubeconfig).with_context(|| format!("reading {}", kubeconfig.display()))?;
+    let config = Kubeconfig::read_from(kubeconfig)
+        .with_context(|| format!("reading {}", kubeconfig.display()))?;
     let config = Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await?;
     Ok(Client::try_from(config)?)
 }

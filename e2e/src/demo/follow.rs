@@ -5,42 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail};
-use dryrun_core::{
-    api::{DryRun, DryRunStatus},
-    conditions, gate,
-};
-use futures::{StreamExt, TryStreamExt};
-use kube::{
-    Api,
-    runtime::{WatchStreamExt, watcher},
-};
-
-/// The first state of the DryRun in which `done` holds; every state on the way is shown to `see`.
-///
-/// # Errors
-/// The time limit passes first, or the DryRun vanishes.
-pub(super) async fn until(
-    api: &Api<DryRun>,
-    name: &str,
-    limit: Duration,
-    mut see: impl FnMut(&DryRun),
-    done: impl Fn(&DryRun) -> bool,
-) -> Result<DryRun> {
-    let only_this = watcher::Config::default().fields(&format!("metadata.name={name}"));
-    let states = watcher(api.clone(), only_this).default_backoff().applied_objects();
-    let follow = async {
-        let mut states = states.boxed();
-        while let Some(state) = states.try_next().await? {
-            see(&state);
-            if done(&state) {
-                return Ok(state);
-            }
-        }
-        bail!("the DryRun is gone")
-    };
-    tokio::time::timeout(limit, follow).await.with_context(|| format!("DryRun {name}: not within {} s", limit.as_secs()))?
-}
+use dryrun_core::{api::DryRunStatus, conditions, gate};
 
 /// Turns states of a run into lines, one for each gate that turns and each step that begins.
 pub(super) struct Board {
@@ -52,7 +17,11 @@ pub(super) struct Board {
 impl Board {
     /// A board on which nothing has happened yet; its clock starts here.
     pub(super) fn new() -> Self {
-        Self { started: Instant::now(), step: None, gates: BTreeMap::new() }
+        Self {
+            started: Instant::now(),
+            step: None,
+            gates: BTreeMap::new(),
+        }
     }
 
     /// Time since the board was made.
@@ -64,11 +33,20 @@ impl Board {
     pub(super) fn update(&mut self, status: &DryRunStatus) -> Vec<String> {
         let mut news = Vec::new();
         for gate in gate::ALL {
-            let Some(condition) = conditions::find(&status.conditions, gate.name) else { continue };
+            let Some(condition) = conditions::find(&status.conditions, gate.name) else {
+                continue;
+            };
             if condition.status != "Unknown" && self.gates.get(gate.id) != Some(&condition.status) {
                 self.gates.insert(gate.id, condition.status.clone());
-                let mark = if condition.status == "True" { "✓" } else { "✗" };
-                news.push(format!("{mark} {} {:<22} {}", gate.id, gate.name, condition.message));
+                let mark = if condition.status == "True" {
+                    "✓"
+                } else {
+                    "✗"
+                };
+                news.push(format!(
+                    "{mark} {} {:<22} {}",
+                    gate.id, gate.name, condition.message
+                ));
             }
         }
         if status.step != self.step {
@@ -85,9 +63,20 @@ mod tests {
     use jiff::Timestamp;
 
     fn state(step: &str, gates: &[(&str, &str)]) -> DryRunStatus {
-        let mut status = DryRunStatus { step: Some(step.into()), ..DryRunStatus::default() };
+        let mut status = DryRunStatus {
+            step: Some(step.into()),
+            ..DryRunStatus::default()
+        };
         for (gate, value) in gates {
-            conditions::upsert(&mut status.conditions, gate, value, "Reason", "message", 1, Timestamp::UNIX_EPOCH);
+            conditions::upsert(
+                &mut status.conditions,
+                gate,
+                value,
+                "Reason",
+                "message",
+                1,
+                Timestamp::UNIX_EPOCH,
+            );
         }
         status
     }
@@ -95,10 +84,28 @@ mod tests {
     #[test]
     fn each_turn_is_told_once() {
         let mut board = Board::new();
-        assert_eq!(board.update(&state("C-01", &[("DiskHeadroom", "Unknown"), ("NamesFree", "Unknown")])), ["· C-01"]);
-        let passed = state("C-03", &[("DiskHeadroom", "Unknown"), ("NamesFree", "True")]);
-        assert_eq!(board.update(&passed), ["✓ G-02 NamesFree              message", "· C-03"]);
+        assert_eq!(
+            board.update(&state(
+                "C-01",
+                &[("DiskHeadroom", "Unknown"), ("NamesFree", "Unknown")]
+            )),
+            ["· C-01"]
+        );
+        let passed = state(
+            "C-03",
+            &[("DiskHeadroom", "Unknown"), ("NamesFree", "True")],
+        );
+        assert_eq!(
+            board.update(&passed),
+            ["✓ G-02 NamesFree              message", "· C-03"]
+        );
         assert!(board.update(&passed).is_empty());
-        assert_eq!(board.update(&state("C-03", &[("DiskHeadroom", "False"), ("NamesFree", "True")])), ["✗ G-01 DiskHeadroom           message"]);
+        assert_eq!(
+            board.update(&state(
+                "C-03",
+                &[("DiskHeadroom", "False"), ("NamesFree", "True")]
+            )),
+            ["✗ G-01 DiskHeadroom           message"]
+        );
     }
 }

@@ -6,11 +6,22 @@ use jiff::Timestamp;
 
 /// One line for each command in the order in which they began: each lasts until the next one begins, the last one until `finished`.
 pub(super) fn table(began: &BTreeMap<String, Timestamp>, finished: Timestamp) -> Vec<String> {
-    let mut steps: Vec<(&str, Timestamp)> = began.iter().map(|(step, at)| (step.as_str(), *at)).collect();
+    let mut steps: Vec<(&str, Timestamp)> = began
+        .iter()
+        .map(|(step, at)| (step.as_str(), *at))
+        .collect();
     steps.sort_by_key(|(step, at)| (*at, *step));
     let ends = steps.iter().skip(1).map(|(_, at)| *at).chain([finished]);
-    let lines = steps.iter().zip(ends).map(|((step, at), end)| format!("{step:<8} {:>8.2} s", at.duration_until(end).as_secs_f64()));
-    let total = steps.first().map(|(_, first)| format!("{:<8} {:>8.2} s", "total", first.duration_until(finished).as_secs_f64()));
+    let lines = steps.iter().zip(ends).map(|((step, at), end)| {
+        format!("{step:<8} {:>8.2} s", at.duration_until(end).as_secs_f64())
+    });
+    let total = steps.first().map(|(_, first)| {
+        format!(
+            "{:<8} {:>8.2} s",
+            "total",
+            first.duration_until(finished).as_secs_f64()
+        )
+    });
     lines.chain(total).collect()
 }
 
@@ -21,10 +32,19 @@ mod tests {
     #[test]
     fn a_command_lasts_until_the_next_begins() {
         let at = |milliseconds| Timestamp::from_millisecond(milliseconds).unwrap();
-        let began = BTreeMap::from([("C-01".to_owned(), at(0)), ("C-03".to_owned(), at(4000)), ("C-02".to_owned(), at(1500))]);
+        let began = BTreeMap::from([
+            ("C-01".to_owned(), at(0)),
+            ("C-03".to_owned(), at(4000)),
+            ("C-02".to_owned(), at(1500)),
+        ]);
         assert_eq!(
             table(&began, at(9250)),
-            ["C-01         1.50 s", "C-02         2.50 s", "C-03         5.25 s", "total        9.25 s"]
+            [
+                "C-01         1.50 s",
+                "C-02         2.50 s",
+                "C-03         5.25 s",
+                "total        9.25 s"
+            ]
         );
     }
 

@@ -3,6 +3,7 @@
 
 mod base;
 mod debian;
+mod layer;
 mod oci;
 mod own;
 
@@ -15,6 +16,7 @@ pub(crate) use own::{NETPOL, NETPOL_SOURCES};
 
 use crate::{
     cache::{Cache, Key},
+    packages,
     phase::Progress,
     tools::Tools,
 };
@@ -73,12 +75,32 @@ pub struct Workshop {
 }
 
 impl Workshop {
+    /// The workshop of this machine's cache; the Go programs are built if need be.
+    ///
+    /// # Errors
+    /// There is no cache directory, or the build fails.
+    pub async fn open(progress: &Progress) -> Result<Self> {
+        let cache = Cache::open()?;
+        packages::ensure_for_images(&cache, progress).await?;
+        let tools = Tools::ensure(&cache, progress).await?;
+        Ok(Self {
+            cache,
+            progress: progress.clone(),
+            tools,
+        })
+    }
+
     /// The archives of `images`, in their order; those that are not in the cache are built, side by side.
     ///
     /// # Errors
     /// A build fails.
     pub async fn images(&self, images: &[Image]) -> Result<Vec<Archive>> {
-        try_join_all(images.iter().map(async |image| self.image(*image).await.with_context(|| format!("making the image {image:?}")))).await
+        try_join_all(images.iter().map(async |image| {
+            self.image(*image)
+                .await
+                .with_context(|| format!("making the image {image:?}"))
+        }))
+        .await
     }
 
     async fn image(&self, image: Image) -> Result<Archive> {
@@ -96,7 +118,13 @@ impl Workshop {
     }
 
     /// The cached archive of `image` under the name `name`, built by `make` if need be.
-    async fn archive(&self, image: Image, name: String, key: Key, make: impl AsyncFnOnce(&Path) -> Result<(Vec<oci::Layer>, oci::Config)>) -> Result<Archive> {
+    async fn archive(
+        &self,
+        image: Image,
+        name: String,
+        key: Key,
+        make: impl AsyncFnOnce(&Path) -> Result<(Vec<layer::Layer>, oci::Config)>,
+    ) -> Result<Archive> {
         let key = key.text(&name).text(FORMAT);
         let directory = self
             .cache
@@ -106,8 +134,14 @@ impl Workshop {
                 Ok(std::fs::write(draft.join(DIGEST), digest)?)
             })
             .await?;
-        let digest = std::fs::read_to_string(directory.join(DIGEST)).with_context(|| format!("reading {}", directory.display()))?;
-        Ok(Archive { image, name, digest, file: directory.join(ARCHIVE) })
+        let digest = std::fs::read_to_string(directory.join(DIGEST))
+            .with_context(|| format!("reading {}", directory.display()))?;
+        Ok(Archive {
+            image,
+            name,
+            digest,
+            file: directory.join(ARCHIVE),
+        })
     }
 }
 

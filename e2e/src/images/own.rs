@@ -4,25 +4,34 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::{
-    Archive, Image, Workshop,
-    oci::{Config, Tree},
-};
+use super::{Archive, Image, Workshop, layer::Tree, oci::Config};
 use crate::{
     cache::Key,
     tools::{StaticCrate, static_binaries},
 };
 
 const OPERATOR: &[StaticCrate] = &[
-    StaticCrate { package: "dryrun-controller", binaries: &["dryrun-operator"] },
-    StaticCrate { package: "dryrun-agent", binaries: &["dryrun-agent"] },
+    StaticCrate {
+        package: "dryrun-controller",
+        binaries: &["dryrun-operator"],
+    },
+    StaticCrate {
+        package: "dryrun-agent",
+        binaries: &["dryrun-agent"],
+    },
 ];
 
 /// The NetworkPolicy agent and its CNI plugin, which run on a node and not in an image.
-pub(crate) const NETPOL: &[StaticCrate] = &[StaticCrate { package: "dryrun-netpol", binaries: &["netpol", "netpol-cni"] }];
+pub(crate) const NETPOL: &[StaticCrate] = &[StaticCrate {
+    package: "dryrun-netpol",
+    binaries: &["netpol", "netpol-cni"],
+}];
 
 /// The probe of the NetworkPolicy tests.
-const NETPROBE: &[StaticCrate] = &[StaticCrate { package: "dryrun-netpol", binaries: &["netprobe"] }];
+const NETPROBE: &[StaticCrate] = &[StaticCrate {
+    package: "dryrun-netpol",
+    binaries: &["netprobe"],
+}];
 
 /// Directories whose contents decide about the NetworkPolicy binaries.
 pub(crate) const NETPOL_SOURCES: &[&str] = &["e2e/netpol"];
@@ -32,29 +41,71 @@ const CA_BUNDLE: &str = "etc/ssl/certs/ca-certificates.crt";
 
 /// The operator: exactly two static programs and a CA bundle.
 pub(super) async fn operator(workshop: &Workshop) -> Result<Archive> {
-    let binaries = static_binaries(&workshop.cache, &workshop.progress, "operator", OPERATOR, &["operator"]).await?;
+    let binaries = static_binaries(
+        &workshop.cache,
+        &workshop.progress,
+        "operator",
+        OPERATOR,
+        &["operator"],
+    )
+    .await?;
     let bundle = Path::new("/").join(CA_BUNDLE);
-    let key = Key::default().text(&binaries.to_string_lossy()).file(&bundle)?;
+    let key = Key::default()
+        .text(&binaries.to_string_lossy())
+        .file(&bundle)?;
     workshop
-        .archive(Image::Operator, format!("dryrun.local/operator:{}", key.short()), key.clone(), async |_| {
-            let tree = Tree::default()
-                .file("dryrun-operator", 0o755, &binaries.join("dryrun-operator"))
-                .file("dryrun-agent", 0o755, &binaries.join("dryrun-agent"))
-                .file(CA_BUNDLE, 0o644, &bundle)
-                .with_parents();
-            Ok((vec![tree.layer()?], Config { entrypoint: vec!["/dryrun-operator"], user: "65532:65532", ..Config::default() }))
-        })
+        .archive(
+            Image::Operator,
+            format!("dryrun.local/operator:{}", key.short()),
+            key.clone(),
+            async |_| {
+                let tree = Tree::default()
+                    .file("dryrun-operator", 0o755, &binaries.join("dryrun-operator"))
+                    .file("dryrun-agent", 0o755, &binaries.join("dryrun-agent"))
+                    .file(CA_BUNDLE, 0o644, &bundle)
+                    .with_parents();
+                Ok((
+                    vec![tree.layer()?],
+                    Config {
+                        entrypoint: vec!["/dryrun-operator"],
+                        user: "65532:65532",
+                        ..Config::default()
+                    },
+                ))
+            },
+        )
         .await
 }
 
 /// The probe of the NetworkPolicy tests.
 pub(super) async fn netprobe(workshop: &Workshop) -> Result<Archive> {
-    let binaries = static_binaries(&workshop.cache, &workshop.progress, "netprobe", NETPROBE, NETPOL_SOURCES).await?;
+    let binaries = static_binaries(
+        &workshop.cache,
+        &workshop.progress,
+        "netprobe",
+        NETPROBE,
+        NETPOL_SOURCES,
+    )
+    .await?;
     let key = Key::default().text(&binaries.to_string_lossy());
     workshop
-        .archive(Image::Netprobe, format!("dryrun.local/netprobe:{}", key.short()), key.clone(), async |_| {
-            let layer = Tree::default().file("netprobe", 0o755, &binaries.join("netprobe")).layer()?;
-            Ok((vec![layer], Config { entrypoint: vec!["/netprobe"], user: "65532:65532", ..Config::default() }))
-        })
+        .archive(
+            Image::Netprobe,
+            format!("dryrun.local/netprobe:{}", key.short()),
+            key.clone(),
+            async |_| {
+                let layer = Tree::default()
+                    .file("netprobe", 0o755, &binaries.join("netprobe"))
+                    .layer()?;
+                Ok((
+                    vec![layer],
+                    Config {
+                        entrypoint: vec!["/netprobe"],
+                        user: "65532:65532",
+                        ..Config::default()
+                    },
+                ))
+            },
+        )
         .await
 }

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, ensure};
 use dryrun_e2e::cluster::{Cluster, METADATA, OUTSIDE};
 use dryrun_e2e::images::Image;
 use dryrun_e2e::phase::Progress;
+use futures::FutureExt;
 use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Service, ServiceAccount};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -66,19 +67,35 @@ pub struct Bench {
 impl Bench {
     /// Makes the namespaces; no pod is in them yet.
     pub async fn new() -> Result<Self> {
-        let cluster = Cluster::existing(&Progress::new()).await?.context("KUBECONFIG must name a cluster")?;
+        let cluster = Cluster::existing(&Progress::new())
+            .await?
+            .context("KUBECONFIG must name a cluster")?;
         let client = cluster.client().await?;
         let archives = cluster.load_images(&[Image::Netprobe]).await?;
         let image = archives.first().context("no image")?.name.clone();
         let [a, b] = ["netpol-a-", "netpol-b-"].map(|prefix| namespace(&client, prefix));
         let (a, b) = tokio::try_join!(a, b)?;
         let nodes: Api<Node> = Api::all(client.clone());
-        let nodes: Vec<_> = nodes.list(&ListParams::default()).await?.iter().filter_map(internal_address).collect();
-        let (first, last) = (nodes.first().context("no node")?, nodes.last().context("no node")?);
+        let nodes: Vec<_> = nodes
+            .list(&ListParams::default())
+            .await?
+            .iter()
+            .filter_map(internal_address)
+            .collect();
+        let (first, last) = (
+            nodes.first().context("no node")?,
+            nodes.last().context("no node")?,
+        );
         if first == last {
             println!("there is one node alone: far is near");
         }
-        Ok(Self { client, image, a, b, nodes: [first.clone(), last.clone()] })
+        Ok(Self {
+            client,
+            image,
+            a,
+            b,
+            nodes: [first.clone(), last.clone()],
+        })
     }
 
     /// Removes the namespaces and all that is in them, without waiting for it.
@@ -92,34 +109,64 @@ impl Bench {
 
     /// Starts all pods and the Service, and waits until the pods serve.
     pub async fn populate(&self) -> Result<()> {
-        let placed = |role: &'static str, namespace| Place::ALL.map(|place| self.serve(namespace, place.pod(role), role, place));
-        let neighbours = NEIGHBOURS.into_iter().flat_map(|role| placed(role, &self.a));
+        // Boxed, since together they are more than an unoptimised test's stack holds.
+        let placed = |role: &'static str, namespace| {
+            Place::ALL.map(|place| self.serve(namespace, place.pod(role), role, place).boxed())
+        };
+        let neighbours = NEIGHBOURS
+            .into_iter()
+            .flat_map(|role| placed(role, &self.a));
         let strangers = STRANGERS.into_iter().flat_map(|role| placed(role, &self.b));
-        let server = self.serve(&self.a, "server".to_owned(), "server", Place::Near);
+        let server = self
+            .serve(&self.a, "server".to_owned(), "server", Place::Near)
+            .boxed();
         let services: Api<Service> = Api::namespaced(self.client.clone(), &self.a);
         let service = json!({
             "metadata": {"name": "service"},
             "spec": {"selector": {"app": "server"}, "ports": [{"name": "web", "port": 80, "targetPort": "web"}, {"name": "other", "port": 81, "targetPort": 8081}]},
         });
-        services.create(&PostParams::default(), &serde_json::from_value(service)?).await?;
+        services
+            .create(&PostParams::default(), &serde_json::from_value(service)?)
+            .await?;
         try_join_all(neighbours.chain(strangers).chain([server])).await?;
         Ok(())
     }
 
-    /// Starts a pod that serves all ports, and waits until it does: its readiness probe comes from the node.
-    pub async fn serve(&self, namespace: &str, name: String, role: &str, place: Place) -> Result<()> {
-        let arguments = ["serve", "--tcp", "8080", "--tcp", "8081", "--tcp", "8105", "--udp", "7000"];
+    /// Starts a pod that serves all ports, and waits until it does: its readiness probe comes from the node. Returns its address.
+    pub async fn serve(
+        &self,
+        namespace: &str,
+        name: String,
+        role: &str,
+        place: Place,
+    ) -> Result<String> {
+        let arguments = [
+            "serve", "--tcp", "8080", "--tcp", "8081", "--tcp", "8105", "--udp", "7000",
+        ];
         let pod = json!({
             "ports": [{"name": "web", "containerPort": 8080}, {"name": "data", "containerPort": 7000, "protocol": "UDP"}],
             "readinessProbe": {"tcpSocket": {"port": 8080}, "periodSeconds": 1},
         });
-        self.start(namespace, &name, role, place, &arguments, pod).await?;
-        self.until(namespace, &name, |pod| condition(pod, "Ready")).await?;
-        Ok(())
+        self.start(namespace, &name, role, place, &arguments, pod)
+            .await?;
+        let pod = self
+            .until(namespace, &name, |pod| condition(pod, "Ready"))
+            .await?;
+        pod.status
+            .and_then(|status| status.pod_ip)
+            .context("a ready pod without address")
     }
 
     /// Starts a pod that runs the probe with these arguments.
-    pub async fn start(&self, namespace: &str, name: &str, role: &str, place: Place, arguments: &[&str], mut container: Value) -> Result<()> {
+    pub async fn start(
+        &self,
+        namespace: &str,
+        name: &str,
+        role: &str,
+        place: Place,
+        arguments: &[&str],
+        mut container: Value,
+    ) -> Result<()> {
         container["name"] = json!("probe");
         container["image"] = json!(self.image);
         container["imagePullPolicy"] = json!("Never");
@@ -139,37 +186,83 @@ impl Bench {
             },
         });
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
-        pods.create(&PostParams::default(), &serde_json::from_value(pod)?).await.with_context(|| format!("creating {name}"))?;
+        pods.create(&PostParams::default(), &serde_json::from_value(pod)?)
+            .await
+            .with_context(|| format!("creating {name}"))?;
         Ok(())
     }
 
     /// Waits until a pod is as it should be.
-    pub async fn until(&self, namespace: &str, name: &str, done: impl Fn(&Pod) -> bool) -> Result<Pod> {
+    pub async fn until(
+        &self,
+        namespace: &str,
+        name: &str,
+        done: impl Fn(&Pod) -> bool,
+    ) -> Result<Pod> {
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
-        let pod = timeout(DEADLINE, await_condition(pods, name, |pod: Option<&Pod>| pod.is_some_and(&done)));
-        pod.await.with_context(|| format!("waiting for {name}"))??.with_context(|| format!("{name} is gone"))
+        let pod = timeout(
+            DEADLINE,
+            await_condition(pods, name, |pod: Option<&Pod>| pod.is_some_and(&done)),
+        );
+        pod.await
+            .with_context(|| format!("waiting for {name}"))??
+            .with_context(|| format!("{name} is gone"))
     }
 
     /// The address of every name that the table uses.
     pub async fn addresses(&self) -> Result<BTreeMap<String, String>> {
-        let mut addresses = BTreeMap::from([("outside".to_owned(), OUTSIDE.to_string()), ("metadata".to_owned(), METADATA.to_string())]);
+        let mut addresses = BTreeMap::from([
+            ("outside".to_owned(), OUTSIDE.to_string()),
+            ("metadata".to_owned(), METADATA.to_string()),
+        ]);
         for namespace in [&self.a, &self.b] {
             let pods: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
             for pod in pods.list(&ListParams::default()).await? {
-                addresses.insert(pod.name_any(), pod.status.and_then(|status| status.pod_ip).context("a pod without address")?);
+                addresses.insert(
+                    pod.name_any(),
+                    pod.status
+                        .and_then(|status| status.pod_ip)
+                        .context("a pod without address")?,
+                );
             }
         }
-        for (name, namespace, service) in [("service", &*self.a, "service"), ("dns", "kube-system", "kube-dns"), ("apiserver", "default", "kubernetes")] {
+        for (name, namespace, service) in [
+            ("service", &*self.a, "service"),
+            ("dns", "kube-system", "kube-dns"),
+            ("apiserver", "default", "kubernetes"),
+        ] {
             let services: Api<Service> = Api::namespaced(self.client.clone(), namespace);
-            let address = services.get(service).await?.spec.and_then(|spec| spec.cluster_ip);
-            addresses.insert(name.to_owned(), address.context("a Service without address")?);
+            let address = services
+                .get(service)
+                .await?
+                .spec
+                .and_then(|spec| spec.cluster_ip);
+            addresses.insert(
+                name.to_owned(),
+                address.context("a Service without address")?,
+            );
         }
         let slices: Api<EndpointSlice> = Api::namespaced(self.client.clone(), "default");
-        let endpoints = slices.get("kubernetes").await?.endpoints.into_iter().flatten();
-        let endpoint = endpoints.flat_map(|endpoint| endpoint.addresses).next().context("no API server")?;
+        let endpoints = slices
+            .get("kubernetes")
+            .await?
+            .endpoints
+            .into_iter()
+            .flatten();
+        let endpoint = endpoints
+            .flat_map(|endpoint| endpoint.addresses)
+            .next()
+            .context("no API server")?;
         // In the local cluster the API server runs on the machine itself.
-        addresses.extend([("host".to_owned(), endpoint.clone()), ("api-endpoint".to_owned(), endpoint)]);
-        for (name, place) in [("server-node", Place::Near), ("near-node", Place::Near), ("far-node", Place::Far)] {
+        addresses.extend([
+            ("host".to_owned(), endpoint.clone()),
+            ("api-endpoint".to_owned(), endpoint),
+        ]);
+        for (name, place) in [
+            ("server-node", Place::Near),
+            ("near-node", Place::Near),
+            ("far-node", Place::Far),
+        ] {
             addresses.insert(name.to_owned(), self.node(place).1.clone());
         }
         Ok(addresses)
@@ -179,36 +272,71 @@ impl Bench {
     pub async fn probe(&self, namespace: &str, pod: &str, arguments: &[&str]) -> Result<String> {
         let mut process = self.spawn(namespace, pod, arguments).await?;
         let (mut output, mut errors) = (String::new(), String::new());
-        let (mut stdout, mut stderr) = (process.stdout().context("no output")?, process.stderr().context("no errors")?);
+        let (mut stdout, mut stderr) = (
+            process.stdout().context("no output")?,
+            process.stderr().context("no errors")?,
+        );
         let status = process.take_status().context("no status")?;
-        tokio::try_join!(stdout.read_to_string(&mut output), stderr.read_to_string(&mut errors))?;
+        tokio::try_join!(
+            stdout.read_to_string(&mut output),
+            stderr.read_to_string(&mut errors)
+        )?;
         let status = status.await.and_then(|status| status.status);
-        ensure!(status.as_deref() == Some("Success"), "netprobe {} in {pod}: {errors}", arguments.join(" "));
+        ensure!(
+            status.as_deref() == Some("Success"),
+            "netprobe {} in {pod}: {errors}",
+            arguments.join(" ")
+        );
         Ok(output)
     }
 
     /// Starts the probe in a pod.
-    pub async fn spawn(&self, namespace: &str, pod: &str, arguments: &[&str]) -> Result<AttachedProcess> {
+    pub async fn spawn(
+        &self,
+        namespace: &str,
+        pod: &str,
+        arguments: &[&str],
+    ) -> Result<AttachedProcess> {
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
         let command = ["/netprobe"].into_iter().chain(arguments.iter().copied());
-        Ok(pods.exec(pod, command, &AttachParams::default().stdout(true).stderr(true)).await?)
+        Ok(pods
+            .exec(
+                pod,
+                command,
+                &AttachParams::default().stdout(true).stderr(true),
+            )
+            .await?)
     }
 
     /// Replaces all policies of a namespace.
-    pub async fn set_policies(&self, namespace: &str, policies: &[NetworkPolicySpec]) -> Result<()> {
+    pub async fn set_policies(
+        &self,
+        namespace: &str,
+        policies: &[NetworkPolicySpec],
+    ) -> Result<()> {
         let api: Api<NetworkPolicy> = Api::namespaced(self.client.clone(), namespace);
-        api.delete_collection(&DeleteParams::default(), &ListParams::default()).await?;
+        api.delete_collection(&DeleteParams::default(), &ListParams::default())
+            .await?;
         for (index, spec) in policies.iter().enumerate() {
-            let mut policy = NetworkPolicy { spec: Some(spec.clone()), ..NetworkPolicy::default() };
+            let mut policy = NetworkPolicy {
+                spec: Some(spec.clone()),
+                ..NetworkPolicy::default()
+            };
             policy.metadata.name = Some(format!("policy-{index}"));
-            api.create(&PostParams::default(), &policy).await.with_context(|| format!("policy {index}"))?;
+            api.create(&PostParams::default(), &policy)
+                .await
+                .with_context(|| format!("policy {index}"))?;
         }
         Ok(())
     }
 
     /// The namespace of the pods that play `role`.
     pub fn namespace_of(&self, role: &str) -> &str {
-        if STRANGERS.contains(&role) { &self.b } else { &self.a }
+        if STRANGERS.contains(&role) {
+            &self.b
+        } else {
+            &self.a
+        }
     }
 
     /// Whether `role` is played in both places.
@@ -229,22 +357,36 @@ impl Bench {
 async fn namespace(client: &Client, prefix: &str) -> Result<String> {
     let namespaces: Api<Namespace> = Api::all(client.clone());
     let namespace = serde_json::from_value(json!({"metadata": {"generateName": prefix}}))?;
-    let name = namespaces.create(&PostParams::default(), &namespace).await?.name_any();
+    let name = namespaces
+        .create(&PostParams::default(), &namespace)
+        .await?
+        .name_any();
     // Until its default service account is there, the API server refuses pods.
     let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), &name);
-    let account = await_condition(accounts, "default", |account: Option<&ServiceAccount>| account.is_some());
-    timeout(DEADLINE, account).await.context("no default service account")??;
+    let account = await_condition(accounts, "default", |account: Option<&ServiceAccount>| {
+        account.is_some()
+    });
+    timeout(DEADLINE, account)
+        .await
+        .context("no default service account")??;
     Ok(name)
 }
 
 fn internal_address(node: &Node) -> Option<(String, String)> {
     let addresses = node.status.as_ref()?.addresses.as_ref()?;
-    let address = addresses.iter().find(|address| address.type_ == "InternalIP")?;
+    let address = addresses
+        .iter()
+        .find(|address| address.type_ == "InternalIP")?;
     Some((node.name_any(), address.address.clone()))
 }
 
 /// Whether a pod has a condition.
 pub fn condition(pod: &Pod, name: &str) -> bool {
-    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    conditions.into_iter().any(|condition| condition.type_ == name && condition.status == "True")
+    let conditions = pod
+        .status
+        .iter()
+        .flat_map(|status| status.conditions.iter().flatten());
+    conditions
+        .into_iter()
+        .any(|condition| condition.type_ == name && condition.status == "True")
 }

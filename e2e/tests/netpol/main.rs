@@ -25,7 +25,9 @@ static ALONE: Mutex<()> = Mutex::const_new(());
 const EFFECT: Duration = Duration::from_millis(200);
 
 fn deny_all() -> Result<NetworkPolicySpec> {
-    Ok(serde_json::from_value(json!({"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}))?)
+    Ok(serde_json::from_value(
+        json!({"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}),
+    )?)
 }
 
 #[tokio::test]
@@ -53,36 +55,77 @@ async fn truth_table() -> Result<()> {
 async fn no_connection_in_the_first_second() -> Result<()> {
     let _alone = ALONE.lock().await;
     let bench = Bench::new().await?;
-    bench.serve(&bench.a, "server".to_owned(), "server", Place::Near).await?;
+    let server = bench
+        .serve(&bench.a, "server".to_owned(), "server", Place::Near)
+        .await?;
     bench.set_policies(&bench.b, &[deny_all()?]).await?;
-    let server = bench.addresses().await?.remove("server").context("no server")?;
     let target = format!("tcp/{server}:8080");
 
     for place in Place::ALL {
-        let (attempts, open) = first_second(&bench, &bench.a, &place.pod("free"), place, &target).await?;
+        let (attempts, open) =
+            first_second(&bench, &bench.a, &place.pod("free"), place, &target).await?;
         println!("{place:?}, no policy: {open} of {attempts} attempts got through");
         ensure!(open > 100, "the positive control got through {open} times");
         for round in 0..5 {
-            let (attempts, open) = first_second(&bench, &bench.b, &place.pod(&format!("early-{round}")), place, &target).await?;
+            let (attempts, open) = first_second(
+                &bench,
+                &bench.b,
+                &place.pod(&format!("early-{round}")),
+                place,
+                &target,
+            )
+            .await?;
             println!("{place:?}, deny-all, pod {round}: {open} of {attempts} attempts got through");
             ensure!(attempts > 100, "{attempts} attempts prove nothing");
             ensure!(open == 0, "{open} attempts got through");
         }
-        bench.serve(&bench.b, place.pod("probed"), "probed", place).await?;
+        bench
+            .serve(&bench.b, place.pod("probed"), "probed", place)
+            .await?;
     }
     bench.remove().await
 }
 
 /// Starts a pod that connects for a second; returns how often it tried and how often it got through.
-async fn first_second(bench: &Bench, namespace: &str, name: &str, place: Place, target: &str) -> Result<(u32, u32)> {
-    bench.start(namespace, name, "early", place, &["watch", target, "--for-ms", "1000"], json!({})).await?;
-    let ended = |pod: &Pod| matches!(pod.status.as_ref().and_then(|status| status.phase.as_deref()), Some("Succeeded" | "Failed"));
+async fn first_second(
+    bench: &Bench,
+    namespace: &str,
+    name: &str,
+    place: Place,
+    target: &str,
+) -> Result<(u32, u32)> {
+    bench
+        .start(
+            namespace,
+            name,
+            "early",
+            place,
+            &["watch", target, "--for-ms", "1000"],
+            json!({}),
+        )
+        .await?;
+    let ended = |pod: &Pod| {
+        matches!(
+            pod.status
+                .as_ref()
+                .and_then(|status| status.phase.as_deref()),
+            Some("Succeeded" | "Failed")
+        )
+    };
     bench.until(namespace, name, ended).await?;
     let pods: Api<Pod> = Api::namespaced(bench.client.clone(), namespace);
     let log = pods.logs(name, &LogParams::default()).await?;
     let count = |name: &str| -> Result<u32> {
-        let mut words = log.lines().last().unwrap_or_default().split_whitespace().skip_while(|word| *word != name);
-        Ok(words.nth(1).with_context(|| format!("no {name:?} in {log:?}"))?.parse()?)
+        let mut words = log
+            .lines()
+            .last()
+            .unwrap_or_default()
+            .split_whitespace()
+            .skip_while(|word| *word != name);
+        Ok(words
+            .nth(1)
+            .with_context(|| format!("no {name:?} in {log:?}"))?
+            .parse()?)
     };
     Ok((count("attempts")?, count("open")?))
 }
@@ -93,21 +136,39 @@ async fn a_policy_is_in_force_within_a_fifth_of_a_second() -> Result<()> {
     let _alone = ALONE.lock().await;
     let bench = Bench::new().await?;
     bench.populate().await?;
-    let server = bench.addresses().await?.remove("server").context("no server")?;
+    let server = bench
+        .addresses()
+        .await?
+        .remove("server")
+        .context("no server")?;
     let target = format!("tcp/{server}:8080");
-    let ingress: NetworkPolicySpec = serde_json::from_value(json!({"podSelector": {"matchLabels": {"app": "server"}}, "policyTypes": ["Ingress"]}))?;
+    let ingress: NetworkPolicySpec = serde_json::from_value(
+        json!({"podSelector": {"matchLabels": {"app": "server"}}, "policyTypes": ["Ingress"]}),
+    )?;
     let mut slowest = Duration::ZERO;
     for place in Place::ALL {
-        let mut process = bench.spawn(&bench.a, &place.pod("client"), &["watch", &target, "--for-ms", "60000"]).await?;
+        let mut process = bench
+            .spawn(
+                &bench.a,
+                &place.pod("client"),
+                &["watch", &target, "--for-ms", "60000"],
+            )
+            .await?;
         let mut lines = BufReader::new(process.stdout().context("no output")?).lines();
         until(&mut lines, "open").await?;
         for round in 0..10 {
-            for (policies, expected) in [(std::slice::from_ref(&ingress), "refused"), (&[][..], "open")] {
+            for (policies, expected) in [
+                (std::slice::from_ref(&ingress), "refused"),
+                (&[][..], "open"),
+            ] {
                 bench.set_policies(&bench.a, policies).await?;
                 let answered = Instant::now();
                 until(&mut lines, expected).await?;
                 let effect = answered.elapsed();
-                println!("{place:?}, round {round}: {expected} after {:.1} ms", effect.as_secs_f64() * 1e3);
+                println!(
+                    "{place:?}, round {round}: {expected} after {:.1} ms",
+                    effect.as_secs_f64() * 1e3
+                );
                 slowest = slowest.max(effect);
             }
         }
@@ -123,14 +184,28 @@ async fn a_forbidden_connection_is_cut() -> Result<()> {
     let _alone = ALONE.lock().await;
     let bench = Bench::new().await?;
     bench.populate().await?;
-    let server = bench.addresses().await?.remove("server").context("no server")?;
+    let server = bench
+        .addresses()
+        .await?
+        .remove("server")
+        .context("no server")?;
     for role in ["client", "server"] {
-        let policy = serde_json::from_value(json!({"podSelector": {"matchLabels": {"app": role}}, "policyTypes": ["Ingress", "Egress"]}))?;
+        let policy = serde_json::from_value(
+            json!({"podSelector": {"matchLabels": {"app": role}}, "policyTypes": ["Ingress", "Egress"]}),
+        )?;
         for place in Place::ALL {
-            let mut process = bench.spawn(&bench.a, &place.pod("client"), &["hold", &format!("tcp/{server}:8080")]).await?;
+            let mut process = bench
+                .spawn(
+                    &bench.a,
+                    &place.pod("client"),
+                    &["hold", &format!("tcp/{server}:8080")],
+                )
+                .await?;
             let mut lines = BufReader::new(process.stdout().context("no output")?).lines();
             until(&mut lines, "open").await?;
-            bench.set_policies(&bench.a, std::slice::from_ref(&policy)).await?;
+            bench
+                .set_policies(&bench.a, std::slice::from_ref(&policy))
+                .await?;
             let cut = until(&mut lines, "cut").await?;
             println!("{place:?}, policy for the {role}: {cut}");
             ensure!(cut.contains("reset"), "{cut}");
@@ -144,11 +219,16 @@ async fn a_forbidden_connection_is_cut() -> Result<()> {
 async fn until(lines: &mut Lines<BufReader<impl AsyncRead + Unpin>>, word: &str) -> Result<String> {
     let line = async {
         loop {
-            let line = lines.next_line().await?.with_context(|| format!("the probe has ended without {word:?}"))?;
+            let line = lines
+                .next_line()
+                .await?
+                .with_context(|| format!("the probe has ended without {word:?}"))?;
             if line.contains(word) {
                 return anyhow::Ok(line);
             }
         }
     };
-    timeout(Duration::from_secs(10), line).await.with_context(|| format!("no {word:?}"))?
+    timeout(Duration::from_secs(10), line)
+        .await
+        .with_context(|| format!("no {word:?}"))?
 }

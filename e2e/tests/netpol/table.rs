@@ -43,24 +43,37 @@ struct Check {
 /// Reads the table, with its variables filled in.
 pub fn scenes(bench: &Bench, addresses: &BTreeMap<String, String>) -> Result<Vec<Scene>> {
     let namespaces = [("a", &bench.a), ("b", &bench.b)];
-    let mut variables: Vec<_> = addresses.iter().map(|(name, address)| (name.as_str(), address)).chain(namespaces).collect();
+    let mut variables: Vec<_> = addresses
+        .iter()
+        .map(|(name, address)| (name.as_str(), address))
+        .chain(namespaces)
+        .collect();
     // No name may be replaced where it begins a longer one.
     variables.sort_by_key(|(name, _)| std::cmp::Reverse(name.len()));
     let text = include_str!("table.yaml").to_owned();
-    let text = variables.into_iter().fold(text, |text, (name, value)| text.replace(&format!("${name}"), value));
+    let text = variables.into_iter().fold(text, |text, (name, value)| {
+        text.replace(&format!("${name}"), value)
+    });
     serde_saphyr::from_str(&text).context("table.yaml")
 }
 
 impl Scene {
     /// Looks until all is as it should be, and once more; prints what was seen. Returns the numbers of right and of wrong lines.
-    pub async fn play(&self, bench: &Bench, addresses: &BTreeMap<String, String>) -> Result<(usize, usize)> {
+    pub async fn play(
+        &self,
+        bench: &Bench,
+        addresses: &BTreeMap<String, String>,
+    ) -> Result<(usize, usize)> {
         let checks = self.checks(addresses)?;
         bench.set_policies(&bench.a, &self.policies).await?;
         let started = Instant::now();
         let mut settled = false;
         let seen = loop {
             let seen = look(bench, &checks).await?;
-            let right = checks.iter().zip(&seen).all(|(check, seen)| check.open == (seen == "open"));
+            let right = checks
+                .iter()
+                .zip(&seen)
+                .all(|(check, seen)| check.open == (seen == "open"));
             if (right && settled) || started.elapsed() > SETTLE {
                 break seen;
             }
@@ -69,10 +82,20 @@ impl Scene {
         println!("\n{}", self.name);
         let mut wrong = 0;
         for (check, seen) in checks.iter().zip(seen) {
-            let (place, expected) = (check.place.map_or("", Place::name), if check.open { "open" } else { "blocked" });
-            let verdict = if check.open == (seen == "open") { "ok" } else { "WRONG" };
+            let (place, expected) = (
+                check.place.map_or("", Place::name),
+                if check.open { "open" } else { "blocked" },
+            );
+            let verdict = if check.open == (seen == "open") {
+                "ok"
+            } else {
+                "WRONG"
+            };
             wrong += usize::from(verdict == "WRONG");
-            println!("  {place:4} {:8} > {:18} {expected:8} {seen:8} {verdict}", check.from, check.to);
+            println!(
+                "  {place:4} {:8} > {:18} {expected:8} {seen:8} {verdict}",
+                check.from, check.to
+            );
         }
         Ok((checks.len() - wrong, wrong))
     }
@@ -81,12 +104,25 @@ impl Scene {
         let mut checks = Vec::new();
         for (lines, open) in [(&self.open, true), (&self.blocked, false)] {
             for line in lines {
-                let (from, targets) = line.split_once(" > ").with_context(|| format!("no \" > \" in {line:?}"))?;
-                let places = if Bench::is_placed(from) { Place::ALL.map(Some).to_vec() } else { vec![None] };
+                let (from, targets) = line
+                    .split_once(" > ")
+                    .with_context(|| format!("no \" > \" in {line:?}"))?;
+                let places = if Bench::is_placed(from) {
+                    Place::ALL.map(Some).to_vec()
+                } else {
+                    vec![None]
+                };
                 for place in places {
                     for to in targets.split_whitespace() {
-                        let target = target(to, place.unwrap_or(Place::Near), addresses).with_context(|| format!("target {to:?}"))?;
-                        checks.push(Check { place, from: from.to_owned(), to: to.to_owned(), target, open });
+                        let target = target(to, place.unwrap_or(Place::Near), addresses)
+                            .with_context(|| format!("target {to:?}"))?;
+                        checks.push(Check {
+                            place,
+                            from: from.to_owned(),
+                            to: to.to_owned(),
+                            target,
+                            open,
+                        });
                     }
                 }
             }
@@ -99,7 +135,9 @@ impl Scene {
 fn target(text: &str, place: Place, addresses: &BTreeMap<String, String>) -> Option<String> {
     let (protocol, endpoint) = text.split_once('/').unwrap_or(("tcp", text));
     let (name, port) = endpoint.split_once(':')?;
-    let address = addresses.get(&place.pod(name)).or_else(|| addresses.get(name))?;
+    let address = addresses
+        .get(&place.pod(name))
+        .or_else(|| addresses.get(name))?;
     Some(format!("{protocol}/{address}:{port}"))
 }
 
@@ -111,13 +149,28 @@ async fn look(bench: &Bench, checks: &[Check]) -> Result<Vec<String>> {
     }
     let seen = by_pod.into_iter().map(async |(pod, targets)| {
         let seen = match pod.split_once('/') {
-            Some((namespace, name)) => connect(bench, bench.namespace_of(namespace), name, &targets).await?,
+            Some((namespace, name)) => {
+                connect(bench, bench.namespace_of(namespace), name, &targets).await?
+            }
             None => connect_from_here(&targets).await,
         };
-        anyhow::Ok(targets.into_iter().zip(seen).map(move |(target, seen)| ((pod.clone(), target), seen)).collect::<Vec<_>>())
+        anyhow::Ok(
+            targets
+                .into_iter()
+                .zip(seen)
+                .map(move |(target, seen)| ((pod.clone(), target), seen))
+                .collect::<Vec<_>>(),
+        )
     });
     let seen: BTreeMap<_, _> = try_join_all(seen).await?.into_iter().flatten().collect();
-    checks.iter().map(|check| seen.get(&(check.pod(), &*check.target)).cloned().context("a check was left out")).collect()
+    checks
+        .iter()
+        .map(|check| {
+            seen.get(&(check.pod(), &*check.target))
+                .cloned()
+                .context("a check was left out")
+        })
+        .collect()
 }
 
 impl Check {
@@ -131,16 +184,37 @@ impl Check {
     }
 }
 
-async fn connect(bench: &Bench, namespace: &str, pod: &str, targets: &[&str]) -> Result<Vec<String>> {
-    let arguments: Vec<_> = ["connect"].into_iter().chain(targets.iter().copied()).collect();
+async fn connect(
+    bench: &Bench,
+    namespace: &str,
+    pod: &str,
+    targets: &[&str],
+) -> Result<Vec<String>> {
+    let arguments: Vec<_> = ["connect"]
+        .into_iter()
+        .chain(targets.iter().copied())
+        .collect();
     let output = bench.probe(namespace, pod, &arguments).await?;
-    output.lines().map(|line| Ok(line.split_once(' ').context("not \"TARGET SEEN\"")?.1.to_owned())).collect()
+    output
+        .lines()
+        .map(|line| {
+            Ok(line
+                .split_once(' ')
+                .context("not \"TARGET SEEN\"")?
+                .1
+                .to_owned())
+        })
+        .collect()
 }
 
 async fn connect_from_here(targets: &[&str]) -> Vec<String> {
     let mut seen = Vec::new();
     for target in targets {
-        let attempt = timeout(PATIENCE, TcpStream::connect(target.trim_start_matches("tcp/"))).await;
+        let attempt = timeout(
+            PATIENCE,
+            TcpStream::connect(target.trim_start_matches("tcp/")),
+        )
+        .await;
         seen.push(match attempt {
             Ok(Ok(_)) => "open".to_owned(),
             Ok(Err(_)) => "refused".to_owned(),

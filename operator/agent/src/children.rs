@@ -56,12 +56,18 @@ impl Children {
         let process = command.process_group(0).spawn()?;
         let pid = Pid::from_child(&process);
         running.insert(pid.as_raw_nonzero().get(), sender);
-        Ok(Spawned { process, child: Child { pid, exit } })
+        Ok(Spawned {
+            process,
+            child: Child { pid, exit },
+        })
     }
 
     /// Kills the child and its process group.
     pub(crate) fn kill(&self, child: &Child) {
-        if self.running().contains_key(&child.pid.as_raw_nonzero().get()) {
+        if self
+            .running()
+            .contains_key(&child.pid.as_raw_nonzero().get())
+        {
             kill_group(child.pid);
         }
     }

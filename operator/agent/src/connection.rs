@@ -7,6 +7,7 @@ use tempfile::NamedTempFile;
 use tokio_postgres::{Client, Config, NoTls, config::SslMode as Tls, tls::MakeTlsConnect};
 
 use crate::{
+    directory,
     failure::{self, Result},
     tls,
 };
@@ -25,26 +26,59 @@ impl<'a> Credentials<'a> {
     /// Reads the password from the pod's secrets.
     pub(crate) fn read(secrets: &Path, server: &'a Server) -> Result<Self> {
         let path = secrets.join(&server.password_file);
-        let password = std::fs::read_to_string(&path).map_err(|error| failure::file(&path, &error))?;
-        Ok(Self { server, password: password.trim_end_matches(['\r', '\n']).to_owned() })
+        let password =
+            std::fs::read_to_string(&path).map_err(|error| failure::file(&path, &error))?;
+        Ok(Self {
+            server,
+            password: password.trim_end_matches(['\r', '\n']).to_owned(),
+        })
     }
 
     /// Opens a session under the name `application`, with `options` as in PGOPTIONS.
-    pub(crate) async fn connect(&self, database: &str, application: &str, options: &str) -> Result<Client> {
+    pub(crate) async fn connect(
+        &self,
+        database: &str,
+        application: &str,
+        options: &str,
+    ) -> Result<Client> {
         let server = self.server;
         let mut config = base(&server.address, server.port, &server.user, &self.password)?;
-        config.host(&server.host).dbname(database).application_name(application).options(options);
-        let what = format!("cannot connect to {} ({}:{}) as {}", server.host, server.address, server.port, server.user);
+        config
+            .host(&server.host)
+            .dbname(database)
+            .application_name(application)
+            .options(options);
+        let what = format!(
+            "cannot connect to {} ({}:{}) as {}",
+            server.host, server.address, server.port, server.user
+        );
         let connected = match server.sslmode {
             SslMode::Disable => connect(config.ssl_mode(Tls::Disable), NoTls).await,
-            SslMode::Prefer => connect(config.ssl_mode(Tls::Prefer), tls::connector(server.sslmode)?).await,
-            SslMode::Require | SslMode::VerifyFull => connect(config.ssl_mode(Tls::Require), tls::connector(server.sslmode)?).await,
+            SslMode::Prefer => {
+                connect(
+                    config.ssl_mode(Tls::Prefer),
+                    tls::connector(server.sslmode)?,
+                )
+                .await
+            }
+            SslMode::Require | SslMode::VerifyFull => {
+                connect(
+                    config.ssl_mode(Tls::Require),
+                    tls::connector(server.sslmode)?,
+                )
+                .await
+            }
         };
         connected.map_err(|error| failure::connect(&what, &error))
     }
 
     /// Gives `command` what libpq needs for the same session; the password travels in a file of mode 0600, which lives as long as the returned value.
-    pub(crate) fn lend(&self, command: &mut Command, application: &str, options: &str) -> Result<NamedTempFile> {
+    pub(crate) fn lend(
+        &self,
+        command: &mut Command,
+        application: &str,
+        options: &str,
+    ) -> Result<NamedTempFile> {
         let server = self.server;
         let passfile = passfile("*", &self.password)?;
         command
@@ -54,20 +88,30 @@ impl<'a> Credentials<'a> {
             .env("PGUSER", &server.user)
             .env("PGDATABASE", &server.database)
             .env("PGSSLMODE", server.sslmode.as_libpq())
-            .env("PGSSLROOTCERT", tls::bundle())
             .env("PGPASSFILE", passfile.path())
             .env("PGAPPNAME", application)
             .env("PGOPTIONS", options)
             .env("PGCONNECT_TIMEOUT", TIMEOUT.as_secs().to_string());
+        if server.sslmode == SslMode::VerifyFull {
+            // Only then: with it libpq would verify under `require` too.
+            command.env("PGSSLROOTCERT", tls::bundle());
+        }
         Ok(passfile)
     }
 }
 
 /// The part of a session's parameters that does not depend on who asks for it. Pods of a run have no name service.
 pub(crate) fn base(address: &str, port: u16, user: &str, password: &str) -> Result<Config> {
-    let address: IpAddr = address.parse().map_err(|_| failure::lasting("InvalidAddress", format!("{address} is no IP address")))?;
+    let address: IpAddr = address
+        .parse()
+        .map_err(|_| failure::lasting("InvalidAddress", format!("{address} is no IP address")))?;
     let mut config = Config::new();
-    config.hostaddr(address).port(port).user(user).password(password).connect_timeout(TIMEOUT);
+    config
+        .hostaddr(address)
+        .port(port)
+        .user(user)
+        .password(password)
+        .connect_timeout(TIMEOUT);
     Ok(config)
 }
 
@@ -84,8 +128,9 @@ where
 
 /// A passfile with one password, in the memory volume that `/tmp` is in run pods.
 pub(crate) fn passfile(user: &str, password: &str) -> Result<NamedTempFile> {
-    let mut file = NamedTempFile::with_prefix("pgpass-").map_err(|error| failure::file(std::env::temp_dir(), &error))?;
-    writeln!(file, "{}", passfile_line(user, password)).map_err(|error| failure::file(file.path(), &error))?;
+    let mut file = directory::temporary("pgpass-")?;
+    writeln!(file, "{}", passfile_line(user, password))
+        .map_err(|error| failure::file(file.path(), &error))?;
     Ok(file)
 }
 

@@ -10,8 +10,20 @@ use std::{
 
 use dryrun_core::tree::{self, Leaf};
 use sha2::{Digest, Sha256};
+use tempfile::{Builder, NamedTempFile};
 
 use crate::failure::{self, Result};
+
+/// A memory volume in every pod of a run, for files with passwords. Not what the image may have set TMPDIR to.
+pub(crate) const TEMPORARY: &str = "/tmp";
+
+/// A new file of mode 0600 in memory, which is deleted with the returned value.
+pub(crate) fn temporary(prefix: &str) -> Result<NamedTempFile> {
+    Builder::new()
+        .prefix(prefix)
+        .tempfile_in(TEMPORARY)
+        .map_err(|error| failure::file(TEMPORARY, &error))
+}
 
 /// A directory's content.
 #[derive(Debug, Default)]
@@ -30,7 +42,9 @@ impl Content {
         let root = root.to_owned();
         off_thread(move || {
             let mut content = Self::default();
-            content.add(&root, "").map_err(|error| failure::file(&root, &error))?;
+            content
+                .add(&root, "")
+                .map_err(|error| failure::file(&root, &error))?;
             Ok(content)
         })
         .await
@@ -49,14 +63,25 @@ impl Content {
     fn add(&mut self, directory: &Path, prefix: &str) -> io::Result<()> {
         for entry in fs::read_dir(directory)? {
             let entry = entry?;
-            let refused = |why: &str| io::Error::new(io::ErrorKind::InvalidData, format!("{} {why}", entry.path().display()));
-            let name = entry.file_name().into_string().map_err(|_| refused("has a name that is no UTF-8"))?;
+            let refused = |why: &str| {
+                io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    format!("{} {why}", entry.path().display()),
+                )
+            };
+            let name = entry
+                .file_name()
+                .into_string()
+                .map_err(|_| refused("has a name that is no UTF-8"))?;
             let path = format!("{prefix}{name}");
             let kind = entry.file_type()?;
             if kind.is_dir() {
                 self.add(&entry.path(), &format!("{path}/"))?;
             } else if kind.is_symlink() {
-                let target = fs::read_link(entry.path())?.into_os_string().into_string().map_err(|_| refused("has a target that is no UTF-8"))?;
+                let target = fs::read_link(entry.path())?
+                    .into_os_string()
+                    .into_string()
+                    .map_err(|_| refused("has a target that is no UTF-8"))?;
                 if !tree::stays_inside(&path, &target) {
                     return Err(refused("is a link that leads out of the tree"));
                 }
@@ -65,7 +90,13 @@ impl Content {
                 let mut file = File::open(entry.path())?;
                 let metadata = file.metadata()?;
                 self.bytes += metadata.len();
-                self.leaves.insert(path, Leaf::File { mode: metadata.permissions().mode(), sha256: sha256(&mut file)? });
+                self.leaves.insert(
+                    path,
+                    Leaf::File {
+                        mode: metadata.permissions().mode(),
+                        sha256: sha256(&mut file)?,
+                    },
+                );
             } else {
                 return Err(refused("is no file, directory or link"));
             }
@@ -93,7 +124,11 @@ pub(crate) fn set_modes(root: &Path, directory: u32, file: u32) -> io::Result<()
         if kind.is_dir() {
             set_modes(&entry.path(), directory, file)?;
         } else if kind.is_file() {
-            let execute = if entry.metadata()?.permissions().mode() & 0o100 == 0 { 0 } else { (file & 0o444) >> 2 };
+            let execute = if entry.metadata()?.permissions().mode() & 0o100 == 0 {
+                0
+            } else {
+                (file & 0o444) >> 2
+            };
             fs::set_permissions(entry.path(), Permissions::from_mode(file | execute))?;
         }
     }
@@ -113,20 +148,29 @@ pub(crate) fn is_empty(directory: &Path) -> io::Result<bool> {
 pub(crate) fn clear(directory: &Path) -> io::Result<()> {
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
-        if entry.file_type()?.is_dir() { fs::remove_dir_all(entry.path())? } else { fs::remove_file(entry.path())? }
+        if entry.file_type()?.is_dir() {
+            fs::remove_dir_all(entry.path())?
+        } else {
+            fs::remove_file(entry.path())?
+        }
     }
     Ok(())
 }
 
 /// Bytes that an unprivileged process may still write to the volume of `directory`.
 pub(crate) fn free_bytes(directory: &Path) -> Result<u64> {
-    let volume = rustix::fs::statvfs(directory).map_err(|error| failure::file(directory, &error.into()))?;
+    let volume =
+        rustix::fs::statvfs(directory).map_err(|error| failure::file(directory, &error.into()))?;
     Ok(volume.f_bavail.saturating_mul(volume.f_frsize))
 }
 
 /// Runs work that reads or writes much away from the threads that answer requests.
-pub(crate) async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(failure::lasting("AgentFailed", error.to_string())))
+pub(crate) async fn off_thread<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|error| Err(failure::lasting("AgentFailed", error.to_string())))
 }
 
 #[cfg(test)]
@@ -150,12 +194,23 @@ mod tests {
     #[test]
     fn modes_keep_the_execute_bit() {
         let root = tempfile::tempdir().unwrap();
-        let mode = |name: &str| root.path().join(name).metadata().unwrap().permissions().mode() & 0o7777;
+        let mode = |name: &str| {
+            root.path()
+                .join(name)
+                .metadata()
+                .unwrap()
+                .permissions()
+                .mode()
+                & 0o7777
+        };
         fs::write(root.path().join("plain"), "").unwrap();
         fs::write(root.path().join("tool"), "").unwrap();
         fs::set_permissions(root.path().join("tool"), Permissions::from_mode(0o700)).unwrap();
         set_modes(root.path(), 0o755, 0o444).unwrap();
-        assert_eq!((mode("plain"), mode("tool"), mode(".")), (0o444, 0o555, 0o755));
+        assert_eq!(
+            (mode("plain"), mode("tool"), mode(".")),
+            (0o444, 0o555, 0o755)
+        );
     }
 
     #[test]

@@ -22,7 +22,11 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use dryrun_core::control;
 use tokio::runtime::Runtime;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::{
+    filter::{LevelFilter, Targets},
+    fmt,
+    prelude::*,
+};
 
 #[derive(Debug, Parser)]
 #[command(version, about)]
@@ -53,13 +57,16 @@ enum Command {
 
 fn main() -> Result<()> {
     // Libraries' messages may quote rows.
-    let own = tracing_subscriber::filter::Targets::new().with_target(env!("CARGO_CRATE_NAME"), LevelFilter::INFO);
-    use tracing_subscriber::prelude::*;
-    tracing_subscriber::registry().with(tracing_subscriber::fmt::layer().json().with_writer(io::stderr).with_filter(own)).init();
+    let own = Targets::new().with_target(env!("CARGO_CRATE_NAME"), LevelFilter::INFO);
+    let to_stderr = fmt::layer().json().with_writer(io::stderr).with_filter(own);
+    tracing_subscriber::registry().with(to_stderr).init();
     match Arguments::parse().command {
         Command::Install { destination } => install::run(&destination),
         // Not by returning: a task on a thread of its own must not hold up the exit.
         Command::Serve(options) => process::exit(Runtime::new()?.block_on(serve::run(options))?),
-        Command::Postgres { secrets, termination_log } => process::exit(postgres::run(&secrets, &termination_log)),
+        Command::Postgres {
+            secrets,
+            termination_log,
+        } => process::exit(postgres::run(&secrets, &termination_log)),
     }
 }

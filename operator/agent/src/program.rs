@@ -16,6 +16,7 @@ use tokio::{
 
 use crate::{
     children::Children,
+    directory::TEMPORARY,
     failure::{self, Result},
 };
 
@@ -31,10 +32,21 @@ pub(crate) struct Finished {
 }
 
 /// Runs `command` to its end and shows each line of its standard error to `line`.
-pub(crate) async fn run(children: &Children, command: &mut Command, mut line: impl FnMut(&str)) -> Result<Finished> {
+pub(crate) async fn run(
+    children: &Children,
+    command: &mut Command,
+    mut line: impl FnMut(&str),
+) -> Result<Finished> {
     let name = command.get_program().to_string_lossy().into_owned();
     let failed = |error: io::Error| failure::lasting("ProgramFailed", format!("{name}: {error}"));
-    let mut spawned = children.spawn(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped())).map_err(failed)?;
+    let mut spawned = children
+        .spawn(
+            command
+                .stdin(Stdio::null())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped()),
+        )
+        .map_err(failed)?;
     let stdout = receiver(spawned.process.stdout.take().map(OwnedFd::from)).map_err(failed)?;
     let stderr = receiver(spawned.process.stderr.take().map(OwnedFd::from)).map_err(failed)?;
     let read_stdout = async {
@@ -52,7 +64,11 @@ pub(crate) async fn run(children: &Children, command: &mut Command, mut line: im
         Ok(())
     };
     let (stdout, ()) = tokio::try_join!(read_stdout, read_stderr).map_err(failed)?;
-    let status = spawned.child.exit.await.map_err(|_| failure::lasting("ProgramFailed", format!("{name} was lost")))?;
+    let status = spawned
+        .child
+        .exit
+        .await
+        .map_err(|_| failure::lasting("ProgramFailed", format!("{name} was lost")))?;
     Ok(Finished { status, stdout })
 }
 
@@ -66,9 +82,18 @@ pub(crate) async fn succeed(children: &Children, command: &mut Command) -> Resul
     if finished.status.success() {
         return Ok(finished.stdout);
     }
-    let name = Path::new(command.get_program()).file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let said = first.map(|line| format!(": {}", failure::without_rows(&line))).unwrap_or_default();
-    Err(failure::lasting("ProgramFailed", format!("{name} ended with {}{said}", finished.status)))
+    let name = Path::new(command.get_program())
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
+    let said = first
+        .map(|line| format!(": {}", failure::without_rows(&line)))
+        .unwrap_or_default();
+    Err(failure::lasting(
+        "ProgramFailed",
+        format!("{name} ended with {}{said}", finished.status),
+    ))
 }
 
 /// A pipe of a child for reading.
@@ -86,14 +111,22 @@ impl Programs {
     /// Finds the programs: the search path first, so that an image decides, then Debian's directory with the highest version. `initdb` is looked
     /// for, since Debian puts wrappers of the client programs into the search path that choose a version of their own.
     pub(crate) fn find() -> Result<Self> {
-        let on_path = env::split_paths(&search_path()).map(|directory| directory.join("initdb")).find(|path| path.is_file());
+        let on_path = env::split_paths(&search_path())
+            .map(|directory| directory.join("initdb"))
+            .find(|path| path.is_file());
         let directory = match on_path {
-            Some(initdb) => fs::canonicalize(&initdb).map_err(|error| failure::file(&initdb, &error))?.parent().map(Path::to_owned),
+            Some(initdb) => fs::canonicalize(&initdb)
+                .map_err(|error| failure::file(&initdb, &error))?
+                .parent()
+                .map(Path::to_owned),
             None => debian(),
         };
         match directory {
             Some(directory) => Ok(Self { directory }),
-            None => Err(failure::lasting("PostgresMissing", format!("the image has no initdb in its PATH nor in {DEBIAN}"))),
+            None => Err(failure::lasting(
+                "PostgresMissing",
+                format!("the image has no initdb in its PATH nor in {DEBIAN}"),
+            )),
         }
     }
 
@@ -114,7 +147,12 @@ impl Programs {
             // Debian: /usr/lib/postgresql/17/bin and /usr/share/postgresql/17.
             Err(_) => match self.directory.parent().and_then(Path::file_name) {
                 Some(major) => Path::new("/usr/share/postgresql").join(major),
-                None => return Err(failure::lasting("PostgresMissing", "the image has no directory of extensions")),
+                None => {
+                    return Err(failure::lasting(
+                        "PostgresMissing",
+                        "the image has no directory of extensions",
+                    ));
+                }
             },
         };
         Ok(share.join("extension"))
@@ -124,7 +162,12 @@ impl Programs {
 /// A command with an environment of nothing but the search path, a home and untranslated messages.
 pub(crate) fn clean(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
-    command.env_clear().env("PATH", search_path()).env("LC_ALL", "C").env("HOME", env::temp_dir()).current_dir("/");
+    command
+        .env_clear()
+        .env("PATH", search_path())
+        .env("LC_ALL", "C")
+        .env("HOME", TEMPORARY)
+        .current_dir("/");
     command
 }
 
@@ -143,7 +186,13 @@ fn debian() -> Option<PathBuf> {
 
 /// The major version in `pg_dump (PostgreSQL) 17.5 (Debian 17.5-1.pgdg120+1)`.
 pub(crate) fn major(version: &str) -> Option<u32> {
-    version.split_once(") ")?.1.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+    version
+        .split_once(") ")?
+        .1
+        .split(|c: char| !c.is_ascii_digit())
+        .next()?
+        .parse()
+        .ok()
 }
 
 #[cfg(test)]
@@ -152,7 +201,10 @@ mod tests {
 
     #[test]
     fn versions_are_read() {
-        assert_eq!(major("pg_dump (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)\n"), Some(15));
+        assert_eq!(
+            major("pg_dump (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)\n"),
+            Some(15)
+        );
         assert_eq!(major("pg_dump (PostgreSQL) 19beta1"), Some(19));
         assert_eq!(major("something else"), None);
     }

@@ -23,13 +23,27 @@ pub(crate) struct Busy(pub(crate) String);
 
 impl Registry {
     /// Waits for the result of the task `id`, which `start` begins unless it runs or has ended already. The task goes on when nobody waits for it.
-    pub(crate) async fn run<F>(&self, id: &str, start: impl FnOnce() -> F) -> Result<Arc<TaskResult>, Busy>
+    pub(crate) async fn run<F>(
+        &self,
+        id: &str,
+        start: impl FnOnce() -> F,
+    ) -> Result<Arc<TaskResult>, Busy>
     where
         F: Future<Output = TaskResult> + Send + 'static,
     {
         let mut outcome = self.admit(id, start)?;
-        let lost = || Arc::new(TaskResult::Failed(failure::lasting("AgentFailed", "the task ended without a result")));
-        Ok(outcome.wait_for(Option::is_some).await.ok().and_then(|result| result.clone()).unwrap_or_else(lost))
+        let lost = || {
+            Arc::new(TaskResult::Failed(failure::lasting(
+                "AgentFailed",
+                "the task ended without a result",
+            )))
+        };
+        Ok(outcome
+            .wait_for(Option::is_some)
+            .await
+            .ok()
+            .and_then(|result| result.clone())
+            .unwrap_or_else(lost))
     }
 
     fn admit<F>(&self, id: &str, start: impl FnOnce() -> F) -> Result<Outcome, Busy>
@@ -41,7 +55,10 @@ impl Registry {
             return Ok(outcome.clone());
         }
         // A sender that is gone has ended too, without a result.
-        if let Some((running, _)) = tasks.iter().find(|(_, outcome)| outcome.borrow().is_none() && outcome.has_changed().is_ok()) {
+        if let Some((running, _)) = tasks
+            .iter()
+            .find(|(_, outcome)| outcome.borrow().is_none() && outcome.has_changed().is_ok())
+        {
             return Err(Busy(running.clone()));
         }
         let (sender, outcome) = watch::channel(None);
@@ -97,7 +114,9 @@ mod tests {
     async fn a_task_that_panics_is_not_running_for_ever() {
         let registry = Registry::default();
         let panics = || async { panic!("on purpose") };
-        assert!(matches!(&*registry.run("a", panics).await.unwrap(), TaskResult::Failed(error) if error.reason == "AgentFailed"));
+        assert!(
+            matches!(&*registry.run("a", panics).await.unwrap(), TaskResult::Failed(error) if error.reason == "AgentFailed")
+        );
         assert!(registry.run("b", || async { result("Fine") }).await.is_ok());
     }
 }

@@ -62,10 +62,19 @@ pub(crate) async fn run(options: Serve) -> Result<i32> {
     // First of all: PID 1 ignores a signal that it has no handler for.
     let mut terminate = signal(SignalKind::terminate())?;
     let children = Children::adopt()?;
-    options.layout.iter().try_for_each(|directory| make(directory))?;
+    options
+        .layout
+        .iter()
+        .try_for_each(|directory| make(directory))?;
     let path = options.secrets.join(control::TOKEN_FILE);
-    let token = fs::read_to_string(&path).with_context(|| format!("cannot read the token in {}", path.display()))?;
-    let agent = Agent { children, secrets: options.secrets, logs: options.logs, scratch: options.scratch };
+    let token = fs::read_to_string(&path)
+        .with_context(|| format!("cannot read the token in {}", path.display()))?;
+    let agent = Agent {
+        children,
+        secrets: options.secrets,
+        logs: options.logs,
+        scratch: options.scratch,
+    };
     let service = Arc::new(Service::new(agent, token.trim()));
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await?;
     tracing::info!(port = listener.local_addr()?.port(), "serving");
@@ -100,7 +109,12 @@ type Answer = (StatusCode, Bytes);
 
 impl Service {
     fn new(agent: Agent, token: &str) -> Self {
-        Self { agent: Arc::new(agent), token: Sha256::digest(token).into(), registry: Registry::default(), exit: Notify::new() }
+        Self {
+            agent: Arc::new(agent),
+            token: Sha256::digest(token).into(),
+            registry: Registry::default(),
+            exit: Notify::new(),
+        }
     }
 
     /// Answers the requests of one connection. A task goes on when its connection is lost.
@@ -109,7 +123,9 @@ impl Service {
         let service = service_fn(|request: Request<Incoming>| async {
             let exit = request.method() == Method::POST && request.uri().path() == "/v1/exit";
             let (status, body) = self.answer(request).await;
-            let mut response = Response::builder().status(status).header(CONTENT_TYPE, "application/json");
+            let mut response = Response::builder()
+                .status(status)
+                .header(CONTENT_TYPE, "application/json");
             if exit && status == StatusCode::OK {
                 leaving.store(true, Ordering::Relaxed);
                 // The connection ends with this answer, and the agent with the connection.
@@ -117,7 +133,10 @@ impl Service {
             }
             response.body(Full::new(body))
         });
-        if let Err(error) = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await {
+        if let Err(error) = http1::Builder::new()
+            .serve_connection(TokioIo::new(stream), service)
+            .await
+        {
             tracing::debug!(%error, "a connection was lost");
         }
         if leaving.into_inner() {
@@ -131,44 +150,83 @@ impl Service {
             return (StatusCode::OK, Bytes::from_static(b"{}"));
         }
         if !self.admits(&request) {
-            return refuse(StatusCode::UNAUTHORIZED, "Unauthorized", "the bearer token is missing or wrong");
+            return refuse(
+                StatusCode::UNAUTHORIZED,
+                "Unauthorized",
+                "the bearer token is missing or wrong",
+            );
         }
         match (request.method().as_str(), path.strip_prefix("/v1/tasks/")) {
             ("POST", Some(id)) if !id.is_empty() => self.task(id, request).await,
             ("POST", None) if path == "/v1/exit" => (StatusCode::OK, Bytes::from_static(b"{}")),
-            _ => refuse(StatusCode::NOT_FOUND, "NotFound", "there are POST /v1/tasks/{id}, POST /v1/exit and GET /v1/healthz"),
+            _ => refuse(
+                StatusCode::NOT_FOUND,
+                "NotFound",
+                "there are POST /v1/tasks/{id}, POST /v1/exit and GET /v1/healthz",
+            ),
         }
     }
 
     fn admits(&self, request: &Request<Incoming>) -> bool {
-        let given = request.headers().get(AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
+        let given = request
+            .headers()
+            .get(AUTHORIZATION)
+            .and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
         let Some(given) = given else { return false };
         let given: [u8; 32] = Sha256::digest(given).into();
-        self.token.iter().zip(given).fold(0, |differing, (ours, theirs)| differing | (ours ^ theirs)) == 0
+        self.token
+            .iter()
+            .zip(given)
+            .fold(0, |differing, (ours, theirs)| differing | (ours ^ theirs))
+            == 0
     }
 
     async fn task(&self, id: &str, request: Request<Incoming>) -> Answer {
         let body = match Limited::new(request.into_body(), REQUEST).collect().await {
             Ok(body) => body.to_bytes(),
-            Err(error) => return refuse(StatusCode::BAD_REQUEST, "InvalidRequest", &error.to_string()),
+            Err(error) => {
+                return refuse(
+                    StatusCode::BAD_REQUEST,
+                    "InvalidRequest",
+                    &error.to_string(),
+                );
+            }
         };
         let task: Task = match serde_json::from_slice(&body) {
             Ok(task) => task,
             // serde_json quotes what it does not understand, which may be a password: only the place is told.
             Err(error) => {
-                let place = format!("line {} column {} is not part of a task", error.line(), error.column());
+                let place = format!(
+                    "line {} column {} is not part of a task",
+                    error.line(),
+                    error.column()
+                );
                 return refuse(StatusCode::BAD_REQUEST, "InvalidRequest", &place);
             }
         };
-        match self.registry.run(id, || Arc::clone(&self.agent).run(task)).await {
+        match self
+            .registry
+            .run(id, || Arc::clone(&self.agent).run(task))
+            .await
+        {
             Ok(result) => json(StatusCode::OK, &*result),
-            Err(busy) => refuse(StatusCode::CONFLICT, "Busy", &format!("task {} is running", busy.0)),
+            Err(busy) => refuse(
+                StatusCode::CONFLICT,
+                "Busy",
+                &format!("task {} is running", busy.0),
+            ),
         }
     }
 }
 
 fn refuse(status: StatusCode, reason: &str, message: &str) -> Answer {
-    json(status, &TaskError { transient: status == StatusCode::CONFLICT, ..failure::lasting(reason, message) })
+    json(
+        status,
+        &TaskError {
+            transient: status == StatusCode::CONFLICT,
+            ..failure::lasting(reason, message)
+        },
+    )
 }
 
 fn json(status: StatusCode, value: &impl Serialize) -> Answer {

@@ -22,27 +22,43 @@ pub(crate) const BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
 /// The CA bundle of this pod: the agent's own before the image's.
 pub(crate) fn bundle() -> String {
     let own = format!("{AGENT_DIR}/ca-certificates.crt");
-    if Path::new(&own).exists() { own } else { BUNDLE.to_owned() }
+    if Path::new(&own).exists() {
+        own
+    } else {
+        BUNDLE.to_owned()
+    }
 }
 
 /// A connector for one of the modes that use TLS.
 pub(crate) fn connector(mode: SslMode) -> Result<MakeRustlsConnect> {
     let provider = Arc::new(crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions().map_err(unusable)?;
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(unusable)?;
     let config = match mode {
-        SslMode::VerifyFull => builder.with_root_certificates(roots()?).with_no_client_auth(),
-        SslMode::Disable | SslMode::Prefer | SslMode::Require => {
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(Unverified(provider))).with_no_client_auth()
-        }
+        SslMode::VerifyFull => builder
+            .with_root_certificates(roots()?)
+            .with_no_client_auth(),
+        SslMode::Disable | SslMode::Prefer | SslMode::Require => builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Unverified(provider)))
+            .with_no_client_auth(),
     };
     Ok(MakeRustlsConnect::new(config))
 }
 
 fn roots() -> Result<RootCertStore> {
     let path = bundle();
-    let unreadable = |error: &dyn std::fmt::Display| failure::lasting("TlsUnusable", format!("sslmode verify-full needs {path}: {error}"));
-    let certificates: Vec<CertificateDer<'static>> =
-        CertificateDer::pem_file_iter(&path).map_err(|e| unreadable(&e))?.collect::<Result<_, _>>().map_err(|e| unreadable(&e))?;
+    let unreadable = |error: &dyn std::fmt::Display| {
+        failure::lasting(
+            "TlsUnusable",
+            format!("sslmode verify-full needs {path}: {error}"),
+        )
+    };
+    let certificates: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(&path)
+        .map_err(|e| unreadable(&e))?
+        .collect::<Result<_, _>>()
+        .map_err(|e| unreadable(&e))?;
     let mut roots = RootCertStore::empty();
     if roots.add_parsable_certificates(certificates).0 == 0 {
         return Err(unreadable(&"it has no usable certificate"));
@@ -76,7 +92,12 @@ impl ServerCertVerifier for Unverified {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        crypto::verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+        crypto::verify_tls12_signature(
+            message,
+            certificate,
+            signature,
+            &self.0.signature_verification_algorithms,
+        )
     }
 
     fn verify_tls13_signature(
@@ -85,7 +106,12 @@ impl ServerCertVerifier for Unverified {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        crypto::verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+        crypto::verify_tls13_signature(
+            message,
+            certificate,
+            signature,
+            &self.0.signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

@@ -1,4 +1,9 @@
 //! The control channel, and commands that are run through it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 mod support;
 
@@ -40,14 +45,33 @@ fn only_the_token_opens_it() {
     let world = World::new();
     let agent = Agent::start(&world);
     let task = serde_json::to_string(&Task::RunCommand(command("S1", "touch ran", LONG))).unwrap();
-    for token in [None, Some(""), Some("wrong"), Some(&TOKEN[1..]), Some(&*format!("{TOKEN}x"))] {
-        assert_eq!(agent.request("POST", "/v1/tasks/a", token, &task).0, 401, "{token:?}");
-        assert_eq!(agent.request("POST", "/v1/exit", token, "").0, 401, "{token:?}");
+    for token in [
+        None,
+        Some(""),
+        Some("wrong"),
+        Some(&TOKEN[1..]),
+        Some(&*format!("{TOKEN}x")),
+    ] {
+        assert_eq!(
+            agent.request("POST", "/v1/tasks/a", token, &task).0,
+            401,
+            "{token:?}"
+        );
+        assert_eq!(
+            agent.request("POST", "/v1/exit", token, "").0,
+            401,
+            "{token:?}"
+        );
     }
     assert!(!world.path("scratch/ran").exists());
     assert_eq!(agent.request("GET", "/v1/healthz", None, "").0, 200);
     assert_eq!(agent.request("GET", "/v1/tasks/a", Some(TOKEN), "").0, 404);
-    let (status, body) = agent.request("POST", "/v1/tasks/a", Some(TOKEN), r#"{"task":"runCommand","password":"hunter2"}"#);
+    let (status, body) = agent.request(
+        "POST",
+        "/v1/tasks/a",
+        Some(TOKEN),
+        r#"{"task":"runCommand","password":"hunter2"}"#,
+    );
     assert_eq!(status, 400);
     assert!(!body.contains("hunter2"), "{body}");
 }
@@ -56,13 +80,22 @@ fn only_the_token_opens_it() {
 fn a_task_is_joined_repeated_and_never_run_twice() {
     let world = World::new();
     let agent = Agent::start(&world);
-    let task = Task::RunCommand(command("S1", "echo ran >> count; until [ -e go ]; do :; done", LONG));
+    let task = Task::RunCommand(command(
+        "S1",
+        "echo ran >> count; until [ -e go ]; do :; done",
+        LONG,
+    ));
     let body = serde_json::to_string(&task).unwrap();
     let connection = agent.send("POST", "/v1/tasks/a", Some(TOKEN), &body);
-    eventually("the command runs", || world.path("scratch/count").exists().then_some(()));
+    eventually("the command runs", || {
+        world.path("scratch/count").exists().then_some(())
+    });
     // Whoever asked for it is gone.
     drop(connection);
-    assert_eq!(agent.request("POST", "/v1/tasks/b", Some(TOKEN), &body).0, 409);
+    assert_eq!(
+        agent.request("POST", "/v1/tasks/b", Some(TOKEN), &body).0,
+        409
+    );
     let results = std::thread::scope(|scope| {
         let joined = scope.spawn(|| agent.run("a", &task));
         let released = scope.spawn(|| fs::write(world.path("scratch/go"), "").unwrap());
@@ -71,7 +104,10 @@ fn a_task_is_joined_repeated_and_never_run_twice() {
     });
     assert_eq!(results[0], results[1]);
     assert_eq!(claim(results[0].clone()).exit_code, Some(0));
-    assert_eq!(fs::read_to_string(world.path("scratch/count")).unwrap(), "ran\n");
+    assert_eq!(
+        fs::read_to_string(world.path("scratch/count")).unwrap(),
+        "ran\n"
+    );
 }
 
 #[test]
@@ -79,22 +115,63 @@ fn a_command_gets_the_declared_environment_and_its_login_and_nothing_else() {
     let world = World::new();
     let agent = Agent::start(&world);
     let script = r#"env | sort; echo "passfile: $(stat -c %a "$PGPASSFILE") $(cat "$PGPASSFILE")"; echo err >&2; pwd; exit 3"#;
-    let login = Login { address: "192.0.2.1".into(), port: 5432, database: "directus".into(), user: "cutter:exec".into(), password: "s3cret".into() };
-    let task = CommandTask { login: Some(login), ..command("S2", script, LONG) };
+    let login = Login {
+        address: "192.0.2.1".into(),
+        port: 5432,
+        database: "directus".into(),
+        user: "cutter:exec".into(),
+        password: "s3cret".into(),
+    };
+    let task = CommandTask {
+        login: Some(login),
+        ..command("S2", script, LONG)
+    };
     let claim = claim(agent.run("a", &Task::RunCommand(task)));
-    assert_eq!((claim.exit_code, claim.timed_out, &claim.problem), (Some(3), false, &None));
+    assert_eq!(
+        (claim.exit_code, claim.timed_out, &claim.problem),
+        (Some(3), false, &None)
+    );
     let log = fs::read_to_string(world.path("logs/S2.log")).unwrap();
-    let names: Vec<_> = log.lines().filter_map(|line| Some(line.split_once('=')?.0)).collect();
+    let names: Vec<_> = log
+        .lines()
+        .filter_map(|line| Some(line.split_once('=')?.0))
+        .collect();
     // PWD, SHLVL, OLDPWD and _ are the shell's own.
-    let expected = ["HOME", "PATH", "PGCONNECT_TIMEOUT", "PGDATABASE", "PGHOST", "PGPASSFILE", "PGPORT", "PGUSER", "PLAN", "TMPDIR"];
-    let given: Vec<_> = names.into_iter().filter(|name| !["PWD", "SHLVL", "OLDPWD", "_"].contains(name)).collect();
+    let expected = [
+        "HOME",
+        "PATH",
+        "PGCONNECT_TIMEOUT",
+        "PGDATABASE",
+        "PGHOST",
+        "PGPASSFILE",
+        "PGPORT",
+        "PGUSER",
+        "PLAN",
+        "TMPDIR",
+    ];
+    let given: Vec<_> = names
+        .into_iter()
+        .filter(|name| !["PWD", "SHLVL", "OLDPWD", "_"].contains(name))
+        .collect();
     assert_eq!(given, expected, "{log}");
     let scratch = world.path("scratch").display().to_string();
-    for line in [r"passfile: 600 *:*:*:cutter\:exec:s3cret", "err", "PLAN=declared", &format!("HOME={scratch}"), &scratch] {
+    for line in [
+        r"passfile: 600 *:*:*:cutter\:exec:s3cret",
+        "err",
+        "PLAN=declared",
+        &format!("HOME={scratch}"),
+        &scratch,
+    ] {
         assert!(log.lines().any(|found| found == line), "{line} in {log}");
     }
-    let passfile = log.lines().find_map(|line| line.strip_prefix("PGPASSFILE=")).unwrap();
-    assert!(!fs::exists(passfile).unwrap(), "the password outlives the command");
+    let passfile = log
+        .lines()
+        .find_map(|line| line.strip_prefix("PGPASSFILE="))
+        .unwrap();
+    assert!(
+        !fs::exists(passfile).unwrap(),
+        "the password outlives the command"
+    );
 }
 
 #[test]
@@ -103,9 +180,15 @@ fn a_timeout_ends_the_command_and_what_it_started() {
     let agent = Agent::start(&world);
     let script = "echo $$ > leader; sleep 1000 & echo $! > child; echo begun; wait";
     let started = Instant::now();
-    let claim = claim(agent.run("a", &Task::RunCommand(command("S8", script, Duration::from_millis(500)))));
+    let claim = claim(agent.run(
+        "a",
+        &Task::RunCommand(command("S8", script, Duration::from_millis(500))),
+    ));
     assert!(started.elapsed() < Duration::from_secs(10));
-    assert_eq!((claim.exit_code, claim.timed_out, claim.log_bytes), (None, true, 6));
+    assert_eq!(
+        (claim.exit_code, claim.timed_out, claim.log_bytes),
+        (None, true, 6)
+    );
     for name in ["leader", "child"] {
         let pid = fs::read_to_string(world.path("scratch").join(name)).unwrap();
         eventually("the process is gone", || (!alive(pid.trim())).then_some(()));
@@ -121,12 +204,22 @@ fn alive(pid: &str) -> bool {
 fn a_program_that_is_missing_is_named() {
     let world = World::new();
     let agent = Agent::start(&world);
-    let task = CommandTask { command: vec!["/no/such/program".into()], ..command("S1", "", LONG) };
+    let task = CommandTask {
+        command: vec!["/no/such/program".into()],
+        ..command("S1", "", LONG)
+    };
     let claim = claim(agent.run("a", &Task::RunCommand(task)));
     assert_eq!(claim.exit_code, None);
-    assert!(claim.problem.is_some_and(|problem| problem.contains("/no/such/program")));
+    assert!(
+        claim
+            .problem
+            .is_some_and(|problem| problem.contains("/no/such/program"))
+    );
     let outside = command("../S1", "", LONG);
-    assert_eq!(agent.failure("b", &Task::RunCommand(outside)).reason, "InvalidTask");
+    assert_eq!(
+        agent.failure("b", &Task::RunCommand(outside)).reason,
+        "InvalidTask"
+    );
 }
 
 #[test]
@@ -137,9 +230,16 @@ fn it_exits_when_told_and_at_once_on_sigterm() {
     assert_eq!(agent.process.code(), Some(0));
 
     let mut agent = Agent::start(&world);
-    let task = serde_json::to_string(&Task::RunCommand(command("S1", "echo > begun; sleep 1000", LONG))).unwrap();
+    let task = serde_json::to_string(&Task::RunCommand(command(
+        "S1",
+        "echo > begun; sleep 1000",
+        LONG,
+    )))
+    .unwrap();
     let _waiting = agent.send("POST", "/v1/tasks/a", Some(TOKEN), &task);
-    eventually("the command runs", || world.path("scratch/begun").exists().then_some(()));
+    eventually("the command runs", || {
+        world.path("scratch/begun").exists().then_some(())
+    });
     let started = Instant::now();
     agent.process.signal(Signal::TERM);
     assert_eq!(agent.process.code(), Some(143));
@@ -148,8 +248,20 @@ fn it_exits_when_told_and_at_once_on_sigterm() {
 
 #[test]
 fn as_pid_1_it_reaps_orphans_and_leaves_nothing_of_a_command() {
-    let unshare = ["--user", "--map-root-user", "--pid", "--mount-proc", "--fork", "--kill-child"];
-    if !Command::new("unshare").args(unshare).arg("true").status().is_ok_and(|status| status.success()) {
+    let unshare = [
+        "--user",
+        "--map-root-user",
+        "--pid",
+        "--mount-proc",
+        "--fork",
+        "--kill-child",
+    ];
+    if !Command::new("unshare")
+        .args(unshare)
+        .arg("true")
+        .status()
+        .is_ok_and(|status| status.success())
+    {
         eprintln!("SKIPPED: unshare cannot make a PID namespace here");
         return;
     }
@@ -161,9 +273,24 @@ fn as_pid_1_it_reaps_orphans_and_leaves_nothing_of_a_command() {
     let script = "setsid sh -c 'exit 0' & setsid sleep 1000 & echo begun";
     let escaped = claim(agent.run("a", &Task::RunCommand(command("S12", script, LONG))));
     assert_eq!((escaped.exit_code, escaped.log_bytes), (Some(0), 6));
-    let look = claim(agent.run("b", &Task::RunCommand(command("look", "for p in /proc/[0-9]*; do cat $p/comm; done", LONG))));
+    let look = claim(agent.run(
+        "b",
+        &Task::RunCommand(command(
+            "look",
+            "for p in /proc/[0-9]*; do cat $p/comm; done",
+            LONG,
+        )),
+    ));
     assert_eq!(look.exit_code, Some(0));
-    let mut processes: Vec<_> = fs::read_to_string(world.path("logs/look.log")).unwrap().lines().map(str::to_owned).collect();
+    let mut processes: Vec<_> = fs::read_to_string(world.path("logs/look.log"))
+        .unwrap()
+        .lines()
+        .map(str::to_owned)
+        .collect();
     processes.retain(|name| !["sh", "cat"].contains(&name.as_str()));
-    assert_eq!(processes, ["agent"], "neither a daemon nor a zombie is left");
+    assert_eq!(
+        processes,
+        ["agent"],
+        "neither a daemon nor a zombie is left"
+    );
 }

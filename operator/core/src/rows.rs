@@ -27,8 +27,15 @@ struct Row {
 impl Rows {
     /// Adds a row.
     pub fn insert(&mut self, identity: &[&str], value: &str) {
-        let identity = identity.iter().map(|field| escape(field)).collect::<Vec<_>>().join("\t");
-        self.0.insert(Row { identity, value: escape(value) });
+        let identity = identity
+            .iter()
+            .map(|field| escape(field))
+            .collect::<Vec<_>>()
+            .join("\t");
+        self.0.insert(Row {
+            identity,
+            value: escape(value),
+        });
     }
 
     /// Reads the text form; `None` when a line has no tab.
@@ -36,7 +43,10 @@ impl Rows {
         text.lines()
             .map(|line| {
                 let (identity, value) = line.rsplit_once('\t')?;
-                Some(Row { identity: identity.to_owned(), value: value.to_owned() })
+                Some(Row {
+                    identity: identity.to_owned(),
+                    value: value.to_owned(),
+                })
             })
             .collect::<Option<_>>()
             .map(Self)
@@ -44,7 +54,10 @@ impl Rows {
 
     /// The text form.
     pub fn to_text(&self) -> String {
-        self.0.iter().map(|row| format!("{}\t{}\n", row.identity, row.value)).collect()
+        self.0
+            .iter()
+            .map(|row| format!("{}\t{}\n", row.identity, row.value))
+            .collect()
     }
 
     /// Size and digest.
@@ -55,12 +68,17 @@ impl Rows {
                 digest.update(part);
             }
         }
-        SetSummary { rows: self.0.len() as u64, digest: tree::prefixed(&digest.finalize()) }
+        SetSummary {
+            rows: self.0.len() as u64,
+            digest: tree::prefixed(&digest.finalize()),
+        }
     }
 
     /// The values, escaped, with the identity they belong to.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|row| (row.identity.as_str(), row.value.as_str()))
+        self.0
+            .iter()
+            .map(|row| (row.identity.as_str(), row.value.as_str()))
     }
 
     /// Identities whose rows differ between `self` and `other`.
@@ -72,10 +90,14 @@ impl Rows {
         let restored = restored.map(Self::by_identity).unwrap_or_default();
         mine.keys()
             .chain(theirs.keys())
-            .filter(|identity| match (mine.get(*identity), theirs.get(*identity)) {
-                (Some(my_values), Some(their_values)) => my_values != their_values && restored.get(*identity) != Some(my_values),
-                (mine, theirs) => mine != theirs,
-            })
+            .filter(
+                |identity| match (mine.get(*identity), theirs.get(*identity)) {
+                    (Some(my_values), Some(their_values)) => {
+                        my_values != their_values && restored.get(*identity) != Some(my_values)
+                    }
+                    (mine, theirs) => mine != theirs,
+                },
+            )
             .copied()
             .collect()
     }
@@ -85,7 +107,11 @@ impl Rows {
         let differing = self.differing(other, restored);
         SetDifference {
             rows: differing.len() as u64,
-            examples: differing.iter().take(EXAMPLES).map(|identity| identity.replace('\t', " ")).collect(),
+            examples: differing
+                .iter()
+                .take(EXAMPLES)
+                .map(|identity| identity.replace('\t', " "))
+                .collect(),
         }
     }
 
@@ -131,7 +157,13 @@ mod tests {
         let source = rows(&[("a", "1"), ("b", "2"), ("c", "3")]);
         let copy = rows(&[("a", "1"), ("b", "9"), ("d", "4")]);
         let difference = copy.difference(&source, None);
-        assert_eq!((difference.rows, difference.examples), (3, vec!["table b".into(), "table c".into(), "table d".into()]));
+        assert_eq!(
+            (difference.rows, difference.examples),
+            (
+                3,
+                vec!["table b".into(), "table c".into(), "table d".into()]
+            )
+        );
         assert_eq!(copy.difference(&copy, None), SetDifference::default());
     }
 
@@ -140,7 +172,10 @@ mod tests {
         let source = rows(&[("a", "1"), ("b", "2"), ("lost", "5")]);
         let copy = rows(&[("a", "other"), ("b", "changed"), ("new", "6")]);
         let restored = rows(&[("a", "other"), ("b", "2"), ("new", "6")]);
-        assert_eq!(copy.difference(&source, Some(&restored)).examples, ["table b", "table lost", "table new"]);
+        assert_eq!(
+            copy.difference(&source, Some(&restored)).examples,
+            ["table b", "table lost", "table new"]
+        );
     }
 
     #[test]

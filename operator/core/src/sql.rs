@@ -35,7 +35,10 @@ pub fn identifier(name: &str) -> String {
 /// Quotes a string, as `quote_literal` does: right under every setting of `standard_conforming_strings`.
 pub fn literal(text: &str) -> String {
     let escape = if text.contains('\\') { "E" } else { "" };
-    format!("{escape}'{}'", text.replace('\\', r"\\").replace('\'', "''"))
+    format!(
+        "{escape}'{}'",
+        text.replace('\\', r"\\").replace('\'', "''")
+    )
 }
 
 /// `pg_control_system().system_identifier` as it is meant: an unsigned number, in decimal.
@@ -50,12 +53,18 @@ mod tests {
     #[test]
     fn identifiers_cannot_end_early() {
         assert_eq!(identifier("unit"), r#""unit""#);
-        assert_eq!(identifier(r#"a"; DROP TABLE b; --"#), r#""a""; DROP TABLE b; --""#);
+        assert_eq!(
+            identifier(r#"a"; DROP TABLE b; --"#),
+            r#""a""; DROP TABLE b; --""#
+        );
     }
 
     #[test]
     fn an_identifier_past_2038_is_unsigned() {
-        assert_eq!(system_identifier(7_611_578_671_664_259_111), "7611578671664259111");
+        assert_eq!(
+            system_identifier(7_611_578_671_664_259_111),
+            "7611578671664259111"
+        );
         assert_eq!(system_identifier(-1), "18446744073709551615");
     }
 }

@@ -30,14 +30,26 @@ pub fn digest(leaves: &BTreeMap<String, Leaf>) -> String {
         .iter()
         .map(|(path, leaf)| {
             let (mode, sha256) = match leaf {
-                Leaf::File { mode, sha256 } => (if mode & 0o100 == 0 { "100644" } else { "100755" }, hex(sha256)),
+                Leaf::File { mode, sha256 } => (
+                    if mode & 0o100 == 0 {
+                        "100644"
+                    } else {
+                        "100755"
+                    },
+                    hex(sha256),
+                ),
                 Leaf::Link { target } => ("120000", hex(&Sha256::digest(target))),
             };
             format!("{mode} {} {sha256}\n", path.escape_default())
         })
         .collect();
     lines.sort_unstable();
-    prefixed(&lines.iter().fold(Sha256::new(), |digest, line| digest.chain_update(line)).finalize())
+    prefixed(
+        &lines
+            .iter()
+            .fold(Sha256::new(), |digest, line| digest.chain_update(line))
+            .finalize(),
+    )
 }
 
 /// A sha256 as facts have it: `sha256:` and lower-case hex.
@@ -59,7 +71,10 @@ pub fn stays_inside(path: &str, target: &str) -> bool {
         return false;
     }
     let depth = path.split('/').count() - 1;
-    let mut steps = target.split('/').filter(|step| !matches!(*step, "" | ".")).peekable();
+    let mut steps = target
+        .split('/')
+        .filter(|step| !matches!(*step, "" | "."))
+        .peekable();
     let mut climbed = 0;
     while steps.next_if_eq(&"..").is_some() {
         climbed += 1;
@@ -72,18 +87,32 @@ mod tests {
     use super::*;
 
     fn file(mode: u32, content: &str) -> Leaf {
-        Leaf::File { mode, sha256: Sha256::digest(content).into() }
+        Leaf::File {
+            mode,
+            sha256: Sha256::digest(content).into(),
+        }
     }
 
     fn tree(leaves: &[(&str, Leaf)]) -> String {
-        digest(&leaves.iter().map(|(path, leaf)| ((*path).to_owned(), leaf.clone())).collect())
+        digest(
+            &leaves
+                .iter()
+                .map(|(path, leaf)| ((*path).to_owned(), leaf.clone()))
+                .collect(),
+        )
     }
 
     #[test]
     fn the_digest_is_over_sorted_lines() {
-        // printf '100644 a 2d7…\n100755 b/c fcd…\n' | sha256sum
-        let lines = format!("100644 a {}\n100755 b/c {}\n", hex(&Sha256::digest("x")), hex(&Sha256::digest("y")));
-        assert_eq!(tree(&[("b/c", file(0o755, "y")), ("a", file(0o640, "x"))]), prefixed(&Sha256::digest(lines)));
+        let lines = format!(
+            "100644 a {}\n100755 b/c {}\n",
+            hex(&Sha256::digest("x")),
+            hex(&Sha256::digest("y"))
+        );
+        assert_eq!(
+            tree(&[("b/c", file(0o755, "y")), ("a", file(0o640, "x"))]),
+            prefixed(&Sha256::digest(lines))
+        );
     }
 
     #[test]
@@ -104,15 +133,31 @@ mod tests {
     #[test]
     fn a_name_cannot_imitate_a_line() {
         let forged = format!("a {}\n100644 b", hex(&Sha256::digest("x")));
-        assert_ne!(tree(&[(&forged, file(0o644, "y"))]), tree(&[("a", file(0o644, "x")), ("b", file(0o644, "y"))]));
+        assert_ne!(
+            tree(&[(&forged, file(0o644, "y"))]),
+            tree(&[("a", file(0o644, "x")), ("b", file(0o644, "y"))])
+        );
     }
 
     #[test]
     fn links_stay_inside_or_are_refused() {
-        for (path, target) in [("a", "b"), ("a/b", "../c"), ("a/b/c", "../../d/e"), ("a", "./b"), ("a/b", "..")] {
+        for (path, target) in [
+            ("a", "b"),
+            ("a/b", "../c"),
+            ("a/b/c", "../../d/e"),
+            ("a", "./b"),
+            ("a/b", ".."),
+        ] {
             assert!(stays_inside(path, target), "{path} -> {target}");
         }
-        for (path, target) in [("a", "/etc/passwd"), ("a", ".."), ("a/b", "../../c"), ("a/b", "c/../../.."), ("a", "b/../c"), ("a", "")] {
+        for (path, target) in [
+            ("a", "/etc/passwd"),
+            ("a", ".."),
+            ("a/b", "../../c"),
+            ("a/b", "c/../../.."),
+            ("a", "b/../c"),
+            ("a", ""),
+        ] {
             assert!(!stays_inside(path, target), "{path} -> {target}");
         }
     }

@@ -1,6 +1,11 @@
 //! The matrix against real servers: it is applied and read back, and every single fault in it is found.
 //!
 //! Runs against each installed version from 15 on (see `dryrun_testing::installations`).
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a helper of a test may panic"
+)]
 
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -28,31 +33,71 @@ impl World {
         let mut config = tokio_postgres::Config::new();
         config.host_path(server.socket()).user(SUPERUSER);
         let client = connect(config.clone().dbname("postgres")).await;
-        client.batch_execute("CREATE DATABASE directus").await.unwrap();
+        client
+            .batch_execute("CREATE DATABASE directus")
+            .await
+            .unwrap();
         let client = connect(config.dbname(DATABASE)).await;
-        client.batch_execute(include_str!("matrix/world.sql")).await.unwrap();
+        client
+            .batch_execute(include_str!("matrix/world.sql"))
+            .await
+            .unwrap();
         client.batch_execute(sql::SESSION).await.unwrap();
-        let version: i32 = client.query_one("SELECT current_setting('server_version_num')::int", &[]).await.unwrap().get(0);
-        Self { client, version: version.try_into().unwrap(), own: [SUPERUSER.to_owned()].into(), _server: server }
+        let version: i32 = client
+            .query_one("SELECT current_setting('server_version_num')::int", &[])
+            .await
+            .unwrap()
+            .get(0);
+        Self {
+            client,
+            version: version.try_into().unwrap(),
+            own: [SUPERUSER.to_owned()].into(),
+            _server: server,
+        }
     }
 
     async fn inventory(&self, privileges: &Privileges) -> Inventory {
-        let rows = self.client.query(sql::OBJECTS, &[&Inventory::columns_wanted(privileges)]).await.unwrap();
-        let object = |row: &tokio_postgres::Row| CatalogObject { class: row.get(0), name: row.get(1), owner: row.get(2), initial: row.get(3) };
+        let rows = self
+            .client
+            .query(sql::OBJECTS, &[&Inventory::columns_wanted(privileges)])
+            .await
+            .unwrap();
+        let object = |row: &tokio_postgres::Row| CatalogObject {
+            class: row.get(0),
+            name: row.get(1),
+            owner: row.get(2),
+            initial: row.get(3),
+        };
         Inventory::new(self.version, rows.iter().map(object))
     }
 
     async fn compile(&self, yaml: &str) -> Compiled {
         let privileges: Privileges = serde_saphyr::from_str(yaml).unwrap();
-        matrix::compile(&privileges, &self.inventory(&privileges).await, jiff::civil::date(2026, 11, 23)).unwrap()
+        matrix::compile(
+            &privileges,
+            &self.inventory(&privileges).await,
+            jiff::civil::date(2026, 11, 23),
+        )
+        .unwrap()
     }
 
     async fn read(&self) -> Reading {
         let mut reading = Reading::default();
         for query in [sql::PRIVILEGES, sql::ATTRIBUTES] {
             for row in self.client.query(query, &[]).await.unwrap() {
-                let (class, object, grantee, privilege) = (row.get(0), row.get(1), row.get(2), row.get(3));
-                reading.insert(PrivilegeRow { class, object, grantee, privilege, grantable: row.get(4), sign: row.get(5) }, row.get(6));
+                let (class, object, grantee, privilege) =
+                    (row.get(0), row.get(1), row.get(2), row.get(3));
+                reading.insert(
+                    PrivilegeRow {
+                        class,
+                        object,
+                        grantee,
+                        privilege,
+                        grantable: row.get(4),
+                        sign: row.get(5),
+                    },
+                    row.get(6),
+                );
             }
         }
         reading
@@ -67,28 +112,43 @@ impl World {
     }
 
     async fn begin(&self) {
-        self.client.batch_execute("BEGIN; SET LOCAL session_replication_role = replica").await.unwrap();
+        self.client
+            .batch_execute("BEGIN; SET LOCAL session_replication_role = replica")
+            .await
+            .unwrap();
     }
 
     /// Step C-06: the baseline, after production's grants are gone and before the matrix is applied.
     async fn bring_about(&self, matrix: &Compiled) -> BTreeSet<PrivilegeRow> {
         let restored = self.read().await;
-        let declared = matrix.rows.iter().filter(|row| row.class == "role_attr").map(|row| row.grantee.clone()).collect();
+        let declared = matrix
+            .rows
+            .iter()
+            .filter(|row| row.class == "role_attr")
+            .map(|row| row.grantee.clone())
+            .collect();
         self.begin().await;
         self.run(&matrix::revoke(&restored, &declared)).await;
         let baseline = self.read().await.rows;
-        let left = baseline.iter().filter(|row| declared.contains(&row.grantee) && !is_kept(row)).map(matrix::line);
-        assert_eq!(left.collect::<Vec<_>>(), Vec::<String>::new(), "not revoked");
+        let left = baseline
+            .iter()
+            .filter(|row| declared.contains(&row.grantee) && !is_kept(row))
+            .map(matrix::line);
+        assert_eq!(
+            left.collect::<Vec<_>>(),
+            Vec::<String>::new(),
+            "not revoked"
+        );
         self.run(&matrix::apply(matrix)).await;
         self.client.batch_execute("COMMIT").await.unwrap();
-        self.client.batch_execute(sql::SESSION).await.unwrap();
         baseline
     }
 }
 
 /// Whether a row of a declared role is not revoked.
 fn is_kept(row: &PrivilegeRow) -> bool {
-    row.class.starts_with("owner_") || ["role_attr", "policy", "secdef"].contains(&row.class.as_str())
+    row.class.starts_with("owner_")
+        || ["role_attr", "policy", "secdef"].contains(&row.class.as_str())
 }
 
 async fn connect(config: &tokio_postgres::Config) -> Client {
@@ -99,17 +159,32 @@ async fn connect(config: &tokio_postgres::Config) -> Client {
 
 fn render(difference: &MatrixDifference) -> Vec<String> {
     let side = |name: &'static str, groups: &[RowGroup]| {
-        let line = move |group: &RowGroup| format!("{name} {} {} {}: {}", group.class, group.grantee, group.privilege, group.examples.join(", "));
+        let line = move |group: &RowGroup| {
+            format!(
+                "{name} {} {} {}: {}",
+                group.class,
+                group.grantee,
+                group.privilege,
+                group.examples.join(", ")
+            )
+        };
         groups.iter().map(line).collect::<Vec<_>>()
     };
-    [side("missing", &difference.missing), side("unexpected", &difference.unexpected), difference.errors.clone()].concat()
+    [
+        side("missing", &difference.missing),
+        side("unexpected", &difference.unexpected),
+        difference.errors.clone(),
+    ]
+    .concat()
 }
 
 /// Runs a test against every server that can be had.
 async fn against_every_server(test: impl AsyncFn(World)) {
     let installations = installations();
     if installations.is_empty() {
-        eprintln!("skipped: no Postgres server is installed here (on Debian: apt-get install postgresql)");
+        eprintln!(
+            "skipped: no Postgres server is installed here (on Debian: apt-get install postgresql)"
+        );
     }
     for programs in installations {
         let world = World::start(Server::start(&programs, &[]).unwrap()).await;
@@ -127,7 +202,16 @@ async fn the_matrix_is_applied_and_read_back() {
     against_every_server(async |world| {
         let matrix = world.compile(PRIVILEGES).await;
         let of = |class: &str| matrix.rows.iter().filter(|row| row.class == class).count();
-        assert_eq!((of("table"), of("column"), of("view"), of("schema"), of("membership")), (33, 3, 13, 3, 1));
+        assert_eq!(
+            (
+                of("table"),
+                of("column"),
+                of("view"),
+                of("schema"),
+                of("membership")
+            ),
+            (33, 3, 13, 3, 1)
+        );
         let restored = world.read().await.rows;
         let production = matrix::compare(&matrix, &restored, &restored, &world.own);
         assert!(!production.missing.is_empty() && !production.unexpected.is_empty());
@@ -135,10 +219,21 @@ async fn the_matrix_is_applied_and_read_back() {
         let found = world.read().await.rows;
         let applied = matrix::compare(&matrix, &found, &baseline, &world.own);
         assert_eq!(render(&applied), Vec::<String>::new());
-        assert_eq!((applied.declared, applied.found), (matrix.rows.len() as u64, matrix.rows.len() as u64));
+        assert_eq!(
+            (applied.declared, applied.found),
+            (matrix.rows.len() as u64, matrix.rows.len() as u64)
+        );
         // What production gave to others is still theirs, but for what a declared role had granted on.
-        let others = |rows: &BTreeSet<PrivilegeRow>| rows.iter().filter(|row| ["reader", "readers", "lender"].contains(&row.grantee.as_str())).cloned().collect::<BTreeSet<_>>();
-        let lost: Vec<_> = others(&restored).difference(&others(&found)).map(matrix::line).collect();
+        let others = |rows: &BTreeSet<PrivilegeRow>| {
+            rows.iter()
+                .filter(|row| ["reader", "readers", "lender"].contains(&row.grantee.as_str()))
+                .cloned()
+                .collect::<BTreeSet<_>>()
+        };
+        let lost: Vec<_> = others(&restored)
+            .difference(&others(&found))
+            .map(matrix::line)
+            .collect();
         assert_eq!(lost, ["table\tiu.unit\treader\tSELECT\tfalse\t+"]);
     })
     .await;
@@ -149,12 +244,34 @@ async fn every_class_is_applied_and_read_back() {
     against_every_server(async |world| {
         let mut yaml = include_str!("matrix/everything.yaml").to_owned();
         if world.version >= 160_000 {
-            yaml = yaml.replace("{role: pg_monitor, inherit: false}", "{role: pg_monitor, set: false}");
+            yaml = yaml.replace(
+                "{role: pg_monitor, inherit: false}",
+                "{role: pg_monitor, set: false}",
+            );
         }
         let matrix = world.compile(&yaml).await;
         let baseline = world.bring_about(&matrix).await;
         let applied = matrix::compare(&matrix, &world.read().await.rows, &baseline, &world.own);
         assert_eq!(render(&applied), Vec::<String>::new());
+        let rows = world.client.query(sql::ESCALATIONS, &[]).await.unwrap();
+        let paths: Vec<[String; 3]> = rows
+            .iter()
+            .map(|row| [row.get(0), row.get(1), row.get(2)])
+            .collect();
+        for (why, what) in [
+            ("attribute", "CREATEDB"),
+            ("reaches superuser", "cutter_ro"),
+            ("predefined role", "pg_monitor"),
+            ("can re-grant (ADMIN)", "cutter_ro"),
+            ("built-in outside initdb baseline", "pg_read_file(text)"),
+            ("SET/ALTER SYSTEM on parameter", "work_mem"),
+            ("CREATE in schema", "public"),
+        ] {
+            assert!(
+                paths.contains(&["cutter_exec", why, what].map(str::to_owned)),
+                "{why} {what}: {paths:?}"
+            );
+        }
     })
     .await;
 }
@@ -164,10 +281,23 @@ async fn a_whole_database_can_be_declared() {
     against_every_server(async |world| {
         let matrix = world.compile(include_str!("matrix/database.yaml")).await;
         let baseline = world.bring_about(&matrix).await;
-        let compare = async || matrix::compare(&matrix, &world.read().await.rows, &baseline, &world.own);
+        let compare =
+            async || matrix::compare(&matrix, &world.read().await.rows, &baseline, &world.own);
         assert_eq!(render(&compare().await), Vec::<String>::new());
-        world.client.batch_execute("CREATE ROLE stranger").await.unwrap();
-        assert_eq!(compare().await.unexpected.iter().filter(|group| group.grantee == "stranger").count(), 9);
+        world
+            .client
+            .batch_execute("CREATE ROLE stranger")
+            .await
+            .unwrap();
+        assert_eq!(
+            compare()
+                .await
+                .unexpected
+                .iter()
+                .filter(|group| group.grantee == "stranger")
+                .count(),
+            9
+        );
     })
     .await;
 }
@@ -202,7 +332,13 @@ async fn every_single_fault_is_found() {
     against_every_server(async |world| {
         let matrix = world.compile(PRIVILEGES).await;
         let baseline = world.bring_about(&matrix).await;
-        let common = inject(&world, &matrix, &baseline, include_str!("matrix/faults.sql")).await;
+        let common = inject(
+            &world,
+            &matrix,
+            &baseline,
+            include_str!("matrix/faults.sql"),
+        )
+        .await;
         insta::assert_snapshot!("faults", common);
         let (name, faults) = match world.version {
             ..160_000 => ("faults_15", include_str!("matrix/faults-15.sql")),
@@ -215,13 +351,22 @@ async fn every_single_fault_is_found() {
 }
 
 /// Injects each line's fault in a transaction that is rolled back, and tells what was found of it.
-async fn inject(world: &World, matrix: &Compiled, baseline: &BTreeSet<PrivilegeRow>, faults: &str) -> String {
+async fn inject(
+    world: &World,
+    matrix: &Compiled,
+    baseline: &BTreeSet<PrivilegeRow>,
+    faults: &str,
+) -> String {
     let before = matrix::compare(matrix, &world.read().await.rows, baseline, &world.own);
     let mut report = String::new();
     let mut undetected = Vec::new();
     for fault in faults.lines() {
         world.begin().await;
-        world.client.batch_execute(fault).await.unwrap_or_else(|error| panic!("{fault}: {error:?}"));
+        world
+            .client
+            .batch_execute(fault)
+            .await
+            .unwrap_or_else(|error| panic!("{fault}: {error:?}"));
         let difference = matrix::compare(matrix, &world.read().await.rows, baseline, &world.own);
         world.client.batch_execute("ROLLBACK").await.unwrap();
         let mut found = render(&difference);

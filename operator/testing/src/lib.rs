@@ -23,8 +23,15 @@ const NOBODY: u32 = 65534;
 /// The directories with Postgres' programs on this machine, one for each server that tests can run against.
 pub fn installations() -> Vec<PathBuf> {
     let named = std::env::var_os(BINARIES).unwrap_or_default();
-    let packages = std::fs::read_dir(PACKAGES).into_iter().flatten().flatten().map(|version| version.path().join("bin"));
-    let mut found: Vec<PathBuf> = std::env::split_paths(&named).chain(packages).filter(|programs| programs.join("initdb").exists()).collect();
+    let packages = std::fs::read_dir(PACKAGES)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|version| version.path().join("bin"));
+    let mut found: Vec<PathBuf> = std::env::split_paths(&named)
+        .chain(packages)
+        .filter(|programs| programs.join("initdb").exists())
+        .collect();
     found.sort();
     found
 }
@@ -42,16 +49,35 @@ impl Server {
     /// # Errors
     /// Whatever the programs say.
     pub fn start(programs: &Path, parameters: &[&str]) -> io::Result<Self> {
-        let directory = tempfile::Builder::new().prefix("dryrun-postgres-").tempdir()?;
-        let server = Self { programs: programs.to_owned(), directory };
+        let directory = tempfile::Builder::new()
+            .prefix("dryrun-postgres-")
+            .tempdir()?;
+        let server = Self {
+            programs: programs.to_owned(),
+            directory,
+        };
         if is_root()? {
             chown(server.socket(), Some(NOBODY), Some(NOBODY))?;
         }
-        run(server.program("initdb")?.args(["--username", SUPERUSER, "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"]))?;
+        run(server.program("initdb")?.args([
+            "--username",
+            SUPERUSER,
+            "--auth=trust",
+            "--encoding=UTF8",
+            "--locale=C",
+            "--no-sync",
+        ]))?;
         let socket = format!("unix_socket_directories={}", server.socket().display());
-        let parameters = ["listen_addresses=", "fsync=off", &socket].into_iter().chain(parameters.iter().copied());
-        let options: Vec<String> = parameters.map(|parameter| format!("-c '{parameter}'")).collect();
-        run(server.program("pg_ctl")?.args(["--wait", "start", "--options", &options.join(" "), "--log"]).arg(server.log()))?;
+        let parameters = ["listen_addresses=", "fsync=off", &socket]
+            .into_iter()
+            .chain(parameters.iter().copied());
+        let options: Vec<String> = parameters
+            .map(|parameter| format!("-c '{parameter}'"))
+            .collect();
+        run(server
+            .program("pg_ctl")?
+            .args(["--wait", "start", "--options", &options.join(" "), "--log"])
+            .arg(server.log()))?;
         Ok(server)
     }
 
@@ -65,10 +91,17 @@ impl Server {
         self.directory.path().join("log")
     }
 
+    fn data(&self) -> PathBuf {
+        self.directory.path().join("data")
+    }
+
     /// A program that works on the cluster, as a user whom Postgres accepts.
     fn program(&self, name: &str) -> io::Result<Command> {
         let mut command = Command::new(self.programs.join(name));
-        command.current_dir(self.socket()).arg("--pgdata").arg(self.socket().join("data"));
+        command
+            .current_dir(self.socket())
+            .arg("--pgdata")
+            .arg(self.data());
         if is_root()? {
             command.uid(NOBODY).gid(NOBODY);
         }
@@ -78,9 +111,17 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let stopped = self.program("pg_ctl").and_then(|mut command| run(command.args(["--wait", "stop", "--mode=immediate"])));
+        if !self.data().join("postmaster.pid").exists() {
+            return;
+        }
+        let stopped = self
+            .program("pg_ctl")
+            .and_then(|mut command| run(command.args(["--wait", "stop", "--mode=immediate"])));
         if let Err(error) = stopped {
-            eprintln!("the server in {} was not stopped: {error}", self.socket().display());
+            eprintln!(
+                "the server in {} was not stopped: {error}",
+                self.socket().display()
+            );
         }
     }
 }
@@ -93,7 +134,11 @@ fn is_root() -> io::Result<bool> {
 fn run(command: &mut Command) -> io::Result<()> {
     // Not its pipes: the server would inherit them, and they would never end.
     let errors = tempfile::tempfile()?;
-    let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors.try_clone()?).status()?;
+    let status = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(errors.try_clone()?)
+        .status()?;
     if status.success() {
         return Ok(());
     }
@@ -101,5 +146,9 @@ fn run(command: &mut Command) -> io::Result<()> {
     let mut errors = errors;
     errors.rewind()?;
     errors.read_to_string(&mut text)?;
-    Err(io::Error::other(format!("{} ended with {status}: {}", command.get_program().display(), text.trim())))
+    Err(io::Error::other(format!(
+        "{} ended with {status}: {}",
+        command.get_program().display(),
+        text.trim()
+    )))
 }

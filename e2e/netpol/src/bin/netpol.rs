@@ -1,5 +1,6 @@
 //! The NetworkPolicy agent of one node. It runs in the node's network namespace.
 
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, anyhow};
@@ -41,7 +42,8 @@ async fn main() -> Result<()> {
                 .with_default_directive(tracing::Level::INFO.into())
                 .from_env_lossy(),
         )
-        .with_writer(std::io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .with_writer(io::stderr)
         .init();
     let arguments = Arguments::parse();
     let (mut terminate, mut interrupt) = (

@@ -63,19 +63,19 @@ fn read<T: DeserializeOwned>(object: Value) -> T {
     serde_json::from_value(object).unwrap()
 }
 
-/// Whether rulesets can be loaded here.
-static ABLE: LazyLock<bool> = LazyLock::new(|| {
+/// Whether rulesets can be loaded here; says so once if not.
+pub static ABLE: LazyLock<bool> = LazyLock::new(|| {
     let able = unshare(&["nft", "list", "ruleset"])
         .output()
         .is_ok_and(|output| output.status.success());
     if !able {
-        eprintln!("skipped: loading tables into the kernel needs root, unshare and nft");
+        eprintln!("skipped: what loads tables into the kernel needs root, unshare and nft");
     }
     able
 });
 
 /// A command in a network namespace that is gone with it.
-fn unshare(command: &[&str]) -> Command {
+pub fn unshare(command: &[&str]) -> Command {
     let mut unshare = Command::new("unshare");
     unshare.arg("--net").args(command);
     unshare

@@ -19,7 +19,10 @@ pub(super) fn render(config: &PostgresConfig) -> Result<String> {
         lines.push(format!("host all {} all scram-sha-256", quoted(role)?));
     }
     for role in &config.roles {
-        lines.push(format!("host {database} {} all scram-sha-256", quoted(role)?));
+        lines.push(format!(
+            "host {database} {} all scram-sha-256",
+            quoted(role)?
+        ));
     }
     lines.push(String::new());
     Ok(lines.join("\n"))
@@ -28,7 +31,10 @@ pub(super) fn render(config: &PostgresConfig) -> Result<String> {
 /// Quotes take the meaning of keywords and of a leading `+` away, but from version 16 on not that of a leading `/`, and they cannot span lines.
 fn quoted(name: &str) -> Result<String> {
     if name.is_empty() || name.starts_with('/') || name.contains(char::is_control) {
-        return Err(failure::lasting("InvalidConfig", format!("pg_hba.conf cannot name {name:?}")));
+        return Err(failure::lasting(
+            "InvalidConfig",
+            format!("pg_hba.conf cannot name {name:?}"),
+        ));
     }
     Ok(format!("\"{}\"", name.replace('"', "\"\"")))
 }

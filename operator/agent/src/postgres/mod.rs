@@ -33,7 +33,13 @@ pub(crate) fn run(secrets: &Path, termination_log: &Path) -> i32 {
     // For the operator, which does not read logs. The file is the kubelet's: where there is none, nobody reads it.
     let told = serde_json::to_vec(&error)
         .map_err(io::Error::from)
-        .and_then(|message| OpenOptions::new().write(true).truncate(true).open(termination_log)?.write_all(&message));
+        .and_then(|message| {
+            OpenOptions::new()
+                .write(true)
+                .truncate(true)
+                .open(termination_log)?
+                .write_all(&message)
+        });
     if let Err(error) = told {
         eprintln!("{}: {error}", termination_log.display());
     }
@@ -57,15 +63,21 @@ fn start(secrets: &Path) -> Result<std::convert::Infallible> {
             .and_then(|mut file| file.write_all(text.as_bytes()))
             .map_err(|error| failure::file(&path, &error))
     };
-    write("postgresql.conf", &settings::render(&config)?, true)?;
+    write(
+        "postgresql.conf",
+        &settings::render(&config, directory::free_bytes(data)?)?,
+        true,
+    )?;
     write("pg_hba.conf", &hba::render(&config)?, false)?;
     let error = programs.command("postgres").arg("-D").arg(data).exec();
     Err(failure::file(programs.path("postgres"), &error))
 }
 
 fn config() -> Result<PostgresConfig> {
-    let text = env::var(POSTGRES_ENV).map_err(|error| failure::lasting("InvalidConfig", format!("{POSTGRES_ENV}: {error}")))?;
-    serde_json::from_str(&text).map_err(|error| failure::lasting("InvalidConfig", format!("{POSTGRES_ENV}: {error}")))
+    let text = env::var(POSTGRES_ENV)
+        .map_err(|error| failure::lasting("InvalidConfig", format!("{POSTGRES_ENV}: {error}")))?;
+    serde_json::from_str(&text)
+        .map_err(|error| failure::lasting("InvalidConfig", format!("{POSTGRES_ENV}: {error}")))
 }
 
 /// Refuses a data directory that has anything in it, without touching it. One with a server in it may be a physical copy of production.
@@ -75,17 +87,26 @@ fn refuse_existing(programs: &Programs, config: &PostgresConfig) -> Result<()> {
         return Ok(());
     }
     if !data.join("PG_VERSION").exists() {
-        return Err(failure::lasting("DataDirectoryNotEmpty", format!("{} is not empty", data.display())));
+        return Err(failure::lasting(
+            "DataDirectoryNotEmpty",
+            format!("{} is not empty", data.display()),
+        ));
     }
     let whose = match system_identifier(programs, data) {
         Ok(identifier) if is(&identifier, &config.forbidden_system_identifier) => {
-            let message = format!("{} holds a physical copy of production (system identifier {identifier})", data.display());
+            let message = format!(
+                "{} holds a physical copy of production (system identifier {identifier})",
+                data.display()
+            );
             return Err(failure::lasting("CopyIsProduction", message));
         }
         Ok(identifier) => format!("with the system identifier {identifier}"),
         Err(error) => format!("whose system identifier cannot be read ({})", error.message),
     };
-    Err(failure::lasting("DataDirectoryNotEmpty", format!("{} already holds a server {whose}", data.display())))
+    Err(failure::lasting(
+        "DataDirectoryNotEmpty",
+        format!("{} already holds a server {whose}", data.display()),
+    ))
 }
 
 /// The new server is not production, before it writes its first byte as a server.
@@ -94,19 +115,33 @@ fn prove_new(programs: &Programs, config: &PostgresConfig) -> Result<()> {
     let forbidden = &config.forbidden_system_identifier;
     match system_identifier(programs, Path::new(&config.data_directory)) {
         Ok(identifier) if !is(&identifier, forbidden) && forbidden.parse::<u64>().is_ok() => Ok(()),
-        Ok(identifier) => refuse(format!("the copy's system identifier is {identifier}, production's is {forbidden}")),
-        Err(error) => refuse(format!("the copy cannot be told from production: {}", error.message)),
+        Ok(identifier) => refuse(format!(
+            "the copy's system identifier is {identifier}, production's is {forbidden}"
+        )),
+        Err(error) => refuse(format!(
+            "the copy cannot be told from production: {}",
+            error.message
+        )),
     }
 }
 
 /// `pg_controldata` reads a server that is not running.
 fn system_identifier(programs: &Programs, data: &Path) -> Result<String> {
-    let output = succeed(programs.command("pg_controldata").arg("-D").arg(data), "pg_controldata", "ControlDataUnreadable")?;
+    let output = succeed(
+        programs.command("pg_controldata").arg("-D").arg(data),
+        "pg_controldata",
+        "ControlDataUnreadable",
+    )?;
     output
         .lines()
         .find_map(|line| line.strip_prefix("Database system identifier:"))
         .map(|identifier| identifier.trim().to_owned())
-        .ok_or_else(|| failure::lasting("ControlDataUnreadable", "pg_controldata prints no system identifier"))
+        .ok_or_else(|| {
+            failure::lasting(
+                "ControlDataUnreadable",
+                "pg_controldata prints no system identifier",
+            )
+        })
 }
 
 fn is(identifier: &str, other: &str) -> bool {
@@ -114,25 +149,57 @@ fn is(identifier: &str, other: &str) -> bool {
 }
 
 fn initialize(programs: &Programs, config: &PostgresConfig, password: &Path) -> Result<()> {
-    let version = succeed(programs.command("initdb").arg("--version"), "initdb", "InitFailed")?;
+    let version = succeed(
+        programs.command("initdb").arg("--version"),
+        "initdb",
+        "InitFailed",
+    )?;
     let mut command = programs.command("initdb");
     command
-        .args(["--pgdata", &config.data_directory, "--username", &config.bootstrap_role, "--pwfile"])
+        .args([
+            "--pgdata",
+            &config.data_directory,
+            "--username",
+            &config.bootstrap_role,
+            "--pwfile",
+        ])
         .arg(password)
-        .args(settings::initdb(&config.requirements, crate::program::major(&version).unwrap_or_default()));
-    succeed(&mut command, "initdb", "InitFailed").map(drop).map_err(|error| {
-        if error.message.contains("locale") { TaskError { reason: "LocaleUnavailable".into(), ..error } } else { error }
-    })?;
-    fs::create_dir_all(&config.log_directory).map_err(|error| failure::file(&config.log_directory, &error))
+        .args(settings::initdb(
+            &config.requirements,
+            crate::program::major(&version).unwrap_or_default(),
+        ));
+    succeed(&mut command, "initdb", "InitFailed")
+        .map(drop)
+        .map_err(|error| {
+            if error.message.contains("locale") {
+                TaskError {
+                    reason: "LocaleUnavailable".into(),
+                    ..error
+                }
+            } else {
+                error
+            }
+        })?;
+    fs::create_dir_all(&config.log_directory)
+        .map_err(|error| failure::file(&config.log_directory, &error))
 }
 
 /// Runs a program to its end before anything serves: there is nothing else to wait for yet.
 fn succeed(command: &mut Command, name: &str, reason: &str) -> Result<String> {
-    let output = command.output().map_err(|error| failure::lasting(reason, format!("{name}: {error}")))?;
+    let output = command
+        .output()
+        .map_err(|error| failure::lasting(reason, format!("{name}: {error}")))?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     let stderr = String::from_utf8_lossy(&output.stderr);
-    let said = stderr.lines().find(|line| line.contains("error:")).or(stderr.lines().next()).unwrap_or_default();
-    Err(failure::lasting(reason, format!("{name} ended with {}: {said}", output.status)))
+    let said = stderr
+        .lines()
+        .find(|line| line.contains("error:"))
+        .or(stderr.lines().next())
+        .unwrap_or_default();
+    Err(failure::lasting(
+        reason,
+        format!("{name} ended with {}: {said}", output.status),
+    ))
 }

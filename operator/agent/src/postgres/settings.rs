@@ -1,5 +1,7 @@
 //! How the copy's server is set up: fast, since it is thrown away, and telling in its log, since that is what scenarios are judged by.
 
+use std::ops::RangeInclusive;
+
 use dryrun_core::{control::PostgresConfig, facts::SourceRequirements};
 
 use crate::failure::{self, Result};
@@ -19,7 +21,6 @@ const FIXED: &[(&str, &str)] = &[
     ("restart_after_crash", "off"),
     ("wal_level", "minimal"),
     ("wal_buffers", "64MB"),
-    ("max_wal_size", "16GB"),
     ("checkpoint_timeout", "1h"),
     ("maintenance_work_mem", "512MB"),
     ("max_locks_per_transaction", "1024"),
@@ -40,7 +41,6 @@ const FIXED: &[(&str, &str)] = &[
     ("log_rotation_age", "0"),
     ("log_rotation_size", "0"),
     ("log_timezone", "UTC"),
-    ("log_statement", "all"),
     ("log_error_verbosity", "verbose"),
     ("log_connections", "on"),
     ("log_disconnections", "on"),
@@ -49,24 +49,42 @@ const FIXED: &[(&str, &str)] = &[
     ("client_connection_check_interval", "200ms"),
 ];
 
-/// What is appended to `postgresql.conf`; the last line of a setting wins.
-pub(super) fn render(config: &PostgresConfig) -> Result<String> {
+/// Bounds of `max_wal_size`: checkpoints are rare, but the log of a run must not fill its volume.
+const WAL: RangeInclusive<u64> = 256 << 20..=16 << 30;
+/// Part of the free space that the write-ahead log may take.
+const WAL_SHARE: u64 = 8;
+
+/// What is appended to `postgresql.conf`; the last line of a setting wins. `free_bytes` is what is free on the volume of the data directory.
+pub(super) fn render(config: &PostgresConfig, free_bytes: u64) -> Result<String> {
+    let max_wal_size = (free_bytes / WAL_SHARE).clamp(*WAL.start(), *WAL.end());
     let cluster_name = &config.run_uid[..config.run_uid.floor_char_boundary(CLUSTER_NAME)];
     let own = [
         ("cluster_name", cluster_name.to_owned()),
         ("listen_addresses", config.listen_addresses.clone()),
         ("port", config.port.to_string()),
         ("max_connections", config.max_connections.to_string()),
-        ("shared_buffers", format!("{}kB", config.shared_buffers >> 10)),
+        (
+            "shared_buffers",
+            format!("{}kB", config.shared_buffers >> 10),
+        ),
+        ("max_wal_size", format!("{}MB", max_wal_size >> 20)),
         ("log_directory", config.log_directory.clone()),
     ];
-    let fixed = FIXED.iter().map(|(name, value)| (*name, (*value).to_owned()));
+    let fixed = FIXED
+        .iter()
+        .map(|(name, value)| (*name, (*value).to_owned()));
     let mut text = String::from("\n# Written by dryrun-agent.\n");
     for (name, value) in fixed.chain(own) {
         if value.contains(char::is_control) {
-            return Err(failure::lasting("InvalidConfig", format!("{name} cannot be {value:?}")));
+            return Err(failure::lasting(
+                "InvalidConfig",
+                format!("{name} cannot be {value:?}"),
+            ));
         }
-        text.push_str(&format!("{name} = '{}'\n", value.replace('\\', r"\\").replace('\'', "''")));
+        text.push_str(&format!(
+            "{name} = '{}'\n",
+            value.replace('\\', r"\\").replace('\'', "''")
+        ));
     }
     Ok(text)
 }
@@ -130,13 +148,23 @@ pub(super) mod tests {
     fn every_setting_is_there_once_and_quoted() {
         let mut config = config();
         config.log_directory = r"/a'b\c".into();
-        let text = render(&config).unwrap();
-        let names: Vec<_> = text.lines().filter_map(|line| line.split_once(" = ")).map(|(name, _)| name).collect();
+        let text = render(&config, 8 << 30).unwrap();
+        let names: Vec<_> = text
+            .lines()
+            .filter_map(|line| line.split_once(" = "))
+            .map(|(name, _)| name)
+            .collect();
         let mut distinct = names.clone();
         distinct.sort_unstable();
         distinct.dedup();
         assert_eq!(names.len(), distinct.len());
-        for line in [r"log_directory = '/a''b\\c'", "shared_buffers = '131072kB'", "listen_addresses = '*'", "cluster_name = '0a1b2c3d-0000-4000-8000-000000000000'"] {
+        for line in [
+            r"log_directory = '/a''b\\c'",
+            "shared_buffers = '131072kB'",
+            "max_wal_size = '1024MB'",
+            "listen_addresses = '*'",
+            "cluster_name = '0a1b2c3d-0000-4000-8000-000000000000'",
+        ] {
             assert!(text.lines().any(|found| found == line), "{line} in {text}");
         }
     }
@@ -145,15 +173,22 @@ pub(super) mod tests {
     fn a_value_cannot_become_a_setting() {
         let mut config = config();
         config.listen_addresses = "*'\narchive_command = 'x".into();
-        assert!(render(&config).is_err());
+        assert!(render(&config, 0).is_err());
     }
 
     #[test]
     fn initdb_repeats_the_source() {
         let mut source = config().requirements;
-        let has = |source: &SourceRequirements, major, option: &str| initdb(source, major).iter().any(|found| found == option);
-        assert!(has(&source, 15, "--lc-collate=en_US.UTF-8") && has(&source, 15, "--lc-ctype=en_US.UTF-8"));
-        assert!(has(&source, 18, "--no-data-checksums") && !has(&source, 17, "--no-data-checksums"));
+        let has = |source: &SourceRequirements, major, option: &str| {
+            initdb(source, major).iter().any(|found| found == option)
+        };
+        assert!(
+            has(&source, 15, "--lc-collate=en_US.UTF-8")
+                && has(&source, 15, "--lc-ctype=en_US.UTF-8")
+        );
+        assert!(
+            has(&source, 18, "--no-data-checksums") && !has(&source, 17, "--no-data-checksums")
+        );
         source.data_checksums = true;
         source.locale_provider = "icu".into();
         source.collate = "de-DE".into();

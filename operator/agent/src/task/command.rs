@@ -15,7 +15,7 @@ use tokio::{net::unix::pipe, time::timeout};
 use super::{Agent, log::Log};
 use crate::{
     children::Child,
-    connection,
+    connection, directory,
     failure::{self, Result},
     program,
 };
@@ -26,8 +26,15 @@ const DRAIN: Duration = Duration::from_secs(2);
 /// Runs the command to its end or its timeout, and leaves no process of it behind.
 pub(super) async fn run(agent: &Agent, task: CommandTask) -> Result<ScenarioClaim> {
     let mut log = Log::create(&agent.logs, &task.name)?;
-    let passfile = task.login.as_ref().map(|login| connection::passfile(&login.user, &login.password)).transpose()?;
-    let mut claim = ScenarioClaim { name: task.name.clone(), ..ScenarioClaim::default() };
+    let passfile = task
+        .login
+        .as_ref()
+        .map(|login| connection::passfile(&login.user, &login.password))
+        .transpose()?;
+    let mut claim = ScenarioClaim {
+        name: task.name.clone(),
+        ..ScenarioClaim::default()
+    };
     let started = Instant::now();
     match start(agent, command(agent, &task, passfile.as_ref())) {
         Ok((child, output)) => {
@@ -43,15 +50,23 @@ pub(super) async fn run(agent: &Agent, task: CommandTask) -> Result<ScenarioClai
         }
     }
     claim.milliseconds = started.elapsed().as_millis() as u64;
-    log.finish(&mut claim).map_err(|error| failure::file(&agent.logs, &error))?;
+    log.finish(&mut claim)
+        .map_err(|error| failure::file(&agent.logs, &error))?;
     Ok(claim)
 }
 
 /// The command with its whole environment: nothing of the agent's own is in it.
 fn command(agent: &Agent, task: &CommandTask, passfile: Option<&NamedTempFile>) -> Command {
     let mut command = Command::new(task.command.first().map_or("", String::as_str));
-    command.args(task.command.iter().skip(1)).current_dir(&agent.scratch).env_clear();
-    command.env("PATH", program::search_path()).env("HOME", &agent.scratch).env("TMPDIR", std::env::temp_dir()).envs(&task.env);
+    command
+        .args(task.command.iter().skip(1))
+        .current_dir(&agent.scratch)
+        .env_clear();
+    command
+        .env("PATH", program::search_path())
+        .env("HOME", &agent.scratch)
+        .env("TMPDIR", directory::TEMPORARY)
+        .envs(&task.env);
     if let (Some(login), Some(passfile)) = (&task.login, passfile) {
         command
             .env("PGHOST", &login.address)
@@ -67,13 +82,22 @@ fn command(agent: &Agent, task: &CommandTask, passfile: Option<&NamedTempFile>) 
 /// Starts it with one pipe for standard output and error, so that their order is kept.
 fn start(agent: &Agent, mut command: Command) -> io::Result<(Child, pipe::Receiver)> {
     let (reader, writer) = io::pipe()?;
-    command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
+    command
+        .stdin(Stdio::null())
+        .stdout(writer.try_clone()?)
+        .stderr(writer);
     let child = agent.children.spawn(&mut command)?.child;
     Ok((child, program::receiver(Some(OwnedFd::from(reader)))?))
 }
 
 /// Keeps the output until the command has ended; no status when it was killed at its timeout.
-async fn follow(agent: &Agent, mut child: Child, mut output: pipe::Receiver, limit: Duration, log: &mut Log) -> (Option<ExitStatus>, io::Result<()>) {
+async fn follow(
+    agent: &Agent,
+    mut child: Child,
+    mut output: pipe::Receiver,
+    limit: Duration,
+    log: &mut Log,
+) -> (Option<ExitStatus>, io::Result<()>) {
     let mut end = pin!(async {
         match timeout(limit, &mut child.exit).await {
             Ok(status) => status.ok(),
@@ -92,6 +116,8 @@ async fn follow(agent: &Agent, mut child: Child, mut output: pipe::Receiver, lim
         }
     };
     agent.children.kill_all().await;
-    let rest = timeout(DRAIN, log.follow(&mut output)).await.unwrap_or(Ok(()));
+    let rest = timeout(DRAIN, log.follow(&mut output))
+        .await
+        .unwrap_or(Ok(()));
     (status, kept.and(rest))
 }

@@ -32,7 +32,14 @@ pub(super) const COUNTS: &str = "counts.tsv";
 /// Takes the dump. Facts of every stage that was reached are there, and what stopped it if something did; a partial dump is deleted.
 pub(super) async fn run(agent: &Agent, task: &DumpTask) -> DumpFacts {
     let mut facts = DumpFacts::default();
-    if let Err(problem) = (Dump { agent, task, facts: &mut facts }).take().await {
+    if let Err(problem) = (Dump {
+        agent,
+        task,
+        facts: &mut facts,
+    })
+    .take()
+    .await
+    {
         tracing::warn!(reason = problem.reason, "no dump was taken");
         facts.problem = Some(problem);
     }
@@ -49,11 +56,17 @@ impl Dump<'_> {
     async fn take(&mut self) -> Result<()> {
         let directory = Path::new(&self.task.directory);
         if !directory::is_empty(directory).map_err(|error| failure::file(directory, &error))? {
-            return Err(failure::lasting("DirectoryNotEmpty", format!("{} is not empty", directory.display())));
+            return Err(failure::lasting(
+                "DirectoryNotEmpty",
+                format!("{} is not empty", directory.display()),
+            ));
         }
+        fs::create_dir_all(directory).map_err(|error| failure::file(directory, &error))?;
         self.judge_disk(0)?;
         let credentials = Credentials::read(&self.agent.secrets, &self.task.server)?;
-        let mut client = credentials.connect(&self.task.server.database, READING, source::READ_ONLY).await?;
+        let mut client = credentials
+            .connect(&self.task.server.database, READING, source::READ_ONLY)
+            .await?;
         self.identify(&client).await?;
         let programs = Programs::find()?;
         self.check(&client, &credentials, &programs).await?;
@@ -67,13 +80,23 @@ impl Dump<'_> {
 
     /// Judges free space, at first without and then with the size of the source.
     fn judge_disk(&mut self, source_bytes: u64) -> Result<()> {
-        let disk = DiskFacts { free_bytes: directory::free_bytes(Path::new(&self.task.data_directory))?, source_bytes };
+        let disk = DiskFacts {
+            free_bytes: directory::free_bytes(Path::new(&self.task.data_directory))?,
+            source_bytes,
+        };
         let (free, needed) = (disk.free_bytes, disk.needed(self.task.minimum_free));
         self.facts.disk = Some(disk);
         if free >= needed {
             return Ok(());
         }
-        Err(failure::lasting("InsufficientSpace", format!("{} MiB free on the data volume, {} MiB needed", free >> 20, needed >> 20)))
+        Err(failure::lasting(
+            "InsufficientSpace",
+            format!(
+                "{} MiB free on the data volume, {} MiB needed",
+                free >> 20,
+                needed >> 20
+            ),
+        ))
     }
 
     /// Reads who this is, and nothing else of a server that is not the declared one.
@@ -83,54 +106,98 @@ impl Dump<'_> {
         if is(identity, declared) {
             return Ok(());
         }
-        let message = format!("the server's system identifier is {}, declared is {declared}", identity.system_identifier);
+        let message = format!(
+            "the server's system identifier is {}, declared is {declared}",
+            identity.system_identifier
+        );
         Err(failure::lasting("IdentityMismatch", message))
     }
 
     /// Everything that can be known before a byte is dumped: all of it becomes a fact before the first part of it is refused.
-    async fn check(&mut self, client: &Client, credentials: &Credentials<'_>, programs: &Programs) -> Result<()> {
+    async fn check(
+        &mut self,
+        client: &Client,
+        credentials: &Credentials<'_>,
+        programs: &Programs,
+    ) -> Result<()> {
         if let Some(problem) = source::weak_password(&self.task.server, &credentials.password) {
             return Err(problem);
         }
         reading::prepare(client).await?;
         let lock_timeout = self.task.lock_timeout_ms.to_string();
-        let limited = client.execute(include_str!("../../sql/lock_timeout.sql"), &[&lock_timeout]).await;
+        let limited = client
+            .execute(include_str!("../../sql/lock_timeout.sql"), &[&lock_timeout])
+            .await;
         limited.map_err(|error| failure::query("cannot set up the session", &error))?;
         let children = &self.agent.children;
         let (mut requirements, bytes) = source::requirements(client).await?;
         self.judge_disk(bytes)?;
-        requirements.unavailable = source::unavailable(children, programs, &requirements.extensions).await?;
+        requirements.unavailable =
+            source::unavailable(children, programs, &requirements.extensions).await?;
         let requirements = &*self.facts.requirements.insert(requirements);
         (self.facts.roles, self.facts.memberships) = source::roles(client).await?;
         let rights = self.facts.rights.insert(source::rights(client).await?);
         if rights.missing_count > 0 {
-            let message = format!("{} rights are missing; run as an owner: {}", rights.missing_count, rights.missing.join("; "));
+            let message = format!(
+                "{} rights are missing; run as an owner: {}",
+                rights.missing_count,
+                rights.missing.join("; ")
+            );
             return Err(failure::lasting("MissingRights", message));
         }
         if !requirements.unavailable.is_empty() {
-            let message = format!("the image of the copy lacks the extensions {}", requirements.unavailable.join(", "));
+            let message = format!(
+                "the image of the copy lacks the extensions {}",
+                requirements.unavailable.join(", ")
+            );
             return Err(failure::lasting("ExtensionUnavailable", message));
         }
-        source::missing_locale(children, requirements).await.map_or(Ok(()), Err)
+        source::missing_locale(children, requirements)
+            .await
+            .map_or(Ok(()), Err)
     }
 
     /// Counts and dumps in one snapshot, between two readings of the catalog.
-    async fn archive(&mut self, client: &mut Client, credentials: &Credentials<'_>, programs: &Programs) -> Result<()> {
-        let version = program::succeed(&self.agent.children, programs.command("pg_dump").arg("--version")).await?.trim().to_owned();
+    async fn archive(
+        &mut self,
+        client: &mut Client,
+        credentials: &Credentials<'_>,
+        programs: &Programs,
+    ) -> Result<()> {
+        let version = program::succeed(
+            &self.agent.children,
+            programs.command("pg_dump").arg("--version"),
+        )
+        .await?
+        .trim()
+        .to_owned();
         let major = self.supported(&version)?;
         let catalog = reading::catalog(client).await?;
         let failed = |error| failure::query("the snapshot was lost", &error);
-        let transaction =
-            client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true).start().await.map_err(failed)?;
-        let snapshot: String =
-            transaction.query_one(include_str!("../../sql/export_snapshot.sql"), &[]).await.and_then(|row| row.try_get(0)).map_err(failed)?;
+        let transaction = client
+            .build_transaction()
+            .isolation_level(IsolationLevel::RepeatableRead)
+            .read_only(true)
+            .start()
+            .await
+            .map_err(failed)?;
+        let snapshot: String = transaction
+            .query_one(include_str!("../../sql/export_snapshot.sql"), &[])
+            .await
+            .and_then(|row| row.try_get(0))
+            .map_err(failed)?;
         let (counts, rows) = reading::counts(&transaction).await?;
         let arguments = self.arguments(major, &snapshot);
         let started = Instant::now();
         self.pg_dump(programs, credentials, &arguments).await?;
         let milliseconds = started.elapsed().as_millis() as u64;
-        let end = transaction.query_one(include_str!("../../sql/transaction.sql"), &[]).await.map_err(failed)?;
-        let options = arguments.into_iter().chain([format!("PGOPTIONS={}", source::READ_ONLY)]);
+        let end = transaction
+            .query_one(include_str!("../../sql/transaction.sql"), &[])
+            .await
+            .map_err(failed)?;
+        let options = arguments
+            .into_iter()
+            .chain([format!("PGOPTIONS={}", source::READ_ONLY)]);
         self.facts.sessions = Some(SessionFacts {
             read_only: end.try_get("read_only").map_err(failed)?,
             xid_assigned: end.try_get("xid_assigned").map_err(failed)?,
@@ -139,17 +206,33 @@ impl Dump<'_> {
         transaction.commit().await.map_err(failed)?;
         unchanged(&catalog, &reading::catalog(client).await?)?;
         let (digest, bytes) = self.seal(&catalog, &counts).await?;
-        self.facts.archive =
-            Some(ArchiveFacts { digest, bytes, pg_dump: version, catalog: catalog.summary(), counts: counts.summary(), rows, milliseconds });
+        self.facts.archive = Some(ArchiveFacts {
+            digest,
+            bytes,
+            pg_dump: version,
+            catalog: catalog.summary(),
+            counts: counts.summary(),
+            rows,
+            milliseconds,
+        });
         Ok(())
     }
 
     /// The major version of the image's `pg_dump`, which must be able to read this server.
     fn supported(&self, version: &str) -> Result<u32> {
-        let server = self.facts.identity.as_ref().map_or(0, |identity| identity.version_num / 10_000);
+        let server = self
+            .facts
+            .identity
+            .as_ref()
+            .map_or(0, |identity| identity.version_num / 10_000);
         match program::major(version) {
             Some(major) if major >= server => Ok(major),
-            _ => Err(failure::lasting("ImageTooOld", format!("production runs major version {server}, the image of the copy has {version}"))),
+            _ => Err(failure::lasting(
+                "ImageTooOld",
+                format!(
+                    "production runs major version {server}, the image of the copy has {version}"
+                ),
+            )),
         }
     }
 
@@ -170,10 +253,18 @@ impl Dump<'_> {
         ]
     }
 
-    async fn pg_dump(&self, programs: &Programs, credentials: &Credentials<'_>, arguments: &[String]) -> Result<()> {
+    async fn pg_dump(
+        &self,
+        programs: &Programs,
+        credentials: &Credentials<'_>,
+        arguments: &[String],
+    ) -> Result<()> {
         let mut command = programs.command("pg_dump");
         let _passfile = credentials.lend(&mut command, READING, source::READ_ONLY)?;
-        command.args(arguments).arg("--file").arg(self.archive_directory());
+        command
+            .args(arguments)
+            .arg("--file")
+            .arg(self.archive_directory());
         let mut errors = Vec::new();
         let finished = program::run(&self.agent.children, &mut command, |line| {
             if line.starts_with("pg_dump: error:") || line.starts_with("pg_dump: detail:") {
@@ -184,12 +275,23 @@ impl Dump<'_> {
         if finished.status.success() {
             return Ok(());
         }
-        let message = errors.iter().take(2).map(|line| failure::without_rows(line)).collect::<Vec<_>>().join("; ");
+        let message = errors
+            .iter()
+            .take(2)
+            .map(|line| failure::without_rows(line))
+            .collect::<Vec<_>>()
+            .join("; ");
         if errors.iter().any(|line| line.contains("lock timeout")) {
-            let message = format!("a table stayed locked for {} ms: {message}", self.task.lock_timeout_ms);
+            let message = format!(
+                "a table stayed locked for {} ms: {message}",
+                self.task.lock_timeout_ms
+            );
             return Err(failure::passing("SourceLocked", message));
         }
-        Err(failure::lasting("DumpFailed", format!("pg_dump ended with {}: {message}", finished.status)))
+        Err(failure::lasting(
+            "DumpFailed",
+            format!("pg_dump ended with {}: {message}", finished.status),
+        ))
     }
 
     /// Puts the side files next to the archive, lets the run's group read all of it, and gives its digest and the archive's bytes.
@@ -201,7 +303,8 @@ impl Dump<'_> {
             beside += text.len() as u64;
             fs::write(&path, text).map_err(|error| failure::file(&path, &error))?;
         }
-        directory::set_modes(&self.archive_directory(), 0o750, 0o640).map_err(|error| failure::file(root, &error))?;
+        directory::set_modes(&self.archive_directory(), 0o750, 0o640)
+            .map_err(|error| failure::file(root, &error))?;
         let content = Content::read(root).await?;
         Ok((content.digest(), content.bytes - beside))
     }
@@ -221,6 +324,10 @@ fn unchanged(before: &Rows, after: &Rows) -> Result<(), TaskError> {
     if difference.rows == 0 {
         return Ok(());
     }
-    let message = format!("{} definitions changed while the dump was taken: {}", difference.rows, difference.examples.join(", "));
+    let message = format!(
+        "{} definitions changed while the dump was taken: {}",
+        difference.rows,
+        difference.examples.join(", ")
+    );
     Err(failure::passing("SourceChangedDuringDump", message))
 }

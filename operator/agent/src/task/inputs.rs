@@ -21,7 +21,9 @@ use crate::{
 /// Verifies every input and unpacks the right ones; when all are in place, since two may share a destination, makes them read-only and takes the
 /// digest of every destination.
 pub(super) async fn run(task: VerifyInputsTask) -> Result<InputFacts> {
-    let mut facts = directory::off_thread(move || Ok(task.inputs.iter().map(place).collect::<Vec<_>>())).await?;
+    let mut facts =
+        directory::off_thread(move || Ok(task.inputs.iter().map(place).collect::<Vec<_>>()))
+            .await?;
     for fact in facts.iter_mut().filter(|fact| fact.problem.is_none()) {
         match seal(Path::new(&fact.destination)).await {
             Ok(content) => (fact.files, fact.tree_digest) = (content.files(), content.digest()),
@@ -32,20 +34,27 @@ pub(super) async fn run(task: VerifyInputsTask) -> Result<InputFacts> {
 }
 
 async fn seal(destination: &Path) -> Result<Content> {
-    directory::set_modes(destination, 0o555, 0o444).map_err(|error| failure::file(destination, &error))?;
+    directory::set_modes(destination, 0o555, 0o444)
+        .map_err(|error| failure::file(destination, &error))?;
     Content::read(destination).await
 }
 
 /// Verifies one input and unpacks or copies it.
 fn place(input: &VerifyInput) -> InputFact {
-    let mut fact = InputFact { destination: input.destination.clone(), ..InputFact::default() };
+    let mut fact = InputFact {
+        destination: input.destination.clone(),
+        ..InputFact::default()
+    };
     fact.problem = match fs::read(&input.source) {
         Ok(bytes) => {
             fact.sha256 = tree::hex(&Sha256::digest(&bytes));
             if fact.sha256 == input.sha256 {
                 write(input, &bytes).err().map(|error| error.to_string())
             } else {
-                Some(format!("sha256 is {}, declared is {}", fact.sha256, input.sha256))
+                Some(format!(
+                    "sha256 is {}, declared is {}",
+                    fact.sha256, input.sha256
+                ))
             }
         }
         Err(error) => Some(format!("{}: {error}", input.source)),
@@ -57,10 +66,15 @@ fn place(input: &VerifyInput) -> InputFact {
 fn write(input: &VerifyInput, bytes: &[u8]) -> io::Result<()> {
     let (source, destination) = (Path::new(&input.source), PathBuf::from(&input.destination));
     fs::create_dir_all(&destination)?;
-    if source.extension().is_some_and(|extension| extension == "tar") {
+    if source
+        .extension()
+        .is_some_and(|extension| extension == "tar")
+    {
         return unpack::unpack(bytes, &destination);
     }
-    let name = source.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the input has no name"))?;
+    let name = source
+        .file_name()
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the input has no name"))?;
     fs::write(destination.join(name), bytes)
 }
 
@@ -79,11 +93,32 @@ mod tests {
             sha256,
         };
         let right = tree::hex(&Sha256::digest("print()"));
-        let task = VerifyInputsTask { inputs: vec![input("right", right.clone()), input("wrong", "0".repeat(64))] };
+        let task = VerifyInputsTask {
+            inputs: vec![
+                input("right", right.clone()),
+                input("wrong", "0".repeat(64)),
+            ],
+        };
         let facts = run(task).await.unwrap();
-        assert_eq!((facts.inputs[0].files, &facts.inputs[0].problem), (1, &None));
-        assert!(facts.inputs[1].problem.as_ref().is_some_and(|problem| problem.contains(&right)));
-        assert!(directory.path().join("right/harness.py").metadata().unwrap().permissions().readonly());
+        assert_eq!(
+            (facts.inputs[0].files, &facts.inputs[0].problem),
+            (1, &None)
+        );
+        assert!(
+            facts.inputs[1]
+                .problem
+                .as_ref()
+                .is_some_and(|problem| problem.contains(&right))
+        );
+        assert!(
+            directory
+                .path()
+                .join("right/harness.py")
+                .metadata()
+                .unwrap()
+                .permissions()
+                .readonly()
+        );
         assert!(!directory.path().join("wrong").exists());
     }
 }

@@ -29,7 +29,10 @@ impl Log {
     /// Begins the log of `name`; an earlier one of that name is replaced.
     pub(super) fn create(directory: &Path, name: &str) -> Result<Self> {
         if name.is_empty() || name.starts_with('.') || name.contains('/') {
-            return Err(failure::lasting("InvalidTask", format!("{name:?} is no name of a log")));
+            return Err(failure::lasting(
+                "InvalidTask",
+                format!("{name:?} is no name of a log"),
+            ));
         }
         let path = directory.join(format!("{name}.log"));
         let create = || {
@@ -39,10 +42,20 @@ impl Log {
                 Ok(()) | Err(_) => {}
             }
             // Never through a link that a command may have left there.
-            OpenOptions::new().write(true).create_new(true).mode(0o640).open(&path)
+            OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(0o640)
+                .open(&path)
         };
         let file = create().map_err(|error| failure::file(&path, &error))?;
-        Ok(Self { file, digest: Sha256::new(), limit: LIMIT, kept: 0, seen: 0 })
+        Ok(Self {
+            file,
+            digest: Sha256::new(),
+            limit: LIMIT,
+            kept: 0,
+            seen: 0,
+        })
     }
 
     /// Keeps what comes out of `pipe` until it is closed. Nothing is lost when this is interrupted between two reads.
@@ -69,7 +82,10 @@ impl Log {
     /// Ends the log, says in it when it was cut, and writes its size and digest into the claim.
     pub(super) fn finish(mut self, claim: &mut ScenarioClaim) -> io::Result<()> {
         if self.seen > self.kept {
-            let note = format!("\n[the output is cut here: {} more bytes]\n", self.seen - self.kept);
+            let note = format!(
+                "\n[the output is cut here: {} more bytes]\n",
+                self.seen - self.kept
+            );
             self.digest.update(&note);
             self.file.write_all(note.as_bytes())?;
         }
@@ -86,14 +102,20 @@ mod tests {
     #[test]
     fn a_long_output_is_cut_and_says_so() {
         let directory = tempfile::tempdir().unwrap();
-        let mut log = Log { limit: 5, ..Log::create(directory.path(), "S2").unwrap() };
+        let mut log = Log {
+            limit: 5,
+            ..Log::create(directory.path(), "S2").unwrap()
+        };
         log.append(b"abc").unwrap();
         log.append(b"defg").unwrap();
         let mut claim = ScenarioClaim::default();
         log.finish(&mut claim).unwrap();
         let text = fs::read_to_string(directory.path().join("S2.log")).unwrap();
         assert_eq!(text, "abcde\n[the output is cut here: 2 more bytes]\n");
-        assert_eq!((claim.log_bytes, claim.log_digest), (7, tree::prefixed(&Sha256::digest(&text))));
+        assert_eq!(
+            (claim.log_bytes, claim.log_digest),
+            (7, tree::prefixed(&Sha256::digest(&text)))
+        );
     }
 
     #[test]
@@ -105,6 +127,9 @@ mod tests {
         fs::write(directory.path().join("precious"), "x").unwrap();
         std::os::unix::fs::symlink("precious", directory.path().join("S2.log")).unwrap();
         Log::create(directory.path(), "S2").unwrap();
-        assert_eq!(fs::read_to_string(directory.path().join("precious")).unwrap(), "x");
+        assert_eq!(
+            fs::read_to_string(directory.path().join("precious")).unwrap(),
+            "x"
+        );
     }
 }

@@ -39,16 +39,29 @@ impl Agent {
         match task {
             // How far it came is a fact, also when it did not come to its end.
             Task::Dump(task) => TaskResult::Dump(dump::run(&self, &task).await),
-            Task::Restore(task) => restore::run(&self, &task).await.map_or_else(TaskResult::Failed, TaskResult::Restore),
-            Task::VerifyInputs(task) => inputs::run(task).await.map_or_else(TaskResult::Failed, TaskResult::VerifyInputs),
-            Task::RunCommand(task) => command::run(&self, task).await.map_or_else(TaskResult::Failed, TaskResult::Scenario),
-            Task::RunSql(task) => sql::run(&self, task).await.map_or_else(TaskResult::Failed, TaskResult::Scenario),
-            Task::Identify(task) => self.identify(&task).await.map_or_else(TaskResult::Failed, TaskResult::Identify),
+            Task::Restore(task) => restore::run(&self, &task)
+                .await
+                .map_or_else(TaskResult::Failed, TaskResult::Restore),
+            Task::VerifyInputs(task) => inputs::run(task)
+                .await
+                .map_or_else(TaskResult::Failed, TaskResult::VerifyInputs),
+            Task::RunCommand(task) => command::run(&self, task)
+                .await
+                .map_or_else(TaskResult::Failed, TaskResult::Scenario),
+            Task::RunSql(task) => sql::run(&self, task)
+                .await
+                .map_or_else(TaskResult::Failed, TaskResult::Scenario),
+            Task::Identify(task) => self
+                .identify(&task)
+                .await
+                .map_or_else(TaskResult::Failed, TaskResult::Identify),
         }
     }
 
     async fn identify(&self, task: &IdentifyTask) -> Result<SourceIdentity> {
-        let client = Credentials::read(&self.secrets, &task.server)?.connect(&task.server.database, READING, source::READ_ONLY).await?;
+        let client = Credentials::read(&self.secrets, &task.server)?
+            .connect(&task.server.database, READING, source::READ_ONLY)
+            .await?;
         reading::identity(&client).await
     }
 }

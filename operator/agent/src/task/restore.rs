@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     connection::Credentials,
-    directory::Content,
+    directory::{self, Content},
     failure::{self, Result},
     program::{self, Programs},
     reading,
@@ -30,8 +30,11 @@ use crate::{
 
 /// `application_name` of every session of the restore: the copy's log is searched for it.
 const RESTORING: &str = "dryrun-restore";
-/// The restored database's own settings must not make its restore read-only or log its statements, which may hold passwords.
-const OPTIONS: &str = "-c default_transaction_read_only=off -c log_statement=none -c lc_messages=C";
+/// The restored database's own settings must neither make its restore read-only, nor log its statements, which may hold passwords, nor hide its
+/// errors.
+const OPTIONS: &str = "-c default_transaction_read_only=off -c log_statement=none -c log_min_messages=warning -c log_min_error_statement=error -c log_error_verbosity=verbose -c lc_messages=C";
+/// Errors of the schema-only restore are those of the restore again: in the log they would count twice.
+const UNLOGGED: &str = "-c default_transaction_read_only=off -c log_statement=none -c log_min_messages=panic -c lc_messages=C";
 /// Database of the schema-only restore that disputed definitions are compared with.
 const SCRATCH: &str = "dryrun_scratch_catalog";
 /// What is never restored: the entry of a table of contents begins with two or three numbers and this.
@@ -43,7 +46,12 @@ const ERRORS: usize = 20;
 pub(super) async fn run(agent: &Agent, task: &RestoreTask) -> Result<RestoreClaim> {
     let programs = Programs::find()?;
     let credentials = Credentials::read(&agent.secrets, &task.server)?;
-    let restore = Restore { agent, task, programs: &programs, credentials: &credentials };
+    let restore = Restore {
+        agent,
+        task,
+        programs: &programs,
+        credentials: &credentials,
+    };
     restore.verify_dump().await?;
     let maintenance = restore.connect(&task.server.database).await?;
     let before = restore.prove_copy(&maintenance).await?;
@@ -70,11 +78,19 @@ struct Restore<'a> {
 
 impl Restore<'_> {
     async fn verify_dump(&self) -> Result<()> {
-        let found = Content::read(Path::new(&self.task.directory)).await?.digest();
+        let found = Content::read(Path::new(&self.task.directory))
+            .await?
+            .digest();
         if found == self.task.dump_digest {
             return Ok(());
         }
-        Err(failure::lasting("DumpChanged", format!("the dump has the digest {found}, not {} as when it was taken", self.task.dump_digest)))
+        Err(failure::lasting(
+            "DumpChanged",
+            format!(
+                "the dump has the digest {found}, not {} as when it was taken",
+                self.task.dump_digest
+            ),
+        ))
     }
 
     async fn connect(&self, database: &str) -> Result<Client> {
@@ -84,10 +100,18 @@ impl Restore<'_> {
     /// Reads the copy's identity, which must be readable and not production's.
     async fn prove_copy(&self, client: &Client) -> Result<SourceIdentity> {
         let refuse = |why: String| failure::lasting("CopyIsProduction", why);
-        let identity = reading::identity(client).await.map_err(|error| refuse(format!("the copy cannot be told from production: {}", error.message)))?;
+        let identity = reading::identity(client).await.map_err(|error| {
+            refuse(format!(
+                "the copy cannot be told from production: {}",
+                error.message
+            ))
+        })?;
         let forbidden = &self.task.forbidden_system_identifier;
         if forbidden.parse::<u64>().is_err() || dump::is(&identity, forbidden) {
-            return Err(refuse(format!("the copy has the system identifier {}, production's is {forbidden}", identity.system_identifier)));
+            return Err(refuse(format!(
+                "the copy has the system identifier {}, production's is {forbidden}",
+                identity.system_identifier
+            )));
         }
         Ok(identity)
     }
@@ -96,15 +120,24 @@ impl Restore<'_> {
     async fn restore(&self) -> Result<RestoreClaim> {
         let list = self.list().await?;
         let mut command = self.programs.command("pg_restore");
-        let _passfile = self.lend(&mut command)?;
-        command.arg("--create").args(["--dbname", &self.task.server.database]).arg("--use-list").arg(list.path());
+        let _passfile = self.lend(&mut command, OPTIONS)?;
+        command
+            .arg("--create")
+            .args(["--dbname", &self.task.server.database])
+            .arg("--use-list")
+            .arg(list.path());
         self.run(&mut command).await
     }
 
     async fn run(&self, command: &mut Command) -> Result<RestoreClaim> {
         command
             .arg(format!("--jobs={}", self.task.jobs))
-            .args(["--no-tablespaces", "--no-publications", "--no-subscriptions", "--no-password"])
+            .args([
+                "--no-tablespaces",
+                "--no-publications",
+                "--no-subscriptions",
+                "--no-password",
+            ])
             .arg(self.archive());
         let mut claim = RestoreClaim::default();
         let started = Instant::now();
@@ -122,15 +155,23 @@ impl Restore<'_> {
 
     /// The archive's table of contents without what must not be restored.
     async fn list(&self) -> Result<NamedTempFile> {
-        let contents = program::succeed(&self.agent.children, self.programs.command("pg_restore").args(["--list", "--create"]).arg(self.archive())).await?;
-        let mut list = NamedTempFile::with_prefix("restore-").map_err(|error| failure::file(std::env::temp_dir(), &error))?;
-        list.write_all(filtered(&contents).as_bytes()).map_err(|error| failure::file(list.path(), &error))?;
+        let contents = program::succeed(
+            &self.agent.children,
+            self.programs
+                .command("pg_restore")
+                .args(["--list", "--create"])
+                .arg(self.archive()),
+        )
+        .await?;
+        let mut list = directory::temporary("restore-")?;
+        list.write_all(filtered(&contents).as_bytes())
+            .map_err(|error| failure::file(list.path(), &error))?;
         Ok(list)
     }
 
-    fn lend(&self, command: &mut Command) -> Result<NamedTempFile> {
+    fn lend(&self, command: &mut Command, options: &str) -> Result<NamedTempFile> {
         command.env("PGREQUIREAUTH", "scram-sha-256");
-        self.credentials.lend(command, RESTORING, OPTIONS)
+        self.credentials.lend(command, RESTORING, options)
     }
 
     fn archive(&self) -> PathBuf {
@@ -143,7 +184,11 @@ impl Restore<'_> {
         let (source_catalog, source_counts) = (self.side_file(CATALOG)?, self.side_file(COUNTS)?);
         let catalog = reading::catalog(client).await?;
         let disputed = !catalog.differing(&source_catalog, None).is_empty();
-        let restored = if disputed { Some(self.schema_only().await?) } else { None };
+        let restored = if disputed {
+            Some(self.schema_only().await?)
+        } else {
+            None
+        };
         let (counts, _) = reading::counts(client).await?;
         Ok(CopyFacts {
             catalog: catalog.summary(),
@@ -157,12 +202,18 @@ impl Restore<'_> {
     fn side_file(&self, name: &str) -> Result<Rows> {
         let path = Path::new(&self.task.directory).join(name);
         let text = fs::read_to_string(&path).map_err(|error| failure::file(&path, &error))?;
-        Rows::parse(&text).ok_or_else(|| failure::lasting("FileUnusable", format!("{} is no set of rows", path.display())))
+        Rows::parse(&text).ok_or_else(|| {
+            failure::lasting(
+                "FileUnusable",
+                format!("{} is no set of rows", path.display()),
+            )
+        })
     }
 
     /// The catalog that a restore of the definitions alone gives: Postgres prints some of them differently after a restore, such as IN lists.
     async fn schema_only(&self) -> Result<Rows> {
-        self.database_command("createdb", &["--template=template0"]).await?;
+        self.database_command("createdb", &["--template=template0"])
+            .await?;
         let catalog = self.scratch_catalog().await;
         self.database_command("dropdb", &["--force"]).await?;
         catalog
@@ -171,9 +222,15 @@ impl Restore<'_> {
     async fn scratch_catalog(&self) -> Result<Rows> {
         let list = self.list().await?;
         let mut command = self.programs.command("pg_restore");
-        let _passfile = self.lend(&mut command)?;
-        // What cannot be restored here could not be restored in the copy either: those errors have been counted.
-        self.run(command.arg("--schema-only").args(["--dbname", SCRATCH]).arg("--use-list").arg(list.path())).await?;
+        let _passfile = self.lend(&mut command, UNLOGGED)?;
+        self.run(
+            command
+                .arg("--schema-only")
+                .args(["--dbname", SCRATCH])
+                .arg("--use-list")
+                .arg(list.path()),
+        )
+        .await?;
         let client = self.connect(SCRATCH).await?;
         reading::prepare(&client).await?;
         reading::catalog(&client).await
@@ -181,22 +238,36 @@ impl Restore<'_> {
 
     async fn database_command(&self, program: &str, options: &[&str]) -> Result<()> {
         let mut command = self.programs.command(program);
-        let _passfile = self.lend(&mut command)?;
-        command.args(options).args(["--no-password", "--maintenance-db", &self.task.server.database, SCRATCH]);
-        program::succeed(&self.agent.children, &mut command).await.map(drop)
+        let _passfile = self.lend(&mut command, OPTIONS)?;
+        command.args(options).args([
+            "--no-password",
+            "--maintenance-db",
+            &self.task.server.database,
+            SCRATCH,
+        ]);
+        program::succeed(&self.agent.children, &mut command)
+            .await
+            .map(drop)
     }
 }
 
 /// Statistics for the planner: autovacuum is off in a copy.
 async fn analyze(client: &Client) -> Result<u64> {
     let started = Instant::now();
-    client.batch_execute("ANALYZE").await.map_err(|error| failure::query("cannot analyze the copy", &error))?;
+    client
+        .batch_execute("ANALYZE")
+        .await
+        .map_err(|error| failure::query("cannot analyze the copy", &error))?;
     Ok(started.elapsed().as_millis() as u64)
 }
 
 /// A table of contents without the entries of [`FILTERED`].
 fn filtered(contents: &str) -> String {
-    contents.lines().filter(|line| !entry(line).is_some_and(|entry| entry.starts_with(FILTERED))).map(|line| format!("{line}\n")).collect()
+    contents
+        .lines()
+        .filter(|line| !entry(line).is_some_and(|entry| entry.starts_with(FILTERED)))
+        .map(|line| format!("{line}\n"))
+        .collect()
 }
 
 /// What follows the numbers in `3401; 1418 16413 USER MAPPING - USER MAPPING alice SERVER other postgres`.
@@ -214,6 +285,12 @@ mod tests {
     fn user_mappings_are_left_out() {
         let contents = ";\n; Archive created at 2026-01-01\n10; 1259 16390 TABLE public USER MAPPING alice\n\
                         11; 1418 16413 USER MAPPING - USER MAPPING alice SERVER other postgres\n12; 0 0 ACL public TABLE t alice\n";
-        assert_eq!(filtered(contents), contents.replace("11; 1418 16413 USER MAPPING - USER MAPPING alice SERVER other postgres\n", ""));
+        assert_eq!(
+            filtered(contents),
+            contents.replace(
+                "11; 1418 16413 USER MAPPING - USER MAPPING alice SERVER other postgres\n",
+                ""
+            )
+        );
     }
 }

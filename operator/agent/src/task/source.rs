@@ -28,25 +28,46 @@ const BUILT_IN: [&str; 2] = ["C", "POSIX"];
 pub(super) fn weak_password(server: &Server, password: &str) -> Option<TaskError> {
     let weak = |why: &str| {
         let change = "give the role one of at least 12 random characters";
-        Some(failure::lasting("WeakSourceCredential", format!("the password of {} is {why}: {change}", server.user)))
+        Some(failure::lasting(
+            "WeakSourceCredential",
+            format!("the password of {} is {why}: {change}", server.user),
+        ))
     };
     if password.chars().count() < PASSWORD {
         return weak("shorter than 12 characters");
     }
-    let words = [server.host.as_str(), server.user.as_str(), server.database.as_str()];
-    if words.iter().any(|word| word.eq_ignore_ascii_case(password)) { weak("a word of the plan") } else { None }
+    let words = [
+        server.host.as_str(),
+        server.user.as_str(),
+        server.database.as_str(),
+    ];
+    if words.iter().any(|word| word.eq_ignore_ascii_case(password)) {
+        weak("a word of the plan")
+    } else {
+        None
+    }
 }
 
 /// What the role lacks for the dump, and what it could write.
 pub(super) async fn rights(client: &Client) -> Result<RightsFacts> {
-    let missing = reading::rows(client, include_str!("../../sql/missing_rights.sql"), |row| {
-        Ok((row.try_get::<_, String>(0)?, row.try_get::<_, i64>(1)?))
-    })
+    let missing = reading::rows(
+        client,
+        include_str!("../../sql/missing_rights.sql"),
+        |row| Ok((row.try_get::<_, String>(0)?, row.try_get::<_, i64>(1)?)),
+    )
     .await?;
-    let writable = reading::column::<String>(client, include_str!("../../sql/write_rights.sql")).await?;
+    let writable =
+        reading::column::<String>(client, include_str!("../../sql/write_rights.sql")).await?;
     Ok(RightsFacts {
-        missing_count: missing.iter().map(|(_, rights)| rights.cast_unsigned()).sum(),
-        missing: missing.into_iter().take(LISTED).map(|(statement, _)| statement).collect(),
+        missing_count: missing
+            .iter()
+            .map(|(_, rights)| rights.cast_unsigned())
+            .sum(),
+        missing: missing
+            .into_iter()
+            .take(LISTED)
+            .map(|(statement, _)| statement)
+            .collect(),
         writable_count: writable.len() as u64,
         writable: writable.into_iter().take(LISTED).collect(),
     })
@@ -63,11 +84,17 @@ pub(super) async fn requirements(client: &Client) -> Result<(SourceRequirements,
             data_checksums: row.try_get("data_checksums")?,
             ..SourceRequirements::default()
         };
-        Ok((requirements, row.try_get::<_, i64>("bytes")?.cast_unsigned()))
+        Ok((
+            requirements,
+            row.try_get::<_, i64>("bytes")?.cast_unsigned(),
+        ))
     })
     .await?;
     let (mut requirements, bytes) = found.into_iter().next().unwrap_or_default();
-    let extensions = reading::rows(client, include_str!("../../sql/extensions.sql"), |row| Ok((row.try_get(0)?, row.try_get(1)?))).await?;
+    let extensions = reading::rows(client, include_str!("../../sql/extensions.sql"), |row| {
+        Ok((row.try_get(0)?, row.try_get(1)?))
+    })
+    .await?;
     requirements.extensions = extensions.into_iter().collect();
     Ok((requirements, bytes))
 }
@@ -75,41 +102,90 @@ pub(super) async fn requirements(client: &Client) -> Result<(SourceRequirements,
 /// Roles that the database refers to, and their memberships as (role, member).
 pub(super) async fn roles(client: &Client) -> Result<(Vec<SourceRole>, Vec<(String, String)>)> {
     let found = reading::rows(client, include_str!("../../sql/roles.sql"), |row| {
-        let role = SourceRole { name: row.try_get("rolname")?, bootstrap: row.try_get("bootstrap")? };
+        let role = SourceRole {
+            name: row.try_get("rolname")?,
+            bootstrap: row.try_get("bootstrap")?,
+        };
         Ok((role, row.try_get::<_, Vec<String>>("member_of")?))
     })
     .await?;
-    let memberships =
-        found.iter().flat_map(|(member, groups)| groups.iter().map(|group| (group.clone(), member.name.clone()))).collect();
-    Ok((found.into_iter().map(|(role, _)| role).collect(), memberships))
+    let memberships = found
+        .iter()
+        .flat_map(|(member, groups)| {
+            groups
+                .iter()
+                .map(|group| (group.clone(), member.name.clone()))
+        })
+        .collect();
+    Ok((
+        found.into_iter().map(|(role, _)| role).collect(),
+        memberships,
+    ))
 }
 
 /// Extensions of the source that this image does not have, as `name version`.
-pub(super) async fn unavailable(children: &Children, programs: &Programs, extensions: &BTreeMap<String, String>) -> Result<Vec<String>> {
+pub(super) async fn unavailable(
+    children: &Children,
+    programs: &Programs,
+    extensions: &BTreeMap<String, String>,
+) -> Result<Vec<String>> {
     let directory = programs.extensions(children).await?;
-    Ok(extensions.iter().filter(|(name, version)| !has_extension(&directory, name, version)).map(|(name, version)| format!("{name} {version}")).collect())
+    Ok(extensions
+        .iter()
+        .filter(|(name, version)| !has_extension(&directory, name, version))
+        .map(|(name, version)| format!("{name} {version}"))
+        .collect())
 }
 
 /// Whether a version of an extension can be installed: by a script of its own, by an upgrade to it, or since it is the default.
 fn has_extension(directory: &Path, name: &str, version: &str) -> bool {
-    let Ok(control) = fs::read_to_string(directory.join(format!("{name}.control"))) else { return false };
-    let is_default = control.lines().filter_map(|line| line.split_once('=')).any(|(key, value)| {
-        key.trim() == "default_version" && value.split('#').next().unwrap_or_default().trim().trim_matches('\'') == version
-    });
+    let Ok(control) = fs::read_to_string(directory.join(format!("{name}.control"))) else {
+        return false;
+    };
+    let is_default = control
+        .lines()
+        .filter_map(|line| line.split_once('='))
+        .any(|(key, value)| {
+            key.trim() == "default_version"
+                && value
+                    .split('#')
+                    .next()
+                    .unwrap_or_default()
+                    .trim()
+                    .trim_matches('\'')
+                    == version
+        });
     is_default
         || directory.join(format!("{name}--{version}.sql")).exists()
-        || fs::read_dir(directory).into_iter().flatten().filter_map(|entry| entry.ok()?.file_name().into_string().ok()).any(|file| {
-            file.strip_prefix(name).is_some_and(|rest| rest.starts_with("--") && rest.ends_with(&format!("--{version}.sql")))
-        })
+        || fs::read_dir(directory)
+            .into_iter()
+            .flatten()
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .any(|file| {
+                file.strip_prefix(name).is_some_and(|rest| {
+                    rest.starts_with("--") && rest.ends_with(&format!("--{version}.sql"))
+                })
+            })
 }
 
 /// The libc locale of the source that this image lacks, if any. ICU's and the server's own come with the server.
-pub(super) async fn missing_locale(children: &Children, requirements: &SourceRequirements) -> Option<TaskError> {
+pub(super) async fn missing_locale(
+    children: &Children,
+    requirements: &SourceRequirements,
+) -> Option<TaskError> {
     // An image without this program cannot be asked; its initdb refuses the locale then.
-    let known = program::succeed(children, program::clean("locale").arg("-a")).await.ok()?;
+    let known = program::succeed(children, program::clean("locale").arg("-a"))
+        .await
+        .ok()?;
     let collate = (requirements.locale_provider == "libc").then_some(&requirements.collate);
-    let missing = collate.into_iter().chain([&requirements.ctype]).find(|name| !has_locale(&known, name))?;
-    Some(failure::lasting("LocaleUnavailable", format!("the image of the copy has no locale {missing}; use one that was built with it")))
+    let missing = collate
+        .into_iter()
+        .chain([&requirements.ctype])
+        .find(|name| !has_locale(&known, name))?;
+    Some(failure::lasting(
+        "LocaleUnavailable",
+        format!("the image of the copy has no locale {missing}; use one that was built with it"),
+    ))
 }
 
 /// `locale -a` prints `en_US.utf8` for what Postgres may call `en_US.UTF-8`.
@@ -134,15 +210,28 @@ mod tests {
             sslmode: SslMode::Disable,
             password_file: "password".into(),
         };
-        assert!(weak_password(&server, "directus").is_some_and(|error| error.message.contains("shorter")));
-        assert!(weak_password(&server, "Postgres.Incomex.svc").is_some_and(|error| error.message.contains("word of the plan")));
+        assert!(
+            weak_password(&server, "directus")
+                .is_some_and(|error| error.message.contains("shorter"))
+        );
+        assert!(
+            weak_password(&server, "Postgres.Incomex.svc")
+                .is_some_and(|error| error.message.contains("word of the plan"))
+        );
         assert_eq!(weak_password(&server, "Zk4mQ9xT2bV7"), None);
     }
 
     #[test]
     fn locales_have_many_spellings() {
         let known = "C\nC.utf8\nPOSIX\nen_US.utf8\nde_DE@euro\n";
-        for name in ["C", "POSIX", "C.UTF-8", "en_US.UTF-8", "en_US.utf8", "de_DE@euro"] {
+        for name in [
+            "C",
+            "POSIX",
+            "C.UTF-8",
+            "en_US.UTF-8",
+            "en_US.utf8",
+            "de_DE@euro",
+        ] {
             assert!(has_locale(known, name), "{name}");
         }
         assert!(!has_locale(known, "fr_FR.UTF-8"));
@@ -152,11 +241,18 @@ mod tests {
     fn an_extension_is_available_in_some_version() {
         let directory = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| fs::write(directory.path().join(name), text).unwrap();
-        write("trgm.control", "comment = 'x'\ndefault_version = '1.6' # newest\n");
+        write(
+            "trgm.control",
+            "comment = 'x'\ndefault_version = '1.6' # newest\n",
+        );
         write("trgm--1.3.sql", "");
         write("trgm--1.3--1.4.sql", "");
         for (version, expected) in [("1.6", true), ("1.3", true), ("1.4", true), ("1.5", false)] {
-            assert_eq!(has_extension(directory.path(), "trgm", version), expected, "{version}");
+            assert_eq!(
+                has_extension(directory.path(), "trgm", version),
+                expected,
+                "{version}"
+            );
         }
         assert!(!has_extension(directory.path(), "postgis", "3.4"));
     }

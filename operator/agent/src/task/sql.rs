@@ -25,9 +25,16 @@ const SUCCESS: &str = "00000";
 /// Runs the steps in one session, each in a transaction of its own. A session that is refused gives its SQLSTATE to every step.
 pub(super) async fn run(agent: &Agent, task: SqlTask) -> Result<ScenarioClaim> {
     let mut log = Log::create(&agent.logs, &task.name)?;
-    let mut claim = ScenarioClaim { name: task.name.clone(), ..ScenarioClaim::default() };
+    let mut claim = ScenarioClaim {
+        name: task.name.clone(),
+        ..ScenarioClaim::default()
+    };
     let started = Instant::now();
-    let finished = timeout(Duration::from_millis(task.timeout_ms), session(&task, &mut claim.steps)).await;
+    let finished = timeout(
+        Duration::from_millis(task.timeout_ms),
+        session(&task, &mut claim.steps),
+    )
+    .await;
     match finished {
         Ok(result) => {
             result?;
@@ -38,10 +45,13 @@ pub(super) async fn run(agent: &Agent, task: SqlTask) -> Result<ScenarioClaim> {
     }
     claim.milliseconds = started.elapsed().as_millis() as u64;
     for (number, step) in claim.steps.iter().enumerate() {
-        let line = serde_json::json!({"step": number + 1, "sqlstate": step.sqlstate, "rows": step.rows});
-        log.append(format!("{line}\n").as_bytes()).map_err(|error| failure::file(&agent.logs, &error))?;
+        let line =
+            serde_json::json!({"step": number + 1, "sqlstate": step.sqlstate, "rows": step.rows});
+        log.append(format!("{line}\n").as_bytes())
+            .map_err(|error| failure::file(&agent.logs, &error))?;
     }
-    log.finish(&mut claim).map_err(|error| failure::file(&agent.logs, &error))?;
+    log.finish(&mut claim)
+        .map_err(|error| failure::file(&agent.logs, &error))?;
     Ok(claim)
 }
 
@@ -56,7 +66,10 @@ async fn session(task: &SqlTask, claims: &mut Vec<StepClaim>) -> Result<()> {
             }
         }
         Err(error) => {
-            let refused = StepClaim { sqlstate: sqlstate(&error), rows: 0 };
+            let refused = StepClaim {
+                sqlstate: sqlstate(&error),
+                rows: 0,
+            };
             claims.resize(task.steps.len(), refused);
         }
     }
@@ -83,10 +96,15 @@ async fn run_step(client: &Client, step: &SqlStep) -> StepClaim {
             sqlstate(&error)
         }
     };
-    StepClaim { rows: if sqlstate == SUCCESS { rows } else { 0 }, sqlstate }
+    StepClaim {
+        rows: if sqlstate == SUCCESS { rows } else { 0 },
+        sqlstate,
+    }
 }
 
 /// Empty when the connection failed without a word of the server.
 fn sqlstate(error: &Error) -> String {
-    error.code().map_or_else(String::new, |code| code.code().to_owned())
+    error
+        .code()
+        .map_or_else(String::new, |code| code.code().to_owned())
 }

@@ -20,7 +20,12 @@ pub(super) fn unpack(archive: &[u8], destination: &Path) -> io::Result<()> {
     for entry in Archive::new(archive).entries()? {
         let mut entry = entry?;
         let written = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-        let refused = |why: &str| io::Error::new(io::ErrorKind::InvalidData, format!("the archive's entry {written:?} {why}"));
+        let refused = |why: &str| {
+            io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("the archive's entry {written:?} {why}"),
+            )
+        };
         let path = inner(&written).ok_or_else(|| refused("leads out of the tree"))?;
         if path.is_empty() {
             continue;
@@ -39,12 +44,24 @@ pub(super) fn unpack(archive: &[u8], destination: &Path) -> io::Result<()> {
         }
         match kind {
             EntryType::Regular | EntryType::Continuous => {
-                let mode = if entry.header().mode()? & 0o100 == 0 { 0o644 } else { 0o755 };
-                let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&target)?;
+                let mode = if entry.header().mode()? & 0o100 == 0 {
+                    0o644
+                } else {
+                    0o755
+                };
+                let mut file = OpenOptions::new()
+                    .write(true)
+                    .create_new(true)
+                    .mode(mode)
+                    .open(&target)?;
                 io::copy(&mut entry, &mut file)?;
             }
             EntryType::Symlink => {
-                let link = entry.link_name()?.ok_or_else(|| refused("is a link without a target"))?.to_string_lossy().into_owned();
+                let link = entry
+                    .link_name()?
+                    .ok_or_else(|| refused("is a link without a target"))?
+                    .to_string_lossy()
+                    .into_owned();
                 if !tree::stays_inside(&path, &link) {
                     return Err(refused("is a link that leads out of the tree"));
                 }
@@ -115,19 +132,43 @@ mod tests {
             ("deep/link", EntryType::Symlink, "../package/code.py"),
         ]);
         result.unwrap();
-        assert_eq!(fs::read_to_string(directory.path().join("deep/link")).unwrap(), "print()");
-        assert_eq!(fs::read_to_string(directory.path().join("deep/er/file")).unwrap(), "x");
+        assert_eq!(
+            fs::read_to_string(directory.path().join("deep/link")).unwrap(),
+            "print()"
+        );
+        assert_eq!(
+            fs::read_to_string(directory.path().join("deep/er/file")).unwrap(),
+            "x"
+        );
     }
 
     #[test]
     fn everything_that_could_leave_the_tree_is_refused() {
         for (why, entries) in [
-            ("leads out", vec![("/etc/cron.d/x", EntryType::Regular, "x")]),
+            (
+                "leads out",
+                vec![("/etc/cron.d/x", EntryType::Regular, "x")],
+            ),
             ("leads out", vec![("a/../../x", EntryType::Regular, "x")]),
-            ("leads out of the tree", vec![("a", EntryType::Symlink, "/etc/passwd")]),
-            ("leads out of the tree", vec![("a/b", EntryType::Symlink, "../../x")]),
-            ("leads out of the tree", vec![("a", EntryType::Symlink, "b/../../x")]),
-            ("passes through a link", vec![("a", EntryType::Symlink, "b"), ("a/x", EntryType::Regular, "x")]),
+            (
+                "leads out of the tree",
+                vec![("a", EntryType::Symlink, "/etc/passwd")],
+            ),
+            (
+                "leads out of the tree",
+                vec![("a/b", EntryType::Symlink, "../../x")],
+            ),
+            (
+                "leads out of the tree",
+                vec![("a", EntryType::Symlink, "b/../../x")],
+            ),
+            (
+                "passes through a link",
+                vec![
+                    ("a", EntryType::Symlink, "b"),
+                    ("a/x", EntryType::Regular, "x"),
+                ],
+            ),
             ("is no file", vec![("a", EntryType::Link, "/etc/passwd")]),
             ("is no file", vec![("a", EntryType::Char, "")]),
             ("is no file", vec![("a", EntryType::Fifo, "")]),
@@ -140,7 +181,10 @@ mod tests {
 
     #[test]
     fn no_file_is_written_twice() {
-        let (_directory, result) = unpacked(&[("a", EntryType::Regular, "x"), ("a", EntryType::Regular, "y")]);
+        let (_directory, result) = unpacked(&[
+            ("a", EntryType::Regular, "x"),
+            ("a", EntryType::Regular, "y"),
+        ]);
         assert_eq!(result.unwrap_err().kind(), io::ErrorKind::AlreadyExists);
     }
 }

@@ -1,11 +1,22 @@
 //! Agents and Postgres servers of a test, all below one temporary directory and gone with it.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+pub mod production;
 
 use std::{
     env, fs,
     io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
-    os::unix::{fs::chown, process::CommandExt},
+    os::unix::{
+        fs::{PermissionsExt, chown},
+        process::CommandExt,
+    },
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -22,6 +33,9 @@ pub const DEADLINE: Duration = Duration::from_secs(60);
 /// The control token of every agent.
 pub const TOKEN: &str = "Q0fTk2vXz8LmR5bYc7NwJ1hG4sDpA6uE";
 
+/// The password of every role.
+pub const PASSWORD: &str = "Zk4mQ9xT2bV7nL8pR3wY6cJ1hG5sDfA0";
+
 /// A directory for one test. As root, programs in it run as a user without rights, as they do in a pod.
 pub struct World {
     directory: TempDir,
@@ -30,9 +44,16 @@ pub struct World {
 
 impl World {
     pub fn new() -> Self {
-        let world = Self { directory: tempfile::tempdir().unwrap(), user: geteuid().is_root().then(unprivileged) };
+        let world = Self {
+            directory: tempfile::tempdir().unwrap(),
+            user: geteuid().is_root().then(unprivileged),
+        };
         world.own(world.directory.path());
-        let agent = Command::new(env!("CARGO_BIN_EXE_dryrun-agent")).arg("install").arg(world.path("agent")).status().unwrap();
+        let agent = Command::new(env!("CARGO_BIN_EXE_dryrun-agent"))
+            .arg("install")
+            .arg(world.path("agent"))
+            .status()
+            .unwrap();
         assert!(agent.success());
         world.directory("secrets");
         world.secret("token", TOKEN);
@@ -54,6 +75,7 @@ impl World {
     pub fn secret(&self, name: &str, value: &str) {
         let path = self.path("secrets").join(name);
         fs::write(&path, value).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         self.own(&path);
     }
 
@@ -77,7 +99,11 @@ impl World {
 fn unprivileged() -> (u32, u32) {
     let passwd = fs::read_to_string("/etc/passwd").unwrap();
     let find = |name: &str| {
-        let fields: Vec<_> = passwd.lines().find(|line| line.split(':').next() == Some(name))?.split(':').collect();
+        let fields: Vec<_> = passwd
+            .lines()
+            .find(|line| line.split(':').next() == Some(name))?
+            .split(':')
+            .collect();
         Some((fields[2].parse().unwrap(), fields[3].parse().unwrap()))
     };
     find("postgres").or_else(|| find("nobody")).unwrap()
@@ -122,7 +148,16 @@ impl Agent {
     pub fn start_by(world: &World, mut command: Command) -> Self {
         world.directory("scratch");
         let mut child = command
-            .args(["serve", "--port", "0", "--secrets", "secrets", "--logs", "logs", "--scratch"])
+            .args([
+                "serve",
+                "--port",
+                "0",
+                "--secrets",
+                "secrets",
+                "--logs",
+                "logs",
+                "--scratch",
+            ])
             .arg(world.path("scratch"))
             .env("OPERATOR_ONLY", "must not reach a command")
             .stderr(Stdio::piped())
@@ -136,12 +171,24 @@ impl Agent {
             })
             .expect("the agent says where it serves");
         // Whatever else it says is read, so that it never waits for a full pipe.
-        std::thread::spawn(move || lines.map_while(Result::ok).for_each(|line| eprintln!("agent: {line}")));
-        Self { process: Process(child), port: port.try_into().unwrap() }
+        std::thread::spawn(move || {
+            lines
+                .map_while(Result::ok)
+                .for_each(|line| eprintln!("agent: {line}"))
+        });
+        Self {
+            process: Process(child),
+            port: port.try_into().unwrap(),
+        }
     }
 
     pub fn run(&self, id: &str, task: &Task) -> TaskResult {
-        let (status, body) = self.request("POST", &format!("/v1/tasks/{id}"), Some(TOKEN), &serde_json::to_string(task).unwrap());
+        let (status, body) = self.request(
+            "POST",
+            &format!("/v1/tasks/{id}"),
+            Some(TOKEN),
+            &serde_json::to_string(task).unwrap(),
+        );
         assert_eq!(status, 200, "{body}");
         serde_json::from_str(&body).unwrap()
     }
@@ -154,18 +201,29 @@ impl Agent {
     }
 
     /// One request on a connection of its own.
-    pub fn request(&self, method: &str, path: &str, token: Option<&str>, body: &str) -> (u16, String) {
+    pub fn request(
+        &self,
+        method: &str,
+        path: &str,
+        token: Option<&str>,
+        body: &str,
+    ) -> (u16, String) {
         let mut stream = self.send(method, path, token, body);
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+        (
+            head.split(' ').nth(1).unwrap().parse().unwrap(),
+            body.to_owned(),
+        )
     }
 
     pub fn send(&self, method: &str, path: &str, token: Option<&str>, body: &str) -> TcpStream {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
-        let authorization = token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
+        let authorization = token
+            .map(|token| format!("Authorization: Bearer {token}\r\n"))
+            .unwrap_or_default();
         let length = body.len();
         write!(stream, "{method} {path} HTTP/1.1\r\nHost: agent\r\nConnection: close\r\n{authorization}Content-Length: {length}\r\n\r\n{body}").unwrap();
         stream
@@ -186,26 +244,44 @@ pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
 
 /// Directory of a local Postgres' programs; without one a test says so and passes.
 pub fn postgres() -> Option<PathBuf> {
-    let on_path = env::split_paths(&env::var_os("PATH")?).find(|directory| directory.join("initdb").is_file());
+    let on_path = env::split_paths(&env::var_os("PATH")?)
+        .find(|directory| directory.join("initdb").is_file());
     let found = on_path.or_else(|| {
-        let versions = fs::read_dir("/usr/lib/postgresql").ok()?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
-        Some(Path::new("/usr/lib/postgresql").join(versions.max()?.to_string()).join("bin"))
+        let versions = fs::read_dir("/usr/lib/postgresql")
+            .ok()?
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
+        Some(
+            Path::new("/usr/lib/postgresql")
+                .join(versions.max()?.to_string())
+                .join("bin"),
+        )
     });
     if found.is_none() {
-        eprintln!("SKIPPED: no initdb in PATH nor in /usr/lib/postgresql (apt-get install postgresql)");
+        eprintln!(
+            "SKIPPED: no initdb in PATH nor in /usr/lib/postgresql (apt-get install postgresql)"
+        );
     }
     found
 }
 
 /// A port that nobody listens on.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
 }
 
 /// Connects as soon as the server lets anybody in.
 pub async fn connect(port: u16, user: &str, password: &str, database: &str) -> Client {
     let mut config = tokio_postgres::Config::new();
-    config.host("127.0.0.1").port(port).user(user).password(password).dbname(database);
+    config
+        .host("127.0.0.1")
+        .port(port)
+        .user(user)
+        .password(password)
+        .dbname(database);
     let start = Instant::now();
     loop {
         match config.connect(NoTls).await {

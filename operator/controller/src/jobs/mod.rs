@@ -95,10 +95,18 @@ pub(crate) async fn run(job: Job, scope: Scope) -> Finding {
             Ok(Err(error)) => {
                 tracing::debug!(?job, %error, "trying again");
                 tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(Duration::from_secs(5));
+                pause = (pause * 2).min(longest_pause(&error.reason));
             }
             Err(_) => return Finding::Failed(permanent("DeadlineExceeded", format!("{} did not end in time", job.command().id()))),
         }
+    }
+}
+
+/// A program that is just starting in a pod answers within moments, and asking it costs little; anything else is left alone for longer.
+fn longest_pause(reason: &str) -> Duration {
+    match reason {
+        "CopyUnreachable" | "AgentUnreachable" => Duration::from_millis(200),
+        _ => Duration::from_secs(5),
     }
 }
 

@@ -18,7 +18,12 @@ use serde::{Deserialize, Serialize};
     printcolumn(name = "DryRun", type_ = "string", json_path = ".spec.dryRunName"),
     printcolumn(name = "Approved-By", type_ = "string", json_path = ".spec.approvedBy"),
     printcolumn(name = "Expires", type_ = "date", json_path = ".spec.expiresAt"),
-    printcolumn(name = "Plan", type_ = "string", json_path = ".spec.planHash", priority = 1)
+    printcolumn(
+        name = "Plan",
+        type_ = "string",
+        json_path = ".spec.planHash",
+        priority = 1
+    )
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(validation = kube::core::Rule::new("self == oldSelf").message("an approval is immutable: make another one"))]

@@ -14,7 +14,11 @@ use super::{DryRun, DryRunApproval, DryRunReport};
 pub fn crds() -> [CustomResourceDefinition; 3] {
     [DryRun::crd(), DryRunApproval::crd(), DryRunReport::crd()].map(|mut crd| {
         for version in &mut crd.spec.versions {
-            if let Some(schema) = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut()) {
+            if let Some(schema) = version
+                .schema
+                .as_mut()
+                .and_then(|schema| schema.open_api_v3_schema.as_mut())
+            {
                 drop_unknown_formats(schema);
             }
         }
@@ -24,10 +28,16 @@ pub fn crds() -> [CustomResourceDefinition; 3] {
 
 fn drop_unknown_formats(schema: &mut JSONSchemaProps) {
     schema.format.take_if(|format| format.starts_with("uint"));
-    schema.properties.iter_mut().flat_map(|properties| properties.values_mut()).for_each(drop_unknown_formats);
+    schema
+        .properties
+        .iter_mut()
+        .flat_map(|properties| properties.values_mut())
+        .for_each(drop_unknown_formats);
     match &mut schema.items {
         Some(JSONSchemaPropsOrArray::Schema(item)) => drop_unknown_formats(item),
-        Some(JSONSchemaPropsOrArray::Schemas(items)) => items.iter_mut().for_each(drop_unknown_formats),
+        Some(JSONSchemaPropsOrArray::Schemas(items)) => {
+            items.iter_mut().for_each(drop_unknown_formats)
+        }
         None => {}
     }
     if let Some(JSONSchemaPropsOrBool::Schema(values)) = &mut schema.additional_properties {

@@ -104,7 +104,10 @@ fn default_timeout() -> Span {
     .message("a denied step (42501) needs twin, the scenario in which the same statement is allowed, or unpaired: true: a typo would pass as a denial"))]
 pub struct Scenario {
     /// Name of the scenario, unique in the harness.
-    #[schemars(length(min = 1, max = 40), regex(pattern = r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$"))]
+    #[schemars(
+        length(min = 1, max = 40),
+        regex(pattern = r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")
+    )]
     pub name: String,
     /// Who logs in.
     #[serde(rename = "as")]
@@ -157,7 +160,10 @@ pub struct ScenarioExpectation {
     pub object: Option<String>,
     /// Further errors that the copy's log may show in the window. Any other error fails the scenario.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 8), inner(length(min = 5, max = 5), regex(pattern = r"^[0-9A-Z]{5}$")))]
+    #[schemars(
+        length(max = 8),
+        inner(length(min = 5, max = 5), regex(pattern = r"^[0-9A-Z]{5}$"))
+    )]
     pub may_log: Vec<String>,
 }
 

@@ -118,12 +118,18 @@ impl Default for RoleSpec {
     }
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if takes a reference")]
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde's skip_serializing_if takes a reference"
+)]
 fn is_false(value: &bool) -> bool {
     !*value
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if takes a reference")]
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde's skip_serializing_if takes a reference"
+)]
 fn is_true(value: &bool) -> bool {
     *value
 }
@@ -151,7 +157,9 @@ fn yes() -> bool {
 }
 
 /// A privilege as `GRANT` names it. `ALL` is no privilege here: it means more on a newer server than on the one it was frozen on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 #[allow(missing_docs, reason = "the names are SQL's")]
 pub enum Privilege {
@@ -209,7 +217,12 @@ pub struct Grant {
     /// `class:name`, with class one of table, view, matview, sequence, function, schema, database, type, language, parameter, large_object,
     /// fdw, foreign_server; the name is schema-qualified, quoted as SQL would, and may have `*` in its last part.
     /// (Not `on`, as in SQL: YAML 1.1, and so kubectl, reads that key as true.)
-    #[schemars(length(min = 3, max = 320), regex(pattern = r"^(table|view|matview|foreign_table|sequence|function|procedure|schema|database|type|domain|language|parameter|large_object|fdw|foreign_server|tablespace):.+$"))]
+    #[schemars(
+        length(min = 3, max = 320),
+        regex(
+            pattern = r"^(table|view|matview|foreign_table|sequence|function|procedure|schema|database|type|domain|language|parameter|large_object|fdw|foreign_server|tablespace):.+$"
+        )
+    )]
     pub object: String,
     /// The privileges on the object as a whole.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -261,6 +274,9 @@ pub struct Waiver {
     #[schemars(length(min = 1, max = 256))]
     pub reason: String,
     /// The day from which it is no longer accepted, `YYYY-MM-DD`.
-    #[schemars(length(min = 10, max = 10), regex(pattern = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"))]
+    #[schemars(
+        length(min = 10, max = 10),
+        regex(pattern = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")
+    )]
     pub expires: String,
 }

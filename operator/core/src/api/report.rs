@@ -24,9 +24,17 @@ use crate::facts::Facts;
     doc = "The report of one approved run; it outlives the DryRun.",
     printcolumn(name = "DryRun", type_ = "string", json_path = ".spec.dryRunName"),
     printcolumn(name = "Outcome", type_ = "string", json_path = ".status.outcome"),
-    printcolumn(name = "Requested-By", type_ = "string", json_path = ".spec.requestedBy"),
+    printcolumn(
+        name = "Requested-By",
+        type_ = "string",
+        json_path = ".spec.requestedBy"
+    ),
     printcolumn(name = "Approved-By", type_ = "string", json_path = ".spec.approvedBy"),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    )
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(validation = kube::core::Rule::new("self == oldSelf").message("a report's spec is immutable"))]

@@ -115,6 +115,9 @@ pub struct DumpOptions {
 
 impl Default for DumpOptions {
     fn default() -> Self {
-        Self { jobs: 2, lock_timeout: Span::from("5s") }
+        Self {
+            jobs: 2,
+            lock_timeout: Span::from("5s"),
+        }
     }
 }

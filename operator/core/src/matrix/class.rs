@@ -4,8 +4,7 @@ use crate::api::Privilege;
 
 /// A class of objects with an access control list. In rows and in a grant's `on` it stands as [`ObjectClass::as_str`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[allow(missing_docs, reason = "the names are SQL's")]
-pub enum ObjectClass {
+pub(super) enum ObjectClass {
     Database,
     Schema,
     Table,
@@ -27,7 +26,7 @@ pub enum ObjectClass {
 
 impl ObjectClass {
     /// Every class.
-    pub const ALL: [Self; 17] = [
+    pub(super) const ALL: [Self; 17] = [
         Self::Database,
         Self::Schema,
         Self::Table,
@@ -48,12 +47,12 @@ impl ObjectClass {
     ];
 
     /// The class of this name.
-    pub fn parse(name: &str) -> Option<Self> {
+    pub(super) fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|class| class.as_str() == name)
     }
 
     /// The name in rows and in a grant's `on`.
-    pub fn as_str(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Database => "database",
             Self::Schema => "schema",
@@ -96,15 +95,20 @@ impl ObjectClass {
     /// The privileges that exist on the class (<https://www.postgresql.org/docs/current/ddl-priv.html>). `MAINTAIN` needs a server from 17 on.
     pub(super) fn privileges(self) -> &'static [Privilege] {
         use Privilege::{
-            AlterSystem, Connect, Create, Delete, Execute, Insert, Maintain, References, Select, Set, Temporary, Trigger, Truncate, Update, Usage,
+            AlterSystem, Connect, Create, Delete, Execute, Insert, Maintain, References, Select,
+            Set, Temporary, Trigger, Truncate, Update, Usage,
         };
         match self {
             Self::Database => &[Create, Connect, Temporary],
             Self::Schema => &[Usage, Create],
-            Self::Table | Self::View | Self::Matview | Self::ForeignTable => &[Select, Insert, Update, Delete, Truncate, References, Trigger, Maintain],
+            Self::Table | Self::View | Self::Matview | Self::ForeignTable => &[
+                Select, Insert, Update, Delete, Truncate, References, Trigger, Maintain,
+            ],
             Self::Sequence => &[Usage, Select, Update],
             Self::Function | Self::Procedure => &[Execute],
-            Self::Type | Self::Domain | Self::Language | Self::Fdw | Self::ForeignServer => &[Usage],
+            Self::Type | Self::Domain | Self::Language | Self::Fdw | Self::ForeignServer => {
+                &[Usage]
+            }
             Self::LargeObject => &[Select, Update],
             Self::Tablespace => &[Create],
             Self::Parameter => &[Set, AlterSystem],
@@ -113,12 +117,24 @@ impl ObjectClass {
 
     /// The privileges that exist on single columns of the class.
     pub(super) fn column_privileges(self) -> &'static [Privilege] {
-        if self.is_relation() { &[Privilege::Select, Privilege::Insert, Privilege::Update, Privilege::References] } else { &[] }
+        if self.is_relation() {
+            &[
+                Privilege::Select,
+                Privilege::Insert,
+                Privilege::Update,
+                Privilege::References,
+            ]
+        } else {
+            &[]
+        }
     }
 
     /// Whether its objects have columns.
     pub(super) fn is_relation(self) -> bool {
-        matches!(self, Self::Table | Self::View | Self::Matview | Self::ForeignTable)
+        matches!(
+            self,
+            Self::Table | Self::View | Self::Matview | Self::ForeignTable
+        )
     }
 
     /// Whether its objects are named with their arguments.
@@ -128,7 +144,9 @@ impl ObjectClass {
 
     /// Whether its objects live in schemas.
     pub(super) fn is_in_schema(self) -> bool {
-        self.is_relation() || self.is_routine() || matches!(self, Self::Sequence | Self::Type | Self::Domain)
+        self.is_relation()
+            || self.is_routine()
+            || matches!(self, Self::Sequence | Self::Type | Self::Domain)
     }
 }
 
@@ -188,7 +206,11 @@ mod tests {
 
     #[test]
     fn every_class_is_found_by_its_name() {
-        assert!(ObjectClass::ALL.into_iter().all(|class| ObjectClass::parse(class.as_str()) == Some(class)));
+        assert!(
+            ObjectClass::ALL
+                .into_iter()
+                .all(|class| ObjectClass::parse(class.as_str()) == Some(class))
+        );
         assert!(ObjectClass::ALL.is_sorted());
         assert_eq!(ObjectClass::parse("index"), None);
     }

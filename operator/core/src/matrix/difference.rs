@@ -30,7 +30,9 @@ pub fn compare(
 ) -> MatrixDifference {
     let scope = Scope::new(matrix, found, own);
     let is_baseline = |row: &PrivilegeRow| scope.place(row) == Place::Baseline;
-    let kept = baseline.iter().filter(|row| is_baseline(row) && !matrix.given_back.contains(row));
+    let kept = baseline
+        .iter()
+        .filter(|row| is_baseline(row) && !matrix.given_back.contains(row));
     let expected: BTreeSet<&PrivilegeRow> = matrix.rows.iter().chain(kept).collect();
     let (mut in_matrix, mut actual, mut rest) = (0, BTreeSet::new(), Vec::new());
     for row in found {
@@ -47,14 +49,36 @@ pub fn compare(
     }
     let missing: BTreeSet<&PrivilegeRow> = expected.difference(&actual).copied().collect();
     let unexpected: BTreeSet<&PrivilegeRow> = actual.difference(&expected).copied().collect();
-    let vain = matrix.waivers.iter().filter(|row| !missing.contains(row) && !unexpected.contains(row));
-    let errors = vain.map(|row| format!("the waiver for `{}` matches nothing", line(row).replace('\t', " "))).collect();
-    let counts = |row: &&&PrivilegeRow, other: MatrixMode| (matrix.mode != other || is_baseline(row)) && !matrix.waivers.contains(**row);
+    let vain = matrix
+        .waivers
+        .iter()
+        .filter(|row| !missing.contains(row) && !unexpected.contains(row));
+    let errors = vain
+        .map(|row| {
+            format!(
+                "the waiver for `{}` matches nothing",
+                line(row).replace('\t', " ")
+            )
+        })
+        .collect();
+    let counts = |row: &&&PrivilegeRow, other: MatrixMode| {
+        (matrix.mode != other || is_baseline(row)) && !matrix.waivers.contains(**row)
+    };
     MatrixDifference {
         declared: matrix.rows.len() as u64,
         found: in_matrix,
-        missing: groups(missing.iter().filter(|row| counts(row, MatrixMode::AtMost)).copied()),
-        unexpected: groups(unexpected.iter().filter(|row| counts(row, MatrixMode::AtLeast)).copied()),
+        missing: groups(
+            missing
+                .iter()
+                .filter(|row| counts(row, MatrixMode::AtMost))
+                .copied(),
+        ),
+        unexpected: groups(
+            unexpected
+                .iter()
+                .filter(|row| counts(row, MatrixMode::AtLeast))
+                .copied(),
+        ),
         errors,
         rest: summary(rest),
     }
@@ -64,7 +88,9 @@ pub fn compare(
 fn groups<'a>(rows: impl Iterator<Item = &'a PrivilegeRow>) -> Vec<RowGroup> {
     let mut groups: BTreeMap<(&str, &str, String), RowGroup> = BTreeMap::new();
     for row in rows {
-        let group = groups.entry((&row.class, &row.grantee, privilege(row))).or_default();
+        let group = groups
+            .entry((&row.class, &row.grantee, privilege(row)))
+            .or_default();
         group.rows += 1;
         if group.examples.len() < EXAMPLES {
             group.examples.push(cut(&row.object));
@@ -72,11 +98,24 @@ fn groups<'a>(rows: impl Iterator<Item = &'a PrivilegeRow>) -> Vec<RowGroup> {
     }
     let mut groups: Vec<RowGroup> = groups
         .into_iter()
-        .map(|((class, grantee, privilege), group)| RowGroup { class: class.to_owned(), grantee: grantee.to_owned(), privilege, ..group })
+        .map(|((class, grantee, privilege), group)| RowGroup {
+            class: class.to_owned(),
+            grantee: grantee.to_owned(),
+            privilege,
+            ..group
+        })
         .collect();
     if groups.len() > GROUPS {
-        let rows = groups.split_off(GROUPS - 1).iter().map(|group| group.rows).sum();
-        groups.push(RowGroup { class: FURTHER.to_owned(), rows, ..RowGroup::default() });
+        let rows = groups
+            .split_off(GROUPS - 1)
+            .iter()
+            .map(|group| group.rows)
+            .sum();
+        groups.push(RowGroup {
+            class: FURTHER.to_owned(),
+            rows,
+            ..RowGroup::default()
+        });
     }
     groups
 }
@@ -103,7 +142,12 @@ mod tests {
     use proptest::prelude::*;
 
     fn matrix(mode: MatrixMode, rows: &[PrivilegeRow]) -> Compiled {
-        Compiled { rows: rows.iter().cloned().collect(), roles: ["a".to_owned(), "b".to_owned()].into(), mode, ..Compiled::default() }
+        Compiled {
+            rows: rows.iter().cloned().collect(),
+            roles: ["a".to_owned(), "b".to_owned()].into(),
+            mode,
+            ..Compiled::default()
+        }
     }
 
     fn select(object: &str, grantee: &str) -> PrivilegeRow {
@@ -121,8 +165,16 @@ mod tests {
     #[test]
     fn differences_are_grouped_with_three_examples() {
         let declared = [select("iu.x", "a")];
-        let found: Vec<PrivilegeRow> = (1..=5).map(|number| select(&format!("iu.t{number}"), "a")).chain([select("iu.t1", "other")]).collect();
-        let difference = compare(&matrix(MatrixMode::Exact, &declared), &set(&found), &BTreeSet::new(), &BTreeSet::new());
+        let found: Vec<PrivilegeRow> = (1..=5)
+            .map(|number| select(&format!("iu.t{number}"), "a"))
+            .chain([select("iu.t1", "other")])
+            .collect();
+        let difference = compare(
+            &matrix(MatrixMode::Exact, &declared),
+            &set(&found),
+            &BTreeSet::new(),
+            &BTreeSet::new(),
+        );
         let group = |rows, examples: &[&str]| RowGroup {
             class: "table".into(),
             grantee: "a".into(),
@@ -131,26 +183,71 @@ mod tests {
             examples: examples.iter().map(ToString::to_string).collect(),
         };
         assert_eq!(difference.missing, [group(1, &["iu.x"])]);
-        assert_eq!(difference.unexpected, [group(5, &["iu.t1", "iu.t2", "iu.t3"])]);
-        assert_eq!((difference.declared, difference.found, difference.rest), (1, 5, summary(&[select("iu.t1", "other")])));
+        assert_eq!(
+            difference.unexpected,
+            [group(5, &["iu.t1", "iu.t2", "iu.t3"])]
+        );
+        assert_eq!(
+            (difference.declared, difference.found, difference.rest),
+            (1, 5, summary(&[select("iu.t1", "other")]))
+        );
     }
 
     #[test]
     fn a_difference_is_bounded() {
-        let found: Vec<PrivilegeRow> = (0..100).map(|number| granted("secdef", "f()", "x", &format!("{number:0>300}"), false)).collect();
-        let difference = compare(&matrix(MatrixMode::Exact, &[]), &set(&found), &BTreeSet::new(), &BTreeSet::new());
-        assert_eq!((difference.unexpected.len(), count(&difference.unexpected)), (1, 100));
-        let found: Vec<PrivilegeRow> = (0..100).map(|number| granted("secdef", "f()", "x", &number.to_string(), false)).collect();
-        let difference = compare(&matrix(MatrixMode::Exact, &[]), &set(&found), &BTreeSet::new(), &BTreeSet::new());
-        assert_eq!((difference.unexpected.len(), count(&difference.unexpected)), (GROUPS, 100));
-        assert_eq!(difference.unexpected.last().map(|group| (group.class.as_str(), group.rows)), Some((FURTHER, 37)));
+        let found: Vec<PrivilegeRow> = (0..100)
+            .map(|number| granted("secdef", "f()", "x", &format!("{number:0>300}"), false))
+            .collect();
+        let difference = compare(
+            &matrix(MatrixMode::Exact, &[]),
+            &set(&found),
+            &BTreeSet::new(),
+            &BTreeSet::new(),
+        );
+        assert_eq!(
+            (difference.unexpected.len(), count(&difference.unexpected)),
+            (1, 100)
+        );
+        let found: Vec<PrivilegeRow> = (0..100)
+            .map(|number| granted("secdef", "f()", "x", &number.to_string(), false))
+            .collect();
+        let difference = compare(
+            &matrix(MatrixMode::Exact, &[]),
+            &set(&found),
+            &BTreeSet::new(),
+            &BTreeSet::new(),
+        );
+        assert_eq!(
+            (difference.unexpected.len(), count(&difference.unexpected)),
+            (GROUPS, 100)
+        );
+        assert_eq!(
+            difference
+                .unexpected
+                .last()
+                .map(|group| (group.class.as_str(), group.rows)),
+            Some((FURTHER, 37))
+        );
     }
 
     #[test]
     fn rows_that_differ_in_one_field_read_differently() {
-        let with_option = PrivilegeRow { grantable: true, ..select("iu.x", "a") };
-        let difference = compare(&matrix(MatrixMode::Exact, &[select("iu.x", "a")]), &set(&[with_option]), &BTreeSet::new(), &BTreeSet::new());
-        let privileges: Vec<&str> = difference.missing.iter().chain(&difference.unexpected).map(|group| group.privilege.as_str()).collect();
+        let with_option = PrivilegeRow {
+            grantable: true,
+            ..select("iu.x", "a")
+        };
+        let difference = compare(
+            &matrix(MatrixMode::Exact, &[select("iu.x", "a")]),
+            &set(&[with_option]),
+            &BTreeSet::new(),
+            &BTreeSet::new(),
+        );
+        let privileges: Vec<&str> = difference
+            .missing
+            .iter()
+            .chain(&difference.unexpected)
+            .map(|group| group.privilege.as_str())
+            .collect();
         assert_eq!(privileges, ["SELECT", "SELECT, grantable"]);
     }
 
@@ -158,9 +255,23 @@ mod tests {
     fn the_baseline_is_kept_in_every_mode() {
         let policy = granted("policy", "iu.x.p", "public", "RESTRICTIVE", false);
         for mode in [MatrixMode::Exact, MatrixMode::AtMost, MatrixMode::AtLeast] {
-            let lost = compare(&matrix(mode, &[]), &BTreeSet::new(), &set(std::slice::from_ref(&policy)), &BTreeSet::new());
-            let new = compare(&matrix(mode, &[]), &set(std::slice::from_ref(&policy)), &BTreeSet::new(), &BTreeSet::new());
-            assert_eq!((count(&lost.missing), count(&new.unexpected)), (1, 1), "{mode:?}");
+            let lost = compare(
+                &matrix(mode, &[]),
+                &BTreeSet::new(),
+                &set(std::slice::from_ref(&policy)),
+                &BTreeSet::new(),
+            );
+            let new = compare(
+                &matrix(mode, &[]),
+                &set(std::slice::from_ref(&policy)),
+                &BTreeSet::new(),
+                &BTreeSet::new(),
+            );
+            assert_eq!(
+                (count(&lost.missing), count(&new.unexpected)),
+                (1, 1),
+                "{mode:?}"
+            );
         }
     }
 
@@ -168,27 +279,58 @@ mod tests {
     fn a_declared_grant_to_public_extends_the_baseline() {
         let (old, new) = (select("iu.x", "public"), select("iu.y", "public"));
         let matrix = matrix(MatrixMode::Exact, std::slice::from_ref(&new));
-        let difference = compare(&matrix, &set(&[old.clone(), new]), &set(&[old]), &BTreeSet::new());
-        assert_eq!((difference.missing, difference.unexpected, difference.found), (vec![], vec![], 1));
+        let difference = compare(
+            &matrix,
+            &set(&[old.clone(), new]),
+            &set(&[old]),
+            &BTreeSet::new(),
+        );
+        assert_eq!(
+            (difference.missing, difference.unexpected, difference.found),
+            (vec![], vec![], 1)
+        );
     }
 
     #[test]
     fn what_is_given_back_to_public_leaves_the_baseline() {
-        let taken = PrivilegeRow { sign: "-".into(), ..granted("schema", "public", "public", "USAGE", false) };
-        let matrix = Compiled { given_back: set(std::slice::from_ref(&taken)), ..matrix(MatrixMode::Exact, &[]) };
+        let taken = PrivilegeRow {
+            sign: "-".into(),
+            ..granted("schema", "public", "public", "USAGE", false)
+        };
+        let matrix = Compiled {
+            given_back: set(std::slice::from_ref(&taken)),
+            ..matrix(MatrixMode::Exact, &[])
+        };
         let baseline = set(&[taken]);
-        assert_eq!(count(&compare(&matrix, &BTreeSet::new(), &baseline, &BTreeSet::new()).missing), 0);
-        assert_eq!(count(&compare(&matrix, &baseline, &baseline, &BTreeSet::new()).unexpected), 1);
+        assert_eq!(
+            count(&compare(&matrix, &BTreeSet::new(), &baseline, &BTreeSet::new()).missing),
+            0
+        );
+        assert_eq!(
+            count(&compare(&matrix, &baseline, &baseline, &BTreeSet::new()).unexpected),
+            1
+        );
     }
 
     #[test]
     fn waivers_accept_a_difference_and_must_match_one() {
         let row = select("iu.x", "a");
-        let waived = Compiled { waivers: set(std::slice::from_ref(&row)), ..matrix(MatrixMode::Exact, &[]) };
+        let waived = Compiled {
+            waivers: set(std::slice::from_ref(&row)),
+            ..matrix(MatrixMode::Exact, &[])
+        };
         let difference = compare(&waived, &set(&[row]), &BTreeSet::new(), &BTreeSet::new());
         assert_eq!((difference.unexpected, difference.errors), (vec![], vec![]));
-        let vain = compare(&waived, &BTreeSet::new(), &BTreeSet::new(), &BTreeSet::new());
-        assert_eq!(vain.errors, ["the waiver for `table iu.x a SELECT false +` matches nothing"]);
+        let vain = compare(
+            &waived,
+            &BTreeSet::new(),
+            &BTreeSet::new(),
+            &BTreeSet::new(),
+        );
+        assert_eq!(
+            vain.errors,
+            ["the waiver for `table iu.x a SELECT false +` matches nothing"]
+        );
     }
 
     proptest! {

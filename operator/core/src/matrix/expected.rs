@@ -33,8 +33,17 @@ pub struct Compiled {
 /// # Errors
 /// Every declaration that cannot hold, one sentence each: patterns that match nothing or the wrong number, objects, columns, roles and parameters that
 /// do not exist, privileges that the class or the server's version does not have, contradictions, expired waivers.
-pub fn compile(privileges: &Privileges, inventory: &Inventory, today: Date) -> Result<Compiled, Vec<String>> {
-    let mut compiler = Compiler { privileges, inventory, matrix: Compiled::default(), errors: Vec::new() };
+pub fn compile(
+    privileges: &Privileges,
+    inventory: &Inventory,
+    today: Date,
+) -> Result<Compiled, Vec<String>> {
+    let mut compiler = Compiler {
+        privileges,
+        inventory,
+        matrix: Compiled::default(),
+        errors: Vec::new(),
+    };
     for (name, role) in &privileges.roles {
         compiler.role(name, role);
     }
@@ -79,7 +88,13 @@ impl Compiler<'_> {
             ("VALID UNTIL", "never".to_owned()),
         ];
         for (attribute, value) in attributes {
-            self.matrix.rows.insert(granted(ATTRIBUTE, name, name, &format!("{attribute}={value}"), false));
+            self.matrix.rows.insert(granted(
+                ATTRIBUTE,
+                name,
+                name,
+                &format!("{attribute}={value}"),
+                false,
+            ));
         }
         for membership in &role.member_of {
             self.membership(name, role, membership);
@@ -87,9 +102,17 @@ impl Compiler<'_> {
         for (parameter, value) in &role.settings {
             match self.inventory.parameter(parameter) {
                 Some(parameter) => {
-                    self.matrix.rows.insert(granted(SETTING, "cluster", name, &format!("{parameter}={value}"), false));
+                    self.matrix.rows.insert(granted(
+                        SETTING,
+                        "cluster",
+                        name,
+                        &format!("{parameter}={value}"),
+                        false,
+                    ));
                 }
-                None => self.errors.push(format!("roles.{name}.settings: there is no parameter `{parameter}`")),
+                None => self.errors.push(format!(
+                    "roles.{name}.settings: there is no parameter `{parameter}`"
+                )),
             }
         }
         for object in &role.owns {
@@ -103,14 +126,28 @@ impl Compiler<'_> {
         let declared = self.privileges.roles.contains_key(group);
         if !declared && !self.inventory.roles.contains(group) {
             self.errors.push(format!("{at} does not exist"));
-        } else if !declared && !group.starts_with("pg_") && self.privileges.mode != MatrixMode::AtLeast {
+        } else if !declared
+            && !group.starts_with("pg_")
+            && self.privileges.mode != MatrixMode::AtLeast
+        {
             self.errors.push(format!("{at} is not declared: what it may do would be a part of {member} that the matrix does not tell; declare it too"));
         }
-        if self.inventory.server_version_num < MEMBERSHIP_OPTIONS && (membership.inherit != role.inherit || !membership.set) {
+        if self.inventory.server_version_num < MEMBERSHIP_OPTIONS
+            && (membership.inherit != role.inherit || !membership.set)
+        {
             self.errors.push(format!("{at}: before Postgres 16, `inherit` is that of the member, which is {}, and `set` is true", role.inherit));
         }
-        let privilege = format!("MEMBER INHERIT={} SET={}", membership.inherit, membership.set);
-        self.matrix.rows.insert(granted(MEMBERSHIP, group, member, &privilege, membership.admin));
+        let privilege = format!(
+            "MEMBER INHERIT={} SET={}",
+            membership.inherit, membership.set
+        );
+        self.matrix.rows.insert(granted(
+            MEMBERSHIP,
+            group,
+            member,
+            &privilege,
+            membership.admin,
+        ));
     }
 
     /// Rows that differ in the grant option alone: Postgres holds only one of the two.
@@ -118,7 +155,10 @@ impl Compiler<'_> {
         let mut seen: BTreeMap<[&str; 4], bool> = BTreeMap::new();
         for row in &self.matrix.rows {
             let key = [&row.class, &row.object, &row.grantee, &row.privilege].map(String::as_str);
-            if seen.insert(key, row.grantable).is_some_and(|other| other != row.grantable) {
+            if seen
+                .insert(key, row.grantable)
+                .is_some_and(|other| other != row.grantable)
+            {
                 self.errors.push(format!(
                     "{} on {}:{} is declared for {} both with and without the grant option",
                     row.privilege, row.class, row.object, row.grantee
@@ -130,26 +170,38 @@ impl Compiler<'_> {
     fn waiver(&mut self, index: usize, waiver: &Waiver, today: Date) {
         let at = format!("waivers[{index}]");
         let [class, object, grantee, privilege, grantable, sign] = waiver.row.as_slice() else {
-            self.errors.push(format!("{at}: a row has six fields: class, object, grantee, privilege, grant option, sign"));
+            self.errors.push(format!(
+                "{at}: a row has six fields: class, object, grantee, privilege, grant option, sign"
+            ));
             return;
         };
         let grantable = match grantable.as_str() {
             "true" => true,
             "false" => false,
             other => {
-                self.errors.push(format!("{at}: the grant option is `true` or `false`, not `{other}`"));
+                self.errors.push(format!(
+                    "{at}: the grant option is `true` or `false`, not `{other}`"
+                ));
                 return;
             }
         };
         if !matches!(sign.as_str(), "+" | "-") {
-            self.errors.push(format!("{at}: the sign is `+` or `-`, not `{sign}`"));
+            self.errors
+                .push(format!("{at}: the sign is `+` or `-`, not `{sign}`"));
         }
         match waiver.expires.parse::<Date>() {
-            Ok(expires) if expires <= today => self.errors.push(format!("{at} expired on {expires}: {}", waiver.reason)),
+            Ok(expires) if expires <= today => self
+                .errors
+                .push(format!("{at} expired on {expires}: {}", waiver.reason)),
             Ok(_) => {}
-            Err(_) => self.errors.push(format!("{at}: `{}` is no date", waiver.expires)),
+            Err(_) => self
+                .errors
+                .push(format!("{at}: `{}` is no date", waiver.expires)),
         }
-        self.matrix.waivers.insert(PrivilegeRow { sign: sign.clone(), ..granted(class, object, grantee, privilege, grantable) });
+        self.matrix.waivers.insert(PrivilegeRow {
+            sign: sign.clone(),
+            ..granted(class, object, grantee, privilege, grantable)
+        });
     }
 
     /// Whether a grant may name this grantee.
@@ -173,17 +225,40 @@ mod tests {
     }
 
     fn lines(yaml: &str, version: u32) -> Vec<String> {
-        let inventory = inventory(version, &["role:a", "role:pg_monitor", "role:other", "parameter:work_mem", "parameter:TimeZone"]);
+        let inventory = inventory(
+            version,
+            &[
+                "role:a",
+                "role:pg_monitor",
+                "role:other",
+                "parameter:work_mem",
+                "parameter:TimeZone",
+            ],
+        );
         match compile(&privileges(yaml), &inventory, today()) {
-            Ok(matrix) => matrix.rows.iter().map(line).filter(|line| !line.starts_with("role_attr\t")).collect(),
+            Ok(matrix) => matrix
+                .rows
+                .iter()
+                .map(line)
+                .filter(|line| !line.starts_with("role_attr\t"))
+                .collect(),
             Err(errors) => errors,
         }
     }
 
     #[test]
     fn attributes_that_are_not_stated_are_postgres_defaults() {
-        let matrix = compile(&privileges("roles: {a: {login: true, connectionLimit: 2}}"), &inventory(150_000, &[]), today()).unwrap();
-        let attributes: Vec<&str> = matrix.rows.iter().map(|row| row.privilege.as_str()).collect();
+        let matrix = compile(
+            &privileges("roles: {a: {login: true, connectionLimit: 2}}"),
+            &inventory(150_000, &[]),
+            today(),
+        )
+        .unwrap();
+        let attributes: Vec<&str> = matrix
+            .rows
+            .iter()
+            .map(|row| row.privilege.as_str())
+            .collect();
         assert_eq!(
             attributes,
             [
@@ -217,29 +292,77 @@ mod tests {
     #[test]
     fn options_of_a_membership_need_a_server_that_has_them() {
         let yaml = "roles: {g: {}, a: {memberOf: [{role: g, inherit: false, set: false}]}}";
-        assert_eq!(lines(yaml, 160_000), ["membership\tg\ta\tMEMBER INHERIT=false SET=false\tfalse\t+"]);
-        assert_eq!(lines(yaml, 150_018), ["roles.a.memberOf: g: before Postgres 16, `inherit` is that of the member, which is true, and `set` is true"]);
-        assert_eq!(lines("roles: {g: {}, a: {inherit: false, memberOf: [{role: g, inherit: false}]}}", 150_018).len(), 1);
+        assert_eq!(
+            lines(yaml, 160_000),
+            ["membership\tg\ta\tMEMBER INHERIT=false SET=false\tfalse\t+"]
+        );
+        assert_eq!(
+            lines(yaml, 150_018),
+            [
+                "roles.a.memberOf: g: before Postgres 16, `inherit` is that of the member, which is true, and `set` is true"
+            ]
+        );
+        assert_eq!(
+            lines(
+                "roles: {g: {}, a: {inherit: false, memberOf: [{role: g, inherit: false}]}}",
+                150_018
+            )
+            .len(),
+            1
+        );
     }
 
     #[test]
     fn what_does_not_exist_is_an_error() {
-        assert_eq!(lines("roles: {a: {settings: {wrok_mem: 4MB}}}", 170_000), ["roles.a.settings: there is no parameter `wrok_mem`"]);
-        assert_eq!(lines("roles: {a: {memberOf: [{role: nobody}]}}", 170_000), ["roles.a.memberOf: nobody does not exist"]);
+        assert_eq!(
+            lines("roles: {a: {settings: {wrok_mem: 4MB}}}", 170_000),
+            ["roles.a.settings: there is no parameter `wrok_mem`"]
+        );
+        assert_eq!(
+            lines("roles: {a: {memberOf: [{role: nobody}]}}", 170_000),
+            ["roles.a.memberOf: nobody does not exist"]
+        );
         let undeclared = "roles.a.memberOf: other is not declared: what it may do would be a part of a that the matrix does not tell; declare it too";
-        assert_eq!(lines("roles: {a: {memberOf: [{role: other}]}}", 170_000), [undeclared]);
-        assert_eq!(lines("{mode: AtLeast, roles: {a: {memberOf: [{role: other}]}}}", 170_000).len(), 1);
+        assert_eq!(
+            lines("roles: {a: {memberOf: [{role: other}]}}", 170_000),
+            [undeclared]
+        );
+        assert_eq!(
+            lines(
+                "{mode: AtLeast, roles: {a: {memberOf: [{role: other}]}}}",
+                170_000
+            )
+            .len(),
+            1
+        );
     }
 
     #[test]
     fn waivers_end_on_their_day() {
         let waiver = |expires: &str, grantable: &str, sign: &str| {
-            format!("{{roles: {{a: {{}}}}, waivers: [{{row: [table, iu.x, a, SELECT, '{grantable}', '{sign}'], reason: later, expires: '{expires}'}}]}}")
+            format!(
+                "{{roles: {{a: {{}}}}, waivers: [{{row: [table, iu.x, a, SELECT, '{grantable}', '{sign}'], reason: later, expires: '{expires}'}}]}}"
+            )
         };
-        assert_eq!(lines(&waiver("2026-11-24", "false", "+"), 170_000), Vec::<String>::new());
-        assert_eq!(lines(&waiver("2026-11-23", "false", "+"), 170_000), ["waivers[0] expired on 2026-11-23: later"]);
-        assert_eq!(lines(&waiver("2026-13-23", "false", "+"), 170_000), ["waivers[0]: `2026-13-23` is no date"]);
-        assert_eq!(lines(&waiver("2027-01-01", "*", "+"), 170_000), ["waivers[0]: the grant option is `true` or `false`, not `*`"]);
-        assert_eq!(lines(&waiver("2027-01-01", "true", "!"), 170_000), ["waivers[0]: the sign is `+` or `-`, not `!`"]);
+        assert_eq!(
+            lines(&waiver("2026-11-24", "false", "+"), 170_000),
+            Vec::<String>::new()
+        );
+        assert_eq!(
+            lines(&waiver("2026-11-23", "false", "+"), 170_000),
+            ["waivers[0] expired on 2026-11-23: later"]
+        );
+        assert_eq!(
+            lines(&waiver("2026-13-23", "false", "+"), 170_000),
+            ["waivers[0]: `2026-13-23` is no date"]
+        );
+        assert_eq!(
+            lines(&waiver("2027-01-01", "*", "+"), 170_000),
+            ["waivers[0]: the grant option is `true` or `false`, not `*`"]
+        );
+        assert_eq!(
+            lines(&waiver("2027-01-01", "true", "!"), 170_000),
+            ["waivers[0]: the sign is `+` or `-`, not `!`"]
+        );
     }
 }

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::class::{COLUMN, ObjectClass};
-use super::name::{self, ObjectName, Selector};
+use super::name::{self, ObjectName};
+use super::selector::Selector;
 use crate::api::Privileges;
 
 /// A row that a server answered to [`crate::sql::OBJECTS`].
@@ -34,13 +35,20 @@ pub struct Inventory {
 impl Inventory {
     /// Names of the columns that the grants name: the parameter of [`crate::sql::OBJECTS`].
     pub fn columns_wanted(privileges: &Privileges) -> Vec<String> {
-        let columns: BTreeSet<&String> = privileges.grants.iter().flat_map(|grant| grant.columns.values().flatten()).collect();
+        let columns: BTreeSet<&String> = privileges
+            .grants
+            .iter()
+            .flat_map(|grant| grant.columns.values().flatten())
+            .collect();
         columns.into_iter().cloned().collect()
     }
 
     /// Orders what the server answered to [`crate::sql::OBJECTS`]; the version is its `server_version_num`.
     pub fn new(server_version_num: u32, objects: impl IntoIterator<Item = CatalogObject>) -> Self {
-        let mut inventory = Self { server_version_num, ..Self::default() };
+        let mut inventory = Self {
+            server_version_num,
+            ..Self::default()
+        };
         for object in objects {
             inventory.insert(object);
         }
@@ -54,14 +62,22 @@ impl Inventory {
             }
             COLUMN => {
                 if let Some((relation, column)) = name::column(&object.name) {
-                    self.columns.entry(relation).or_default().insert(column, object.name);
+                    self.columns
+                        .entry(relation)
+                        .or_default()
+                        .insert(column, object.name);
                 }
             }
             class => {
-                let Some(class) = ObjectClass::parse(class) else { return };
-                let Some(name) = ObjectName::parse(class, &object.name) else { return };
+                let Some(class) = ObjectClass::parse(class) else {
+                    return;
+                };
+                let Some(name) = ObjectName::parse(class, &object.name) else {
+                    return;
+                };
                 if class == ObjectClass::Parameter {
-                    self.parameters.insert(name.name.clone(), object.name.clone());
+                    self.parameters
+                        .insert(name.name.clone(), object.name.clone());
                 }
                 self.objects.entry(class).or_default().insert(name, object);
             }
@@ -69,9 +85,15 @@ impl Inventory {
     }
 
     /// The objects that a selector selects.
-    pub(super) fn select<'a>(&'a self, selector: &'a Selector) -> impl Iterator<Item = (&'a ObjectName, &'a CatalogObject)> {
+    pub(super) fn select<'a>(
+        &'a self,
+        selector: &'a Selector,
+    ) -> impl Iterator<Item = (&'a ObjectName, &'a CatalogObject)> {
         let schema = &selector.name.schema;
-        let first = ObjectName { schema: schema.clone(), ..ObjectName::default() };
+        let first = ObjectName {
+            schema: schema.clone(),
+            ..ObjectName::default()
+        };
         self.objects
             .get(&selector.class)
             .into_iter()
@@ -82,8 +104,15 @@ impl Inventory {
 
     /// Routines of the same name with other arguments, as rows have them.
     pub(super) fn namesakes<'a>(&'a self, selector: &'a Selector) -> impl Iterator<Item = &'a str> {
-        let named = move |name: &ObjectName| name.schema == selector.name.schema && name.name == selector.name.name;
-        self.objects.get(&selector.class).into_iter().flatten().filter(move |(name, _)| named(name)).map(|(_, object)| object.name.as_str())
+        let named = move |name: &ObjectName| {
+            name.schema == selector.name.schema && name.name == selector.name.name
+        };
+        self.objects
+            .get(&selector.class)
+            .into_iter()
+            .flatten()
+            .filter(move |(name, _)| named(name))
+            .map(|(_, object)| object.name.as_str())
     }
 
     /// The row form of a column.
@@ -102,7 +131,9 @@ impl Inventory {
 pub(super) fn is_custom_parameter(name: &str) -> bool {
     let word = |part: &str| {
         part.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
-            && part.chars().all(|character| character.is_ascii_alphanumeric() || matches!(character, '_' | '$'))
+            && part.chars().all(|character| {
+                character.is_ascii_alphanumeric() || matches!(character, '_' | '$')
+            })
     };
     name.contains('.') && name.split('.').all(word)
 }
@@ -113,12 +144,15 @@ pub(super) mod tests {
 
     /// An inventory of objects that `owner` owns, written as `class:name`.
     pub(in crate::matrix) fn inventory(server_version_num: u32, objects: &[&str]) -> Inventory {
-        let objects = objects.iter().filter_map(|object| object.split_once(':')).map(|(class, name)| CatalogObject {
-            class: class.into(),
-            name: name.into(),
-            owner: "owner".into(),
-            initial: None,
-        });
+        let objects = objects
+            .iter()
+            .filter_map(|object| object.split_once(':'))
+            .map(|(class, name)| CatalogObject {
+                class: class.into(),
+                name: name.into(),
+                owner: "owner".into(),
+                initial: None,
+            });
         Inventory::new(server_version_num, objects)
     }
 
@@ -126,7 +160,10 @@ pub(super) mod tests {
     fn parameters_are_spelled_as_the_server_does() {
         let inventory = inventory(150_000, &["parameter:TimeZone", "parameter:work_mem"]);
         assert_eq!(inventory.parameter("timezone").as_deref(), Some("TimeZone"));
-        assert_eq!(inventory.parameter("app.tenant").as_deref(), Some("app.tenant"));
+        assert_eq!(
+            inventory.parameter("app.tenant").as_deref(),
+            Some("app.tenant")
+        );
         assert_eq!(inventory.parameter("wrok_mem"), None);
         assert_eq!(inventory.parameter("app.tenant; x"), None);
     }

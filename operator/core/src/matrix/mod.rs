@@ -14,10 +14,10 @@ mod name;
 mod revoke;
 mod row;
 mod scope;
+mod selector;
 mod statement;
 
 pub use apply::{apply, create};
-pub use class::ObjectClass;
 pub use difference::compare;
 pub use expected::{Compiled, compile};
 pub use inventory::{CatalogObject, Inventory};

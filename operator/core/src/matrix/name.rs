@@ -1,4 +1,4 @@
-//! Names of objects as SQL writes them, and patterns over them.
+//! Names of objects as SQL writes them.
 
 use super::class::ObjectClass;
 use crate::sql::identifier;
@@ -20,10 +20,22 @@ pub(super) struct ObjectName {
 impl ObjectName {
     /// Takes a name apart that Postgres or a person has written; `None` when it is no name of this class.
     pub(super) fn parse(class: ObjectClass, text: &str) -> Option<Self> {
-        let (text, arguments) = if class.is_routine() { arguments(text)? } else { (text, String::new()) };
+        let (text, arguments) = if class.is_routine() {
+            arguments(text)?
+        } else {
+            (text, String::new())
+        };
         // The name of a parameter may have dots, but is not qualified and knows no case.
         if class == ObjectClass::Parameter {
-            return Some(Self { name: text.to_ascii_lowercase(), ..Self::default() });
+            return Some(Self {
+                name: text.to_ascii_lowercase(),
+                ..Self::default()
+            });
+        }
+        if class == ObjectClass::LargeObject
+            && !text.chars().all(|character| character.is_ascii_digit())
+        {
+            return None;
         }
         let (schema, name) = match (class.is_in_schema(), split(text, '.')?.as_slice()) {
             (false, [name]) => (String::new(), part(name)?),
@@ -31,16 +43,32 @@ impl ObjectName {
             (true, [name]) if class.is_routine() => (BUILT_IN.to_owned(), part(name)?),
             (true | false, _) => return None,
         };
-        Some(Self { schema, name, arguments })
+        Some(Self {
+            schema,
+            name,
+            arguments,
+        })
     }
 
-    /// The name for a statement, with every part quoted.
+    /// The name for a statement, with every part quoted. Only a routine's arguments stand there as they were read: take them from the server.
     pub(super) fn to_sql(&self, class: ObjectClass) -> String {
         match class {
             ObjectClass::LargeObject => self.name.clone(),
-            ObjectClass::Parameter => self.name.split('.').map(identifier).collect::<Vec<_>>().join("."),
-            _ if class.is_routine() => format!("{}.{}({})", identifier(&self.schema), identifier(&self.name), self.arguments),
-            _ if class.is_in_schema() => format!("{}.{}", identifier(&self.schema), identifier(&self.name)),
+            ObjectClass::Parameter => self
+                .name
+                .split('.')
+                .map(identifier)
+                .collect::<Vec<_>>()
+                .join("."),
+            _ if class.is_routine() => format!(
+                "{}.{}({})",
+                identifier(&self.schema),
+                identifier(&self.name),
+                self.arguments
+            ),
+            _ if class.is_in_schema() => {
+                format!("{}.{}", identifier(&self.schema), identifier(&self.name))
+            }
             _ => identifier(&self.name),
         }
     }
@@ -49,9 +77,14 @@ impl ObjectName {
 /// Splits `schema.relation.column`, as the rows of class `column` have it, into the relation for a statement and the column's name.
 pub(super) fn column(text: &str) -> Option<(ObjectName, String)> {
     match split(text, '.')?.as_slice() {
-        [schema, relation, column] => {
-            Some((ObjectName { schema: part(schema)?, name: part(relation)?, arguments: String::new() }, part(column)?))
-        }
+        [schema, relation, column] => Some((
+            ObjectName {
+                schema: part(schema)?,
+                name: part(relation)?,
+                arguments: String::new(),
+            },
+            part(column)?,
+        )),
         _ => None,
     }
 }
@@ -59,95 +92,17 @@ pub(super) fn column(text: &str) -> Option<(ObjectName, String)> {
 /// Splits `owner/schema/KIND`, as the rows of class `default_acl` have it; `None` for the schema stands for all.
 pub(super) fn default_acl(text: &str) -> Option<(String, Option<String>, &str)> {
     match split(text, '/')?.as_slice() {
-        [owner, schema, kind] => Some((part(owner)?, if *schema == "*" { None } else { Some(part(schema)?) }, kind)),
+        [owner, schema, kind] => Some((
+            part(owner)?,
+            if *schema == "*" {
+                None
+            } else {
+                Some(part(schema)?)
+            },
+            kind,
+        )),
         _ => None,
     }
-}
-
-/// Objects of a class by name: one, or all that match a `*` in the last part.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Selector {
-    pub(super) class: ObjectClass,
-    pub(super) name: ObjectName,
-    /// The parts of the name around each unquoted `*`, if there is one.
-    wildcard: Option<Vec<String>>,
-}
-
-impl Selector {
-    /// Reads `class:name`.
-    ///
-    /// # Errors
-    /// A sentence that says what is wrong with it.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
-        let (class, name) = text.split_once(':').ok_or_else(|| format!("`{text}` is not written as class:name"))?;
-        let class = ObjectClass::parse(class).ok_or_else(|| format!("there is no class `{class}`"))?;
-        if let Some((qualifier, wildcard)) = wildcard(class, name) {
-            let schema = match (class.is_in_schema(), qualifier) {
-                (true, Some(schema)) => part(schema),
-                (false, None) => Some(String::new()),
-                (true | false, _) => None,
-            };
-            let schema = schema.ok_or_else(|| format!("`{text}`: a pattern is written as {}, with `*` in its last part only", written(class)))?;
-            return Ok(Self { class, name: ObjectName { schema, ..ObjectName::default() }, wildcard: Some(wildcard) });
-        }
-        let name = ObjectName::parse(class, name).ok_or_else(|| format!("`{text}`: a {} is written as {}", class.as_str(), written(class)))?;
-        Ok(Self { class, name, wildcard: None })
-    }
-
-    /// Whether it is a pattern.
-    pub(super) fn is_pattern(&self) -> bool {
-        self.wildcard.is_some()
-    }
-
-    /// Whether an object of its class is selected.
-    pub(super) fn selects(&self, name: &ObjectName) -> bool {
-        match &self.wildcard {
-            None => *name == self.name,
-            Some(wildcard) => name.schema == self.name.schema && matches(wildcard, &name.name),
-        }
-    }
-}
-
-/// How names of a class are written.
-fn written(class: ObjectClass) -> &'static str {
-    if class.is_routine() {
-        "schema.name(argument types)"
-    } else if class.is_in_schema() {
-        "schema.name"
-    } else {
-        "name"
-    }
-}
-
-/// If the last part has an unquoted `*`: the part before it, and the pieces of the last part around each `*`.
-fn wildcard(class: ObjectClass, text: &str) -> Option<(Option<&str>, Vec<String>)> {
-    let (qualifier, last) = if class.is_in_schema() {
-        match split(text, '.')?.as_slice() {
-            [last] => (None, *last),
-            [qualifier, last] => (Some(*qualifier), *last),
-            _ => return None,
-        }
-    } else {
-        (None, text)
-    };
-    (!last.starts_with('"') && last.contains('*')).then(|| (qualifier, last.to_ascii_lowercase().split('*').map(str::to_owned).collect()))
-}
-
-/// Whether a name consists of the pieces in their order, with anything in between.
-fn matches(pieces: &[String], name: &str) -> bool {
-    let [first, middle @ .., last] = pieces else {
-        return false;
-    };
-    let Some(mut rest) = name.strip_prefix(first.as_str()).and_then(|rest| rest.strip_suffix(last.as_str())) else {
-        return false;
-    };
-    for piece in middle {
-        match rest.split_once(piece.as_str()) {
-            Some((_, after)) => rest = after,
-            None => return false,
-        }
-    }
-    true
 }
 
 /// Splits `name(arguments)`; arguments get the spacing that Postgres prints.
@@ -163,7 +118,7 @@ fn arguments(text: &str) -> Option<(&str, String)> {
 }
 
 /// Splits at a separator outside of quotes; `None` when a quote is left open.
-fn split(text: &str, separator: char) -> Option<Vec<&str>> {
+pub(super) fn split(text: &str, separator: char) -> Option<Vec<&str>> {
     let mut quoted = false;
     let parts = text
         .split(|character| {
@@ -175,10 +130,12 @@ fn split(text: &str, separator: char) -> Option<Vec<&str>> {
 }
 
 /// What an identifier means: quoted, exactly what it holds; else in lower case.
-fn part(text: &str) -> Option<String> {
+pub(super) fn part(text: &str) -> Option<String> {
     let name = match text.strip_prefix('"') {
         Some(quoted) => quoted.strip_suffix('"')?.replace("\"\"", "\""),
-        None if text.contains(['"', '*', '(', ')']) || text.contains(char::is_whitespace) => return None,
+        None if text.contains(['"', '*', '(', ')']) || text.contains(char::is_whitespace) => {
+            return None;
+        }
         None => text.to_ascii_lowercase(),
     };
     (!name.is_empty()).then_some(name)
@@ -189,64 +146,21 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn selects(selector: &str, class: ObjectClass, name: &str) -> bool {
-        Selector::parse(selector).unwrap().selects(&ObjectName::parse(class, name).unwrap())
-    }
-
-    #[test]
-    fn names_mean_what_sql_means_by_them() {
-        assert!(selects("table:iu.unit", ObjectClass::Table, "iu.unit"));
-        assert!(selects("table:IU.\"unit\"", ObjectClass::Table, "iu.unit"));
-        assert!(selects("table:iu.user", ObjectClass::Table, "iu.\"user\""));
-        assert!(selects("table:\"a.b\".\"C\"\"d\"", ObjectClass::Table, "\"a.b\".\"C\"\"d\""));
-        assert!(!selects("table:iu.Unit", ObjectClass::Table, "iu.\"Unit\""));
-        assert!(selects("parameter:pg_stat_statements.track", ObjectClass::Parameter, "pg_stat_statements.track"));
-        assert!(selects("parameter:TimeZone", ObjectClass::Parameter, "timezone"));
-    }
-
-    #[test]
-    fn routines_are_told_apart_by_their_arguments() {
-        assert!(selects("function:iu.cut(integer, text)", ObjectClass::Function, "iu.cut(integer,text)"));
-        assert!(!selects("function:iu.cut(integer)", ObjectClass::Function, "iu.cut(integer,text)"));
-        assert!(selects("function:pg_catalog.pg_read_file(text)", ObjectClass::Function, "pg_read_file(text)"));
-        assert!(selects("function:iu.\"a(b\"(\"x,y\".z)", ObjectClass::Function, "iu.\"a(b\"(\"x,y\".z)"));
-        assert!(Selector::parse("function:iu.cut").is_err());
-    }
-
-    #[test]
-    fn a_pattern_stays_in_its_schema() {
-        assert!(selects("table:iu.*", ObjectClass::Table, "iu.unit"));
-        assert!(!selects("table:iu.*", ObjectClass::Table, "iu2.unit"));
-        assert!(selects("view:iu.v_*_by_*y", ObjectClass::View, "iu.v_unit_by_day"));
-        assert!(!selects("view:iu.v_*_by_*y", ObjectClass::View, "iu.v_unit_day"));
-        assert!(!selects("table:iu.a*a", ObjectClass::Table, "iu.a"));
-        assert!(selects("function:iu.get_*", ObjectClass::Function, "iu.get_unit(integer)"));
-        assert!(selects("schema:*", ObjectClass::Schema, "iu"));
-        assert!(selects("parameter:pg_stat_*", ObjectClass::Parameter, "pg_stat_statements.track"));
-    }
-
-    #[test]
-    fn what_is_no_name_is_refused_in_words() {
-        for (text, message) in [
-            ("iu.unit", "`iu.unit` is not written as class:name"),
-            ("index:iu.unit", "there is no class `index`"),
-            ("table:unit", "`table:unit`: a table is written as schema.name"),
-            ("table:*.unit", "`table:*.unit`: a table is written as schema.name"),
-            ("table:*.*", "`table:*.*`: a pattern is written as schema.name, with `*` in its last part only"),
-            ("table:*", "`table:*`: a pattern is written as schema.name, with `*` in its last part only"),
-            ("schema:a.b", "`schema:a.b`: a schema is written as name"),
-            ("table:iu.\"unit", "`table:iu.\"unit`: a table is written as schema.name"),
-        ] {
-            assert_eq!(Selector::parse(text).unwrap_err(), message);
-        }
-    }
-
     #[test]
     fn compound_names_of_rows() {
         let (relation, name) = column("iu.\"Un.it\".state").unwrap();
-        assert_eq!((relation.to_sql(ObjectClass::Table).as_str(), name.as_str()), ("\"iu\".\"Un.it\"", "state"));
-        assert_eq!(default_acl("\"a/b\"/*/LARGE OBJECTS"), Some(("a/b".into(), None, "LARGE OBJECTS")));
-        assert_eq!(default_acl("owner/\"*\"/TABLES"), Some(("owner".into(), Some("*".into()), "TABLES")));
+        assert_eq!(
+            (relation.to_sql(ObjectClass::Table).as_str(), name.as_str()),
+            ("\"iu\".\"Un.it\"", "state")
+        );
+        assert_eq!(
+            default_acl("\"a/b\"/*/LARGE OBJECTS"),
+            Some(("a/b".into(), None, "LARGE OBJECTS"))
+        );
+        assert_eq!(
+            default_acl("owner/\"*\"/TABLES"),
+            Some(("owner".into(), Some("*".into()), "TABLES"))
+        );
     }
 
     proptest! {

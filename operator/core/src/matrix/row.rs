@@ -22,7 +22,10 @@ impl Reading {
     /// Adds a row and its last column.
     pub fn insert(&mut self, row: PrivilegeRow, grantors: Option<Vec<String>>) {
         if let Some(grantors) = grantors {
-            self.grantors.entry(row.clone()).or_default().extend(grantors);
+            self.grantors
+                .entry(row.clone())
+                .or_default()
+                .extend(grantors);
         }
         self.rows.insert(row);
     }
@@ -31,15 +34,32 @@ impl Reading {
 /// A row as a tab-separated line without its line break, fields escaped as in Postgres' COPY format.
 pub fn line(row: &PrivilegeRow) -> String {
     let grantable = row.grantable.to_string();
-    [&row.class, &row.object, &row.grantee, &row.privilege, &grantable, &row.sign].map(|field| rows::escape(field)).join("\t")
+    [
+        &row.class,
+        &row.object,
+        &row.grantee,
+        &row.privilege,
+        &grantable,
+        &row.sign,
+    ]
+    .map(|field| rows::escape(field))
+    .join("\t")
 }
 
 /// Reads what [`line`] wrote; `None` when it is no row.
 pub fn parse(line: &str) -> Option<PrivilegeRow> {
     let fields: Vec<String> = line.split('\t').map(unescape).collect::<Option<_>>()?;
-    let [class, object, grantee, privilege, grantable, sign] = <[String; 6]>::try_from(fields).ok()?;
+    let [class, object, grantee, privilege, grantable, sign] =
+        <[String; 6]>::try_from(fields).ok()?;
     let grantable = grantable.parse().ok()?;
-    matches!(sign.as_str(), "+" | "-").then_some(PrivilegeRow { class, object, grantee, privilege, grantable, sign })
+    matches!(sign.as_str(), "+" | "-").then_some(PrivilegeRow {
+        class,
+        object,
+        grantee,
+        privilege,
+        grantable,
+        sign,
+    })
 }
 
 /// Size of a set of rows and the digest over its sorted lines.
@@ -50,11 +70,20 @@ pub fn summary<'a>(rows: impl IntoIterator<Item = &'a PrivilegeRow>) -> SetSumma
         digest.update(line(row));
         digest.update("\n");
     }
-    SetSummary { rows: sorted.len() as u64, digest: tree::prefixed(&digest.finalize()) }
+    SetSummary {
+        rows: sorted.len() as u64,
+        digest: tree::prefixed(&digest.finalize()),
+    }
 }
 
 /// A row that is there.
-pub(super) fn granted(class: &str, object: &str, grantee: &str, privilege: &str, grantable: bool) -> PrivilegeRow {
+pub(super) fn granted(
+    class: &str,
+    object: &str,
+    grantee: &str,
+    privilege: &str,
+    grantable: bool,
+) -> PrivilegeRow {
     PrivilegeRow {
         class: class.to_owned(),
         object: object.to_owned(),
@@ -97,22 +126,47 @@ pub(super) mod tests {
     /// Any row, of few names so that sets of them overlap.
     pub(in crate::matrix) fn any_row() -> impl Strategy<Value = PrivilegeRow> {
         (
-            prop::sample::select(vec!["table", "column", "schema", "role_attr", "membership", "setting", "default_acl", "owner_table", "rls", "secdef"]),
+            prop::sample::select(vec![
+                "table",
+                "column",
+                "schema",
+                "role_attr",
+                "membership",
+                "setting",
+                "default_acl",
+                "owner_table",
+                "rls",
+                "secdef",
+            ]),
             prop::sample::select(vec!["iu.unit", "iu.unit.state", "a", "b", "a/*/TABLES"]),
             prop::sample::select(vec!["a", "b", "other", PUBLIC, "own"]),
-            prop::sample::select(vec!["SELECT", "INSERT", "MEMBER INHERIT=true SET=true", "MEMBER INHERIT=false SET=false"]),
+            prop::sample::select(vec![
+                "SELECT",
+                "INSERT",
+                "MEMBER INHERIT=true SET=true",
+                "MEMBER INHERIT=false SET=false",
+            ]),
             any::<bool>(),
             prop::sample::select(vec!["+", "-"]),
         )
-            .prop_map(|(class, object, grantee, privilege, grantable, sign)| PrivilegeRow {
-                sign: sign.to_owned(),
-                ..granted(class, object, grantee, privilege, grantable)
+            .prop_map(|(class, object, grantee, privilege, grantable, sign)| {
+                PrivilegeRow {
+                    sign: sign.to_owned(),
+                    ..granted(class, object, grantee, privilege, grantable)
+                }
             })
     }
 
     #[test]
     fn a_line_that_is_no_row() {
-        for text in ["", "a\tb\tc\td\ttrue", "a\tb\tc\td\tyes\t+", "a\tb\tc\td\ttrue\t*", "a\tb\tc\td\ttrue\t+\t", "a\\x\tb\tc\td\ttrue\t+"] {
+        for text in [
+            "",
+            "a\tb\tc\td\ttrue",
+            "a\tb\tc\td\tyes\t+",
+            "a\tb\tc\td\ttrue\t*",
+            "a\tb\tc\td\ttrue\t+\t",
+            "a\\x\tb\tc\td\ttrue\t+",
+        ] {
             assert_eq!(parse(text), None, "{text}");
         }
     }

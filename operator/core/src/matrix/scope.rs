@@ -34,7 +34,11 @@ pub(super) struct Scope<'a> {
 
 impl<'a> Scope<'a> {
     /// The scope of a matrix. What declared roles can reach is read from the memberships in `found`; `own` are the roles of the run.
-    pub(super) fn new(matrix: &'a Compiled, found: &'a BTreeSet<PrivilegeRow>, own: &'a BTreeSet<String>) -> Self {
+    pub(super) fn new(
+        matrix: &'a Compiled,
+        found: &'a BTreeSet<PrivilegeRow>,
+        own: &'a BTreeSet<String>,
+    ) -> Self {
         let memberships: Vec<(&str, &str)> = found
             .iter()
             .filter(|row| RowClass::parse(&row.class) == RowClass::Membership && reaches(row))
@@ -42,10 +46,18 @@ impl<'a> Scope<'a> {
             .collect();
         let mut reach: BTreeSet<&str> = matrix.roles.iter().map(String::as_str).collect();
         loop {
-            let further: Vec<&str> =
-                memberships.iter().filter(|(member, group)| reach.contains(member) && !reach.contains(group)).map(|(_, group)| *group).collect();
+            let further: Vec<&str> = memberships
+                .iter()
+                .filter(|(member, group)| reach.contains(member) && !reach.contains(group))
+                .map(|(_, group)| *group)
+                .collect();
             if further.is_empty() {
-                return Self { kind: matrix.scope, declared: &matrix.roles, reach, own };
+                return Self {
+                    kind: matrix.scope,
+                    declared: &matrix.roles,
+                    reach,
+                    own,
+                };
             }
             reach.extend(further);
         }
@@ -62,16 +74,30 @@ impl<'a> Scope<'a> {
             RowClass::Owner if self.speaks_of(&row.grantee) => Place::Matrix,
             RowClass::Owner => Place::Baseline,
             RowClass::DefaultAcl => self.default_acl(row),
-            RowClass::Object(_) | RowClass::Column | RowClass::Attribute | RowClass::Membership | RowClass::Setting | RowClass::UserMapping => {
+            RowClass::Object(_)
+            | RowClass::Column
+            | RowClass::Attribute
+            | RowClass::Membership
+            | RowClass::Setting
+            | RowClass::UserMapping => {
                 if self.own.contains(&row.grantee) {
                     Place::Own
                 } else if row.grantee == PUBLIC {
                     // Settings of all roles, unlike grants to PUBLIC, cannot be declared.
-                    let declarable = gives(row) && matches!(class, RowClass::Object(_) | RowClass::Column);
-                    if self.kind == PrivilegeScope::Database && declarable { Place::Matrix } else { Place::Baseline }
+                    let declarable =
+                        gives(row) && matches!(class, RowClass::Object(_) | RowClass::Column);
+                    if self.kind == PrivilegeScope::Database && declarable {
+                        Place::Matrix
+                    } else {
+                        Place::Baseline
+                    }
                 } else if !self.is_in_scope(&row.grantee) {
                     // Who else may act as a declared role is not for the copy to change.
-                    if class == RowClass::Membership && self.declared.contains(&row.object) { Place::Baseline } else { Place::Rest }
+                    if class == RowClass::Membership && self.declared.contains(&row.object) {
+                        Place::Baseline
+                    } else {
+                        Place::Rest
+                    }
                 } else if gives(row) {
                     Place::Matrix
                 } else {
@@ -83,7 +109,9 @@ impl<'a> Scope<'a> {
 
     /// Default privileges belong to whom they are given, and with their owner to the baseline.
     fn default_acl(&self, row: &PrivilegeRow) -> Place {
-        let owner = name::default_acl(&row.object).map(|(owner, ..)| owner).unwrap_or_default();
+        let owner = name::default_acl(&row.object)
+            .map(|(owner, ..)| owner)
+            .unwrap_or_default();
         if self.own.contains(&owner) || self.own.contains(&row.grantee) {
             Place::Own
         } else if row.grantee != PUBLIC && self.is_in_scope(&row.grantee) {
@@ -120,12 +148,33 @@ mod tests {
     use crate::matrix::row::granted;
 
     fn place(kind: PrivilegeScope, class: &str, object: &str, grantee: &str, sign: &str) -> Place {
-        let member = |group: &str, member: &str, inherit: bool, set: bool| granted("membership", group, member, &format!("MEMBER INHERIT={inherit} SET={set}"), true);
+        let member = |group: &str, member: &str, inherit: bool, set: bool| {
+            granted(
+                "membership",
+                group,
+                member,
+                &format!("MEMBER INHERIT={inherit} SET={set}"),
+                true,
+            )
+        };
         // a may become group and through it deep; admin tells only that a could grant itself the role.
-        let found = [member("group", "a", false, true), member("deep", "group", true, false), member("admin", "a", false, false), member("a", "boss", true, true)].into();
-        let matrix = Compiled { roles: ["a".to_owned()].into(), scope: kind, ..Compiled::default() };
+        let found = [
+            member("group", "a", false, true),
+            member("deep", "group", true, false),
+            member("admin", "a", false, false),
+            member("a", "boss", true, true),
+        ]
+        .into();
+        let matrix = Compiled {
+            roles: ["a".to_owned()].into(),
+            scope: kind,
+            ..Compiled::default()
+        };
         let own = ["dryrun_1".to_owned()].into();
-        Scope::new(&matrix, &found, &own).place(&PrivilegeRow { sign: sign.into(), ..granted(class, object, grantee, "x", false) })
+        Scope::new(&matrix, &found, &own).place(&PrivilegeRow {
+            sign: sign.into(),
+            ..granted(class, object, grantee, "x", false)
+        })
     }
 
     #[test]
@@ -150,7 +199,13 @@ mod tests {
             ("default_acl", "a/*/TABLES", "other", "+", Place::Baseline),
             ("membership", "a", "boss", "+", Place::Baseline),
             ("owner_table", "iu.unit", "other", "+", Place::Baseline),
-            ("owner_schema", "pg_catalog", "dryrun_1", "+", Place::Baseline),
+            (
+                "owner_schema",
+                "pg_catalog",
+                "dryrun_1",
+                "+",
+                Place::Baseline,
+            ),
             ("rls", "iu.unit", "public", "+", Place::Baseline),
             ("policy", "iu.unit.p", "a", "+", Place::Baseline),
             ("secdef", "f()", "dryrun_1", "+", Place::Baseline),
@@ -163,7 +218,11 @@ mod tests {
             ("role_attr", "dryrun_1", "dryrun_1", "+", Place::Own),
             ("default_acl", "dryrun_1/*/TYPES", "public", "+", Place::Own),
         ] {
-            assert_eq!(place(PrivilegeScope::DeclaredRoles, class, object, grantee, sign), expected, "{class} {object} {grantee} {sign}");
+            assert_eq!(
+                place(PrivilegeScope::DeclaredRoles, class, object, grantee, sign),
+                expected,
+                "{class} {object} {grantee} {sign}"
+            );
         }
     }
 
@@ -174,15 +233,37 @@ mod tests {
             ("table", "iu.unit", "public", "+", Place::Matrix),
             ("role_attr", "boss", "boss", "+", Place::Matrix),
             ("owner_table", "iu.unit", "other", "+", Place::Matrix),
-            ("owner_schema", "public", "pg_database_owner", "+", Place::Baseline),
-            ("owner_schema", "pg_catalog", "dryrun_1", "+", Place::Baseline),
+            (
+                "owner_schema",
+                "public",
+                "pg_database_owner",
+                "+",
+                Place::Baseline,
+            ),
+            (
+                "owner_schema",
+                "pg_catalog",
+                "dryrun_1",
+                "+",
+                Place::Baseline,
+            ),
             ("table", "iu.unit", "other", "-", Place::Baseline),
             ("setting", "cluster", "public", "+", Place::Baseline),
             ("policy", "iu.unit.p", "other", "+", Place::Baseline),
-            ("default_acl", "other/*/TYPES", "public", "+", Place::Baseline),
+            (
+                "default_acl",
+                "other/*/TYPES",
+                "public",
+                "+",
+                Place::Baseline,
+            ),
             ("role_attr", "dryrun_1", "dryrun_1", "+", Place::Own),
         ] {
-            assert_eq!(place(PrivilegeScope::Database, class, object, grantee, sign), expected, "{class} {object} {grantee} {sign}");
+            assert_eq!(
+                place(PrivilegeScope::Database, class, object, grantee, sign),
+                expected,
+                "{class} {object} {grantee} {sign}"
+            );
         }
     }
 }

@@ -49,10 +49,24 @@ type OnObject<'a> = BTreeMap<(&'a str, bool), BTreeSet<String>>;
 pub(super) fn bundles<'a>(rows: impl IntoIterator<Item = &'a PrivilegeRow>) -> Vec<Bundle> {
     let mut by_object: BTreeMap<(&str, bool, &str, String), OnObject<'_>> = BTreeMap::new();
     for row in rows {
-        let Some((class, object, column)) = target(row) else { continue };
-        let Some(privilege) = words(&row.privilege) else { continue };
-        let key = (class.keyword(), row.grantable, row.grantee.as_str(), object.to_sql(class));
-        by_object.entry(key).or_default().entry((privilege, column.is_some())).or_default().extend(column.as_deref().map(identifier));
+        let Some((class, object, column)) = target(row) else {
+            continue;
+        };
+        let Some(privilege) = words(&row.privilege) else {
+            continue;
+        };
+        let key = (
+            class.keyword(),
+            row.grantable,
+            row.grantee.as_str(),
+            object.to_sql(class),
+        );
+        by_object
+            .entry(key)
+            .or_default()
+            .entry((privilege, column.is_some()))
+            .or_default()
+            .extend(column.as_deref().map(identifier));
     }
     let mut objects: BTreeMap<(&'static str, &str, bool, String), Vec<String>> = BTreeMap::new();
     for ((kind, grantable, grantee, object), privileges) in by_object {
@@ -60,14 +74,26 @@ pub(super) fn bundles<'a>(rows: impl IntoIterator<Item = &'a PrivilegeRow>) -> V
             .into_iter()
             .map(|((privilege, _), columns)| match columns.is_empty() {
                 true => privilege.to_owned(),
-                false => format!("{privilege} ({})", columns.into_iter().collect::<Vec<_>>().join(", ")),
+                false => format!(
+                    "{privilege} ({})",
+                    columns.into_iter().collect::<Vec<_>>().join(", ")
+                ),
             })
             .collect();
-        objects.entry((kind, grantee, grantable, privileges.join(", "))).or_default().push(object);
+        objects
+            .entry((kind, grantee, grantable, privileges.join(", ")))
+            .or_default()
+            .push(object);
     }
     objects
         .into_iter()
-        .map(|((kind, role, grantable, privileges), objects)| Bundle { kind, grantee: grantee(role), grantable, privileges, objects: objects.join(", ") })
+        .map(|((kind, role, grantable, privileges), objects)| Bundle {
+            kind,
+            grantee: grantee(role),
+            grantable,
+            privileges,
+            objects: objects.join(", "),
+        })
         .collect()
 }
 
@@ -75,7 +101,8 @@ pub(super) fn bundles<'a>(rows: impl IntoIterator<Item = &'a PrivilegeRow>) -> V
 fn target(row: &PrivilegeRow) -> Option<(ObjectClass, ObjectName, Option<String>)> {
     match RowClass::parse(&row.class) {
         RowClass::Object(class) => Some((class, ObjectName::parse(class, &row.object)?, None)),
-        RowClass::Column => name::column(&row.object).map(|(relation, column)| (ObjectClass::Table, relation, Some(column))),
+        RowClass::Column => name::column(&row.object)
+            .map(|(relation, column)| (ObjectClass::Table, relation, Some(column))),
         RowClass::Attribute
         | RowClass::Membership
         | RowClass::Setting
@@ -88,16 +115,29 @@ fn target(row: &PrivilegeRow) -> Option<(ObjectClass, ObjectName, Option<String>
 
 /// The grantee of a statement.
 pub(super) fn grantee(role: &str) -> String {
-    if role == PUBLIC { PUBLIC.to_owned() } else { identifier(role) }
+    if role == PUBLIC {
+        PUBLIC.to_owned()
+    } else {
+        identifier(role)
+    }
 }
 
 /// Words of SQL that a row holds, such as a privilege; nothing else passes unquoted.
 pub(super) fn words(text: &str) -> Option<&str> {
-    text.chars().all(|character| character.is_ascii_uppercase() || character == ' ').then_some(text)
+    text.chars()
+        .all(|character| character.is_ascii_uppercase() || character == ' ')
+        .then_some(text)
 }
 
 /// A parameter's name in a statement, from the setting `name=value`, with the value.
 pub(super) fn setting(text: &str) -> Option<(String, &str, &str)> {
     let (name, value) = text.split_once('=')?;
-    Some((name.split('.').map(identifier).collect::<Vec<_>>().join("."), name, value))
+    Some((
+        name.split('.')
+            .map(identifier)
+            .collect::<Vec<_>>()
+            .join("."),
+        name,
+        value,
+    ))
 }

@@ -45,7 +45,13 @@ impl<const N: usize> Template<N> {
         while let Some((before, after)) = rest.split_once('{') {
             statement.push_str(before);
             let (name, after) = after.split_once('}').unwrap_or((after, ""));
-            statement.extend(self.names.iter().zip(values).filter(|(known, _)| **known == name).map(|(_, value)| value));
+            statement.extend(
+                self.names
+                    .iter()
+                    .zip(values)
+                    .filter(|(known, _)| **known == name)
+                    .map(|(_, value)| value),
+            );
             rest = after;
         }
         statement.push_str(rest);
@@ -74,8 +80,12 @@ mod tests {
 
     #[test]
     fn every_place_is_filled_and_values_are_left_alone() {
-        const GRANT: Template<2> = Template::new("GRANT {role} TO {member} -- {role}\n", ["role", "member"]);
-        assert_eq!(GRANT.fill(["{member}", "b"]), "GRANT {member} TO b -- {member}");
+        const GRANT: Template<2> =
+            Template::new("GRANT {role} TO {member} -- {role}\n", ["role", "member"]);
+        assert_eq!(
+            GRANT.fill(["{member}", "b"]),
+            "GRANT {member} TO b -- {member}"
+        );
     }
 
     #[test]

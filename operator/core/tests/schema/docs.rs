@@ -9,13 +9,19 @@ use serde_json::Value;
 use crate::schemas::refusals;
 
 fn read(path: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .join(path);
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 /// The YAML blocks of a Markdown text.
 fn blocks(markdown: &str) -> Vec<&str> {
-    markdown.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect()
+    markdown
+        .split("```yaml\n")
+        .skip(1)
+        .map(|rest| rest.split("```").next().unwrap())
+        .collect()
 }
 
 /// Reads a manifest strictly and asks the schema's rules.
@@ -29,7 +35,9 @@ fn accept<T: DeserializeOwned>(kind: &str, manifest: &str) -> T {
 #[test]
 fn manifests_of_the_readme() {
     let readme = read("README.md");
-    let [run, approval] = blocks(&readme)[..] else { panic!("the README has a DryRun and its approval") };
+    let [run, approval] = blocks(&readme)[..] else {
+        panic!("the README has a DryRun and its approval")
+    };
     let run: DryRun = accept("DryRun", run);
     assert!(bytes_of(&run.spec.postgres.storage.size).is_ok());
     let approval: DryRunApproval = accept("DryRunApproval", approval);

@@ -31,7 +31,9 @@ impl Table {
 
     fn example_with(&self, at: &str, value: &Value) -> Value {
         let mut object = self.example.clone();
-        *object.pointer_mut(at).unwrap_or_else(|| panic!("the example has no {at}")) = value.clone();
+        *object
+            .pointer_mut(at)
+            .unwrap_or_else(|| panic!("the example has no {at}")) = value.clone();
         object
     }
 }
@@ -59,12 +61,23 @@ fn rules(schema: &Value, found: &mut Vec<(String, String)>) {
 #[test]
 fn every_rule_refuses_with_its_sentence_and_lets_the_rest_through() {
     let table = Table::read();
-    assert_eq!(refusals("DryRun", &table.example, None), Vec::<String>::new());
+    assert_eq!(
+        refusals("DryRun", &table.example, None),
+        Vec::<String>::new()
+    );
     for rule in &table.rules {
-        assert!(!rule.refused.is_empty() && !rule.accepted.is_empty(), "{}", rule.sentence);
+        assert!(
+            !rule.refused.is_empty() && !rule.accepted.is_empty(),
+            "{}",
+            rule.sentence
+        );
         for value in &rule.refused {
             let refused = refusals("DryRun", &table.example_with(&rule.at, value), None);
-            assert!(refused.contains(&rule.sentence), "{value} at {}: {refused:?}", rule.at);
+            assert!(
+                refused.contains(&rule.sentence),
+                "{value} at {}: {refused:?}",
+                rule.at
+            );
         }
         for value in &rule.accepted {
             let refused = refusals("DryRun", &table.example_with(&rule.at, value), None);
@@ -78,25 +91,41 @@ fn specs_are_immutable() {
     for (kind, sentence) in IMMUTABLE {
         let old = json!({"metadata": {"name": "a"}, "spec": {"dryRunName": "a"}});
         let new = json!({"metadata": {"name": "a"}, "spec": {"dryRunName": "b"}});
-        assert!(refusals(kind, &new, Some(&old)).contains(&sentence.to_owned()), "{kind}");
-        assert!(!refusals(kind, &old, Some(&old)).contains(&sentence.to_owned()), "{kind}");
+        assert!(
+            refusals(kind, &new, Some(&old)).contains(&sentence.to_owned()),
+            "{kind}"
+        );
+        assert!(
+            !refusals(kind, &old, Some(&old)).contains(&sentence.to_owned()),
+            "{kind}"
+        );
     }
 }
 
 const IMMUTABLE: [(&str, &str); 3] = [
     ("DryRun", "spec is immutable: a new run is a new DryRun"),
-    ("DryRunApproval", "an approval is immutable: make another one"),
+    (
+        "DryRunApproval",
+        "an approval is immutable: make another one",
+    ),
     ("DryRunReport", "a report's spec is immutable"),
 ];
 
 #[test]
 fn every_rule_has_its_cases() {
     let mut found = Vec::new();
-    SCHEMAS.values().for_each(|schema| rules(schema, &mut found));
+    SCHEMAS
+        .values()
+        .for_each(|schema| rules(schema, &mut found));
     let sentences: BTreeSet<_> = found.into_iter().map(|(_, sentence)| sentence).collect();
     let table = Table::read();
     let immutable = IMMUTABLE.iter().map(|(_, sentence)| (*sentence).to_owned());
-    let tested: BTreeSet<_> = table.rules.into_iter().map(|rule| rule.sentence).chain(immutable).collect();
+    let tested: BTreeSet<_> = table
+        .rules
+        .into_iter()
+        .map(|rule| rule.sentence)
+        .chain(immutable)
+        .collect();
     assert_eq!(sentences, tested);
 }
 
@@ -106,10 +135,17 @@ fn no_rule_is_lost_between_source_and_schema() {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/api");
     let written: usize = std::fs::read_dir(source)
         .unwrap()
-        .map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap().matches("Rule::new(").count())
+        .map(|file| {
+            std::fs::read_to_string(file.unwrap().path())
+                .unwrap()
+                .matches("Rule::new(")
+                .count()
+        })
         .sum();
     let mut found = Vec::new();
-    SCHEMAS.values().for_each(|schema| rules(schema, &mut found));
+    SCHEMAS
+        .values()
+        .for_each(|schema| rules(schema, &mut found));
     assert_eq!(found.len(), written);
 }
 
@@ -118,9 +154,13 @@ fn no_rule_is_lost_between_source_and_schema() {
 fn specs_are_bounded() {
     fn unbounded(path: &str, schema: &Value, found: &mut Vec<String>) {
         let bounded = match schema["type"].as_str() {
-            Some("string") => ["maxLength", "enum", "format"].iter().any(|key| schema.get(key).is_some()),
+            Some("string") => ["maxLength", "enum", "format"]
+                .iter()
+                .any(|key| schema.get(key).is_some()),
             Some("array") => schema.get("maxItems").is_some(),
-            Some("object") => schema.get("properties").is_some() || schema.get("maxProperties").is_some(),
+            Some("object") => {
+                schema.get("properties").is_some() || schema.get("maxProperties").is_some()
+            }
             _ => true,
         };
         if !bounded {

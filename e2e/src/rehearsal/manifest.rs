@@ -11,14 +11,20 @@ use crate::cache;
 ///
 /// # Errors
 /// A value has no place, or a place has no value.
-pub(super) fn fill(text: &str, values: &[(&str, &str)]) -> Result<String> {
+pub fn fill(text: &str, values: &[(&str, &str)]) -> Result<String> {
     let mut filled = text.to_owned();
     for (name, value) in values {
         let place = format!("${{{name}}}");
-        ensure!(filled.contains(&place), "the manifest has no place for {name}");
+        ensure!(
+            filled.contains(&place),
+            "the manifest has no place for {name}"
+        );
         filled = filled.replace(&place, value);
     }
-    ensure!(!filled.contains("${"), "the manifest has a place without a value");
+    ensure!(
+        !filled.contains("${"),
+        "the manifest has a place without a value"
+    );
     Ok(filled)
 }
 
@@ -34,7 +40,10 @@ pub(super) fn sha256(bytes: &[u8]) -> String {
 pub(super) fn pack(root: &Path) -> Result<Vec<u8>> {
     let mut archive = tar::Builder::new(Vec::new());
     for path in cache::files(root)? {
-        if path.components().any(|part| part.as_os_str() == "__pycache__") {
+        if path
+            .components()
+            .any(|part| part.as_os_str() == "__pycache__")
+        {
             continue;
         }
         let name = path.strip_prefix(root)?;
@@ -53,7 +62,10 @@ mod tests {
 
     #[test]
     fn every_place_is_filled() {
-        assert_eq!(fill("a: ${A}\nb: ${B} ${A}\n", &[("A", "1"), ("B", "2")]).unwrap(), "a: 1\nb: 2 1\n");
+        assert_eq!(
+            fill("a: ${A}\nb: ${B} ${A}\n", &[("A", "1"), ("B", "2")]).unwrap(),
+            "a: 1\nb: 2 1\n"
+        );
     }
 
     #[test]
@@ -72,8 +84,11 @@ mod tests {
         let first = pack(root.path()).unwrap();
         fs::write(root.path().join("package/a.py"), "a").unwrap();
         assert_eq!(first, pack(root.path()).unwrap());
-        let names: Vec<_> =
-            tar::Archive::new(first.as_slice()).entries().unwrap().map(|entry| entry.unwrap().path().unwrap().display().to_string()).collect();
+        let names: Vec<_> = tar::Archive::new(first.as_slice())
+            .entries()
+            .unwrap()
+            .map(|entry| entry.unwrap().path().unwrap().display().to_string())
+            .collect();
         assert_eq!(names, ["package/a.py", "package/b.py"]);
     }
 }

@@ -8,27 +8,33 @@ use tokio::process::Command;
 use crate::{cluster::Cluster, command};
 
 /// `kubectl`, acting as one user.
-pub(super) struct Kubectl {
+pub struct Kubectl {
     program: PathBuf,
     kubeconfig: PathBuf,
 }
 
 impl Kubectl {
     /// As the cluster's administrator.
-    pub(super) fn administrator(cluster: &Cluster) -> Self {
-        Self { program: cluster.kubectl(), kubeconfig: cluster.kubeconfig().to_owned() }
+    pub fn administrator(cluster: &Cluster) -> Self {
+        Self {
+            program: cluster.kubectl(),
+            kubeconfig: cluster.kubeconfig().to_owned(),
+        }
     }
 
     /// As `user`, by a client certificate that the cluster's authority signed.
     ///
     /// # Errors
     /// The cluster is not the local one: its authority signs nothing for us.
-    pub(super) fn user(cluster: &Cluster, user: &str) -> Result<Self> {
-        Ok(Self { program: cluster.kubectl(), kubeconfig: cluster.user_kubeconfig(user, None)? })
+    pub fn user(cluster: &Cluster, user: &str) -> Result<Self> {
+        Ok(Self {
+            program: cluster.kubectl(),
+            kubeconfig: cluster.user_kubeconfig(user, None)?,
+        })
     }
 
     /// Where this user's kubeconfig is.
-    pub(super) fn kubeconfig(&self) -> &Path {
+    pub fn kubeconfig(&self) -> &Path {
         &self.kubeconfig
     }
 
@@ -36,7 +42,7 @@ impl Kubectl {
     ///
     /// # Errors
     /// It fails: what it says is part of the error.
-    pub(super) async fn run(&self, arguments: &[&str]) -> Result<String> {
+    pub async fn run(&self, arguments: &[&str]) -> Result<String> {
         command::stdout(self.command().args(arguments)).await
     }
 
@@ -44,13 +50,16 @@ impl Kubectl {
     ///
     /// # Errors
     /// As [`Kubectl::run`].
-    pub(super) async fn feed(&self, arguments: &[&str], manifest: &str) -> Result<String> {
+    pub async fn feed(&self, arguments: &[&str], manifest: &str) -> Result<String> {
         command::pipe(self.command().args(arguments), manifest).await
     }
 
     fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
-        command.env_remove("KUBECONFIG").arg("--kubeconfig").arg(&self.kubeconfig);
+        command
+            .env_remove("KUBECONFIG")
+            .arg("--kubeconfig")
+            .arg(&self.kubeconfig);
         command
     }
 }

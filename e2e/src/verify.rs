@@ -1,0 +1,191 @@
+//! `cargo verify`: every check and every test, from formatting to a real cluster.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use tokio::process::Command;
+
+use crate::{
+    cache::Cache,
+    cluster::{Cluster, Options},
+    command,
+    phase::Progress,
+    tools::{Tools, workspace},
+};
+
+/// Nodes of the cluster that the tests share: two, because isolation must hold across nodes too.
+const NODES: u8 = 2;
+
+/// Runs everything. `program` is this crate's own program.
+///
+/// # Errors
+/// A check or a test fails; the error says which, and where its log is.
+pub async fn run(program: PathBuf) -> Result<()> {
+    let progress = Progress::new();
+    let verification = Verification {
+        cache: Cache::open()?,
+        progress: progress.clone(),
+    };
+    if !Cluster::is_given()? && Cluster::running(&progress).await?.is_some() {
+        bail!(
+            "a cluster is running, and the tests begin with bringing one up: remove it with `cargo cluster down`"
+        );
+    }
+    verification.checks().await?;
+    match Cluster::existing(&progress).await? {
+        Some(cluster) => verification.tests_in(&cluster).await?,
+        None => {
+            // These bring clusters up and down themselves, so they run alone.
+            verification
+                .tests(
+                    "tests of bring-up and teardown",
+                    &["--features", "local-cluster", "--test", "cluster"],
+                    None,
+                )
+                .await?;
+            let options = Options {
+                nodes: NODES,
+                permissive: false,
+                program,
+            };
+            let cluster = Cluster::up(&options, &progress).await?;
+            let tested = verification.tests_in(&cluster).await;
+            if tested.is_err() {
+                let logs = verification.cache.directory("failed-verify");
+                cluster.logs(&logs).await?;
+                progress.say(&format!(
+                    "the cluster's logs are kept in {}",
+                    logs.display()
+                ));
+            }
+            cluster.down().await?;
+            tested?;
+        }
+    }
+    progress.say(&format!(
+        "\nverified in {:.0}s",
+        progress.elapsed().as_secs_f64()
+    ));
+    Ok(())
+}
+
+struct Verification {
+    cache: Cache,
+    progress: Progress,
+}
+
+impl Verification {
+    /// All that needs no cluster.
+    async fn checks(&self) -> Result<()> {
+        self.cargo("formatting", &["fmt", "--all", "--check"])
+            .await?;
+        let clippy = [
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--all-features",
+            "--",
+            "--deny",
+            "warnings",
+        ];
+        self.cargo("clippy", &clippy).await?;
+        self.tests("tests without a cluster", &["--workspace"], None)
+            .await?;
+        let helm = Tools::ensure(&self.cache, &self.progress)
+            .await?
+            .path("helm");
+        for chart in std::fs::read_dir(workspace().join("charts")).context("reading charts")? {
+            let chart = chart?.path();
+            let name = format!(
+                "lint of {}",
+                chart.file_name().unwrap_or_default().to_string_lossy()
+            );
+            let mut lint = Command::new(&helm);
+            lint.args(["lint", "--strict"]).arg(&chart);
+            self.progress
+                .phase(name, async |_| {
+                    command::run(&mut lint, &self.cache.log("helm-lint")).await
+                })
+                .await?;
+        }
+        Ok(())
+    }
+
+    async fn tests_in(&self, cluster: &Cluster) -> Result<()> {
+        let features = [
+            "--package",
+            "dryrun-e2e",
+            "--features",
+            "cluster",
+            "--tests",
+        ];
+        self.tests(
+            "tests in the cluster",
+            &features,
+            Some(cluster.kubeconfig()),
+        )
+        .await
+    }
+
+    async fn cargo(&self, name: &str, arguments: &[&str]) -> Result<()> {
+        let log = self.cache.log(&name.replace(' ', "-"));
+        self.progress
+            .phase(name.to_owned(), async |phase| {
+                let note = |line: &str| phase.note(line.trim().to_owned());
+                command::run_watched(cargo().args(arguments), &log, note).await
+            })
+            .await
+    }
+
+    /// Runs tests one program after the other, and says how many there were.
+    async fn tests(&self, name: &str, arguments: &[&str], kubeconfig: Option<&Path>) -> Result<()> {
+        let log = self.cache.log(&name.replace(' ', "-"));
+        let mut passed = 0;
+        self.progress
+            .phase(name.to_owned(), async |phase| {
+                let mut cargo = cargo();
+                cargo.arg("test").args(arguments);
+                if let Some(kubeconfig) = kubeconfig {
+                    cargo.env("KUBECONFIG", kubeconfig);
+                }
+                let note = |line: &str| {
+                    passed += passed_in(line);
+                    phase.note(line.trim().to_owned());
+                };
+                command::run_watched(&mut cargo, &log, note).await
+            })
+            .await?;
+        self.progress
+            .say(&format!("          {passed} tests passed"));
+        Ok(())
+    }
+}
+
+/// The number of tests that a test program's last line counts.
+fn passed_in(line: &str) -> u32 {
+    let counts = line.strip_prefix("test result: ok. ");
+    counts
+        .and_then(|counts| counts.split(' ').next()?.parse().ok())
+        .unwrap_or(0)
+}
+
+fn cargo() -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(workspace());
+    cargo
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passed_tests_are_counted_and_nothing_else() {
+        assert_eq!(
+            passed_in("test result: ok. 12 passed; 0 failed; 0 ignored"),
+            12
+        );
+        assert_eq!(passed_in("test result: FAILED. 3 passed; 1 failed"), 0);
+        assert_eq!(passed_in("running 4 tests"), 0);
+    }
+}

@@ -1,0 +1,310 @@
+//! Who tries, and what becomes of it.
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, Role, RoleBinding};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::{Api, Client, Resource};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+use crate::release::{REHEARSAL, Release, SYSTEM};
+
+/// Policies and role bindings are in force a moment after they are made.
+const IN_FORCE: Duration = Duration::from_secs(20);
+/// Binding of a cluster administrator who is not one of the chart's.
+const ROOT: &str = "chart-root";
+
+/// The people and accounts of these checks.
+pub(crate) struct Desk {
+    /// The chart's administrator.
+    pub(crate) admin: Actor,
+    /// A cluster administrator who is not one of the chart's.
+    pub(crate) root: Actor,
+    /// The operator.
+    pub(crate) operator: Actor,
+    /// The namespace controller.
+    pub(crate) namespaces: Actor,
+    /// The garbage collector.
+    pub(crate) collector: Actor,
+    /// The controller that makes pods for Deployments.
+    pub(crate) replicas: Actor,
+    /// Holds dryrun-requester.
+    pub(crate) alice: Actor,
+    /// Holds dryrun-approver.
+    pub(crate) bob: Actor,
+    /// Holds both.
+    pub(crate) carol: Actor,
+    /// May create approvals, but does not hold the verb approve.
+    pub(crate) dave: Actor,
+}
+
+impl Desk {
+    /// Gives everybody their roles.
+    pub(crate) async fn open(release: &Release) -> Result<Self> {
+        let controller = |name: &str| format!("system:serviceaccount:kube-system:{name}");
+        let (alice, bob, carol, dave) = ("chart-alice", "chart-bob", "chart-carol", "chart-dave");
+        let actor = async |name: &'static str, user: &str| Actor::new(release, name, user).await;
+        let desk = Self {
+            admin: Actor {
+                name: "an admin of the chart",
+                user: String::new(),
+                client: release.cluster.client().await?,
+                namespace: REHEARSAL,
+            },
+            root: actor("a cluster admin", "chart-root").await?,
+            operator: actor(
+                "the operator",
+                &format!("system:serviceaccount:{SYSTEM}:dryrun-operator"),
+            )
+            .await?,
+            namespaces: actor(
+                "the namespace controller",
+                &controller("namespace-controller"),
+            )
+            .await?,
+            collector: actor(
+                "the garbage collector",
+                &controller("generic-garbage-collector"),
+            )
+            .await?,
+            replicas: actor(
+                "the ReplicaSet controller",
+                &controller("replicaset-controller"),
+            )
+            .await?,
+            alice: actor("alice", alice).await?,
+            bob: actor("bob", bob).await?,
+            carol: actor("carol", carol).await?,
+            dave: actor("dave", dave).await?,
+        };
+        desk.close().await?;
+        let root = json!({
+            "metadata": {"name": ROOT},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
+            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "chart-root"}],
+        });
+        Api::<ClusterRoleBinding>::all(desk.admin.client.clone())
+            .create(&PostParams::default(), &serde_json::from_value(root)?)
+            .await?;
+        let create_only = json!({
+            "metadata": {"name": "create-approvals"},
+            "rules": [{"apiGroups": ["dryrun.dev"], "resources": ["dryrunapprovals"], "verbs": ["create"]}],
+        });
+        desk.admin.make::<Role>(create_only).await?;
+        for (name, kind, role, users) in [
+            (
+                "requesters",
+                "ClusterRole",
+                "dryrun-requester",
+                [alice, carol],
+            ),
+            ("approvers", "ClusterRole", "dryrun-approver", [bob, carol]),
+            ("creators", "Role", "create-approvals", [dave, dave]),
+        ] {
+            let subjects: Vec<_> =
+                users.iter().map(|user| json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user})).collect();
+            let binding = json!({
+                "metadata": {"name": name},
+                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": role},
+                "subjects": subjects,
+            });
+            desk.admin.make::<RoleBinding>(binding).await?;
+        }
+        Ok(desk)
+    }
+
+    /// Removes what stands outside the namespaces of these checks.
+    pub(crate) async fn close(&self) -> Result<()> {
+        let bindings: Api<ClusterRoleBinding> = Api::all(self.admin.client.clone());
+        if bindings.get_opt(ROOT).await?.is_some() {
+            bindings.delete(ROOT, &DeleteParams::default()).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Somebody who asks the apiserver for something. Nothing is kept of it but by [`Actor::make`].
+pub(crate) struct Actor {
+    /// As the checks' lines have it.
+    pub(crate) name: &'static str,
+    /// As the apiserver knows them.
+    pub(crate) user: String,
+    pub(crate) client: Client,
+    namespace: &'static str,
+}
+
+impl Actor {
+    async fn new(release: &Release, name: &'static str, user: &str) -> Result<Self> {
+        let mut groups = vec!["system:authenticated"];
+        if user.starts_with("system:serviceaccount:") {
+            groups.push("system:serviceaccounts");
+        }
+        let client = release.cluster.client_as(user, &groups).await?;
+        Ok(Self {
+            name,
+            user: user.to_owned(),
+            client,
+            namespace: REHEARSAL,
+        })
+    }
+
+    /// The same in another namespace.
+    pub(crate) fn within(&self, namespace: &'static str) -> Self {
+        Self {
+            name: self.name,
+            user: self.user.clone(),
+            client: self.client.clone(),
+            namespace,
+        }
+    }
+
+    pub(crate) fn api<K: Object>(&self) -> Api<K> {
+        Api::namespaced(self.client.clone(), self.namespace)
+    }
+
+    /// Creates an object that stays.
+    pub(crate) async fn make<K: Object>(&self, object: Value) -> Result<K> {
+        Ok(self
+            .api::<K>()
+            .create(&PostParams::default(), &serde_json::from_value(object)?)
+            .await?)
+    }
+
+    /// Would create an object.
+    pub(crate) async fn create<K: Object>(
+        &self,
+        expected: Expected<'_>,
+        object: Value,
+    ) -> Result<()> {
+        let what = format!("{} creates a {}", self.name, K::kind(&()));
+        let (api, object) = (self.api::<K>(), serde_json::from_value::<K>(object)?);
+        let parameters = PostParams {
+            dry_run: true,
+            ..PostParams::default()
+        };
+        expect(&what, expected, async || {
+            api.create(&parameters, &object).await.map(drop)
+        })
+        .await
+    }
+
+    /// Would change an object by a JSON merge patch.
+    pub(crate) async fn patch<K: Object>(
+        &self,
+        expected: Expected<'_>,
+        name: &str,
+        patch: Value,
+    ) -> Result<()> {
+        let what = format!("{} patches {} {name} with {patch}", self.name, K::kind(&()));
+        let api = self.api::<K>();
+        let parameters = PatchParams {
+            dry_run: true,
+            ..PatchParams::default()
+        };
+        expect(&what, expected, async || {
+            api.patch(name, &parameters, &Patch::Merge(&patch))
+                .await
+                .map(drop)
+        })
+        .await
+    }
+
+    /// Would delete an object.
+    pub(crate) async fn delete<K: Object>(&self, expected: Expected<'_>, name: &str) -> Result<()> {
+        let what = format!("{} deletes {} {name}", self.name, K::kind(&()));
+        let api = self.api::<K>();
+        let parameters = DeleteParams {
+            dry_run: true,
+            ..DeleteParams::default()
+        };
+        expect(&what, expected, async || {
+            api.delete(name, &parameters).await.map(drop)
+        })
+        .await
+    }
+
+    /// Asks for a way into a pod.
+    pub(crate) async fn connect(&self, expected: Expected<'_>, pod: &str, way: &str) -> Result<()> {
+        let what = format!("{} asks for {way} on pod {pod}", self.name);
+        let uri = format!(
+            "/api/v1/namespaces/{}/pods/{pod}/{way}?command=true&ports=5432",
+            self.namespace
+        );
+        expect(&what, expected, async || {
+            let request = http::Request::get(&uri)
+                .body(Vec::new())
+                .map_err(kube::Error::HttpError)?;
+            self.client.request_text(request).await.map(drop)
+        })
+        .await
+    }
+}
+
+/// A namespaced kind.
+pub(crate) trait Object:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + Clone
+    + Debug
+    + DeserializeOwned
+    + Serialize
+{
+}
+impl<K> Object for K where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Serialize
+{
+}
+
+/// What should become of an attempt.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Expected<'a> {
+    /// It succeeds.
+    Accepted,
+    /// The apiserver refuses it with this sentence.
+    Refused(&'a str),
+    /// It may fail for another reason, but is not refused.
+    NotForbidden,
+}
+
+impl Expected<'_> {
+    fn holds(self, seen: &kube::Result<()>) -> bool {
+        match (self, seen) {
+            (Self::Accepted | Self::NotForbidden, Ok(())) => true,
+            (Self::Refused(sentence), Err(kube::Error::Api(status))) => {
+                status.message.contains(sentence)
+            }
+            (Self::NotForbidden, Err(kube::Error::Api(status))) => !status.is_forbidden(),
+            (Self::NotForbidden, Err(_)) => true,
+            (Self::Accepted, Err(_)) | (Self::Refused(_), Ok(()) | Err(_)) => false,
+        }
+    }
+}
+
+/// Tries until it is as expected; attempts change nothing, so that they can be repeated.
+pub(crate) async fn expect(
+    what: &str,
+    expected: Expected<'_>,
+    attempt: impl AsyncFn() -> kube::Result<()>,
+) -> Result<()> {
+    let deadline = Instant::now() + IN_FORCE;
+    loop {
+        let seen = attempt().await;
+        if expected.holds(&seen) {
+            println!("{what}: {expected:?}");
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            bail!("{what}: expected {expected:?}, seen {seen:?}");
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+}

@@ -1,0 +1,356 @@
+//! What the admission policies let nobody do to a rehearsal namespace but the operator, and what they leave to Kubernetes and to the chart's
+//! administrators.
+
+use anyhow::{Context, Result};
+use dryrun_core::api::DryRun;
+use dryrun_core::names::{FINALIZER, RUN_LABEL};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Namespace, PersistentVolumeClaim, Pod, Secret, Service,
+};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use kube::Api;
+use kube::api::{DeleteParams, Patch, PatchParams};
+use serde_json::{Value, json};
+
+use crate::desk::{
+    Actor, Desk, Expected, Expected::Accepted, Expected::NotForbidden, Expected::Refused, expect,
+};
+use crate::release::{DOOMED, REHEARSAL, remove_namespace};
+
+const CONNECT: &str = "only the DryRun operator may connect to pods of a rehearsal namespace";
+const PODS: &str = "only the DryRun operator may create or change pods of a rehearsal namespace";
+const SERVICES: &str = "a rehearsal namespace has no Services";
+const POLICIES: &str =
+    "only the DryRun operator may change NetworkPolicies of a rehearsal namespace";
+const OBJECTS: &str = "labelled dryrun.dev/*";
+const NAMESPACES: &str = "the labels of a rehearsal namespace are the chart's";
+
+/// A pod that Pod Security lets in and that no node takes.
+fn pod() -> Value {
+    json!({
+        "metadata": {"name": "pod", "labels": {RUN_LABEL: "run"}},
+        "spec": {
+            "nodeSelector": {"dryrun.dev/nowhere": ""},
+            "automountServiceAccountToken": false,
+            "securityContext": {"runAsNonRoot": true, "runAsUser": 1000, "seccompProfile": {"type": "RuntimeDefault"}},
+            "containers": [{"name": "main", "image": "dryrun.local/none", "securityContext": confined()}],
+        },
+    })
+}
+
+fn confined() -> Value {
+    json!({"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}})
+}
+
+fn allow_all(name: &str) -> Value {
+    json!({"metadata": {"name": name}, "spec": {"podSelector": {}, "ingress": [{}], "policyTypes": ["Ingress"]}})
+}
+
+fn secret(labelled: bool) -> Value {
+    let labels = if labelled {
+        json!({RUN_LABEL: "run"})
+    } else {
+        json!({})
+    };
+    json!({"metadata": {"name": "secret", "labels": labels}, "stringData": {"key": "value"}})
+}
+
+fn claim() -> Value {
+    json!({
+        "metadata": {"name": "claim", "labels": {RUN_LABEL: "run"}},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}, "storageClassName": "none"},
+    })
+}
+
+/// A patch that takes the run's label off.
+fn unlabelled() -> Value {
+    json!({"metadata": {"labels": {RUN_LABEL: null}}})
+}
+
+fn annotated() -> Value {
+    json!({"metadata": {"annotations": {"example.com/touched": "yes"}}})
+}
+
+pub(crate) async fn check(desk: &Desk) -> Result<()> {
+    pods(desk).await?;
+    networks(desk).await?;
+    objects(desk).await?;
+    namespaces(desk).await?;
+    finalizer(desk).await
+}
+
+async fn pods(desk: &Desk) -> Result<()> {
+    for actor in [&desk.admin, &desk.root, &desk.replicas] {
+        actor.create::<Pod>(Refused(PODS), pod()).await?;
+    }
+    desk.operator.create::<Pod>(Accepted, pod()).await?;
+    desk.operator.make::<Pod>(pod()).await?;
+    for actor in [&desk.admin, &desk.root] {
+        actor
+            .patch::<Pod>(Refused(PODS), "pod", annotated())
+            .await?;
+        for way in ["exec", "attach", "portforward", "proxy"] {
+            actor.connect(Refused(CONNECT), "pod", way).await?;
+        }
+    }
+    desk.collector
+        .patch::<Pod>(Accepted, "pod", json!({"metadata": {"finalizers": []}}))
+        .await?;
+    desk.collector
+        .patch::<Pod>(Refused(PODS), "pod", unlabelled())
+        .await?;
+    desk.collector
+        .patch::<Pod>(
+            Refused(PODS),
+            "pod",
+            json!({"spec": {"activeDeadlineSeconds": 3600}}),
+        )
+        .await?;
+    desk.operator
+        .connect(NotForbidden, "pod", "portforward")
+        .await?;
+    desk.operator
+        .connect(Refused("cannot get resource \"pods/exec\""), "pod", "exec")
+        .await?;
+    ephemeral(&desk.root).await?;
+    // Whoever drains a node or cleans up after an accident may.
+    desk.root.delete::<Pod>(Accepted, "pod").await
+}
+
+async fn ephemeral(actor: &Actor) -> Result<()> {
+    let container =
+        json!({"name": "debug", "image": "dryrun.local/none", "securityContext": confined()});
+    let patch = json!({"spec": {"ephemeralContainers": [container]}});
+    let (api, parameters) = (
+        actor.api::<Pod>(),
+        PatchParams {
+            dry_run: true,
+            ..PatchParams::default()
+        },
+    );
+    expect(
+        "a cluster admin adds an ephemeral container",
+        Refused(PODS),
+        async || {
+            api.patch_subresource(
+                "ephemeralcontainers",
+                "pod",
+                &parameters,
+                &Patch::Strategic(&patch),
+            )
+            .await
+            .map(drop)
+        },
+    )
+    .await
+}
+
+async fn networks(desk: &Desk) -> Result<()> {
+    let service = json!({"metadata": {"name": "service"}, "spec": {"ports": [{"port": 5432}]}});
+    desk.admin
+        .create::<Service>(Refused(SERVICES), service.clone())
+        .await?;
+    desk.root
+        .create::<Service>(Refused(SERVICES), service)
+        .await?;
+
+    let opened = json!({"spec": {"ingress": [{}]}});
+    let selective = json!({"spec": {"podSelector": {"matchLabels": {"app": "none"}}}});
+    for actor in [&desk.admin, &desk.root] {
+        actor
+            .create::<NetworkPolicy>(Refused(POLICIES), allow_all("allow"))
+            .await?;
+        actor
+            .patch::<NetworkPolicy>(Refused(POLICIES), "dryrun-deny-all", opened.clone())
+            .await?;
+        actor
+            .patch::<NetworkPolicy>(Refused(POLICIES), "dryrun-deny-all", selective.clone())
+            .await?;
+    }
+    desk.root
+        .delete::<NetworkPolicy>(Refused(POLICIES), "dryrun-deny-all")
+        .await?;
+    desk.operator
+        .delete::<NetworkPolicy>(Refused(POLICIES), "dryrun-deny-all")
+        .await?;
+    desk.admin
+        .patch::<NetworkPolicy>(Accepted, "dryrun-deny-all", annotated())
+        .await?;
+    desk.admin
+        .delete::<NetworkPolicy>(Accepted, "dryrun-deny-all")
+        .await?;
+
+    desk.operator
+        .create::<NetworkPolicy>(Accepted, allow_all("allow"))
+        .await?;
+    desk.operator
+        .make::<NetworkPolicy>(allow_all("allow"))
+        .await?;
+    for actor in [&desk.admin, &desk.root] {
+        actor
+            .patch::<NetworkPolicy>(Refused(POLICIES), "allow", opened.clone())
+            .await?;
+        actor
+            .delete::<NetworkPolicy>(Refused(POLICIES), "allow")
+            .await?;
+    }
+    desk.namespaces
+        .delete::<NetworkPolicy>(Accepted, "allow")
+        .await?;
+    desk.operator
+        .delete::<NetworkPolicy>(Accepted, "allow")
+        .await
+}
+
+async fn objects(desk: &Desk) -> Result<()> {
+    for actor in [&desk.admin, &desk.root] {
+        actor
+            .create::<Secret>(Refused(OBJECTS), secret(true))
+            .await?;
+        actor.create::<Secret>(Accepted, secret(false)).await?;
+    }
+    let config_map =
+        json!({"metadata": {"name": "kept", "labels": {"dryrun.dev/retained-run": "run"}}});
+    desk.root
+        .create::<ConfigMap>(Refused(OBJECTS), config_map)
+        .await?;
+
+    desk.operator.make::<Secret>(secret(true)).await?;
+    desk.operator.make::<PersistentVolumeClaim>(claim()).await?;
+    for actor in [&desk.admin, &desk.root] {
+        actor
+            .patch::<Secret>(Refused(OBJECTS), "secret", unlabelled())
+            .await?;
+        actor
+            .patch::<Secret>(Refused(OBJECTS), "secret", annotated())
+            .await?;
+        actor.delete::<Secret>(Refused(OBJECTS), "secret").await?;
+        actor
+            .patch::<PersistentVolumeClaim>(Refused(OBJECTS), "claim", unlabelled())
+            .await?;
+        actor
+            .delete::<PersistentVolumeClaim>(Refused(OBJECTS), "claim")
+            .await?;
+        // As a provisioner outside kube-system does.
+        actor
+            .patch::<PersistentVolumeClaim>(Accepted, "claim", annotated())
+            .await?;
+    }
+    desk.collector.delete::<Secret>(Accepted, "secret").await?;
+    desk.namespaces
+        .delete::<PersistentVolumeClaim>(Accepted, "claim")
+        .await?;
+    desk.operator.delete::<Secret>(Accepted, "secret").await
+}
+
+async fn namespaces(desk: &Desk) -> Result<()> {
+    let label = |key: &str, value: Value| json!({"metadata": {"labels": {key: value}}});
+    let parameters = PatchParams {
+        dry_run: true,
+        ..PatchParams::default()
+    };
+    let attempt = async |actor: &Actor, expected: Expected<'_>, patch: Value| {
+        let api: Api<Namespace> = Api::all(actor.client.clone());
+        let what = format!("{} patches the namespace with {patch}", actor.name);
+        expect(&what, expected, async || {
+            api.patch(REHEARSAL, &parameters, &Patch::Merge(&patch))
+                .await
+                .map(drop)
+        })
+        .await
+    };
+    attempt(
+        &desk.root,
+        Refused(NAMESPACES),
+        label("dryrun.dev/rehearsal", Value::Null),
+    )
+    .await?;
+    attempt(
+        &desk.root,
+        Refused(NAMESPACES),
+        label("dryrun.dev/rehearsal", "false".into()),
+    )
+    .await?;
+    attempt(
+        &desk.root,
+        Refused(NAMESPACES),
+        label("pod-security.kubernetes.io/enforce", "privileged".into()),
+    )
+    .await?;
+    attempt(
+        &desk.root,
+        Refused(NAMESPACES),
+        json!({"metadata": {"labels": null}}),
+    )
+    .await?;
+    attempt(
+        &desk.root,
+        Accepted,
+        label("example.com/team", "shop".into()),
+    )
+    .await?;
+    attempt(
+        &desk.admin,
+        Accepted,
+        label(
+            "pod-security.kubernetes.io/enforce-version",
+            "latest".into(),
+        ),
+    )
+    .await
+}
+
+async fn finalizer(desk: &Desk) -> Result<()> {
+    let mut run: Value = serde_json::to_value(serde_saphyr::from_str::<DryRun>(include_str!(
+        "../../demo/dryrun.yaml"
+    ))?)?;
+    run["metadata"] = json!({"name": "finalized", "finalizers": [FINALIZER]});
+    run["spec"]["requestedBy"] = desk.alice.user.as_str().into();
+    run["spec"]["source"]["systemIdentifier"] = "1".into();
+    for input in run["spec"]["harness"]["inputs"]
+        .as_array_mut()
+        .context("the demo has no inputs")?
+    {
+        input["sha256"] = "0".repeat(64).into();
+    }
+    desk.alice.make::<DryRun>(run).await?;
+    let removed = json!({"metadata": {"finalizers": null}});
+    desk.root
+        .patch::<DryRun>(
+            Refused("only the DryRun operator may remove its finalizer"),
+            "finalized",
+            removed.clone(),
+        )
+        .await?;
+    desk.root
+        .patch::<DryRun>(Accepted, "finalized", annotated())
+        .await?;
+    desk.operator
+        .patch::<DryRun>(Accepted, "finalized", removed.clone())
+        .await?;
+    desk.operator
+        .api::<DryRun>()
+        .patch(
+            "finalized",
+            &PatchParams::default(),
+            &Patch::Merge(&removed),
+        )
+        .await?;
+    desk.alice
+        .api::<DryRun>()
+        .delete("finalized", &DeleteParams::default())
+        .await?;
+    Ok(())
+}
+
+/// A whole rehearsal namespace is deleted with everything that the policies guard in it.
+pub(crate) async fn namespace_goes(desk: &Desk) -> Result<()> {
+    let operator = desk.operator.within(DOOMED);
+    operator.make::<Pod>(pod()).await?;
+    operator.make::<NetworkPolicy>(allow_all("allow")).await?;
+    operator.make::<Secret>(secret(true)).await?;
+    operator.make::<PersistentVolumeClaim>(claim()).await?;
+    remove_namespace(&desk.root.client, DOOMED).await?;
+    println!("a whole rehearsal namespace went");
+    Ok(())
+}

@@ -1,0 +1,31 @@
+//! The chart on a real apiserver: what its schema, its permissions and its admission policies refuse and let through, and that upgrade,
+//! uninstall and Kubernetes' own work go on beside them. Run with `--nocapture` to see every check.
+//!
+//! The operator does not run here, so nothing but the apiserver answers.
+
+mod approvals;
+mod desk;
+mod guards;
+mod permissions;
+mod release;
+mod schema;
+
+use anyhow::Result;
+
+use desk::Desk;
+use release::Release;
+
+#[tokio::test]
+async fn chart() -> Result<()> {
+    let release = Release::install().await?;
+    let desk = Desk::open(&release).await?;
+    release.policies_are_well_typed().await?;
+    schema::check(&desk).await?;
+    permissions::check(&desk).await?;
+    approvals::check(&desk).await?;
+    guards::check(&desk).await?;
+    guards::namespace_goes(&desk).await?;
+    desk.close().await?;
+    release.upgrade().await?;
+    release.uninstall().await
+}

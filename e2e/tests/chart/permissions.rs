@@ -1,0 +1,334 @@
+//! What roles allow, as the apiserver's authorizer answers.
+
+use anyhow::{Result, ensure};
+use k8s_openapi::api::authorization::v1::{
+    ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec,
+};
+use k8s_openapi::api::rbac::v1::ClusterRole;
+use kube::Api;
+use kube::api::PostParams;
+
+use crate::desk::{Actor, Desk};
+use crate::release::{PROTECTED, REHEARSAL};
+
+/// `verb resource[/subresource]` in a namespace, all of one answer.
+struct Line {
+    namespace: &'static str,
+    group: &'static str,
+    allowed: bool,
+    what: &'static [&'static str],
+}
+
+const fn may(namespace: &'static str, group: &'static str, what: &'static [&'static str]) -> Line {
+    Line {
+        namespace,
+        group,
+        allowed: true,
+        what,
+    }
+}
+
+const fn may_not(
+    namespace: &'static str,
+    group: &'static str,
+    what: &'static [&'static str],
+) -> Line {
+    Line {
+        namespace,
+        group,
+        allowed: false,
+        what,
+    }
+}
+
+/// Beside what it needs, what would let it do more than its work: approve, get into pods by exec, read every Secret, raise its own rights.
+const OPERATOR: &[Line] = &[
+    may(
+        "",
+        "dryrun.dev",
+        &[
+            "list dryruns",
+            "watch dryruns",
+            "patch dryruns",
+            "patch dryruns/status",
+            "list dryrunapprovals",
+        ],
+    ),
+    may(
+        "",
+        "dryrun.dev",
+        &[
+            "get dryrunreports",
+            "create dryrunreports",
+            "patch dryrunreports/status",
+        ],
+    ),
+    may_not(
+        "",
+        "dryrun.dev",
+        &[
+            "create dryruns",
+            "delete dryruns",
+            "create dryrunapprovals",
+            "delete dryrunapprovals",
+            "approve dryruns",
+        ],
+    ),
+    may(
+        REHEARSAL,
+        "",
+        &[
+            "create pods",
+            "delete pods",
+            "watch pods",
+            "get pods/portforward",
+            "create pods/portforward",
+        ],
+    ),
+    may(
+        REHEARSAL,
+        "",
+        &[
+            "create secrets",
+            "get secrets",
+            "delete secrets",
+            "create persistentvolumeclaims",
+            "get configmaps",
+        ],
+    ),
+    may(
+        REHEARSAL,
+        "networking.k8s.io",
+        &[
+            "create networkpolicies",
+            "list networkpolicies",
+            "delete networkpolicies",
+        ],
+    ),
+    may(
+        REHEARSAL,
+        "events.k8s.io",
+        &["create events", "patch events"],
+    ),
+    may_not(
+        REHEARSAL,
+        "",
+        &[
+            "create pods/exec",
+            "get pods/exec",
+            "create pods/attach",
+            "patch pods/ephemeralcontainers",
+            "get pods/log",
+        ],
+    ),
+    may_not(
+        REHEARSAL,
+        "",
+        &[
+            "list secrets",
+            "watch secrets",
+            "update secrets",
+            "create services",
+            "patch pods",
+            "deletecollection pods",
+        ],
+    ),
+    may_not(
+        REHEARSAL,
+        "rbac.authorization.k8s.io",
+        &[
+            "create rolebindings",
+            "patch roles",
+            "bind clusterroles",
+            "escalate clusterroles",
+        ],
+    ),
+    may(PROTECTED, "", &["get pods", "list pods"]),
+    may_not(
+        PROTECTED,
+        "",
+        &[
+            "create pods",
+            "delete pods",
+            "get pods/portforward",
+            "get secrets",
+            "get configmaps",
+        ],
+    ),
+    may_not(
+        "default",
+        "",
+        &["get pods", "get secrets", "create pods", "get namespaces"],
+    ),
+    may_not(
+        "",
+        "",
+        &[
+            "impersonate users",
+            "list namespaces",
+            "patch namespaces",
+            "get nodes",
+            "delete persistentvolumes",
+            "create namespaces",
+        ],
+    ),
+    may(
+        "",
+        "storage.k8s.io",
+        &["get storageclasses", "list storageclasses"],
+    ),
+    may("", "", &["get persistentvolumes"]),
+    may_not(
+        "",
+        "admissionregistration.k8s.io",
+        &[
+            "patch validatingadmissionpolicies",
+            "delete validatingadmissionpolicybindings",
+        ],
+    ),
+];
+
+const REQUESTER: &[Line] = &[
+    may(
+        REHEARSAL,
+        "dryrun.dev",
+        &[
+            "create dryruns",
+            "delete dryruns",
+            "list dryruns",
+            "get dryrunreports",
+            "list dryrunapprovals",
+        ],
+    ),
+    may(
+        REHEARSAL,
+        "",
+        &["create configmaps", "get configmaps", "list events"],
+    ),
+    may_not(
+        REHEARSAL,
+        "dryrun.dev",
+        &[
+            "approve dryruns",
+            "create dryrunapprovals",
+            "patch dryruns",
+            "patch dryruns/status",
+            "delete dryrunreports",
+        ],
+    ),
+    may_not(
+        REHEARSAL,
+        "",
+        &[
+            "get pods",
+            "get pods/log",
+            "get secrets",
+            "create pods/exec",
+            "get pods/portforward",
+            "create pods",
+            "patch configmaps",
+        ],
+    ),
+];
+
+const APPROVER: &[Line] = &[
+    may(
+        REHEARSAL,
+        "dryrun.dev",
+        &[
+            "approve dryruns",
+            "create dryrunapprovals",
+            "get dryruns",
+            "watch dryruns",
+            "get dryrunreports",
+        ],
+    ),
+    may(REHEARSAL, "", &["get configmaps"]),
+    may_not(
+        REHEARSAL,
+        "dryrun.dev",
+        &[
+            "create dryruns",
+            "delete dryruns",
+            "patch dryrunapprovals",
+            "delete dryrunapprovals",
+        ],
+    ),
+    may_not(
+        REHEARSAL,
+        "",
+        &[
+            "get pods",
+            "get pods/log",
+            "get secrets",
+            "create pods/exec",
+            "get pods/portforward",
+            "create configmaps",
+        ],
+    ),
+];
+
+pub(crate) async fn check(desk: &Desk) -> Result<()> {
+    for (actor, lines) in [
+        (&desk.operator, OPERATOR),
+        (&desk.alice, REQUESTER),
+        (&desk.bob, APPROVER),
+    ] {
+        for line in lines {
+            for what in line.what {
+                ask(desk, actor, line, what).await?;
+            }
+        }
+    }
+    no_role_of_the_cluster_has_ours(desk).await
+}
+
+async fn ask(desk: &Desk, actor: &Actor, line: &Line, what: &str) -> Result<()> {
+    let (verb, resource) = what.split_once(' ').unwrap_or((what, ""));
+    let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
+    let review = SubjectAccessReview {
+        spec: SubjectAccessReviewSpec {
+            user: Some(actor.user.clone()),
+            groups: Some(vec!["system:authenticated".into()]),
+            resource_attributes: Some(ResourceAttributes {
+                group: Some(line.group.into()),
+                version: Some("*".into()),
+                namespace: Some(line.namespace.into()),
+                resource: Some(resource.into()),
+                subresource: Some(subresource.into()),
+                verb: Some(verb.into()),
+                ..ResourceAttributes::default()
+            }),
+            ..SubjectAccessReviewSpec::default()
+        },
+        ..SubjectAccessReview::default()
+    };
+    let api: Api<SubjectAccessReview> = Api::all(desk.admin.client.clone());
+    let allowed = api
+        .create(&PostParams::default(), &review)
+        .await?
+        .status
+        .is_some_and(|status| status.allowed);
+    ensure!(
+        allowed == line.allowed,
+        "{} in {:?}: {what} is {}allowed",
+        actor.user,
+        line.namespace,
+        if allowed { "" } else { "not " }
+    );
+    Ok(())
+}
+
+/// Whoever holds view, edit or admin in a namespace gets nothing of ours by it.
+async fn no_role_of_the_cluster_has_ours(desk: &Desk) -> Result<()> {
+    let roles: Api<ClusterRole> = Api::all(desk.admin.client.clone());
+    for name in ["view", "edit", "admin"] {
+        let rules = roles.get(name).await?.rules.unwrap_or_default();
+        let ours = rules
+            .iter()
+            .flat_map(|rule| rule.api_groups.iter().flatten())
+            .any(|group| group == "dryrun.dev");
+        ensure!(!ours, "ClusterRole {name} has rules for dryrun.dev");
+    }
+    Ok(())
+}

@@ -1,0 +1,84 @@
+//! The same table that the core checks with its own CEL, and the README's manifests, asked of a real apiserver.
+
+use anyhow::{Context, Result};
+use dryrun_core::api::DryRun;
+use dryrun_e2e::tools::workspace;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::desk::{Desk, Expected, expect};
+use crate::release::REHEARSAL;
+
+#[derive(Deserialize)]
+struct Table {
+    example: Value,
+    rules: Vec<Rule>,
+}
+
+#[derive(Deserialize)]
+struct Rule {
+    sentence: String,
+    at: String,
+    refused: Vec<Value>,
+    accepted: Vec<Value>,
+}
+
+pub(crate) async fn check(desk: &Desk) -> Result<()> {
+    let table: Table = serde_saphyr::from_str(include_str!(
+        "../../../operator/core/tests/schema/rules.yaml"
+    ))?;
+    let example = as_alice(desk, table.example);
+    create(desk, "the example", Expected::Accepted, &example).await?;
+    for rule in &table.rules {
+        let refused = rule
+            .refused
+            .iter()
+            .map(|value| (value, Expected::Refused(&rule.sentence)));
+        let accepted = rule
+            .accepted
+            .iter()
+            .map(|value| (value, Expected::Accepted));
+        for (value, expected) in refused.chain(accepted) {
+            let mut object = example.clone();
+            *object
+                .pointer_mut(&rule.at)
+                .with_context(|| format!("the example has no {}", rule.at))? = value.clone();
+            create(desk, &format!("{} is {value}", rule.at), expected, &object).await?;
+        }
+    }
+    let readme = std::fs::read_to_string(workspace().join("README.md"))?;
+    let manifest = readme
+        .split("```yaml\n")
+        .nth(1)
+        .and_then(|rest| rest.split("```").next())
+        .context("the README has no manifest")?;
+    let manifest = as_alice(desk, serde_saphyr::from_str(manifest)?);
+    create(desk, "the README's DryRun", Expected::Accepted, &manifest).await
+}
+
+/// The request as alice would make it here.
+fn as_alice(desk: &Desk, mut request: Value) -> Value {
+    request["metadata"]["namespace"] = REHEARSAL.into();
+    request["spec"]["requestedBy"] = desk.alice.user.as_str().into();
+    request
+}
+
+/// Strict, as kubectl is: a field that the schema does not know is refused, not dropped. What the apiserver hands back, with its defaults, is
+/// what the operator reads.
+async fn create(desk: &Desk, what: &str, expected: Expected<'_>, object: &Value) -> Result<()> {
+    let uri = format!(
+        "/apis/dryrun.dev/v1alpha1/namespaces/{REHEARSAL}/dryruns?dryRun=All&fieldValidation=Strict"
+    );
+    let body = serde_json::to_vec(object)?;
+    expect(what, expected, async || {
+        let request = http::Request::post(&uri)
+            .header("content-type", "application/json")
+            .body(body.clone());
+        desk.alice
+            .client
+            .request::<DryRun>(request.map_err(kube::Error::HttpError)?)
+            .await
+            .map(drop)
+    })
+    .await
+}

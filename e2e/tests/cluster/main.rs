@@ -1,0 +1,314 @@
+//! Bring-up and teardown of the local cluster. Each test brings up a cluster of its own, so they run one at a time, and no other cluster may
+//! be up.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "in a test a panic is the report"
+)]
+
+mod machine;
+
+use std::{
+    io::{BufRead, BufReader},
+    net::Ipv4Addr,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use dryrun_e2e::{
+    cluster::{Cluster, METADATA, OUTSIDE, apply},
+    phase::Progress,
+};
+use k8s_openapi::api::core::v1::Pod;
+use kube::{
+    Api,
+    api::{AttachParams, DeleteParams, ListParams},
+    runtime::wait::{await_condition, conditions},
+};
+use tokio::{
+    io::AsyncReadExt,
+    sync::{Mutex, MutexGuard},
+    time::timeout,
+};
+
+/// One cluster fits on a machine.
+async fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::const_new(());
+    ALONE.lock().await
+}
+
+fn program(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dryrun-e2e"));
+    command
+        .arg("cluster")
+        .args(arguments)
+        .env_remove("KUBECONFIG")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    command
+}
+
+/// Runs to the end and gives standard error.
+fn run(arguments: &[&str]) -> Result<String, String> {
+    let output = program(arguments).output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    if output.status.success() {
+        Ok(text)
+    } else {
+        Err(text)
+    }
+}
+
+/// Starts a command and waits until it has said `phase`.
+fn run_until(arguments: &[&str], phase: &str) -> Child {
+    let mut child = program(arguments).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.as_mut().unwrap()).lines();
+    assert!(
+        lines.any(|line| line.unwrap().contains(phase)),
+        "it never said {phase:?}"
+    );
+    child
+}
+
+fn timed<T>(what: &str, work: impl FnOnce() -> T) -> T {
+    let started = Instant::now();
+    let done = work();
+    println!("{what}: {:.1}s", started.elapsed().as_secs_f64());
+    done
+}
+
+/// Removes the cluster even if the test fails, so that the next test starts from nothing.
+struct Down;
+
+impl Drop for Down {
+    fn drop(&mut self) {
+        if let Err(error) = run(&["down"]) {
+            eprintln!("{error}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn down_leaves_the_machine_as_it_was() {
+    let _alone = alone().await;
+    run(&["down"]).unwrap();
+    let before = machine::snapshot();
+    let down = Down;
+    timed("up, one node", || run(&["up"])).unwrap();
+    let cluster = Cluster::running(&Progress::new()).await.unwrap().unwrap();
+    let client = cluster.client().await.unwrap();
+    apply(&client, include_str!("workload.yaml")).await.unwrap();
+    let pods: Api<Pod> = Api::namespaced(client, "busy");
+    ready(&pods, "writer").await;
+    assert!(
+        Cluster::leftovers().await.unwrap().len() > 10,
+        "a running cluster is all leftovers"
+    );
+    drop(down);
+    machine::assert_same(&before, &machine::snapshot());
+    timed("down, nothing there", || run(&["down"])).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_up_is_refused() {
+    let _alone = alone().await;
+    let _down = Down;
+    let mut first = run_until(&["up"], "network, keys");
+    assert!(
+        run(&["up"])
+            .unwrap_err()
+            .contains("another `cargo cluster up` or `cargo cluster down` is at work")
+    );
+    assert!(run(&["down"]).unwrap_err().contains("is at work"));
+    assert!(first.wait().unwrap().success());
+    assert!(run(&["up"]).unwrap_err().contains("running already"));
+}
+
+/// Killed at each phase, by the signal that leaves no time to clean up; then `down`, or another `up`, cleans.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_up_leaves_nothing_after_down() {
+    let _alone = alone().await;
+    run(&["down"]).unwrap();
+    let before = machine::snapshot();
+    for phase in [
+        "removing what an earlier cluster left",
+        "network, keys",
+        "API server",
+        "images into",
+        "nodes ready",
+    ] {
+        let mut up = run_until(&["up", "--nodes", "2"], phase);
+        up.kill().unwrap();
+        up.wait().unwrap();
+        timed(
+            &format!("down after a kill in the phase after {phase:?}"),
+            || run(&["down"]),
+        )
+        .unwrap();
+        machine::assert_same(&before, &machine::snapshot());
+    }
+    let mut up = run_until(&["up"], "API server");
+    up.kill().unwrap();
+    up.wait().unwrap();
+    run(&["up"]).unwrap();
+    let mut down = program(&["down"]).spawn().unwrap();
+    down.kill().unwrap();
+    down.wait().unwrap();
+    run(&["down"]).unwrap();
+    machine::assert_same(&before, &machine::snapshot());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupted_up_cleans_up_after_itself() {
+    let _alone = alone().await;
+    run(&["down"]).unwrap();
+    let before = machine::snapshot();
+    let mut up = run_until(&["up"], "API server");
+    let interrupt = Command::new("kill")
+        .args(["-INT", &up.id().to_string()])
+        .status()
+        .unwrap();
+    assert!(interrupt.success());
+    assert!(!up.wait().unwrap().success());
+    machine::assert_same(&before, &machine::snapshot());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_nodes_are_one_cluster_and_no_packet_leaves_it() {
+    let _alone = alone().await;
+    let _down = Down;
+    timed("up, two nodes", || run(&["up", "--nodes", "2"])).unwrap();
+    let cluster = Cluster::running(&Progress::new()).await.unwrap().unwrap();
+    let client = cluster.client().await.unwrap();
+    apply(&client, include_str!("two-nodes.yaml"))
+        .await
+        .unwrap();
+    let pods: Api<Pod> = Api::namespaced(client, "pair");
+    for pod in ["server", "client"] {
+        ready(&pods, pod).await;
+    }
+    let server = pods
+        .get("server")
+        .await
+        .unwrap()
+        .status
+        .unwrap()
+        .pod_ip
+        .unwrap();
+    for address in [server.as_str(), "server.pair.svc.cluster.local"] {
+        assert_eq!(
+            shell(
+                &pods,
+                "client",
+                &format!("wget -q -T 5 -O - http://{address}:8080/name")
+            )
+            .await
+            .trim(),
+            "n1"
+        );
+    }
+    assert_eq!(
+        shell(&pods, "client", "cat /data/node").await.trim(),
+        "n2",
+        "each node has volumes of its own"
+    );
+    assert_eq!(shell(&pods, "server", "cat /data/node").await.trim(), "n1");
+
+    for inside in [OUTSIDE, METADATA] {
+        assert_eq!(
+            shell(
+                &pods,
+                "client",
+                &format!("echo hello | nc -w 3 {inside} 80")
+            )
+            .await
+            .trim(),
+            "hello"
+        );
+        assert_eq!(
+            shell(
+                &pods,
+                "client",
+                &format!("echo hello | nc -u -w 1 {inside} 53")
+            )
+            .await
+            .trim(),
+            "hello"
+        );
+    }
+    for outside in outsiders() {
+        let answer = shell(
+            &pods,
+            "client",
+            &format!("nc -z -w 2 {outside} 80 && echo reached || echo not reached"),
+        )
+        .await;
+        assert_eq!(answer.trim(), "not reached", "{outside}");
+    }
+    let deleted = pods
+        .delete_collection(&DeleteParams::default(), &ListParams::default())
+        .await;
+    assert!(deleted.is_ok());
+}
+
+/// Addresses that only the machine itself could have reached: documentation networks, and the machine's own addresses and gateways.
+fn outsiders() -> Vec<Ipv4Addr> {
+    let routes = Command::new("ip")
+        .args(["-4", "route", "show"])
+        .output()
+        .unwrap();
+    let routes = String::from_utf8(routes.stdout).unwrap();
+    let machine = routes
+        .lines()
+        .filter(|route| !route.contains("dryrun-e2e"))
+        .flat_map(|route| {
+            let words: Vec<&str> = route.split(' ').collect();
+            let after = |key: &str| {
+                words
+                    .windows(2)
+                    .find(|pair| pair[0] == key)
+                    .and_then(|pair| pair[1].parse().ok())
+            };
+            [after("src"), after("via")]
+                .into_iter()
+                .flatten()
+                .collect::<Vec<Ipv4Addr>>()
+        });
+    let documentation = [
+        Ipv4Addr::new(198, 51, 100, 1),
+        Ipv4Addr::new(203, 0, 113, 1),
+    ];
+    machine
+        .chain(documentation)
+        .filter(|address| ![OUTSIDE, METADATA].contains(address))
+        .collect()
+}
+
+async fn ready(pods: &Api<Pod>, name: &str) {
+    let wait = await_condition(pods.clone(), name, conditions::is_pod_running());
+    timeout(Duration::from_secs(60), wait)
+        .await
+        .unwrap_or_else(|_| panic!("{name} does not run"))
+        .unwrap();
+}
+
+/// What a shell command in a pod prints.
+async fn shell(pods: &Api<Pod>, pod: &str, script: &str) -> String {
+    let mut process = pods
+        .exec(
+            pod,
+            ["sh", "-c", script],
+            &AttachParams::default().stderr(false),
+        )
+        .await
+        .unwrap();
+    let mut output = String::new();
+    process
+        .stdout()
+        .unwrap()
+        .read_to_string(&mut output)
+        .await
+        .unwrap();
+    output
+}

@@ -1,0 +1,80 @@
+//! What the operator wrote, as the apiserver's audit log has it. Reads and events are not in it.
+
+use std::{collections::BTreeMap, fs::File, io::{BufRead, BufReader}};
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+
+use dryrun_e2e::rehearsal::SYSTEM;
+
+/// One write.
+#[derive(Clone, Debug)]
+pub(crate) struct Write {
+    /// create, update, patch, delete.
+    pub(crate) verb: String,
+    /// `dryruns`, or `dryruns/status`.
+    pub(crate) resource: String,
+    /// Name of the object.
+    pub(crate) name: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Event {
+    stage: String,
+    verb: String,
+    user: User,
+    object_ref: Option<Object>,
+}
+
+#[derive(Deserialize)]
+struct User {
+    username: String,
+}
+
+#[derive(Deserialize)]
+#[serde(default)]
+#[derive(Default)]
+struct Object {
+    resource: String,
+    subresource: String,
+    namespace: String,
+    name: String,
+}
+
+/// Every attempt of the operator to write the DryRun `run`, its report or one of its objects, in order.
+///
+/// # Errors
+/// The log cannot be read.
+pub(crate) fn writes(log: &std::path::Path, namespace: &str, run: &str) -> Result<Vec<Write>> {
+    let operator = format!("system:serviceaccount:{SYSTEM}:dryrun-operator");
+    let mut writes = Vec::new();
+    for line in BufReader::new(File::open(log).context("opening the audit log")?).lines() {
+        let line = line.context("reading the audit log")?;
+        if !line.contains(&operator) {
+            continue;
+        }
+        let event: Event = serde_json::from_str(&line).context("reading an audit event")?;
+        let object = event.object_ref.unwrap_or_default();
+        let own = object.namespace == namespace && (object.name == run || object.name.starts_with(&format!("{run}-")));
+        let written = ["create", "update", "patch", "delete", "deletecollection"].contains(&event.verb.as_str());
+        let aside = object.resource == "events" || object.subresource == "portforward";
+        if own && written && !aside && event.user.username == operator && event.stage == "ResponseComplete" {
+            let resource = match object.subresource.as_str() {
+                "" => object.resource,
+                part => format!("{}/{part}", object.resource),
+            };
+            writes.push(Write { verb: event.verb, resource, name: object.name });
+        }
+    }
+    Ok(writes)
+}
+
+/// How many writes of each kind there were, for people.
+pub(crate) fn summary(writes: &[Write]) -> String {
+    let mut counts = BTreeMap::<_, usize>::new();
+    for write in writes {
+        *counts.entry(format!("{} {}", write.verb, write.resource)).or_default() += 1;
+    }
+    counts.iter().map(|(what, n)| format!("{n}× {what}")).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,248 @@
+//! One run of the demo from its request to its end, and what can be said of it: its gates, its writes, its secrets, its rest.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    convert::Infallible,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use dryrun_core::{
+    api::{DryRunReport, DryRunStatus},
+    gate::{self, NOT_EVALUATED, NOT_PROBED},
+    names::{self, Object, RUN_LABEL},
+};
+use dryrun_e2e::rehearsal::SYSTEM;
+use futures::{AsyncReadExt, StreamExt, TryStreamExt, stream::select};
+use k8s_openapi::{
+    ByteString,
+    api::core::v1::{ContainerStatus, Pod, Secret},
+};
+use kube::{
+    Api, ResourceExt,
+    api::{DeleteParams, DynamicObject, ListParams, LogParams, Patch, PatchParams},
+    runtime::{WatchStreamExt, watcher},
+};
+use serde_json::json;
+use tokio::{task::JoinSet, time::sleep};
+
+use crate::{
+    audit,
+    run::{Run, condition, status},
+    stage::{NAMESPACE, Stage},
+};
+
+/// Name of the run.
+const NAME: &str = "complete";
+/// Status writes of one run, at most.
+const WRITES: usize = 12;
+/// How long an ended run is looked at.
+const REST: Duration = Duration::from_secs(10);
+
+/// What there is to say of the run.
+pub(crate) struct Complete {
+    uid: String,
+    status: DryRunStatus,
+    story: String,
+    /// Credentials of the run and of production, by what they are for.
+    secrets: BTreeMap<String, String>,
+    /// Everything that could be read of the run, by where it was read.
+    texts: Vec<(String, String)>,
+}
+
+impl Complete {
+    async fn of(stage: &Stage) -> Result<&Self> {
+        stage.complete.get_or_try_init(async || Self::play(stage).await).await
+    }
+
+    /// Plays the run, and gathers everything that anybody could read of it meanwhile.
+    async fn play(stage: &Stage) -> Result<Self> {
+        let _turn = stage.acquire().await?;
+        let run = Run::ask(stage, stage.demo(NAME)).await?;
+        let mut seen = Seen::default();
+        let ended = tokio::select! {
+            ended = async {
+                run.approve().await?;
+                run.end().await
+            } => ended?,
+            gathered = seen.gather(&run) => match gathered? {},
+        };
+        run.left_nothing().await?;
+        Ok(Self {
+            uid: run.uid.clone(),
+            status: status(&ended),
+            story: run.story().await,
+            texts: seen.texts(&run).await?,
+            secrets: seen.secrets,
+        })
+    }
+}
+
+pub(crate) async fn passes_every_gate_that_is_judged(stage: &Stage) -> Result<()> {
+    let complete = Complete::of(stage).await?;
+    for gate in gate::ALL {
+        let found = condition(&complete.status, gate.name)?;
+        let open = found.status == "Unknown" && [NOT_EVALUATED, NOT_PROBED].contains(&found.reason.as_str());
+        ensure!(found.status == "True" || open, "{} is {found:?}\n{}", gate.id, complete.story);
+    }
+    stage.note("complete run: gates passed", complete.status.gates.clone().unwrap_or_default());
+    Ok(())
+}
+
+pub(crate) async fn status_is_written_at_most_twelve_times(stage: &Stage) -> Result<()> {
+    Complete::of(stage).await?;
+    let Some(log) = stage.audit_log() else { return Ok(()) };
+    let writes = audit::writes(&log, NAMESPACE, NAME)?;
+    let of_status = writes.iter().filter(|write| write.resource == "dryruns/status").count();
+    stage.note("complete run: status writes", of_status.to_string());
+    stage.note("complete run: all writes", writes.len().to_string());
+    ensure!((1..=WRITES).contains(&of_status), "the status was written {of_status} times; all writes: {}", audit::summary(&writes));
+    Ok(())
+}
+
+/// No value of the run's Secret and no password of production stands in an object, an event or a log, plain or in base64.
+pub(crate) async fn no_secret_is_anywhere(stage: &Stage) -> Result<()> {
+    let Complete { uid, secrets, texts, .. } = Complete::of(stage).await?;
+    // First that there is something to find anything in.
+    let places: BTreeSet<_> = texts.iter().map(|(place, _)| place.as_str()).collect();
+    for pod in Object::PODS {
+        let log = format!("log of {}/", pod.name(NAME));
+        ensure!(places.iter().any(|place| place.starts_with(&log)), "there is no {log} among {places:?}");
+    }
+    for (what, needle) in [("log of the operator", NAME), ("Pod", uid), ("Event", "RestoreCleanPassed"), ("DryRunReport", uid)] {
+        let found = texts.iter().any(|(place, text)| place == what && text.contains(needle));
+        ensure!(found, "{needle} is not in the {what}, so what else is not there proves nothing");
+    }
+    ensure!(secrets.len() > Object::PODS.len() && secrets.values().all(|value| value.len() >= 12), "too few secrets: {:?}", secrets.keys());
+    let mut found = BTreeSet::new();
+    for (key, value) in secrets {
+        let encoded = serde_json::to_value(ByteString(value.clone().into_bytes()))?;
+        let forms = [value.as_str(), encoded.as_str().unwrap_or_default().trim_end_matches('=')];
+        for (place, text) in texts {
+            if forms.iter().any(|form| text.contains(form)) {
+                found.insert(format!("{key} in {place}"));
+            }
+        }
+    }
+    ensure!(found.is_empty(), "secrets were found: {found:?}");
+    stage.note("complete run: texts searched for secrets", texts.len().to_string());
+    Ok(())
+}
+
+/// The operator writes nothing more, not even when the DryRun is touched and its report is gone.
+pub(crate) async fn an_ended_run_is_left_alone(stage: &Stage) -> Result<()> {
+    let complete = Complete::of(stage).await?;
+    let Some(log) = stage.audit_log() else { return Ok(()) };
+    let before = audit::writes(&log, NAMESPACE, NAME)?.len();
+    let runs: Api<dryrun_core::api::DryRun> = Api::namespaced(stage.client.clone(), NAMESPACE);
+    let touch = async |value: &str| runs.patch(NAME, &PatchParams::default(), &Patch::Merge(json!({"metadata": {"labels": {"touched": value}}}))).await;
+    touch("once").await?;
+    let reports: Api<DryRunReport> = Api::namespaced(stage.client.clone(), NAMESPACE);
+    reports.delete(&names::report(NAME, &complete.uid), &DeleteParams::default()).await?;
+    touch("twice").await?;
+    // Not for something to happen: that nothing happens can only be seen by looking for a while.
+    sleep(REST).await;
+    let writes = audit::writes(&log, NAMESPACE, NAME)?;
+    ensure!(writes.len() == before, "the operator wrote: {:?}", &writes[before..]);
+    let now = status(&runs.get(NAME).await?);
+    ensure!(now == complete.status, "the status changed");
+    Ok(())
+}
+
+/// What is gathered while the run is under way.
+#[derive(Default)]
+struct Seen {
+    secrets: BTreeMap<String, String>,
+    objects: Vec<(String, String)>,
+    followed: BTreeSet<(String, String)>,
+    logs: JoinSet<(String, String)>,
+}
+
+impl Seen {
+    /// At every change of the run all objects of its namespace, and from the start of every container its log.
+    async fn gather(&mut self, run: &Run<'_>) -> Result<Infallible> {
+        let own = watcher::Config::default().labels(&format!("{RUN_LABEL}={}", run.uid));
+        let pods = watcher(pods(run), own).default_backoff().applied_objects().map_ok(Some);
+        let this = watcher::Config::default().fields(&format!("metadata.name={}", run.name));
+        let states = watcher(run.api(), this).default_backoff().applied_objects().map_ok(|_| None);
+        let mut changes = select(pods.boxed(), states.boxed());
+        while let Some(change) = changes.try_next().await? {
+            match change {
+                Some(pod) => {
+                    self.follow(run, &pod);
+                    self.credentials(run).await?;
+                }
+                None => self.objects(run).await?,
+            }
+        }
+        bail!("the watches ended")
+    }
+
+    /// Follows the logs of containers that have begun since the last look.
+    fn follow(&mut self, run: &Run<'_>, pod: &Pod) {
+        let begun = |container: &&ContainerStatus| {
+            container.state.as_ref().is_some_and(|state| state.running.is_some() || state.terminated.is_some())
+        };
+        let status = pod.status.clone().unwrap_or_default();
+        let containers = status.container_statuses.iter().flatten().chain(status.init_container_statuses.iter().flatten());
+        for container in containers.filter(begun) {
+            let (pod, container) = (pod.name_any(), container.name.clone());
+            if !self.followed.insert((pod.clone(), container.clone())) {
+                continue;
+            }
+            let pods = pods(run);
+            self.logs.spawn(async move {
+                let place = format!("log of {pod}/{container}");
+                let parameters = LogParams { container: Some(container), follow: true, ..LogParams::default() };
+                let mut text = Vec::new();
+                // The log ends with its pod; what was read until then is kept.
+                if let Ok(stream) = pods.log_stream(&pod, &parameters).await {
+                    drop(Box::pin(stream).read_to_end(&mut text).await);
+                }
+                (place, String::from_utf8_lossy(&text).into_owned())
+            });
+        }
+    }
+
+    /// The credentials of the run, which are there before its first pod, and production's.
+    async fn credentials(&mut self, run: &Run<'_>) -> Result<()> {
+        if !self.secrets.is_empty() {
+            return Ok(());
+        }
+        let secrets: Api<Secret> = Api::namespaced(run.stage.client.clone(), &run.namespace);
+        for name in [&*Object::Secret.name(&run.name), "directus-production"] {
+            let data = secrets.get(name).await?.data.unwrap_or_default();
+            for (key, value) in data {
+                self.secrets.insert(format!("{name}/{key}"), String::from_utf8(value.0).context("a credential is no text")?);
+            }
+        }
+        Ok(())
+    }
+
+    /// All objects of the namespace but Secrets.
+    async fn objects(&mut self, run: &Run<'_>) -> Result<()> {
+        for kind in run.stage.kinds().iter().filter(|kind| kind.kind != "Secret") {
+            let api: Api<DynamicObject> = Api::namespaced_with(run.stage.client.clone(), &run.namespace, kind);
+            for object in api.list(&ListParams::default()).await? {
+                self.objects.push((kind.kind.clone(), serde_json::to_string(&object)?));
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything that was seen, with a last look and the operator's log.
+    async fn texts(&mut self, run: &Run<'_>) -> Result<Vec<(String, String)>> {
+        self.objects(run).await?;
+        let mut texts = std::mem::take(&mut self.objects);
+        texts.extend(std::mem::take(&mut self.logs).join_all().await);
+        let operator: Api<Pod> = Api::namespaced(run.stage.client.clone(), SYSTEM);
+        for pod in operator.list(&ListParams::default()).await? {
+            texts.push(("log of the operator".into(), operator.logs(&pod.name_any(), &LogParams::default()).await?));
+        }
+        Ok(texts)
+    }
+}
+
+fn pods(run: &Run<'_>) -> Api<Pod> {
+    Api::namespaced(run.stage.client.clone(), &run.namespace)
+}

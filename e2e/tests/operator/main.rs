@@ -1,0 +1,163 @@
+//! The operator on a real cluster, with a real production: what it refuses, where it stops, what it leaves behind, and what it never says.
+//! A case that fails shows the verdict of its run; a table at the end shows how long each took, and how soon a deleted run was gone.
+//!
+//! All cases share one production and one operator, so this target has a `main` of its own. It takes the arguments of any other test program.
+
+mod audit;
+mod complete;
+mod deleted;
+mod gates;
+mod leftovers;
+mod run;
+mod stage;
+mod waiting;
+
+use std::{
+    process::ExitCode,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+use futures::future::BoxFuture;
+use libtest_mimic::{Arguments, Failed, Trial};
+use tokio::{
+    runtime::{Handle, Runtime},
+    sync::OnceCell,
+};
+
+use stage::Stage;
+
+/// One case.
+type Case = for<'a> fn(&'a Stage) -> BoxFuture<'a, Result<()>>;
+
+/// Cases by the names of their functions.
+macro_rules! cases {
+    ($($module:ident::$case:ident),* $(,)?) => {
+        [$((concat!(stringify!($module), "::", stringify!($case)), |stage| Box::pin($module::$case(stage)))),*]
+    };
+}
+
+/// The longest first.
+const CASES: [(&str, Case); 32] = cases![
+    complete::passes_every_gate_that_is_judged,
+    complete::status_is_written_at_most_twelve_times,
+    complete::no_secret_is_anywhere,
+    complete::an_ended_run_is_left_alone,
+    deleted::during_the_restore,
+    deleted::during_the_dump,
+    deleted::in_mid_scenario,
+    deleted::with_its_namespace,
+    deleted::during_teardown,
+    deleted::waiting_for_approval,
+    gates::protected_pod_is_deleted,
+    gates::undeclared_rows,
+    gates::granted_away,
+    gates::failing_scenario,
+    gates::changed_input,
+    gates::unknown_table,
+    gates::missing_right,
+    gates::wrong_password,
+    gates::wrong_identifier,
+    gates::protected_selector_matches_nothing,
+    gates::taken_name,
+    waiting::missing_image,
+    waiting::unprepared_namespace,
+    waiting::missing_config_map,
+    waiting::missing_config_map_key,
+    waiting::missing_secret,
+    waiting::missing_secret_key,
+    waiting::config_map_comes_in_time,
+    waiting::approval_of_another_plan,
+    waiting::nobody_approves,
+    waiting::bad_specs,
+    waiting::spec_cannot_be_changed,
+];
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // The stage limits how many runs there are at a time; a case that waits for its turn takes nothing.
+    arguments.test_threads.get_or_insert(CASES.len());
+    let runtime = match Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("no runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let suite = Arc::new(Suite::new(runtime.handle().clone()));
+    let trials = CASES.map(|(name, case)| {
+        let suite = Arc::clone(&suite);
+        Trial::test(name, move || suite.play(name, case))
+    });
+    let conclusion = libtest_mimic::run(&arguments, trials.into());
+    let closed = runtime.block_on(suite.close());
+    if let Err(error) = &closed {
+        eprintln!("after the last case: {error:?}");
+    }
+    if conclusion.has_failed() || closed.is_err() {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    }
+}
+
+struct Suite {
+    runtime: Handle,
+    stage: OnceCell<Arc<Stage>>,
+    rows: Mutex<Vec<Row>>,
+}
+
+/// What became of a case.
+struct Row {
+    case: &'static str,
+    passed: bool,
+    took: Duration,
+}
+
+impl Suite {
+    fn new(runtime: Handle) -> Self {
+        Self {
+            runtime,
+            stage: OnceCell::new(),
+            rows: Mutex::default(),
+        }
+    }
+
+    fn play(self: &Arc<Self>, name: &'static str, case: Case) -> Result<(), Failed> {
+        let suite = Arc::clone(self);
+        // Spawned, so that the case lives on the heap and not on a test thread's small stack.
+        let playing = self.runtime.spawn(async move {
+            let stage = suite.stage.get_or_try_init(async || Stage::set().await.map(Arc::new)).await?;
+            // What all wait for is part of none's time.
+            let turn = stage.turn(name).await?;
+            let started = Instant::now();
+            let played = case(stage).await;
+            drop(turn);
+            let (passed, took) = (played.is_ok(), started.elapsed());
+            suite.rows.lock().unwrap_or_else(PoisonError::into_inner).push(Row { case: name, passed, took });
+            played
+        });
+        let played = self.runtime.block_on(playing).context("the case panicked").flatten();
+        played.map_err(|error| Failed::from(format!("{error:?}")))
+    }
+
+    /// Prints the tables, and checks that production is as it was.
+    async fn close(&self) -> Result<()> {
+        let Some(stage) = self.stage.get() else { return Ok(()) };
+        let mut rows = std::mem::take(&mut *self.rows.lock().unwrap_or_else(PoisonError::into_inner));
+        rows.sort_by_key(|row| CASES.iter().position(|(name, _)| *name == row.case));
+        println!("\n{:<52} {:<7} {:>8}", "case", "outcome", "seconds");
+        for Row { case, passed, took } in rows {
+            println!("{case:<52} {:<7} {:>8.1}", if passed { "ok" } else { "FAILED" }, took.as_secs_f64());
+        }
+        let figures = stage.figures();
+        if !figures.is_empty() {
+            println!("\n{:<60} {:>8}", "figure", "value");
+        }
+        for (what, value) in figures {
+            println!("{what:<60} {value:>8}");
+        }
+        stage.strike().await
+    }
+}

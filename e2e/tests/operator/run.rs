@@ -1,0 +1,220 @@
+//! One DryRun from its request to its end, and what must be true then.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use dryrun_core::{
+    api::{DryRun, DryRunApproval, DryRunApprovalSpec, DryRunReport, DryRunStatus, Outcome},
+    command::Command,
+    conditions, gate, names,
+};
+use dryrun_e2e::rehearsal::{APPROVER, until};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::{Api, ResourceExt, api::PostParams};
+use serde_json::Value;
+
+use crate::{
+    leftovers,
+    stage::{Stage, soon},
+};
+
+/// How long a run may take, from one state to another.
+const RUN: Duration = Duration::from_secs(600);
+
+/// A DryRun that was asked for.
+pub(crate) struct Run<'a> {
+    pub(crate) stage: &'a Stage,
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+    pub(crate) uid: String,
+    /// Names of objects that look like the run's and are somebody else's.
+    pub(crate) strangers: Vec<String>,
+}
+
+impl<'a> Run<'a> {
+    /// Alice asks for it.
+    pub(crate) async fn ask(stage: &'a Stage, request: Value) -> Result<Self> {
+        let request: DryRun = serde_json::from_value(request).context("the request is no DryRun")?;
+        let namespace = request.namespace().context("the request has no namespace")?;
+        let api: Api<DryRun> = Api::namespaced(stage.alice.clone(), &namespace);
+        // Role bindings are in force a moment after they are made.
+        let created = soon("the request is accepted", async || match api.create(&PostParams::default(), &request).await {
+            Err(kube::Error::Api(status)) if status.is_forbidden() => Ok(Err(status.message.clone())),
+            other => Ok(Ok(other?)),
+        })
+        .await?;
+        let uid = created.uid().context("the DryRun has no UID")?;
+        Ok(Self { stage, namespace, name: created.name_any(), uid, strangers: Vec::new() })
+    }
+
+    /// Alice asks for it and Bob approves it.
+    pub(crate) async fn begin(stage: &'a Stage, request: Value) -> Result<Self> {
+        let run = Self::ask(stage, request).await?;
+        run.approve().await?;
+        Ok(run)
+    }
+
+    /// Bob approves the plan.
+    pub(crate) async fn approve(&self) -> Result<()> {
+        let planned = self.until("it has a plan", |run| plan_hash(run).is_some()).await?;
+        self.approve_plan(plan_hash(&planned).context("no plan")?).await
+    }
+
+    /// Bob approves this plan.
+    pub(crate) async fn approve_plan(&self, hash: &str) -> Result<()> {
+        let api: Api<DryRunApproval> = Api::namespaced(self.stage.bob.clone(), &self.namespace);
+        let approval = DryRunApproval::new(
+            &self.name,
+            DryRunApprovalSpec {
+                dry_run_name: self.name.clone(),
+                dry_run_uid: self.uid.clone(),
+                plan_hash: hash.to_owned(),
+                approved_by: APPROVER.to_owned(),
+                expires_at: Time(Timestamp::now() + SignedDuration::from_hours(1)),
+            },
+        );
+        // The apiserver's policy sees the DryRun a moment after it was written.
+        soon("the approval is accepted", async || match api.create(&PostParams::default(), &approval).await {
+            Err(kube::Error::Api(status)) if status.is_forbidden() || status.is_invalid() => Ok(Err(status.message.clone())),
+            other => Ok(Ok(other.map(drop)?)),
+        })
+        .await
+    }
+
+    /// The DryRuns of its namespace, as the administrator sees them.
+    pub(crate) fn api(&self) -> Api<DryRun> {
+        Api::namespaced(self.stage.client.clone(), &self.namespace)
+    }
+
+    /// The first state in which `done` holds.
+    pub(crate) async fn until(&self, what: &str, done: impl Fn(&DryRun) -> bool) -> Result<DryRun> {
+        let seen = until(&self.api(), &self.name, RUN, |_| (), done).await;
+        match seen {
+            Ok(run) => Ok(run),
+            Err(error) => Err(error.context(format!("waiting until {what}; it is\n{}", self.story().await))),
+        }
+    }
+
+    /// The first state in which it works on this command.
+    pub(crate) async fn at(&self, command: Command) -> Result<DryRun> {
+        let here = |run: &DryRun| status(run).step.as_deref() == Some(command.id());
+        let seen = self.until(&format!("it is at {}", command.id()), |run| here(run) || status(run).outcome.is_some()).await?;
+        ensure!(here(&seen), "it ended before {}\n{}", command.id(), self.story().await);
+        Ok(seen)
+    }
+
+    /// Waits until its report says so.
+    pub(crate) async fn reported(&self, what: &str, done: impl Fn(&DryRunReport) -> bool) -> Result<()> {
+        soon(what, async || {
+            let report = self.report().await?;
+            Ok(if done(&report) { Ok(()) } else { Err(self.story().await) })
+        })
+        .await
+    }
+
+    /// Its last state: it has an outcome, and nothing keeps it from being deleted.
+    pub(crate) async fn end(&self) -> Result<DryRun> {
+        self.until("it has ended", |run| status(run).outcome.is_some() && run.finalizers().is_empty()).await
+    }
+
+    /// Its report.
+    pub(crate) async fn report(&self) -> Result<DryRunReport> {
+        let api: Api<DryRunReport> = Api::namespaced(self.stage.client.clone(), &self.namespace);
+        api.get(&names::report(&self.name, &self.uid)).await.with_context(|| format!("reading the report of {}", self.name))
+    }
+
+    /// It ended because of this gate, whose condition has this reason and tells of all of `told`; the last command before teardown was `last`.
+    pub(crate) async fn ends_at(&self, id: &str, reason: &str, told: &[&str], last: Command) -> Result<()> {
+        let run = self.end().await?;
+        let checked = self.stopped(&run, id, reason, told, last).await;
+        if checked.is_err() {
+            return checked.context(self.story().await);
+        }
+        Ok(())
+    }
+
+    async fn stopped(&self, run: &DryRun, id: &str, reason: &str, told: &[&str], last: Command) -> Result<()> {
+        let gate = gate::ALL.iter().find(|gate| gate.id == id).with_context(|| format!("there is no {id}"))?;
+        let status = status(run);
+        let failed = condition(&status, gate.name)?;
+        ensure!((failed.status.as_str(), failed.reason.as_str()) == ("False", reason), "{id} is {failed:?}");
+        for needle in told {
+            ensure!(failed.message.contains(needle), "{id} does not tell of {needle:?}: {}", failed.message);
+        }
+        let name = format!("{id} {}", gate.name);
+        ensure!(status.failed_gate.as_ref() == Some(&name), "the failed gate is {:?}", status.failed_gate);
+        ensure!(status.outcome == Some(Outcome::Failed), "the outcome is {:?}", status.outcome);
+        let succeeded = condition(&status, "Succeeded")?;
+        ensure!(succeeded.status == "False" && succeeded.message.contains(id), "Succeeded is {succeeded:?}");
+        ensure!(condition(&status, "Stalled")?.status == "True", "it is not Stalled");
+
+        let report = self.report().await?.status.unwrap_or_default();
+        ensure!(report.outcome == Some(Outcome::Failed) && report.finished_at.is_some(), "the report's outcome is {:?}", report.outcome);
+        ensure!(report.verdict.first().is_some_and(|line| line.starts_with(id)), "the report's first line is {:?}", report.verdict.first());
+        self.went_no_further(&report.facts.began.keys().cloned().collect(), last)?;
+        self.left_nothing().await
+    }
+
+    /// After `last` only teardown began.
+    fn went_no_further(&self, began: &BTreeSet<String>, last: Command) -> Result<()> {
+        let later = |id: &&String| id.as_str() > last.id() && id.as_str() != Command::Teardown.id();
+        let further: Vec<_> = began.iter().filter(later).collect();
+        ensure!(further.is_empty(), "after {} there began {further:?}", last.id());
+        ensure!(began.contains(last.id()) && began.contains(Command::Teardown.id()), "there began only {began:?}");
+        Ok(())
+    }
+
+    /// Nothing is left of it in the cluster, it says so, and production is as it was.
+    pub(crate) async fn left_nothing(&self) -> Result<()> {
+        if let Some(run) = self.api().get_opt(&self.name).await? {
+            let net_zero = condition(&status(&run), "NetZero")?.clone();
+            ensure!(net_zero.status == "True", "NetZero is {net_zero:?}");
+        }
+        self.is_gone().await
+    }
+
+    /// Nothing is left of it in the cluster, and production is as it was.
+    pub(crate) async fn is_gone(&self) -> Result<()> {
+        let key = leftovers::Key { namespace: &self.namespace, name: &self.name, uid: &self.uid };
+        let left = self.stage.leftovers(&key, &self.strangers).await?;
+        ensure!(left.is_empty(), "left behind: {left:?}");
+        self.stage.production_is_untouched().await
+    }
+
+    /// The run as a person would look at it after a surprise.
+    pub(crate) async fn story(&self) -> String {
+        match self.api().get_opt(&self.name).await {
+            Ok(Some(run)) => {
+                let status = status(&run);
+                let summaries = status.conditions.iter().filter(|c| gate::ALL.iter().all(|gate| gate.name != c.type_));
+                let summaries = summaries.map(|c| format!("  {} {} {}: {}\n", c.type_, c.status, c.reason, c.message));
+                let verdict = status.verdict.iter().map(|line| format!("  {line}\n"));
+                format!("  {} at {}\n", self.name, status.step.as_deref().unwrap_or("no step")) + &summaries.chain(verdict).collect::<String>()
+            }
+            Ok(None) => format!("  {} is gone\n", self.name),
+            Err(error) => format!("  {} cannot be read: {error}\n", self.name),
+        }
+    }
+}
+
+/// What the operator says of it; empty before it has said anything.
+pub(crate) fn status(run: &DryRun) -> DryRunStatus {
+    run.status.clone().unwrap_or_default()
+}
+
+/// The condition of this type.
+pub(crate) fn condition<'a>(status: &'a DryRunStatus, type_: &str) -> Result<&'a Condition> {
+    conditions::find(&status.conditions, type_).with_context(|| format!("there is no condition {type_}"))
+}
+
+/// Whether the condition of this type has this status and reason.
+pub(crate) fn is(run: &DryRun, type_: &str, value: &str, reason: &str) -> bool {
+    let status = status(run);
+    conditions::find(&status.conditions, type_).is_some_and(|c| c.status == value && c.reason == reason)
+}
+
+/// The hash of the plan that waits for approval.
+fn plan_hash(run: &DryRun) -> Option<&str> {
+    run.status.as_ref()?.plan.as_ref().map(|plan| plan.hash.as_str())
+}

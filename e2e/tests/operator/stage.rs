@@ -1,0 +1,259 @@
+//! What all cases share: production, the operator, the people, and how many runs there may be at a time.
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use dryrun_e2e::{
+    cluster::{Cluster, apply},
+    phase::Progress,
+    rehearsal::{APPROVER, Kubectl, PRODUCTION, REHEARSAL, REQUESTER, Rehearsal, demo},
+};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use kube::{
+    Api, Client, ResourceExt,
+    api::{ApiResource, ListParams, PostParams},
+};
+use serde_json::{Value, json};
+use tokio::{
+    sync::{OnceCell, Semaphore, SemaphorePermit},
+    time::{Instant, sleep},
+};
+
+use crate::{complete::Complete, leftovers};
+
+/// The rehearsal namespace of these cases.
+pub(crate) const NAMESPACE: &str = "operator-rehearsal";
+/// A rehearsal namespace that is deleted under a run.
+pub(crate) const DOOMED: &str = "operator-doomed";
+/// A namespace in which people may ask for runs, and that is not prepared for any.
+pub(crate) const UNPREPARED: &str = "operator-unprepared";
+/// The database of production that most runs dump.
+pub(crate) const DATABASE: &str = "stock";
+
+/// Runs at a time: each takes up to five pods and two volumes, and all share the machine's cores.
+const TURNS: usize = 4;
+/// Cases of this module share one run, which takes a turn of its own.
+const SHARED: &str = "complete::";
+/// How long what must come about may take, but for a run.
+const SOON: Duration = Duration::from_secs(60);
+/// How often it is looked at.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Password of the dump role `dump_lacking`.
+const LACKING_PASSWORD: &str = "mT5vXk2QzLr8HnWc4JpYd7BsGf9NaUe3";
+/// A password that no role of production has.
+const WRONG_PASSWORD: &str = "Zs6GhT1wVb9KpRm3XcNf8LyQd4JeUa7T";
+
+/// A cluster in which runs can be asked for.
+pub(crate) struct Stage {
+    pub(crate) rehearsal: Rehearsal,
+    /// The cluster's administrator.
+    pub(crate) client: Client,
+    pub(crate) alice: Client,
+    pub(crate) bob: Client,
+    /// `kubectl` as alice.
+    pub(crate) kubectl: Kubectl,
+    /// The run that the cases of [`SHARED`] look at.
+    pub(crate) complete: OnceCell<Complete>,
+    request: Value,
+    kinds: Vec<ApiResource>,
+    production: BTreeMap<String, String>,
+    turns: Semaphore,
+    figures: Mutex<Vec<(String, String)>>,
+}
+
+impl Stage {
+    /// Prepares everything over whatever an earlier run of these cases has left.
+    pub(crate) async fn set() -> Result<Self> {
+        let progress = Progress::new();
+        let cluster = Cluster::find(&progress).await?.context("no cluster: set KUBECONFIG, or run `cargo cluster up`")?;
+        let client = cluster.client().await?;
+        let rehearsal = Rehearsal::of(cluster, progress.clone());
+        let namespaces = format!("--set=rehearsalNamespaces={{{REHEARSAL},{NAMESPACE},{DOOMED}}}");
+        rehearsal.prepare(&[&namespaces, "--set=quota.persistentvolumeclaims=20"]).await?;
+        let request = progress
+            .phase("preparing databases and namespaces of the cases", async |_| {
+                let unprepared = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": UNPREPARED}});
+                apply(&client, &unprepared.to_string()).await?;
+                for namespace in [NAMESPACE, DOOMED, UNPREPARED] {
+                    clear(&rehearsal.administrator, namespace).await?;
+                }
+                rehearsal.query("postgres", include_str!("sql/remove.sql")).await?;
+                let create = format!("\\set password {LACKING_PASSWORD}\n{}", include_str!("sql/create.sql"));
+                rehearsal.query("postgres", &create).await?;
+                let request = rehearsal.request().await?;
+                for namespace in [NAMESPACE, DOOMED, UNPREPARED] {
+                    furnish(&client, namespace, &request.inputs).await?;
+                }
+                serde_saphyr::from_str(&request.manifest).context("reading the demo's DryRun")
+            })
+            .await?;
+        let people = ["system:authenticated"];
+        Ok(Self {
+            alice: rehearsal.cluster.client_as(REQUESTER, &people).await?,
+            bob: rehearsal.cluster.client_as(APPROVER, &people).await?,
+            kubectl: Kubectl::user(&rehearsal.cluster, REQUESTER)?,
+            complete: OnceCell::new(),
+            kinds: leftovers::kinds(&client).await?,
+            production: production(&client).await?,
+            turns: Semaphore::new(TURNS),
+            figures: Mutex::default(),
+            rehearsal,
+            client,
+            request,
+        })
+    }
+
+    /// Waits for a case's turn.
+    pub(crate) async fn turn(&self, case: &str) -> Result<Option<SemaphorePermit<'_>>> {
+        if case.starts_with(SHARED) { Ok(None) } else { self.acquire().await.map(Some) }
+    }
+
+    /// Waits for a turn.
+    pub(crate) async fn acquire(&self) -> Result<SemaphorePermit<'_>> {
+        Ok(self.turns.acquire().await?)
+    }
+
+    /// The demo's DryRun under another name.
+    pub(crate) fn demo(&self, name: &str) -> Value {
+        let mut request = self.request.clone();
+        request["metadata"] = json!({"name": name, "namespace": NAMESPACE});
+        request
+    }
+
+    /// The demo's DryRun on a small database, with one scenario that reads.
+    pub(crate) fn small(&self, name: &str) -> Value {
+        let mut request = self.demo(name);
+        let spec = &mut request["spec"];
+        spec["source"]["database"] = json!(DATABASE);
+        spec["postgres"]["storage"] = json!({"size": "1Gi", "minimumFree": "64Mi"});
+        spec["privileges"] = json!({
+            "roles": {"keeper": {"login": true}, "reader": {"login": true}},
+            "grants": [
+                {"to": "keeper", "object": "database:stock", "privileges": ["CONNECT"]},
+                {"to": "keeper", "object": "table:public.item", "privileges": ["SELECT", "INSERT"]},
+            ],
+        });
+        spec["harness"]["inputs"] = json!([]);
+        spec["harness"]["env"] = json!({});
+        spec["harness"]["scenarios"] = json!([steps("reads", "SELECT FROM item LIMIT 1")]);
+        spec["verification"] = json!({"tables": ["public.item"]});
+        spec["deadlines"] = json!({"total": "10m", "start": "3m", "dump": "2m", "restore": "2m", "scenarios": "5m"});
+        request
+    }
+
+    /// What is left of a run.
+    pub(crate) async fn leftovers(&self, run: &leftovers::Key<'_>, strangers: &[String]) -> Result<Vec<String>> {
+        leftovers::find(&self.client, &self.kinds, run, strangers).await
+    }
+
+    /// Every kind of namespaced object.
+    pub(crate) fn kinds(&self) -> &[ApiResource] {
+        &self.kinds
+    }
+
+    /// The apiserver's audit log, where there is one.
+    pub(crate) fn audit_log(&self) -> Option<PathBuf> {
+        self.rehearsal.cluster.audit_log()
+    }
+
+    /// Waits until production's administrator is told `expected`.
+    pub(crate) async fn told(&self, database: &str, query: &str, expected: &str) -> Result<()> {
+        soon(&format!("{expected:?} from {database}"), async || {
+            let answer = self.rehearsal.query(database, query).await?;
+            Ok((answer == expected).then_some(()).ok_or(answer))
+        })
+        .await
+    }
+
+    /// Notes a figure for the table at the end.
+    pub(crate) fn note(&self, what: impl Into<String>, value: impl Into<String>) {
+        self.figures.lock().unwrap_or_else(PoisonError::into_inner).push((what.into(), value.into()));
+    }
+
+    /// All figures, in the order of their names.
+    pub(crate) fn figures(&self) -> Vec<(String, String)> {
+        let mut figures = std::mem::take(&mut *self.figures.lock().unwrap_or_else(PoisonError::into_inner));
+        figures.sort();
+        figures
+    }
+
+    /// Production's pods are the same, and none has restarted.
+    pub(crate) async fn production_is_untouched(&self) -> Result<()> {
+        let now = production(&self.client).await?;
+        ensure!(now == self.production, "production changed: {:?} became {now:?}", self.production);
+        Ok(())
+    }
+
+    /// Production is as it was, and loses what was added to it.
+    pub(crate) async fn strike(&self) -> Result<()> {
+        self.production_is_untouched().await?;
+        self.told("postgres", include_str!("sql/sessions.sql"), "0").await.context("sessions of runs are left")?;
+        self.rehearsal.query("postgres", include_str!("sql/remove.sql")).await.map(drop)
+    }
+}
+
+/// A scenario of plain SQL.
+pub(crate) fn steps(name: &str, sql: &str) -> Value {
+    json!({"name": name, "as": {"login": "keeper"}, "steps": [{"sql": sql}], "timeout": "10m"})
+}
+
+/// Looks until there is something; until then the attempt says what it saw instead.
+pub(crate) async fn soon<T>(what: &str, attempt: impl AsyncFn() -> Result<Result<T, String>>) -> Result<T> {
+    let deadline = Instant::now() + SOON;
+    loop {
+        match attempt().await? {
+            Ok(found) => return Ok(found),
+            Err(seen) => ensure!(Instant::now() < deadline, "{what}: not within {} s; seen: {seen}", SOON.as_secs()),
+        }
+        sleep(LOOK).await;
+    }
+}
+
+/// Removes what earlier cases have left in a namespace.
+async fn clear(administrator: &Kubectl, namespace: &str) -> Result<()> {
+    for kinds in ["dryruns", "dryrunapprovals,dryrunreports,configmaps,persistentvolumeclaims"] {
+        let arguments = ["delete", kinds, "--all", "--namespace", namespace, "--timeout=120s"];
+        administrator.run(&arguments).await?;
+    }
+    Ok(())
+}
+
+/// People, production's password and two that do not work, and the inputs of the harness.
+async fn furnish(client: &Client, namespace: &str, inputs: &[ConfigMap]) -> Result<()> {
+    for file in ["rehearsal/people.yaml", "rehearsal/production-password.yaml"] {
+        let text = std::fs::read_to_string(demo(file)).with_context(|| format!("reading {file}"))?;
+        apply(client, &text.replace(&format!("namespace: {REHEARSAL}"), &format!("namespace: {namespace}"))).await?;
+    }
+    for (name, password) in [("lacking", LACKING_PASSWORD), ("wrong", WRONG_PASSWORD)] {
+        let secret = json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": namespace}, "stringData": {"password": password},
+        });
+        apply(client, &secret.to_string()).await?;
+    }
+    let api: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
+    for input in inputs {
+        let mut input = input.clone();
+        input.metadata.namespace = Some(namespace.to_owned());
+        api.create(&PostParams::default(), &input).await?;
+    }
+    Ok(())
+}
+
+/// Production's pods by name, each with what tells of a restart or replacement.
+async fn production(client: &Client) -> Result<BTreeMap<String, String>> {
+    let pods: Api<Pod> = Api::namespaced(client.clone(), PRODUCTION);
+    let own = ListParams::default().labels("app in (postgres, directus, directus-worker, redis)");
+    let state = |pod: &Pod| {
+        let containers = pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten());
+        let containers = containers.map(|c| format!("{} {} {}", c.name, c.container_id.clone().unwrap_or_default(), c.restart_count));
+        format!("{} {}", pod.uid().unwrap_or_default(), containers.collect::<Vec<_>>().join(", "))
+    };
+    let pods = pods.list(&own).await?;
+    Ok(pods.iter().map(|pod| (pod.name_any(), state(pod))).collect())
+}

@@ -1,0 +1,412 @@
+//! The copy: started by `dryrun-agent postgres`, restored into and used.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+mod support;
+
+use std::{
+    fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::SystemTime,
+};
+
+use dryrun_core::{
+    api::{SqlExpectation, SqlStep, SslMode},
+    control::{
+        IdentifyTask, Login, PostgresConfig, RestoreClaim, RestoreTask, Server, SqlTask, Task,
+        TaskError, TaskResult,
+    },
+    facts::{SourceRequirements, StepClaim},
+    sql,
+};
+use support::{
+    Agent, PASSWORD, Process, World, connect, free_port, postgres,
+    production::{Production, RIGHTS},
+};
+use tokio_postgres::Client;
+
+/// Starts the copy as its container would, or gives the process that refused.
+fn start_copy(
+    world: &World,
+    source: &Production,
+    requirements: SourceRequirements,
+) -> (Process, PostgresConfig) {
+    world.secret("superuser", PASSWORD);
+    let config = PostgresConfig {
+        run_uid: "0a1b2c3d-0000-4000-8000-000000000000".into(),
+        bootstrap_role: "dryrun_0a1b2c3d".into(),
+        restore_role: Some("dryrun_0a1b2c3d_restore".into()),
+        database: "directus".into(),
+        roles: vec![
+            "cutter_exec".into(),
+            "cutter_verify".into(),
+            "cutter_ro".into(),
+        ],
+        data_directory: world.path("pgdata").display().to_string(),
+        log_directory: world.path("server").display().to_string(),
+        listen_addresses: "127.0.0.1".into(),
+        port: free_port(),
+        max_connections: 20,
+        shared_buffers: 32 << 20,
+        forbidden_system_identifier: source.identifier.clone(),
+        requirements,
+    };
+    let log = fs::File::create(world.path("termination-log")).unwrap();
+    std::os::unix::fs::fchown(
+        &log,
+        Some(fs::metadata(world.path("secrets")).unwrap().uid()),
+        None,
+    )
+    .unwrap();
+    let process = world
+        .command(world.path("agent"))
+        .args([
+            "postgres",
+            "--termination-log",
+            "termination-log",
+            "--secrets",
+        ])
+        .arg(world.path("secrets"))
+        .env("DRYRUN_POSTGRES", serde_json::to_string(&config).unwrap())
+        .spawn()
+        .unwrap();
+    (Process(process), config)
+}
+
+/// Makes the roles that the restore needs, as the operator does, and gives its session.
+async fn prepare(config: &PostgresConfig, roles: impl Iterator<Item = &str>) -> Client {
+    let operator = connect(config.port, &config.bootstrap_role, PASSWORD, "postgres").await;
+    let restorer = config.restore_role.as_deref().unwrap();
+    let statement = format!("CREATE ROLE {restorer} LOGIN SUPERUSER PASSWORD '{PASSWORD}'");
+    operator.batch_execute(&statement).await.unwrap();
+    for role in roles {
+        let statement = format!("CREATE ROLE {}", sql::identifier(role));
+        operator.batch_execute(&statement).await.unwrap();
+    }
+    operator
+}
+
+fn restore(
+    source: &Production,
+    agent: &Agent,
+    id: &str,
+    config: &PostgresConfig,
+    world: &World,
+    digest: &str,
+) -> TaskResult {
+    agent.run(
+        id,
+        &Task::Restore(RestoreTask {
+            server: Server {
+                host: "copy".into(),
+                address: "127.0.0.1".into(),
+                port: config.port,
+                user: config.restore_role.clone().unwrap(),
+                database: "postgres".into(),
+                sslmode: SslMode::Disable,
+                password_file: "superuser".into(),
+            },
+            database: "directus".into(),
+            jobs: 2,
+            directory: world.path("dump/1").display().to_string(),
+            dump_digest: digest.into(),
+            forbidden_system_identifier: source.identifier.clone(),
+        }),
+    )
+}
+
+fn step(sql: &str) -> SqlStep {
+    SqlStep {
+        sql: sql.into(),
+        expect: SqlExpectation::default(),
+    }
+}
+
+fn steps(
+    agent: &Agent,
+    id: &str,
+    port: u16,
+    user: &str,
+    password: &str,
+    sql: &[&str],
+) -> Vec<(String, u64)> {
+    let task = SqlTask {
+        name: id.into(),
+        steps: sql.iter().map(|sql| step(sql)).collect(),
+        login: Login {
+            address: "127.0.0.1".into(),
+            port,
+            database: "directus".into(),
+            user: user.into(),
+            password: password.into(),
+        },
+        timeout_ms: 10_000,
+    };
+    match agent.run(id, &Task::RunSql(task)) {
+        TaskResult::Scenario(claim) => claim
+            .steps
+            .into_iter()
+            .map(|StepClaim { sqlstate, rows }| (sqlstate, rows))
+            .collect(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_is_restored_equal_and_judged_by_its_own_checks() {
+    let Some(programs) = postgres() else { return };
+    let world = World::new();
+    let source = Production::start(&world, &programs, &[]).await;
+    source.admin.batch_execute(RIGHTS).await.unwrap();
+    let agent = Agent::start(&world);
+    let dump = source.dump(&world, &agent, "dump", |_| {});
+    assert_eq!(dump.problem, None);
+    let archive = dump.archive.unwrap();
+
+    let (_copy, config) = start_copy(&world, &source, dump.requirements.unwrap());
+    let operator = prepare(&config, dump.roles.iter().map(|role| role.name.as_str())).await;
+
+    // Not with production's identifier, and not with another dump.
+    let mut forbidden = source.server();
+    forbidden.user = "x".into();
+    let identifier = operator.query_one(sql::IDENTITY, &[]).await.unwrap();
+    let copy_identifier = sql::system_identifier(identifier.get("system_identifier"));
+    assert_eq!(identifier.get::<_, &str>("cluster_name"), config.run_uid);
+    let pretended = Production {
+        identifier: copy_identifier.clone(),
+        ..source
+    };
+    assert!(
+        matches!(restore(&pretended, &agent, "same", &config, &world, &archive.digest), TaskResult::Failed(e) if e.reason == "CopyIsProduction")
+    );
+    let source = Production {
+        identifier: config.forbidden_system_identifier.clone(),
+        ..pretended
+    };
+    assert!(
+        matches!(restore(&source, &agent, "changed", &config, &world, "sha256:0"), TaskResult::Failed(e) if e.reason == "DumpChanged")
+    );
+
+    let claim = match restore(&source, &agent, "restore", &config, &world, &archive.digest) {
+        TaskResult::Restore(claim) => claim,
+        other => panic!("{other:?}"),
+    };
+    let RestoreClaim {
+        exit_code,
+        errors,
+        error_lines,
+        copy,
+        ..
+    } = claim;
+    assert_eq!((exit_code, error_lines, &errors), (0, 0, &vec![]));
+    assert_eq!(copy.counts, archive.counts);
+    assert_eq!(copy.counts_difference.rows, 0);
+    assert_eq!(copy.catalog.rows, archive.catalog.rows);
+    assert_ne!(
+        copy.catalog, archive.catalog,
+        "some definitions are printed differently after a restore"
+    );
+    assert_eq!(
+        copy.catalog_difference.rows, 0,
+        "{:?}",
+        copy.catalog_difference
+    );
+    assert_eq!(
+        copy.system_identifiers,
+        [copy_identifier.clone(), copy_identifier]
+    );
+    let left = operator
+        .query(
+            "SELECT datname::text FROM pg_database WHERE datname ~ 'scratch'",
+            &[],
+        )
+        .await
+        .unwrap();
+    assert!(left.is_empty());
+
+    let database = connect(config.port, &config.bootstrap_role, PASSWORD, "directus").await;
+    let mappings: i64 = database
+        .query_one("SELECT count(*) FROM pg_user_mappings", &[])
+        .await
+        .unwrap()
+        .get(0);
+    assert_eq!(mappings, 0, "user mappings hold passwords");
+    for role in ["cutter_exec", "cutter_verify"] {
+        database
+            .batch_execute(&format!("ALTER ROLE {role} LOGIN PASSWORD '{PASSWORD}'"))
+            .await
+            .unwrap();
+    }
+    database.batch_execute(&format!("CREATE ROLE cutter_ro PASSWORD '{PASSWORD}'; ALTER ROLE cutter_verify CONNECTION LIMIT 0")).await.unwrap();
+    let ran = steps(
+        &agent,
+        "S1",
+        config.port,
+        "cutter_exec",
+        PASSWORD,
+        &[
+            "SELECT slug FROM iu.unit LIMIT 3",
+            "INSERT INTO iu.unit (slug, note) VALUES ('x', 'y'); SELECT nope",
+            "INSERT INTO iu.unit (slug, note) VALUES ('x', 'y')",
+            "DELETE FROM iu.unit",
+            "SELECT count(*) FROM iu.unit",
+        ],
+    );
+    let expected = [
+        ("00000", 3),
+        ("42703", 0),
+        ("00000", 1),
+        ("42501", 0),
+        ("00000", 1),
+    ]
+    .map(|(state, rows)| (state.to_owned(), rows));
+    assert_eq!(ran, expected);
+    let refused = |id: &str, user: &str, password: &str| {
+        steps(
+            &agent,
+            id,
+            config.port,
+            user,
+            password,
+            &["SELECT 1", "SELECT 2"],
+        )
+    };
+    assert_eq!(
+        refused("S7", "cutter_verify", PASSWORD),
+        vec![("53300".to_owned(), 0); 2]
+    );
+    assert_eq!(
+        refused("S11", "cutter_ro", PASSWORD),
+        vec![("28000".to_owned(), 0); 2]
+    );
+    assert_eq!(
+        refused("wrong", "cutter_exec", "wrong"),
+        vec![("28P01".to_owned(), 0); 2]
+    );
+    assert_eq!(
+        refused("stranger", "app_owner", PASSWORD),
+        vec![("28000".to_owned(), 0); 2]
+    );
+
+    let log = fs::read_to_string(world.path("server/server.json")).unwrap();
+    assert!(
+        log.lines()
+            .all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok())
+    );
+    assert!(
+        log.contains(r#""func_name":"aclcheck_error""#),
+        "a denial names the server's own check"
+    );
+    assert!(!log.contains("mapping-secret"));
+
+    let identified = agent.run(
+        "identify",
+        &Task::Identify(IdentifyTask {
+            server: source.server(),
+        }),
+    );
+    assert!(
+        matches!(identified, TaskResult::Identify(identity) if identity.system_identifier == source.identifier && Some(&identity) == dump.identity.as_ref())
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_without_a_role_tells_what_was_lost() {
+    let Some(programs) = postgres() else { return };
+    let world = World::new();
+    let source = Production::start(&world, &programs, &[]).await;
+    source.admin.batch_execute(RIGHTS).await.unwrap();
+    let agent = Agent::start(&world);
+    let dump = source.dump(&world, &agent, "dump", |_| {});
+    let digest = dump.archive.unwrap().digest;
+    let (_copy, config) = start_copy(&world, &source, dump.requirements.unwrap());
+    let roles = dump
+        .roles
+        .iter()
+        .map(|role| role.name.as_str())
+        .filter(|name| *name != "app_reader");
+    prepare(&config, roles).await;
+    let claim = match restore(&source, &agent, "restore", &config, &world, &digest) {
+        TaskResult::Restore(claim) => claim,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(claim.exit_code, 1);
+    let missing =
+        r#"pg_restore: error: could not execute query: ERROR:  role "app_reader" does not exist"#;
+    assert!(
+        claim.errors.iter().any(|error| error == missing),
+        "{:?}",
+        claim.errors
+    );
+    // The database's settings are one entry of the dump: what follows the failed statement in it is lost too.
+    let difference = claim.copy.catalog_difference;
+    assert_eq!(
+        difference.examples,
+        [
+            "policy iu.private.own",
+            "setting app_reader",
+            "setting database"
+        ]
+    );
+    // The schema-only restore that disputed definitions are compared with fails in the same way, and must not count again.
+    let log = fs::read_to_string(world.path("server/server.json")).unwrap();
+    let logged = log
+        .lines()
+        .filter(|line| line.contains(r#""error_severity":"ERROR""#))
+        .count();
+    assert_eq!(claim.error_lines, u64::try_from(logged).unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_data_directory_that_holds_production_is_never_started_nor_touched() {
+    let Some(programs) = postgres() else { return };
+    let world = World::new();
+    let source = Production::start(&world, &programs, &[]).await;
+    source.admin.batch_execute("CHECKPOINT").await.unwrap();
+    let copied = world
+        .command("cp")
+        .args(["-a", "production", "pgdata"])
+        .stderr(Stdio::null())
+        .status()
+        .unwrap();
+    assert!(copied.success());
+    let listing = |world: &World| {
+        let mut listing = Vec::new();
+        list(&world.path("pgdata"), &mut listing);
+        listing
+    };
+    let before = listing(&world);
+    let (mut refused, _) = start_copy(&world, &source, SourceRequirements::default());
+    assert_eq!(refused.code(), Some(1));
+    let message = fs::read(world.path("termination-log")).unwrap();
+    assert!(message.len() <= 1024);
+    let error: TaskError = serde_json::from_slice(&message).unwrap();
+    assert_eq!(error.reason, "CopyIsProduction");
+    assert!(error.message.contains(&source.identifier), "{error}");
+    assert_eq!(listing(&world), before);
+
+    fs::remove_dir_all(world.path("pgdata")).unwrap();
+    fs::write(world.directory("pgdata").join("something"), "").unwrap();
+    let (mut refused, _) = start_copy(&world, &source, SourceRequirements::default());
+    assert_eq!(refused.code(), Some(1));
+    let error: TaskError =
+        serde_json::from_slice(&fs::read(world.path("termination-log")).unwrap()).unwrap();
+    assert_eq!(error.reason, "DataDirectoryNotEmpty");
+}
+
+/// Every file with its size and time of change.
+fn list(directory: &Path, listing: &mut Vec<(PathBuf, u64, SystemTime)>) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let entry = entry.unwrap();
+        let metadata = entry.metadata().unwrap();
+        listing.push((entry.path(), metadata.len(), metadata.modified().unwrap()));
+        if metadata.is_dir() {
+            list(&entry.path(), listing);
+        }
+    }
+}
