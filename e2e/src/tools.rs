@@ -123,6 +123,25 @@ fn go_build(module: &Path, output: &Path, ldflags: &str) -> Command {
     go
 }
 
+/// A Cargo of the toolchain that this program was started by, in the workspace.
+///
+/// What `cargo run` tells its program about this crate is taken out of the environment: build scripts that ask to be run again when it changes,
+/// such as ring's, would be run at every turn between a build by hand and one by this program, and half of all dependencies with them.
+pub(crate) fn cargo() -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(workspace());
+    for (name, _) in std::env::vars_os() {
+        let of_this_crate = name.to_str().is_some_and(|name| {
+            ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"].iter().any(|prefix| name.starts_with(prefix))
+        });
+        if of_this_crate {
+            cargo.env_remove(name);
+        }
+    }
+    cargo
+}
+
+
 /// Builds binaries of this workspace, statically linked with the profile `image`, and gives the directory that holds them.
 ///
 /// `sources` are the directories, relative to the workspace, whose contents decide whether a cached build is still good; the workspace's
@@ -160,10 +179,8 @@ pub async fn static_binaries(
                             "CARGO_TARGET_{}_RUSTFLAGS",
                             target.replace('-', "_").to_uppercase()
                         );
-                        let mut cargo = Command::new(
-                            std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()),
-                        );
-                        cargo.current_dir(&root).stdin(Stdio::null());
+                        let mut cargo = cargo();
+                        cargo.stdin(Stdio::null());
                         cargo
                             .env(linker_flags, "-C target-feature=+crt-static")
                             .env_remove("RUSTFLAGS")

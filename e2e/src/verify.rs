@@ -10,7 +10,7 @@ use crate::{
     cluster::{Cluster, Options},
     command,
     phase::Progress,
-    tools::{Tools, workspace},
+    tools::{Tools, cargo, workspace},
 };
 
 /// Nodes of the cluster that the tests share: two, because isolation must hold across nodes too.
@@ -167,12 +167,6 @@ fn passed_in(line: &str) -> u32 {
     counts
         .and_then(|counts| counts.split(' ').next()?.parse().ok())
         .unwrap_or(0)
-}
-
-fn cargo() -> Command {
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(workspace());
-    cargo
 }
 
 #[cfg(test)]

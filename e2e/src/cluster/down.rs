@@ -124,7 +124,7 @@ pub(crate) async fn leftovers() -> Result<Vec<String>> {
             .filter(|path| Path::new(path).exists())
             .map(|path| format!("directory {path}")),
     );
-    if Path::new("/sys/class/net").join(HOST_LINK).exists() {
+    if network::has_host_link().await? {
         left.push(format!("network link {HOST_LINK}"));
     }
     let routes = command::stdout(

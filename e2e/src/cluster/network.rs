@@ -91,7 +91,7 @@ async fn node_up(node: Node, nodes: &[Node]) -> Result<()> {
 
 /// Removes every namespace and link that [`up`] can have made; what is not there is no error.
 pub(crate) async fn down() -> Result<()> {
-    if Path::new("/sys/class/net").join(HOST_LINK).exists() {
+    if has_host_link().await? {
         command::stdout(Command::new("ip").args(["link", "delete", HOST_LINK])).await?;
     }
     for net in Node::all()
@@ -102,6 +102,12 @@ pub(crate) async fn down() -> Result<()> {
         remove_namespace(&net)?;
     }
     Ok(())
+}
+
+/// Whether the machine has its link into the cluster's network.
+pub(crate) async fn has_host_link() -> Result<bool> {
+    let links = command::stdout(Command::new("ip").args(["-oneline", "link", "show"])).await?;
+    Ok(links.contains(&format!(": {HOST_LINK}@")))
 }
 
 /// A new network namespace, kept by a mount on the file `path`: not below /run/netns, which `ip netns` would turn into a mount that stays.

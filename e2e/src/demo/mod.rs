@@ -47,10 +47,7 @@ pub async fn run(program: PathBuf) -> Result<()> {
 
 /// The cluster that `KUBECONFIG` names, else the local one, which is brought up if need be.
 async fn cluster(program: PathBuf, progress: &Progress) -> Result<Cluster> {
-    if let Some(cluster) = Cluster::existing(progress).await? {
-        return Ok(cluster);
-    }
-    match Cluster::running(progress).await? {
+    match Cluster::find(progress).await? {
         Some(cluster) => Ok(cluster),
         None => {
             Cluster::up(

@@ -1,9 +1,19 @@
 //! The images that the cluster itself runs.
 
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+};
+
 use anyhow::Result;
 use tokio::process::Command;
 
-use super::{Archive, Image, PAUSE, Workshop, layer::Tree, oci::Config};
+use super::{
+    Archive, Image, PAUSE, Workshop,
+    debian::{Extraction, PACKAGES, Suite},
+    layer::Tree,
+    oci::Config,
+};
 use crate::{cache::Key, command};
 
 /// The sandbox's only program, linked statically.
@@ -16,7 +26,7 @@ pub(super) async fn pause(workshop: &Workshop) -> Result<Archive> {
             Key::default().text(source),
             async |draft| {
                 let (code, program) = (draft.join("pause.c"), draft.join("pause"));
-                std::fs::write(&code, source)?;
+                fs::write(&code, source)?;
                 let mut compiler = Command::new("cc");
                 compiler
                     .args(["-Os", "-static", "-s", "-o"])
@@ -24,8 +34,8 @@ pub(super) async fn pause(workshop: &Workshop) -> Result<Archive> {
                     .arg(&code);
                 command::run(&mut compiler, &workshop.cache.log("pause")).await?;
                 let layer = Tree::default().file("pause", 0o755, &program).layer()?;
-                std::fs::remove_file(code)?;
-                std::fs::remove_file(program)?;
+                fs::remove_file(code)?;
+                fs::remove_file(program)?;
                 Ok((
                     vec![layer],
                     Config {
@@ -36,6 +46,59 @@ pub(super) async fn pause(workshop: &Workshop) -> Result<Archive> {
                 ))
             },
         )
+        .await
+}
+
+/// Busybox, and a link for each program that it can be.
+pub(super) async fn busybox(workshop: &Workshop) -> Result<Archive> {
+    let name = "dryrun.local/busybox:1".to_owned();
+    let extraction = Extraction {
+        suite: Suite::Trixie,
+        packages: vec!["busybox-static".to_owned()],
+        hook: None,
+    };
+    let key = extraction.key(&workshop.cache).await?;
+    let making = format!("making {name} from Debian packages");
+    workshop
+        .archive(Image::Busybox, name, key, async |draft| {
+            let log = workshop.cache.log("busybox");
+            let extracted = workshop
+                .progress
+                .phase(making, async |_| extraction.run(draft, &log).await)
+                .await?;
+            let program = draft.join("busybox");
+            for entry in tar::Archive::new(File::open(&extracted.tar)?).entries()? {
+                let mut entry = entry?;
+                if entry.header().entry_type().is_file() && entry.path()?.ends_with("bin/busybox") {
+                    entry.unpack(&program)?;
+                }
+            }
+            let applets = command::stdout(Command::new(&program).arg("--list")).await?;
+            let mut tree = Tree::default()
+                .file("bin/busybox", 0o755, &program)
+                .directory("tmp", 0o1777, 0)
+                .directory("root", 0o700, 0)
+                .text(
+                    "etc/passwd",
+                    "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n",
+                );
+            for applet in applets.lines().filter(|applet| *applet != "busybox") {
+                tree = tree.link(&format!("bin/{applet}"), "busybox");
+            }
+            let layer = tree.with_parents().layer()?;
+            fs::remove_file(program)?;
+            fs::remove_file(extracted.tar)?;
+            let labels = BTreeMap::from([(PACKAGES, extracted.packages)]);
+            Ok((
+                vec![layer],
+                Config {
+                    cmd: vec!["sh"],
+                    env: vec!["PATH=/bin".to_owned()],
+                    labels,
+                    ..Config::default()
+                },
+            ))
+        })
         .await
 }
 

@@ -1,5 +1,4 @@
-//! Images made of Debian packages, extracted and not configured: laid out as the official images are, so that what works with one works
-//! with the other.
+//! Images made of Debian packages, which are extracted and not configured.
 
 use std::{
     collections::BTreeMap,
@@ -13,7 +12,7 @@ use tokio::process::Command;
 
 use super::{
     Archive, Image, Workshop,
-    layer::{self, Layer, Tree},
+    layer::{self, Tree},
     oci::Config,
 };
 use crate::{
@@ -108,204 +107,123 @@ fn wanted(path: &str) -> bool {
         && !UNWANTED_PARTS.iter().any(|part| path.contains(part))
 }
 
-/// Postgres of the given major version, as the official image has it: user `postgres` with number 999, programs in PATH, contrib
-/// extensions present. There is no entrypoint script: whoever starts it names the program.
-pub(super) async fn postgres(
-    workshop: &Workshop,
-    image: Image,
-    suite: Suite,
-    major: u8,
-) -> Result<Archive> {
-    let packages = [
-        &format!("postgresql-{major}"),
-        "base-files",
-        "libc-bin",
-        "coreutils",
-        "dash",
-        "sed",
-        "grep",
-        "tzdata",
-    ]
-    .join(",");
-    let path = match major {
-        15 => "PATH=/usr/lib/postgresql/15/bin:/usr/local/bin:/usr/bin:/bin",
-        _ => "PATH=/usr/lib/postgresql/17/bin:/usr/local/bin:/usr/bin:/bin",
-    };
-    let upper = Tree::default()
-        .text("etc/passwd", "root:x:0:0:root:/root:/bin/sh\npostgres:x:999:999::/var/lib/postgresql:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n")
-        .text("etc/group", "root:x:0:\npostgres:x:999:\nnogroup:x:65534:\n")
-        .text("etc/nsswitch.conf", NSSWITCH)
-        .directory("var/lib/postgresql", 0o1777, 999)
-        .directory("var/lib/postgresql/data", 0o1777, 999)
-        .directory("run/postgresql", 0o1777, 999);
-    let config = Config {
-        cmd: vec!["postgres"],
-        env: vec![path, "LC_ALL=C.UTF-8", "PGDATA=/var/lib/postgresql/data"],
-        user: "999:999",
-        working_dir: "/var/lib/postgresql",
-        ..Config::default()
-    };
-    debian(
-        workshop,
-        image,
-        format!("dryrun.local/postgres:{major}"),
-        suite,
-        &packages,
-        upper,
-        config,
-    )
-    .await
+/// An image made of packages, with a layer of our own on top.
+pub(super) struct Recipe {
+    pub(super) image: Image,
+    pub(super) name: String,
+    pub(super) suite: Suite,
+    /// Names of packages; all that they depend on comes with them.
+    pub(super) packages: Vec<String>,
+    /// A shell command for the extracted root, `$1`.
+    pub(super) hook: Option<&'static str>,
+    pub(super) upper: Tree,
+    pub(super) config: Config,
 }
 
-/// Python 3 with psycopg, as `python3` and `python`.
-pub(super) async fn python(workshop: &Workshop) -> Result<Archive> {
-    let upper = Tree::default()
-        .text("etc/passwd", "root:x:0:0:root:/root:/bin/sh\napp:x:10002:10002::/tmp:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n")
-        .text("etc/group", "root:x:0:\napp:x:10002:\nnogroup:x:65534:\n")
-        .text("etc/nsswitch.conf", NSSWITCH)
-        .link("usr/local/bin/python", "/usr/bin/python3")
-        .link("usr/local/bin/python3", "/usr/bin/python3");
-    let config = Config {
-        cmd: vec!["python3"],
-        env: vec!["PATH=/usr/local/bin:/usr/bin:/bin", "LC_ALL=C.UTF-8"],
-        user: "10002:10002",
-        ..Config::default()
-    };
-    let packages = "python3,python3-venv,python3-psycopg,base-files,libc-bin,coreutils,dash,tzdata";
-    debian(
-        workshop,
-        Image::Python,
-        "dryrun.local/python:3".to_owned(),
-        Suite::Trixie,
-        packages,
-        upper,
-        config,
-    )
-    .await
+impl Recipe {
+    /// Makes the image.
+    pub(super) async fn make(self, workshop: &Workshop) -> Result<Archive> {
+        let Self {
+            image,
+            name,
+            suite,
+            packages,
+            hook,
+            upper,
+            config,
+        } = self;
+        let upper = upper.layer()?;
+        let extraction = Extraction {
+            suite,
+            packages,
+            hook,
+        };
+        let key = extraction.key(&workshop.cache).await?;
+        let key = key
+            .text(&UNWANTED.join(" "))
+            .text(&UNWANTED_PARTS.join(" "));
+        let key = key.text(upper.digest()).text(&format!("{config:?}"));
+        let making = format!("making {name} from Debian packages");
+        let log = workshop.cache.log(&name.replace(['/', ':'], "-"));
+        workshop
+            .archive(image, name, key, async |draft| {
+                let extracted = workshop
+                    .progress
+                    .phase(making, async |_| extraction.run(draft, &log).await)
+                    .await?;
+                let tar = extracted.tar;
+                let layers = tokio::task::spawn_blocking(move || {
+                    let layers = vec![layer::filtered(File::open(&tar)?, wanted)?, upper];
+                    fs::remove_file(tar)?;
+                    Ok::<_, anyhow::Error>(layers)
+                });
+                let labels = BTreeMap::from([(PACKAGES, extracted.packages)]);
+                Ok((layers.await??, Config { labels, ..config }))
+            })
+            .await
+    }
 }
 
-const NSSWITCH: &str = "passwd: files\ngroup: files\nhosts: files dns\n";
+/// Label of an image that names its packages with their versions.
+pub(super) const PACKAGES: &str = "dev.dryrun.packages";
 
-/// A layer of packages below a layer of our own.
-async fn debian(
-    workshop: &Workshop,
-    image: Image,
-    name: String,
-    suite: Suite,
-    packages: &str,
-    upper: Tree,
-    config: Config,
-) -> Result<Archive> {
-    let upper = upper.layer()?;
-    let key = Key::default()
-        .text(&suite.release(&workshop.cache).await?)
-        .text(packages)
-        .text(&UNWANTED.join(" "))
-        .text(&UNWANTED_PARTS.join(" "));
-    let key = key.text(upper.digest()).text(&format!("{config:?}"));
-    let log = name.rsplit('/').next().unwrap_or(&name).replace(':', "-");
-    workshop
-        .archive(image, name.clone(), key, async |draft| {
-            workshop
-                .progress
-                .phase(format!("making {name} from Debian packages"), async |_| {
-                    let (tar, versions) = extract(workshop, suite, packages, draft, &log).await?;
-                    let layers = tokio::task::spawn_blocking(move || {
-                        let layers = vec![layer::filtered(File::open(&tar)?, wanted)?, upper];
-                        fs::remove_file(tar)?;
-                        Ok::<_, anyhow::Error>(layers)
-                    })
-                    .await??;
-                    Ok((
-                        layers,
-                        Config {
-                            labels: BTreeMap::from([("dev.dryrun.packages", versions)]),
-                            ..config
-                        },
-                    ))
-                })
-                .await
-        })
-        .await
+/// Packages to extract.
+pub(super) struct Extraction {
+    pub(super) suite: Suite,
+    pub(super) packages: Vec<String>,
+    pub(super) hook: Option<&'static str>,
 }
 
-/// The files of `packages` and of all that they depend on, as a tar, and the names of the package files that went into it.
-async fn extract(
-    workshop: &Workshop,
-    suite: Suite,
-    packages: &str,
-    draft: &Path,
-    log: &str,
-) -> Result<(PathBuf, String)> {
-    let (tar, list) = (draft.join("root.tar"), draft.join("packages"));
-    let mut mmdebstrap = Command::new("mmdebstrap");
-    mmdebstrap.env("SOURCE_DATE_EPOCH", "0");
-    mmdebstrap.args([
-        "--mode=root",
-        "--variant=extract",
-        "--format=tar",
-        "--components=main",
-        "--skip=download/empty",
-    ]);
-    mmdebstrap.arg(format!(
-        "--extract-hook=ls \"$1/var/cache/apt/archives\" > '{}'",
-        list.display()
-    ));
-    mmdebstrap
-        .arg(format!("--include={packages}"))
-        .arg(suite.name())
-        .arg(&tar)
-        .arg(MIRROR);
-    command::run(&mut mmdebstrap, &workshop.cache.log(log)).await?;
-    let versions =
-        fs::read_to_string(&list).with_context(|| format!("reading {}", list.display()))?;
-    fs::remove_file(&list)?;
-    Ok((
-        tar,
-        versions
+/// What came of it.
+pub(super) struct Extracted {
+    /// The files.
+    pub(super) tar: PathBuf,
+    /// The packages' file names, which have their versions.
+    pub(super) packages: String,
+}
+
+impl Extraction {
+    /// Digest of what is extracted, versions included.
+    pub(super) async fn key(&self, cache: &Cache) -> Result<Key> {
+        let release = self.suite.release(cache).await?;
+        Ok(Key::default()
+            .text(&release)
+            .text(&self.packages.join(" "))
+            .text(self.hook.unwrap_or_default()))
+    }
+
+    /// Extracts into the directory `draft`.
+    pub(super) async fn run(&self, draft: &Path, log: &Path) -> Result<Extracted> {
+        let (tar, list) = (draft.join("root.tar"), draft.join("packages"));
+        let mut mmdebstrap = Command::new("mmdebstrap");
+        // Times that are written, in byte code for example, do not depend on the present one.
+        mmdebstrap.env("SOURCE_DATE_EPOCH", "0");
+        mmdebstrap.args([
+            "--variant=extract",
+            "--format=tar",
+            "--components=main",
+            "--skip=download/empty",
+        ]);
+        mmdebstrap.arg(format!(
+            "--extract-hook=ls \"$1/var/cache/apt/archives\" > '{}'",
+            list.display()
+        ));
+        if let Some(hook) = self.hook {
+            mmdebstrap.arg(format!("--extract-hook={hook}"));
+        }
+        mmdebstrap.arg(format!("--include={}", self.packages.join(",")));
+        mmdebstrap.arg(self.suite.name()).arg(&tar).arg(MIRROR);
+        command::run(&mut mmdebstrap, log).await?;
+        let files =
+            fs::read_to_string(&list).with_context(|| format!("reading {}", list.display()))?;
+        fs::remove_file(&list)?;
+        let packages: Vec<&str> = files
             .lines()
             .filter(|file| file.ends_with(".deb"))
-            .collect::<Vec<_>>()
-            .join(" "),
-    ))
-}
-
-/// Busybox, and a link for each program that it can be.
-pub(super) async fn busybox(workshop: &Workshop) -> Result<Archive> {
-    const PACKAGE: &str = "busybox-static";
-    let name = "dryrun.local/busybox:1".to_owned();
-    let key = Key::default()
-        .text(&Suite::Trixie.release(&workshop.cache).await?)
-        .text(PACKAGE);
-    workshop
-        .archive(Image::Busybox, name.clone(), key, async |draft| {
-            workshop
-                .progress
-                .phase(format!("making {name} from Debian packages"), async |_| {
-                    let (tar, versions) = extract(workshop, Suite::Trixie, PACKAGE, draft, "busybox").await?;
-                    let program = draft.join("busybox");
-                    for entry in tar::Archive::new(File::open(&tar)?).entries()? {
-                        let mut entry = entry?;
-                        if entry.header().entry_type().is_file() && entry.path()?.ends_with("bin/busybox") {
-                            entry.unpack(&program)?;
-                        }
-                    }
-                    let applets = command::stdout(Command::new(&program).arg("--list")).await?;
-                    let mut tree = Tree::default()
-                        .file("bin/busybox", 0o755, &program)
-                        .directory("tmp", 0o1777, 0)
-                        .directory("root", 0o700, 0)
-                        .text("etc/passwd", "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n");
-                    for applet in applets.lines().filter(|applet| *applet != "busybox") {
-                        tree = tree.link(&format!("bin/{applet}"), "busybox");
-                    }
-                    let layers: Vec<Layer> = vec![tree.with_parents().layer()?];
-                    fs::remove_file(program)?;
-                    fs::remove_file(tar)?;
-                    let labels = BTreeMap::from([("dev.dryrun.packages", versions)]);
-                    Ok((layers, Config { cmd: vec!["sh"], env: vec!["PATH=/bin"], labels, ..Config::default() }))
-                })
-                .await
+            .collect();
+        Ok(Extracted {
+            tar,
+            packages: packages.join(" "),
         })
-        .await
+    }
 }

@@ -5,6 +5,7 @@ mod base;
 mod debian;
 mod layer;
 mod oci;
+mod official;
 mod own;
 
 use std::path::{Path, PathBuf};
@@ -106,14 +107,14 @@ impl Workshop {
     async fn image(&self, image: Image) -> Result<Archive> {
         match image {
             Image::Pause => base::pause(self).await,
-            Image::Busybox => debian::busybox(self).await,
+            Image::Busybox => base::busybox(self).await,
             Image::Dns => base::dns(self).await,
             Image::LocalPath => base::local_path(self).await,
             Image::Operator => own::operator(self).await,
             Image::Netprobe => own::netprobe(self).await,
-            Image::Postgres17 => debian::postgres(self, image, debian::Suite::Trixie, 17).await,
-            Image::Postgres15 => debian::postgres(self, image, debian::Suite::Bookworm, 15).await,
-            Image::Python => debian::python(self).await,
+            Image::Postgres17 => official::postgres(self, image, debian::Suite::Trixie, 17).await,
+            Image::Postgres15 => official::postgres(self, image, debian::Suite::Bookworm, 15).await,
+            Image::Python => official::python(self).await,
         }
     }
 
@@ -149,3 +150,20 @@ impl Workshop {
 const FORMAT: &str = "1";
 const ARCHIVE: &str = "image.tar";
 const DIGEST: &str = "digest";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{cache, tools::workspace};
+
+    /// The operator works with anybody's images, laid out as the official ones are; so nothing below `operator/` may know ours.
+    #[test]
+    fn the_operator_names_none_of_these_images() {
+        let (registry, _) = PAUSE.split_once('/').unwrap();
+        for path in cache::files(&workspace().join("operator")).unwrap() {
+            let text = std::fs::read(&path).unwrap();
+            let named = String::from_utf8_lossy(&text).contains(registry);
+            assert!(!named, "{} names an image of {registry}", path.display());
+        }
+    }
+}

@@ -28,7 +28,7 @@ pub(crate) struct Config {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) cmd: Vec<&'static str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(crate) env: Vec<&'static str>,
+    pub(crate) env: Vec<String>,
     #[serde(skip_serializing_if = "str::is_empty")]
     pub(crate) user: &'static str,
     #[serde(skip_serializing_if = "str::is_empty")]

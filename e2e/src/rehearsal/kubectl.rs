@@ -22,10 +22,10 @@ impl Kubectl {
         }
     }
 
-    /// As `user`, by a client certificate that the cluster's authority signed.
+    /// As `user`: by a client certificate that the local cluster's authority signed, by impersonation in another cluster.
     ///
     /// # Errors
-    /// The cluster is not the local one: its authority signs nothing for us.
+    /// The kubeconfig cannot be made.
     pub fn user(cluster: &Cluster, user: &str) -> Result<Self> {
         Ok(Self {
             program: cluster.kubectl(),

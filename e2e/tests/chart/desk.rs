@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, Role, RoleBinding};
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -225,6 +225,22 @@ impl Actor {
         };
         expect(&what, expected, async || {
             api.delete(name, &parameters).await.map(drop)
+        })
+        .await
+    }
+
+    /// Would delete all objects of a kind.
+    pub(crate) async fn delete_all<K: Object>(&self, expected: Expected<'_>) -> Result<()> {
+        let what = format!("{} deletes all {}", self.name, K::plural(&()));
+        let api = self.api::<K>();
+        let parameters = DeleteParams {
+            dry_run: true,
+            ..DeleteParams::default()
+        };
+        expect(&what, expected, async || {
+            api.delete_collection(&parameters, &ListParams::default())
+                .await
+                .map(drop)
         })
         .await
     }

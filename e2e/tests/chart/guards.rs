@@ -170,6 +170,9 @@ async fn networks(desk: &Desk) -> Result<()> {
     desk.root
         .delete::<NetworkPolicy>(Refused(POLICIES), "dryrun-deny-all")
         .await?;
+    desk.root
+        .delete_all::<NetworkPolicy>(Refused(POLICIES))
+        .await?;
     desk.operator
         .delete::<NetworkPolicy>(Refused(POLICIES), "dryrun-deny-all")
         .await?;

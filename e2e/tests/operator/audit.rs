@@ -1,6 +1,10 @@
 //! What the operator wrote, as the apiserver's audit log has it. Reads and events are not in it.
 
-use std::{collections::BTreeMap, fs::File, io::{BufRead, BufReader}};
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{BufRead, BufReader},
+};
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
@@ -56,15 +60,26 @@ pub(crate) fn writes(log: &std::path::Path, namespace: &str, run: &str) -> Resul
         }
         let event: Event = serde_json::from_str(&line).context("reading an audit event")?;
         let object = event.object_ref.unwrap_or_default();
-        let own = object.namespace == namespace && (object.name == run || object.name.starts_with(&format!("{run}-")));
-        let written = ["create", "update", "patch", "delete", "deletecollection"].contains(&event.verb.as_str());
+        let own = object.namespace == namespace
+            && (object.name == run || object.name.starts_with(&format!("{run}-")));
+        let written = ["create", "update", "patch", "delete", "deletecollection"]
+            .contains(&event.verb.as_str());
         let aside = object.resource == "events" || object.subresource == "portforward";
-        if own && written && !aside && event.user.username == operator && event.stage == "ResponseComplete" {
+        if own
+            && written
+            && !aside
+            && event.user.username == operator
+            && event.stage == "ResponseComplete"
+        {
             let resource = match object.subresource.as_str() {
                 "" => object.resource,
                 part => format!("{}/{part}", object.resource),
             };
-            writes.push(Write { verb: event.verb, resource, name: object.name });
+            writes.push(Write {
+                verb: event.verb,
+                resource,
+                name: object.name,
+            });
         }
     }
     Ok(writes)
@@ -74,7 +89,13 @@ pub(crate) fn writes(log: &std::path::Path, namespace: &str, run: &str) -> Resul
 pub(crate) fn summary(writes: &[Write]) -> String {
     let mut counts = BTreeMap::<_, usize>::new();
     for write in writes {
-        *counts.entry(format!("{} {}", write.verb, write.resource)).or_default() += 1;
+        *counts
+            .entry(format!("{} {} {}", write.verb, write.resource, write.name))
+            .or_default() += 1;
     }
-    counts.iter().map(|(what, n)| format!("{n}× {what}")).collect::<Vec<_>>().join(", ")
+    counts
+        .iter()
+        .map(|(what, n)| format!("{n}× {what}"))
+        .collect::<Vec<_>>()
+        .join(", ")
 }

@@ -52,7 +52,10 @@ pub(crate) struct Complete {
 
 impl Complete {
     async fn of(stage: &Stage) -> Result<&Self> {
-        stage.complete.get_or_try_init(async || Self::play(stage).await).await
+        stage
+            .complete
+            .get_or_try_init(async || Self::play(stage).await)
+            .await
     }
 
     /// Plays the run, and gathers everything that anybody could read of it meanwhile.
@@ -82,42 +85,85 @@ pub(crate) async fn passes_every_gate_that_is_judged(stage: &Stage) -> Result<()
     let complete = Complete::of(stage).await?;
     for gate in gate::ALL {
         let found = condition(&complete.status, gate.name)?;
-        let open = found.status == "Unknown" && [NOT_EVALUATED, NOT_PROBED].contains(&found.reason.as_str());
-        ensure!(found.status == "True" || open, "{} is {found:?}\n{}", gate.id, complete.story);
+        let open = found.status == "Unknown"
+            && [NOT_EVALUATED, NOT_PROBED].contains(&found.reason.as_str());
+        ensure!(
+            found.status == "True" || open,
+            "{} is {found:?}\n{}",
+            gate.id,
+            complete.story
+        );
     }
-    stage.note("complete run: gates passed", complete.status.gates.clone().unwrap_or_default());
+    stage.note(
+        "complete run: gates passed",
+        complete.status.gates.clone().unwrap_or_default(),
+    );
     Ok(())
 }
 
 pub(crate) async fn status_is_written_at_most_twelve_times(stage: &Stage) -> Result<()> {
     Complete::of(stage).await?;
-    let Some(log) = stage.audit_log() else { return Ok(()) };
+    let Some(log) = stage.audit_log() else {
+        return Ok(());
+    };
     let writes = audit::writes(&log, NAMESPACE, NAME)?;
-    let of_status = writes.iter().filter(|write| write.resource == "dryruns/status").count();
+    let of_status = writes
+        .iter()
+        .filter(|write| write.resource == "dryruns/status")
+        .count();
     stage.note("complete run: status writes", of_status.to_string());
     stage.note("complete run: all writes", writes.len().to_string());
-    ensure!((1..=WRITES).contains(&of_status), "the status was written {of_status} times; all writes: {}", audit::summary(&writes));
+    ensure!(
+        (1..=WRITES).contains(&of_status),
+        "the status was written {of_status} times; all writes: {}",
+        audit::summary(&writes)
+    );
     Ok(())
 }
 
 /// No value of the run's Secret and no password of production stands in an object, an event or a log, plain or in base64.
 pub(crate) async fn no_secret_is_anywhere(stage: &Stage) -> Result<()> {
-    let Complete { uid, secrets, texts, .. } = Complete::of(stage).await?;
+    let Complete {
+        uid,
+        secrets,
+        texts,
+        ..
+    } = Complete::of(stage).await?;
     // First that there is something to find anything in.
     let places: BTreeSet<_> = texts.iter().map(|(place, _)| place.as_str()).collect();
     for pod in Object::PODS {
         let log = format!("log of {}/", pod.name(NAME));
-        ensure!(places.iter().any(|place| place.starts_with(&log)), "there is no {log} among {places:?}");
+        ensure!(
+            places.iter().any(|place| place.starts_with(&log)),
+            "there is no {log} among {places:?}"
+        );
     }
-    for (what, needle) in [("log of the operator", NAME), ("Pod", uid), ("Event", "RestoreCleanPassed"), ("DryRunReport", uid)] {
-        let found = texts.iter().any(|(place, text)| place == what && text.contains(needle));
-        ensure!(found, "{needle} is not in the {what}, so what else is not there proves nothing");
+    for (what, needle) in [
+        ("log of the operator", NAME),
+        ("Pod", uid),
+        ("Event", "RestoreCleanPassed"),
+        ("DryRunReport", uid),
+    ] {
+        let found = texts
+            .iter()
+            .any(|(place, text)| place == what && text.contains(needle));
+        ensure!(
+            found,
+            "{needle} is not in the {what}, so what else is not there proves nothing"
+        );
     }
-    ensure!(secrets.len() > Object::PODS.len() && secrets.values().all(|value| value.len() >= 12), "too few secrets: {:?}", secrets.keys());
+    ensure!(
+        secrets.len() > Object::PODS.len() && secrets.values().all(|value| value.len() >= 12),
+        "too few secrets: {:?}",
+        secrets.keys()
+    );
     let mut found = BTreeSet::new();
     for (key, value) in secrets {
         let encoded = serde_json::to_value(ByteString(value.clone().into_bytes()))?;
-        let forms = [value.as_str(), encoded.as_str().unwrap_or_default().trim_end_matches('=')];
+        let forms = [
+            value.as_str(),
+            encoded.as_str().unwrap_or_default().trim_end_matches('='),
+        ];
         for (place, text) in texts {
             if forms.iter().any(|form| text.contains(form)) {
                 found.insert(format!("{key} in {place}"));
@@ -125,25 +171,46 @@ pub(crate) async fn no_secret_is_anywhere(stage: &Stage) -> Result<()> {
         }
     }
     ensure!(found.is_empty(), "secrets were found: {found:?}");
-    stage.note("complete run: texts searched for secrets", texts.len().to_string());
+    stage.note(
+        "complete run: texts searched for secrets",
+        texts.len().to_string(),
+    );
     Ok(())
 }
 
 /// The operator writes nothing more, not even when the DryRun is touched and its report is gone.
 pub(crate) async fn an_ended_run_is_left_alone(stage: &Stage) -> Result<()> {
     let complete = Complete::of(stage).await?;
-    let Some(log) = stage.audit_log() else { return Ok(()) };
+    let Some(log) = stage.audit_log() else {
+        return Ok(());
+    };
     let before = audit::writes(&log, NAMESPACE, NAME)?.len();
     let runs: Api<dryrun_core::api::DryRun> = Api::namespaced(stage.client.clone(), NAMESPACE);
-    let touch = async |value: &str| runs.patch(NAME, &PatchParams::default(), &Patch::Merge(json!({"metadata": {"labels": {"touched": value}}}))).await;
+    let touch = async |value: &str| {
+        runs.patch(
+            NAME,
+            &PatchParams::default(),
+            &Patch::Merge(json!({"metadata": {"labels": {"touched": value}}})),
+        )
+        .await
+    };
     touch("once").await?;
     let reports: Api<DryRunReport> = Api::namespaced(stage.client.clone(), NAMESPACE);
-    reports.delete(&names::report(NAME, &complete.uid), &DeleteParams::default()).await?;
+    reports
+        .delete(
+            &names::report(NAME, &complete.uid),
+            &DeleteParams::default(),
+        )
+        .await?;
     touch("twice").await?;
     // Not for something to happen: that nothing happens can only be seen by looking for a while.
     sleep(REST).await;
     let writes = audit::writes(&log, NAMESPACE, NAME)?;
-    ensure!(writes.len() == before, "the operator wrote: {:?}", &writes[before..]);
+    ensure!(
+        writes.len() == before,
+        "the operator wrote: {:?}",
+        &writes[before..]
+    );
     let now = status(&runs.get(NAME).await?);
     ensure!(now == complete.status, "the status changed");
     Ok(())
@@ -162,9 +229,15 @@ impl Seen {
     /// At every change of the run all objects of its namespace, and from the start of every container its log.
     async fn gather(&mut self, run: &Run<'_>) -> Result<Infallible> {
         let own = watcher::Config::default().labels(&format!("{RUN_LABEL}={}", run.uid));
-        let pods = watcher(pods(run), own).default_backoff().applied_objects().map_ok(Some);
+        let pods = watcher(pods(run), own)
+            .default_backoff()
+            .applied_objects()
+            .map_ok(Some);
         let this = watcher::Config::default().fields(&format!("metadata.name={}", run.name));
-        let states = watcher(run.api(), this).default_backoff().applied_objects().map_ok(|_| None);
+        let states = watcher(run.api(), this)
+            .default_backoff()
+            .applied_objects()
+            .map_ok(|_| None);
         let mut changes = select(pods.boxed(), states.boxed());
         while let Some(change) = changes.try_next().await? {
             match change {
@@ -181,10 +254,17 @@ impl Seen {
     /// Follows the logs of containers that have begun since the last look.
     fn follow(&mut self, run: &Run<'_>, pod: &Pod) {
         let begun = |container: &&ContainerStatus| {
-            container.state.as_ref().is_some_and(|state| state.running.is_some() || state.terminated.is_some())
+            container
+                .state
+                .as_ref()
+                .is_some_and(|state| state.running.is_some() || state.terminated.is_some())
         };
         let status = pod.status.clone().unwrap_or_default();
-        let containers = status.container_statuses.iter().flatten().chain(status.init_container_statuses.iter().flatten());
+        let containers = status
+            .container_statuses
+            .iter()
+            .flatten()
+            .chain(status.init_container_statuses.iter().flatten());
         for container in containers.filter(begun) {
             let (pod, container) = (pod.name_any(), container.name.clone());
             if !self.followed.insert((pod.clone(), container.clone())) {
@@ -193,7 +273,11 @@ impl Seen {
             let pods = pods(run);
             self.logs.spawn(async move {
                 let place = format!("log of {pod}/{container}");
-                let parameters = LogParams { container: Some(container), follow: true, ..LogParams::default() };
+                let parameters = LogParams {
+                    container: Some(container),
+                    follow: true,
+                    ..LogParams::default()
+                };
                 let mut text = Vec::new();
                 // The log ends with its pod; what was read until then is kept.
                 if let Ok(stream) = pods.log_stream(&pod, &parameters).await {
@@ -213,7 +297,10 @@ impl Seen {
         for name in [&*Object::Secret.name(&run.name), "directus-production"] {
             let data = secrets.get(name).await?.data.unwrap_or_default();
             for (key, value) in data {
-                self.secrets.insert(format!("{name}/{key}"), String::from_utf8(value.0).context("a credential is no text")?);
+                self.secrets.insert(
+                    format!("{name}/{key}"),
+                    String::from_utf8(value.0).context("a credential is no text")?,
+                );
             }
         }
         Ok(())
@@ -221,10 +308,17 @@ impl Seen {
 
     /// All objects of the namespace but Secrets.
     async fn objects(&mut self, run: &Run<'_>) -> Result<()> {
-        for kind in run.stage.kinds().iter().filter(|kind| kind.kind != "Secret") {
-            let api: Api<DynamicObject> = Api::namespaced_with(run.stage.client.clone(), &run.namespace, kind);
+        for kind in run
+            .stage
+            .kinds()
+            .iter()
+            .filter(|kind| kind.kind != "Secret")
+        {
+            let api: Api<DynamicObject> =
+                Api::namespaced_with(run.stage.client.clone(), &run.namespace, kind);
             for object in api.list(&ListParams::default()).await? {
-                self.objects.push((kind.kind.clone(), serde_json::to_string(&object)?));
+                self.objects
+                    .push((kind.kind.clone(), serde_json::to_string(&object)?));
             }
         }
         Ok(())
@@ -237,7 +331,12 @@ impl Seen {
         texts.extend(std::mem::take(&mut self.logs).join_all().await);
         let operator: Api<Pod> = Api::namespaced(run.stage.client.clone(), SYSTEM);
         for pod in operator.list(&ListParams::default()).await? {
-            texts.push(("log of the operator".into(), operator.logs(&pod.name_any(), &LogParams::default()).await?));
+            texts.push((
+                "log of the operator".into(),
+                operator
+                    .logs(&pod.name_any(), &LogParams::default())
+                    .await?,
+            ));
         }
         Ok(texts)
     }

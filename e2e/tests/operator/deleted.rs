@@ -16,7 +16,10 @@ use crate::{
 
 pub(crate) async fn waiting_for_approval(stage: &Stage) -> Result<()> {
     let run = Run::ask(stage, stage.small("deleted-early")).await?;
-    run.until("it waits for approval", |run| is(run, "Approved", "Unknown", "AwaitingApproval")).await?;
+    run.until("it waits for approval", |run| {
+        is(run, "Approved", "Unknown", "AwaitingApproval")
+    })
+    .await?;
     delete(&run, "waiting for approval").await?;
     waiting::never_began(&run).await
 }
@@ -28,10 +31,14 @@ pub(crate) async fn during_the_dump(stage: &Stage) -> Result<()> {
     request["spec"]["source"]["database"] = json!(DATABASE);
     request["spec"]["source"]["dump"]["lockTimeout"] = json!("2m");
     let deleted = async {
-        stage.told(DATABASE, include_str!("sql/locked.sql"), "t").await?;
+        stage
+            .told(DATABASE, include_str!("sql/locked.sql"), "t")
+            .await?;
         let run = Run::begin(stage, request).await?;
         run.at(Command::Dump).await?;
-        stage.told(DATABASE, include_str!("sql/waiting.sql"), "t").await?;
+        stage
+            .told(DATABASE, include_str!("sql/waiting.sql"), "t")
+            .await?;
         delete(&run, "during the dump").await?;
         run_is_over(&run, Command::Dump).await
     };
@@ -39,7 +46,10 @@ pub(crate) async fn during_the_dump(stage: &Stage) -> Result<()> {
         deleted = deleted => deleted,
         held = stage.rehearsal.query(DATABASE, include_str!("sql/lock.sql")) => bail!("the lock was let go of: {held:?}"),
     };
-    stage.rehearsal.query(DATABASE, include_str!("sql/unlock.sql")).await?;
+    stage
+        .rehearsal
+        .query(DATABASE, include_str!("sql/unlock.sql"))
+        .await?;
     deleted
 }
 
@@ -50,7 +60,13 @@ pub(crate) async fn during_the_restore(stage: &Stage) -> Result<()> {
     let run = Run::begin(stage, request).await?;
     run.at(Command::Restore).await?;
     // With the copy's identity there, the restore is what is left of the command.
-    run.reported("the copy was identified", |report| report.status.as_ref().is_some_and(|s| !s.facts.copy_identity.is_empty())).await?;
+    run.reported("the copy was identified", |report| {
+        report
+            .status
+            .as_ref()
+            .is_some_and(|s| !s.facts.copy_identity.is_empty())
+    })
+    .await?;
     delete(&run, "during the restore").await?;
     run_is_over(&run, Command::Restore).await
 }
@@ -76,37 +92,67 @@ pub(crate) async fn with_its_namespace(stage: &Stage) -> Result<()> {
     let run = Run::begin(stage, request).await?;
     asleep(&run).await?;
     let started = Instant::now();
-    let gone = stage.rehearsal.administrator.run(&["delete", "namespace", DOOMED, "--timeout=120s"]).await;
+    let gone = stage
+        .rehearsal
+        .administrator
+        .run(&["delete", "namespace", DOOMED, "--timeout=120s"])
+        .await;
     if let Err(error) = gone {
-        return Err(error.context(format!("the namespace does not go; the run is\n{}", run.story().await)));
+        return Err(error.context(format!(
+            "the namespace does not go; the run is\n{}",
+            run.story().await
+        )));
     }
-    stage.note("deleted with its namespace, in mid-scenario: gone after", seconds(started));
+    stage.note(
+        "deleted with its namespace, in mid-scenario: gone after",
+        seconds(started),
+    );
     let namespaces: Api<Namespace> = Api::all(stage.client.clone());
-    ensure!(namespaces.get_opt(DOOMED).await?.is_none(), "the namespace is there");
+    ensure!(
+        namespaces.get_opt(DOOMED).await?.is_none(),
+        "the namespace is there"
+    );
     run.is_gone().await
 }
 
 /// The second scenario sleeps.
 fn sleeping(stage: &Stage, name: &str) -> Value {
     let mut request = stage.small(name);
-    request["spec"]["harness"]["scenarios"] = json!([steps("reads", "SELECT FROM item LIMIT 1"), steps("sleeps", "SELECT pg_sleep(600)")]);
+    request["spec"]["harness"]["scenarios"] = json!([
+        steps("reads", "SELECT FROM item LIMIT 1"),
+        steps("sleeps", "SELECT pg_sleep(600)")
+    ]);
     request
 }
 
 /// Waits until the first scenario is over.
 async fn asleep(run: &Run<'_>) -> Result<()> {
     run.at(Command::Scenarios).await?;
-    run.reported("the first scenario is over", |report| report.status.as_ref().is_some_and(|s| s.facts.scenarios.len() == 1)).await
+    run.reported("the first scenario is over", |report| {
+        report
+            .status
+            .as_ref()
+            .is_some_and(|s| s.facts.scenarios.len() == 1)
+    })
+    .await
 }
 
 /// Alice deletes it, and waits until it is gone.
 async fn delete(run: &Run<'_>, moment: &str) -> Result<()> {
     let started = Instant::now();
-    let arguments = ["delete", "dryrun", &run.name, "--namespace", &run.namespace, "--timeout=120s"];
+    let arguments = [
+        "delete",
+        "dryrun",
+        &run.name,
+        "--namespace",
+        &run.namespace,
+        "--timeout=120s",
+    ];
     if let Err(error) = run.stage.kubectl.run(&arguments).await {
         return Err(error.context(format!("it does not go; it is\n{}", run.story().await)));
     }
-    run.stage.note(format!("deleted {moment}: gone after"), seconds(started));
+    run.stage
+        .note(format!("deleted {moment}: gone after"), seconds(started));
     Ok(())
 }
 
@@ -118,9 +164,14 @@ fn seconds(since: Instant) -> String {
 async fn run_is_over(run: &Run<'_>, last: Command) -> Result<()> {
     let report = run.report().await?.status.unwrap_or_default();
     let began: Vec<_> = report.facts.began.keys().cloned().collect();
-    ensure!(report.outcome.is_some() && report.finished_at.is_some(), "the report does not say how it ended; began {began:?}");
     ensure!(
-        began.iter().all(|id| id.as_str() <= last.id() || id == Command::Teardown.id()),
+        report.outcome.is_some() && report.finished_at.is_some(),
+        "the report does not say how it ended; began {began:?}"
+    );
+    ensure!(
+        began
+            .iter()
+            .all(|id| id.as_str() <= last.id() || id == Command::Teardown.id()),
         "deleted in {}, but there began {began:?}",
         last.id()
     );

@@ -27,18 +27,34 @@ pub(crate) async fn taken_name(stage: &Stage) -> Result<()> {
     let theirs = claims.create(&PostParams::default(), &claim).await?;
     let mut run = Run::begin(stage, stage.small("taken-name")).await?;
     run.strangers = vec![name.clone()];
-    run.ends_at("G-02", "NameTaken", &[&format!("PersistentVolumeClaim/{name}")], Command::Preflight).await?;
+    run.ends_at(
+        "G-02",
+        "NameTaken",
+        &[&format!("PersistentVolumeClaim/{name}")],
+        Command::Preflight,
+    )
+    .await?;
     let found = claims.get(&name).await?;
-    ensure!(found.uid() == theirs.uid() && found.metadata.deletion_timestamp.is_none(), "somebody's volume was touched");
+    ensure!(
+        found.uid() == theirs.uid() && found.metadata.deletion_timestamp.is_none(),
+        "somebody's volume was touched"
+    );
     claims.delete(&name, &DeleteParams::default()).await?;
     Ok(())
 }
 
 pub(crate) async fn protected_selector_matches_nothing(stage: &Stage) -> Result<()> {
     let mut request = stage.small("protects-nothing");
-    request["spec"]["protected"] = json!([{"namespace": PRODUCTION, "selector": {"app": "nothing"}}]);
+    request["spec"]["protected"] =
+        json!([{"namespace": PRODUCTION, "selector": {"app": "nothing"}}]);
     let run = Run::begin(stage, request).await?;
-    run.ends_at("G-03", "NotRecorded", &["app=nothing", PRODUCTION], Command::Preflight).await
+    run.ends_at(
+        "G-03",
+        "NotRecorded",
+        &["app=nothing", PRODUCTION],
+        Command::Preflight,
+    )
+    .await
 }
 
 /// Another server than the declared one is asked for its identity, and for nothing else.
@@ -46,9 +62,25 @@ pub(crate) async fn wrong_identifier(stage: &Stage) -> Result<()> {
     let mut request = stage.small("wrong-identifier");
     request["spec"]["source"]["systemIdentifier"] = json!("7000000000000000001");
     let run = Run::begin(stage, request).await?;
-    run.ends_at("G-06", "IdentityMismatch", &["is not the declared 7000000000000000001"], Command::Dump).await?;
-    let dump = run.report().await?.status.unwrap_or_default().facts.dump.context("no facts of the dump")?;
-    ensure!(dump.archive.is_none() && dump.rights.is_none() && dump.roles.is_empty(), "more than its identity was read: {dump:?}");
+    run.ends_at(
+        "G-06",
+        "IdentityMismatch",
+        &["is not the declared 7000000000000000001"],
+        Command::Dump,
+    )
+    .await?;
+    let dump = run
+        .report()
+        .await?
+        .status
+        .unwrap_or_default()
+        .facts
+        .dump
+        .context("no facts of the dump")?;
+    ensure!(
+        dump.archive.is_none() && dump.rights.is_none() && dump.roles.is_empty(),
+        "more than its identity was read: {dump:?}"
+    );
     Ok(())
 }
 
@@ -56,7 +88,8 @@ pub(crate) async fn wrong_password(stage: &Stage) -> Result<()> {
     let mut request = stage.small("wrong-password");
     request["spec"]["source"]["passwordSecretRef"]["name"] = json!("wrong");
     let run = Run::begin(stage, request).await?;
-    run.ends_at("G-06", "Unreachable", &["dump_ro", "28P01"], Command::Dump).await
+    run.ends_at("G-06", "Unreachable", &["dump_ro", "28P01"], Command::Dump)
+        .await
 }
 
 /// A role that may read all but one large object: the facts have the statement that would change it.
@@ -66,10 +99,27 @@ pub(crate) async fn missing_right(stage: &Stage) -> Result<()> {
     request["spec"]["source"]["passwordSecretRef"]["name"] = json!("lacking");
     let run = Run::begin(stage, request).await?;
     let grant = "GRANT SELECT ON LARGE OBJECT 737373 TO dump_lacking";
-    run.ends_at("G-05", "MissingRights", &["1 right missing", grant], Command::Dump).await?;
-    let dump = run.report().await?.status.unwrap_or_default().facts.dump.context("no facts of the dump")?;
+    run.ends_at(
+        "G-05",
+        "MissingRights",
+        &["1 right missing", grant],
+        Command::Dump,
+    )
+    .await?;
+    let dump = run
+        .report()
+        .await?
+        .status
+        .unwrap_or_default()
+        .facts
+        .dump
+        .context("no facts of the dump")?;
     let rights = dump.rights.context("no facts of the rights")?;
-    ensure!(rights.missing == [grant] && rights.missing_count == 1, "missing is {:?}", rights.missing);
+    ensure!(
+        rights.missing == [grant] && rights.missing_count == 1,
+        "missing is {:?}",
+        rights.missing
+    );
     ensure!(dump.archive.is_none(), "it was dumped");
     Ok(())
 }
@@ -79,17 +129,23 @@ pub(crate) async fn unknown_table(stage: &Stage) -> Result<()> {
     let mut request = stage.small("unknown-table");
     request["spec"]["privileges"]["grants"][1]["object"] = json!("table:public.itme");
     let run = Run::begin(stage, request).await?;
-    run.ends_at("G-09", "InvalidMatrix", &["public.itme"], Command::Roles).await
+    run.ends_at("G-09", "InvalidMatrix", &["public.itme"], Command::Roles)
+        .await
 }
 
 /// The input is not the one that the plan pins: found inside the pod, before any code of it runs.
 pub(crate) async fn changed_input(stage: &Stage) -> Result<()> {
     let mut request = stage.small("changed-input");
     let other = "0".repeat(64);
-    request["spec"]["harness"]["inputs"] =
-        json!([{"configMapRef": {"name": "iu-cutter", "key": "source.tar"}, "mountPath": "/opt/iu-cutter", "sha256": other}]);
+    request["spec"]["harness"]["inputs"] = json!([{"configMapRef": {"name": "iu-cutter", "key": "source.tar"}, "mountPath": "/opt/iu-cutter", "sha256": other}]);
     let run = Run::begin(stage, request).await?;
-    run.ends_at("G-13", "DigestMismatch", &["iu-cutter/source.tar has sha256"], Command::Stage).await
+    run.ends_at(
+        "G-13",
+        "DigestMismatch",
+        &["iu-cutter/source.tar has sha256"],
+        Command::Stage,
+    )
+    .await
 }
 
 /// The first scenario fails, so the second never begins.
@@ -100,27 +156,62 @@ pub(crate) async fn failing_scenario(stage: &Stage) -> Result<()> {
         steps("never", "SELECT FROM item LIMIT 1"),
     ]);
     let run = Run::begin(stage, request).await?;
-    run.ends_at("G-14", "ScenarioFailed", &["fails ended with exit code 3, not 0"], Command::Scenarios).await?;
-    let scenarios = run.report().await?.status.unwrap_or_default().facts.scenarios;
-    ensure!(scenarios.len() == 1, "{} scenarios were run", scenarios.len());
+    run.ends_at(
+        "G-14",
+        "ScenarioFailed",
+        &["fails ended with exit code 3, not 0"],
+        Command::Scenarios,
+    )
+    .await?;
+    let scenarios = run
+        .report()
+        .await?
+        .status
+        .unwrap_or_default()
+        .facts
+        .scenarios;
+    ensure!(
+        scenarios.len() == 1,
+        "{} scenarios were run",
+        scenarios.len()
+    );
     Ok(())
 }
 
 /// A row more than `verification.rowDeltas` says.
 pub(crate) async fn undeclared_rows(stage: &Stage) -> Result<()> {
     let mut request = stage.small("undeclared-rows");
-    request["spec"]["harness"]["scenarios"] = json!([steps("adds", "INSERT INTO item (name, amount) VALUES ('one more', 1)")]);
+    request["spec"]["harness"]["scenarios"] = json!([steps(
+        "adds",
+        "INSERT INTO item (name, amount) VALUES ('one more', 1)"
+    )]);
     let run = Run::begin(stage, request).await?;
-    run.ends_at("G-17", "DeltaDiffers", &["public.item moved by +1, not +0"], Command::Verify).await
+    run.ends_at(
+        "G-17",
+        "DeltaDiffers",
+        &["public.item moved by +1, not +0"],
+        Command::Verify,
+    )
+    .await
 }
 
 /// A scenario hands on what it may hand on: the matrix held before the scenarios, and no longer does.
 pub(crate) async fn granted_away(stage: &Stage) -> Result<()> {
     let mut request = stage.small("granted-away");
     request["spec"]["privileges"]["grants"][1]["grantable"] = json!(true);
-    request["spec"]["harness"]["scenarios"] = json!([steps("hands-on", "GRANT SELECT ON item TO reader")]);
+    request["spec"]["harness"]["scenarios"] =
+        json!([steps("hands-on", "GRANT SELECT ON item TO reader")]);
     let run = Run::begin(stage, request).await?;
-    run.ends_at("G-18", "MatrixDiffers", &["0 missing, 1 unexpected", "SELECT table for reader: public.item"], Command::Verify).await
+    run.ends_at(
+        "G-18",
+        "MatrixDiffers",
+        &[
+            "0 missing, 1 unexpected",
+            "SELECT table for reader: public.item",
+        ],
+        Command::Verify,
+    )
+    .await
 }
 
 /// Protected pods go while the run is under way, one for good and one to be replaced. The run is judged to its end, and the last look tells.
@@ -131,7 +222,10 @@ pub(crate) async fn protected_pod_is_deleted(stage: &Stage) -> Result<()> {
     let name = soon("the bystanders are running", async || {
         let pod = pods.list(&replaced).await?.items.into_iter().find(running);
         let alone = pods.get("bystander").await?;
-        Ok(pod.filter(|_| running(&alone)).map(|pod| pod.name_any()).ok_or_else(|| "a bystander is not running".to_owned()))
+        Ok(pod
+            .filter(|_| running(&alone))
+            .map(|pod| pod.name_any())
+            .ok_or_else(|| "a bystander is not running".to_owned()))
     })
     .await?;
     let mut request = stage.small("protects-bystanders");
@@ -144,18 +238,42 @@ pub(crate) async fn protected_pod_is_deleted(stage: &Stage) -> Result<()> {
     for name in ["bystander", &name] {
         pods.delete(name, &DeleteParams::default()).await?;
     }
-    let told = [&*format!("{PRODUCTION}/bystander is gone"), &*format!("{PRODUCTION}/{name} is gone")];
-    run.ends_at("G-24", "Changed", &told, Command::Verify).await?;
+    let told = [
+        &*format!("{PRODUCTION}/bystander is gone"),
+        &*format!("{PRODUCTION}/{name} is gone"),
+    ];
+    run.ends_at("G-24", "Changed", &told, Command::Verify)
+        .await?;
     let ended = run.end().await?;
     let status = status(&ended);
-    ensure!(status.outcome == Some(Outcome::Failed), "the outcome is {:?}", status.outcome);
+    ensure!(
+        status.outcome == Some(Outcome::Failed),
+        "the outcome is {:?}",
+        status.outcome
+    );
     let held = condition(&status, "PrivilegesHeld")?;
-    ensure!(held.status == "True", "the run was not judged to its end: {held:?}");
-    stage.rehearsal.administrator.run(&["delete", "deployment", "bystander-replaced", "--namespace", PRODUCTION]).await?;
+    ensure!(
+        held.status == "True",
+        "the run was not judged to its end: {held:?}"
+    );
+    stage
+        .rehearsal
+        .administrator
+        .run(&[
+            "delete",
+            "deployment",
+            "bystander-replaced",
+            "--namespace",
+            PRODUCTION,
+        ])
+        .await?;
     Ok(())
 }
 
 fn running(pod: &Pod) -> bool {
-    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    let phase = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.phase.as_deref());
     phase == Some("Running") && pod.metadata.deletion_timestamp.is_none()
 }

@@ -17,8 +17,13 @@ const RETAINED: [&str; 4] = ["DryRun", "DryRunApproval", "DryRunReport", "Event"
 /// # Errors
 /// The apiserver does not answer.
 pub(crate) async fn kinds(client: &Client) -> Result<Vec<ApiResource>> {
-    let discovery = Discovery::new(client.clone()).run_aggregated().await.context("discovering the cluster's kinds")?;
-    let kinds = discovery.groups().flat_map(|group| group.recommended_resources());
+    let discovery = Discovery::new(client.clone())
+        .run_aggregated()
+        .await
+        .context("discovering the cluster's kinds")?;
+    let kinds = discovery
+        .groups()
+        .flat_map(|group| group.recommended_resources());
     Ok(kinds
         .filter(|(_, able)| able.scope == Scope::Namespaced && able.supports_operation(verbs::LIST))
         .map(|(kind, _)| kind)
@@ -29,26 +34,46 @@ pub(crate) async fn kinds(client: &Client) -> Result<Vec<ApiResource>> {
 ///
 /// # Errors
 /// The apiserver does not answer.
-pub(crate) async fn find(client: &Client, kinds: &[ApiResource], run: &Key<'_>, strangers: &[String]) -> Result<Vec<String>> {
+pub(crate) async fn find(
+    client: &Client,
+    kinds: &[ApiResource],
+    run: &Key<'_>,
+    strangers: &[String],
+) -> Result<Vec<String>> {
     let labelled = ListParams::default().labels(&format!("{RUN_LABEL}={}", run.uid));
     let prefix = format!("{}-", run.name);
     let mut left = Vec::new();
     for kind in kinds {
         let everywhere: Api<DynamicObject> = Api::all_with(client.clone(), kind);
-        left.extend(everywhere.list_metadata(&labelled).await?.iter().map(|object| reference(kind, object)));
+        left.extend(
+            everywhere
+                .list_metadata(&labelled)
+                .await?
+                .iter()
+                .map(|object| reference(kind, object)),
+        );
         if RETAINED.contains(&kind.kind.as_str()) {
             continue;
         }
         let near: Api<DynamicObject> = Api::namespaced_with(client.clone(), run.namespace, kind);
         let named = near.list_metadata(&ListParams::default()).await?;
-        let named = named.iter().filter(|object| object.name_any().starts_with(&prefix) && !strangers.contains(&object.name_any()));
+        let named = named.iter().filter(|object| {
+            object.name_any().starts_with(&prefix) && !strangers.contains(&object.name_any())
+        });
         left.extend(named.map(|object| reference(kind, object)));
     }
     let volumes: Api<PersistentVolume> = Api::all(client.clone());
     for volume in volumes.list(&ListParams::default()).await? {
-        let claim = volume.spec.as_ref().and_then(|spec| spec.claim_ref.as_ref());
+        let claim = volume
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.claim_ref.as_ref());
         let claimed = claim.is_some_and(|claim| {
-            claim.namespace.as_deref() == Some(run.namespace) && claim.name.as_ref().is_some_and(|name| name.starts_with(&prefix))
+            claim.namespace.as_deref() == Some(run.namespace)
+                && claim
+                    .name
+                    .as_ref()
+                    .is_some_and(|name| name.starts_with(&prefix))
         });
         if claimed {
             left.push(format!("PersistentVolume/{}", volume.name_any()));

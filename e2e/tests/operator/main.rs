@@ -18,8 +18,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result};
-use futures::future::BoxFuture;
+use anyhow::Result;
+use futures::future::LocalBoxFuture;
 use libtest_mimic::{Arguments, Failed, Trial};
 use tokio::{
     runtime::{Handle, Runtime},
@@ -29,7 +29,7 @@ use tokio::{
 use stage::Stage;
 
 /// One case.
-type Case = for<'a> fn(&'a Stage) -> BoxFuture<'a, Result<()>>;
+type Case = for<'a> fn(&'a Stage) -> LocalBoxFuture<'a, Result<()>>;
 
 /// Cases by the names of their functions.
 macro_rules! cases {
@@ -104,7 +104,7 @@ fn main() -> ExitCode {
 
 struct Suite {
     runtime: Handle,
-    stage: OnceCell<Arc<Stage>>,
+    stage: OnceCell<Stage>,
     rows: Mutex<Vec<Row>>,
 }
 
@@ -124,32 +124,46 @@ impl Suite {
         }
     }
 
-    fn play(self: &Arc<Self>, name: &'static str, case: Case) -> Result<(), Failed> {
-        let suite = Arc::clone(self);
-        // Spawned, so that the case lives on the heap and not on a test thread's small stack.
-        let playing = self.runtime.spawn(async move {
-            let stage = suite.stage.get_or_try_init(async || Stage::set().await.map(Arc::new)).await?;
+    fn play(&self, name: &'static str, case: Case) -> Result<(), Failed> {
+        let playing = async {
+            let set = async || Box::pin(Stage::set()).await;
+            let stage = self.stage.get_or_try_init(set).await?;
             // What all wait for is part of none's time.
             let turn = stage.turn(name).await?;
             let started = Instant::now();
             let played = case(stage).await;
             drop(turn);
             let (passed, took) = (played.is_ok(), started.elapsed());
-            suite.rows.lock().unwrap_or_else(PoisonError::into_inner).push(Row { case: name, passed, took });
+            self.rows
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(Row {
+                    case: name,
+                    passed,
+                    took,
+                });
             played
-        });
-        let played = self.runtime.block_on(playing).context("the case panicked").flatten();
-        played.map_err(|error| Failed::from(format!("{error:?}")))
+        };
+        self.runtime
+            .block_on(playing)
+            .map_err(|error: anyhow::Error| Failed::from(format!("{error:?}")))
     }
 
     /// Prints the tables, and checks that production is as it was.
     async fn close(&self) -> Result<()> {
-        let Some(stage) = self.stage.get() else { return Ok(()) };
-        let mut rows = std::mem::take(&mut *self.rows.lock().unwrap_or_else(PoisonError::into_inner));
+        let Some(stage) = self.stage.get() else {
+            return Ok(());
+        };
+        let mut rows =
+            std::mem::take(&mut *self.rows.lock().unwrap_or_else(PoisonError::into_inner));
         rows.sort_by_key(|row| CASES.iter().position(|(name, _)| *name == row.case));
         println!("\n{:<52} {:<7} {:>8}", "case", "outcome", "seconds");
         for Row { case, passed, took } in rows {
-            println!("{case:<52} {:<7} {:>8.1}", if passed { "ok" } else { "FAILED" }, took.as_secs_f64());
+            println!(
+                "{case:<52} {:<7} {:>8.1}",
+                if passed { "ok" } else { "FAILED" },
+                took.as_secs_f64()
+            );
         }
         let figures = stage.figures();
         if !figures.is_empty() {

@@ -35,17 +35,30 @@ pub(crate) struct Run<'a> {
 impl<'a> Run<'a> {
     /// Alice asks for it.
     pub(crate) async fn ask(stage: &'a Stage, request: Value) -> Result<Self> {
-        let request: DryRun = serde_json::from_value(request).context("the request is no DryRun")?;
-        let namespace = request.namespace().context("the request has no namespace")?;
+        let request: DryRun =
+            serde_json::from_value(request).context("the request is no DryRun")?;
+        let namespace = request
+            .namespace()
+            .context("the request has no namespace")?;
         let api: Api<DryRun> = Api::namespaced(stage.alice.clone(), &namespace);
         // Role bindings are in force a moment after they are made.
-        let created = soon("the request is accepted", async || match api.create(&PostParams::default(), &request).await {
-            Err(kube::Error::Api(status)) if status.is_forbidden() => Ok(Err(status.message.clone())),
-            other => Ok(Ok(other?)),
+        let created = soon("the request is accepted", async || {
+            match api.create(&PostParams::default(), &request).await {
+                Err(kube::Error::Api(status)) if status.is_forbidden() => {
+                    Ok(Err(status.message.clone()))
+                }
+                other => Ok(Ok(other?)),
+            }
         })
         .await?;
         let uid = created.uid().context("the DryRun has no UID")?;
-        Ok(Self { stage, namespace, name: created.name_any(), uid, strangers: Vec::new() })
+        Ok(Self {
+            stage,
+            namespace,
+            name: created.name_any(),
+            uid,
+            strangers: Vec::new(),
+        })
     }
 
     /// Alice asks for it and Bob approves it.
@@ -57,8 +70,11 @@ impl<'a> Run<'a> {
 
     /// Bob approves the plan.
     pub(crate) async fn approve(&self) -> Result<()> {
-        let planned = self.until("it has a plan", |run| plan_hash(run).is_some()).await?;
-        self.approve_plan(plan_hash(&planned).context("no plan")?).await
+        let planned = self
+            .until("it has a plan", |run| plan_hash(run).is_some())
+            .await?;
+        self.approve_plan(plan_hash(&planned).context("no plan")?)
+            .await
     }
 
     /// Bob approves this plan.
@@ -75,9 +91,13 @@ impl<'a> Run<'a> {
             },
         );
         // The apiserver's policy sees the DryRun a moment after it was written.
-        soon("the approval is accepted", async || match api.create(&PostParams::default(), &approval).await {
-            Err(kube::Error::Api(status)) if status.is_forbidden() || status.is_invalid() => Ok(Err(status.message.clone())),
-            other => Ok(Ok(other.map(drop)?)),
+        soon("the approval is accepted", async || {
+            match api.create(&PostParams::default(), &approval).await {
+                Err(kube::Error::Api(status)) if status.is_forbidden() || status.is_invalid() => {
+                    Ok(Err(status.message.clone()))
+                }
+                other => Ok(Ok(other.map(drop)?)),
+            }
         })
         .await
     }
@@ -92,40 +112,71 @@ impl<'a> Run<'a> {
         let seen = until(&self.api(), &self.name, RUN, |_| (), done).await;
         match seen {
             Ok(run) => Ok(run),
-            Err(error) => Err(error.context(format!("waiting until {what}; it is\n{}", self.story().await))),
+            Err(error) => Err(error.context(format!(
+                "waiting until {what}; it is\n{}",
+                self.story().await
+            ))),
         }
     }
 
     /// The first state in which it works on this command.
     pub(crate) async fn at(&self, command: Command) -> Result<DryRun> {
         let here = |run: &DryRun| status(run).step.as_deref() == Some(command.id());
-        let seen = self.until(&format!("it is at {}", command.id()), |run| here(run) || status(run).outcome.is_some()).await?;
-        ensure!(here(&seen), "it ended before {}\n{}", command.id(), self.story().await);
+        let seen = self
+            .until(&format!("it is at {}", command.id()), |run| {
+                here(run) || status(run).outcome.is_some()
+            })
+            .await?;
+        ensure!(
+            here(&seen),
+            "it ended before {}\n{}",
+            command.id(),
+            self.story().await
+        );
         Ok(seen)
     }
 
     /// Waits until its report says so.
-    pub(crate) async fn reported(&self, what: &str, done: impl Fn(&DryRunReport) -> bool) -> Result<()> {
+    pub(crate) async fn reported(
+        &self,
+        what: &str,
+        done: impl Fn(&DryRunReport) -> bool,
+    ) -> Result<()> {
         soon(what, async || {
             let report = self.report().await?;
-            Ok(if done(&report) { Ok(()) } else { Err(self.story().await) })
+            Ok(if done(&report) {
+                Ok(())
+            } else {
+                Err(self.story().await)
+            })
         })
         .await
     }
 
     /// Its last state: it has an outcome, and nothing keeps it from being deleted.
     pub(crate) async fn end(&self) -> Result<DryRun> {
-        self.until("it has ended", |run| status(run).outcome.is_some() && run.finalizers().is_empty()).await
+        self.until("it has ended", |run| {
+            status(run).outcome.is_some() && run.finalizers().is_empty()
+        })
+        .await
     }
 
     /// Its report.
     pub(crate) async fn report(&self) -> Result<DryRunReport> {
         let api: Api<DryRunReport> = Api::namespaced(self.stage.client.clone(), &self.namespace);
-        api.get(&names::report(&self.name, &self.uid)).await.with_context(|| format!("reading the report of {}", self.name))
+        api.get(&names::report(&self.name, &self.uid))
+            .await
+            .with_context(|| format!("reading the report of {}", self.name))
     }
 
     /// It ended because of this gate, whose condition has this reason and tells of all of `told`; the last command before teardown was `last`.
-    pub(crate) async fn ends_at(&self, id: &str, reason: &str, told: &[&str], last: Command) -> Result<()> {
+    pub(crate) async fn ends_at(
+        &self,
+        id: &str,
+        reason: &str,
+        told: &[&str],
+        last: Command,
+    ) -> Result<()> {
         let run = self.end().await?;
         let checked = self.stopped(&run, id, reason, told, last).await;
         if checked.is_err() {
@@ -134,24 +185,66 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    async fn stopped(&self, run: &DryRun, id: &str, reason: &str, told: &[&str], last: Command) -> Result<()> {
-        let gate = gate::ALL.iter().find(|gate| gate.id == id).with_context(|| format!("there is no {id}"))?;
+    async fn stopped(
+        &self,
+        run: &DryRun,
+        id: &str,
+        reason: &str,
+        told: &[&str],
+        last: Command,
+    ) -> Result<()> {
+        let gate = gate::ALL
+            .iter()
+            .find(|gate| gate.id == id)
+            .with_context(|| format!("there is no {id}"))?;
         let status = status(run);
         let failed = condition(&status, gate.name)?;
-        ensure!((failed.status.as_str(), failed.reason.as_str()) == ("False", reason), "{id} is {failed:?}");
+        ensure!(
+            (failed.status.as_str(), failed.reason.as_str()) == ("False", reason),
+            "{id} is {failed:?}"
+        );
         for needle in told {
-            ensure!(failed.message.contains(needle), "{id} does not tell of {needle:?}: {}", failed.message);
+            ensure!(
+                failed.message.contains(needle),
+                "{id} does not tell of {needle:?}: {}",
+                failed.message
+            );
         }
         let name = format!("{id} {}", gate.name);
-        ensure!(status.failed_gate.as_ref() == Some(&name), "the failed gate is {:?}", status.failed_gate);
-        ensure!(status.outcome == Some(Outcome::Failed), "the outcome is {:?}", status.outcome);
+        ensure!(
+            status.failed_gate.as_ref() == Some(&name),
+            "the failed gate is {:?}",
+            status.failed_gate
+        );
+        ensure!(
+            status.outcome == Some(Outcome::Failed),
+            "the outcome is {:?}",
+            status.outcome
+        );
         let succeeded = condition(&status, "Succeeded")?;
-        ensure!(succeeded.status == "False" && succeeded.message.contains(id), "Succeeded is {succeeded:?}");
-        ensure!(condition(&status, "Stalled")?.status == "True", "it is not Stalled");
+        ensure!(
+            succeeded.status == "False" && succeeded.message.contains(id),
+            "Succeeded is {succeeded:?}"
+        );
+        ensure!(
+            condition(&status, "Stalled")?.status == "True",
+            "it is not Stalled"
+        );
 
         let report = self.report().await?.status.unwrap_or_default();
-        ensure!(report.outcome == Some(Outcome::Failed) && report.finished_at.is_some(), "the report's outcome is {:?}", report.outcome);
-        ensure!(report.verdict.first().is_some_and(|line| line.starts_with(id)), "the report's first line is {:?}", report.verdict.first());
+        ensure!(
+            report.outcome == Some(Outcome::Failed) && report.finished_at.is_some(),
+            "the report's outcome is {:?}",
+            report.outcome
+        );
+        ensure!(
+            report
+                .verdict
+                .first()
+                .is_some_and(|line| line.starts_with(id)),
+            "the report's first line is {:?}",
+            report.verdict.first()
+        );
         self.went_no_further(&report.facts.began.keys().cloned().collect(), last)?;
         self.left_nothing().await
     }
@@ -160,8 +253,15 @@ impl<'a> Run<'a> {
     fn went_no_further(&self, began: &BTreeSet<String>, last: Command) -> Result<()> {
         let later = |id: &&String| id.as_str() > last.id() && id.as_str() != Command::Teardown.id();
         let further: Vec<_> = began.iter().filter(later).collect();
-        ensure!(further.is_empty(), "after {} there began {further:?}", last.id());
-        ensure!(began.contains(last.id()) && began.contains(Command::Teardown.id()), "there began only {began:?}");
+        ensure!(
+            further.is_empty(),
+            "after {} there began {further:?}",
+            last.id()
+        );
+        ensure!(
+            began.contains(last.id()) && began.contains(Command::Teardown.id()),
+            "there began only {began:?}"
+        );
         Ok(())
     }
 
@@ -176,7 +276,11 @@ impl<'a> Run<'a> {
 
     /// Nothing is left of it in the cluster, and production is as it was.
     pub(crate) async fn is_gone(&self) -> Result<()> {
-        let key = leftovers::Key { namespace: &self.namespace, name: &self.name, uid: &self.uid };
+        let key = leftovers::Key {
+            namespace: &self.namespace,
+            name: &self.name,
+            uid: &self.uid,
+        };
         let left = self.stage.leftovers(&key, &self.strangers).await?;
         ensure!(left.is_empty(), "left behind: {left:?}");
         self.stage.production_is_untouched().await
@@ -187,10 +291,18 @@ impl<'a> Run<'a> {
         match self.api().get_opt(&self.name).await {
             Ok(Some(run)) => {
                 let status = status(&run);
-                let summaries = status.conditions.iter().filter(|c| gate::ALL.iter().all(|gate| gate.name != c.type_));
-                let summaries = summaries.map(|c| format!("  {} {} {}: {}\n", c.type_, c.status, c.reason, c.message));
+                let summaries = status
+                    .conditions
+                    .iter()
+                    .filter(|c| gate::ALL.iter().all(|gate| gate.name != c.type_));
+                let summaries = summaries
+                    .map(|c| format!("  {} {} {}: {}\n", c.type_, c.status, c.reason, c.message));
                 let verdict = status.verdict.iter().map(|line| format!("  {line}\n"));
-                format!("  {} at {}\n", self.name, status.step.as_deref().unwrap_or("no step")) + &summaries.chain(verdict).collect::<String>()
+                format!(
+                    "  {} at {}\n",
+                    self.name,
+                    status.step.as_deref().unwrap_or("no step")
+                ) + &summaries.chain(verdict).collect::<String>()
             }
             Ok(None) => format!("  {} is gone\n", self.name),
             Err(error) => format!("  {} cannot be read: {error}\n", self.name),
@@ -205,16 +317,22 @@ pub(crate) fn status(run: &DryRun) -> DryRunStatus {
 
 /// The condition of this type.
 pub(crate) fn condition<'a>(status: &'a DryRunStatus, type_: &str) -> Result<&'a Condition> {
-    conditions::find(&status.conditions, type_).with_context(|| format!("there is no condition {type_}"))
+    conditions::find(&status.conditions, type_)
+        .with_context(|| format!("there is no condition {type_}"))
 }
 
 /// Whether the condition of this type has this status and reason.
 pub(crate) fn is(run: &DryRun, type_: &str, value: &str, reason: &str) -> bool {
     let status = status(run);
-    conditions::find(&status.conditions, type_).is_some_and(|c| c.status == value && c.reason == reason)
+    conditions::find(&status.conditions, type_)
+        .is_some_and(|c| c.status == value && c.reason == reason)
 }
 
 /// The hash of the plan that waits for approval.
 fn plan_hash(run: &DryRun) -> Option<&str> {
-    run.status.as_ref()?.plan.as_ref().map(|plan| plan.hash.as_str())
+    run.status
+        .as_ref()?
+        .plan
+        .as_ref()
+        .map(|plan| plan.hash.as_str())
 }

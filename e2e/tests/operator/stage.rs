@@ -71,11 +71,15 @@ impl Stage {
     /// Prepares everything over whatever an earlier run of these cases has left.
     pub(crate) async fn set() -> Result<Self> {
         let progress = Progress::new();
-        let cluster = Cluster::find(&progress).await?.context("no cluster: set KUBECONFIG, or run `cargo cluster up`")?;
+        let cluster = Cluster::find(&progress)
+            .await?
+            .context("no cluster: set KUBECONFIG, or run `cargo cluster up`")?;
         let client = cluster.client().await?;
         let rehearsal = Rehearsal::of(cluster, progress.clone());
         let namespaces = format!("--set=rehearsalNamespaces={{{REHEARSAL},{NAMESPACE},{DOOMED}}}");
-        rehearsal.prepare(&[&namespaces, "--set=quota.persistentvolumeclaims=20"]).await?;
+        rehearsal
+            .prepare(&[&namespaces, "--set=quota.persistentvolumeclaims=20"])
+            .await?;
         let request = progress
             .phase("preparing databases and namespaces of the cases", async |_| {
                 let unprepared = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": UNPREPARED}});
@@ -111,7 +115,11 @@ impl Stage {
 
     /// Waits for a case's turn.
     pub(crate) async fn turn(&self, case: &str) -> Result<Option<SemaphorePermit<'_>>> {
-        if case.starts_with(SHARED) { Ok(None) } else { self.acquire().await.map(Some) }
+        if case.starts_with(SHARED) {
+            Ok(None)
+        } else {
+            self.acquire().await.map(Some)
+        }
     }
 
     /// Waits for a turn.
@@ -148,7 +156,11 @@ impl Stage {
     }
 
     /// What is left of a run.
-    pub(crate) async fn leftovers(&self, run: &leftovers::Key<'_>, strangers: &[String]) -> Result<Vec<String>> {
+    pub(crate) async fn leftovers(
+        &self,
+        run: &leftovers::Key<'_>,
+        strangers: &[String],
+    ) -> Result<Vec<String>> {
         leftovers::find(&self.client, &self.kinds, run, strangers).await
     }
 
@@ -173,12 +185,16 @@ impl Stage {
 
     /// Notes a figure for the table at the end.
     pub(crate) fn note(&self, what: impl Into<String>, value: impl Into<String>) {
-        self.figures.lock().unwrap_or_else(PoisonError::into_inner).push((what.into(), value.into()));
+        self.figures
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push((what.into(), value.into()));
     }
 
     /// All figures, in the order of their names.
     pub(crate) fn figures(&self) -> Vec<(String, String)> {
-        let mut figures = std::mem::take(&mut *self.figures.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut figures =
+            std::mem::take(&mut *self.figures.lock().unwrap_or_else(PoisonError::into_inner));
         figures.sort();
         figures
     }
@@ -186,15 +202,24 @@ impl Stage {
     /// Production's pods are the same, and none has restarted.
     pub(crate) async fn production_is_untouched(&self) -> Result<()> {
         let now = production(&self.client).await?;
-        ensure!(now == self.production, "production changed: {:?} became {now:?}", self.production);
+        ensure!(
+            now == self.production,
+            "production changed: {:?} became {now:?}",
+            self.production
+        );
         Ok(())
     }
 
     /// Production is as it was, and loses what was added to it.
     pub(crate) async fn strike(&self) -> Result<()> {
         self.production_is_untouched().await?;
-        self.told("postgres", include_str!("sql/sessions.sql"), "0").await.context("sessions of runs are left")?;
-        self.rehearsal.query("postgres", include_str!("sql/remove.sql")).await.map(drop)
+        self.told("postgres", include_str!("sql/sessions.sql"), "0")
+            .await
+            .context("sessions of runs are left")?;
+        self.rehearsal
+            .query("postgres", include_str!("sql/remove.sql"))
+            .await
+            .map(drop)
     }
 }
 
@@ -204,12 +229,19 @@ pub(crate) fn steps(name: &str, sql: &str) -> Value {
 }
 
 /// Looks until there is something; until then the attempt says what it saw instead.
-pub(crate) async fn soon<T>(what: &str, attempt: impl AsyncFn() -> Result<Result<T, String>>) -> Result<T> {
+pub(crate) async fn soon<T>(
+    what: &str,
+    attempt: impl AsyncFn() -> Result<Result<T, String>>,
+) -> Result<T> {
     let deadline = Instant::now() + SOON;
     loop {
         match attempt().await? {
             Ok(found) => return Ok(found),
-            Err(seen) => ensure!(Instant::now() < deadline, "{what}: not within {} s; seen: {seen}", SOON.as_secs()),
+            Err(seen) => ensure!(
+                Instant::now() < deadline,
+                "{what}: not within {} s; seen: {seen}",
+                SOON.as_secs()
+            ),
         }
         sleep(LOOK).await;
     }
@@ -217,8 +249,18 @@ pub(crate) async fn soon<T>(what: &str, attempt: impl AsyncFn() -> Result<Result
 
 /// Removes what earlier cases have left in a namespace.
 async fn clear(administrator: &Kubectl, namespace: &str) -> Result<()> {
-    for kinds in ["dryruns", "dryrunapprovals,dryrunreports,configmaps,persistentvolumeclaims"] {
-        let arguments = ["delete", kinds, "--all", "--namespace", namespace, "--timeout=120s"];
+    for kinds in [
+        "dryruns",
+        "dryrunapprovals,dryrunreports,configmaps,persistentvolumeclaims",
+    ] {
+        let arguments = [
+            "delete",
+            kinds,
+            "--all",
+            "--namespace",
+            namespace,
+            "--timeout=120s",
+        ];
         administrator.run(&arguments).await?;
     }
     Ok(())
@@ -226,9 +268,20 @@ async fn clear(administrator: &Kubectl, namespace: &str) -> Result<()> {
 
 /// People, production's password and two that do not work, and the inputs of the harness.
 async fn furnish(client: &Client, namespace: &str, inputs: &[ConfigMap]) -> Result<()> {
-    for file in ["rehearsal/people.yaml", "rehearsal/production-password.yaml"] {
-        let text = std::fs::read_to_string(demo(file)).with_context(|| format!("reading {file}"))?;
-        apply(client, &text.replace(&format!("namespace: {REHEARSAL}"), &format!("namespace: {namespace}"))).await?;
+    for file in [
+        "rehearsal/people.yaml",
+        "rehearsal/production-password.yaml",
+    ] {
+        let text =
+            std::fs::read_to_string(demo(file)).with_context(|| format!("reading {file}"))?;
+        apply(
+            client,
+            &text.replace(
+                &format!("namespace: {REHEARSAL}"),
+                &format!("namespace: {namespace}"),
+            ),
+        )
+        .await?;
     }
     for (name, password) in [("lacking", LACKING_PASSWORD), ("wrong", WRONG_PASSWORD)] {
         let secret = json!({
@@ -250,10 +303,27 @@ async fn production(client: &Client) -> Result<BTreeMap<String, String>> {
     let pods: Api<Pod> = Api::namespaced(client.clone(), PRODUCTION);
     let own = ListParams::default().labels("app in (postgres, directus, directus-worker, redis)");
     let state = |pod: &Pod| {
-        let containers = pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten());
-        let containers = containers.map(|c| format!("{} {} {}", c.name, c.container_id.clone().unwrap_or_default(), c.restart_count));
-        format!("{} {}", pod.uid().unwrap_or_default(), containers.collect::<Vec<_>>().join(", "))
+        let containers = pod
+            .status
+            .iter()
+            .flat_map(|status| status.container_statuses.iter().flatten());
+        let containers = containers.map(|c| {
+            format!(
+                "{} {} {}",
+                c.name,
+                c.container_id.clone().unwrap_or_default(),
+                c.restart_count
+            )
+        });
+        format!(
+            "{} {}",
+            pod.uid().unwrap_or_default(),
+            containers.collect::<Vec<_>>().join(", ")
+        )
     };
     let pods = pods.list(&own).await?;
-    Ok(pods.iter().map(|pod| (pod.name_any(), state(pod))).collect())
+    Ok(pods
+        .iter()
+        .map(|pod| (pod.name_any(), state(pod)))
+        .collect())
 }

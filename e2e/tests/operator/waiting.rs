@@ -24,10 +24,24 @@ pub(crate) async fn nobody_approves(stage: &Stage) -> Result<()> {
     request["spec"]["approval"] = json!({"expiresAfter": "5s"});
     let run = Run::ask(stage, request).await?;
     let ended = run.end().await?;
-    ensure!(is(&ended, "Approved", "False", "Expired"), "{}", run.story().await);
+    ensure!(
+        is(&ended, "Approved", "False", "Expired"),
+        "{}",
+        run.story().await
+    );
     let status = status(&ended);
-    ensure!(status.outcome == Some(Outcome::Expired), "{}", run.story().await);
-    ensure!(condition(&status, "Succeeded")?.message.contains("nothing was created"), "{}", run.story().await);
+    ensure!(
+        status.outcome == Some(Outcome::Expired),
+        "{}",
+        run.story().await
+    );
+    ensure!(
+        condition(&status, "Succeeded")?
+            .message
+            .contains("nothing was created"),
+        "{}",
+        run.story().await
+    );
     never_began(&run).await
 }
 
@@ -36,7 +50,10 @@ pub(crate) async fn approval_of_another_plan(stage: &Stage) -> Result<()> {
     let mut request = stage.small("another-plan");
     request["spec"]["approval"] = json!({"expiresAfter": "30s"});
     let run = Run::ask(stage, request).await?;
-    run.until("it waits for approval", |run| is(run, "Approved", "Unknown", "AwaitingApproval")).await?;
+    run.until("it waits for approval", |run| {
+        is(run, "Approved", "Unknown", "AwaitingApproval")
+    })
+    .await?;
     let api: Api<dryrun_core::api::DryRunApproval> = Api::namespaced(stage.bob.clone(), NAMESPACE);
     let approval = serde_json::from_value(json!({
         "metadata": {"name": run.name},
@@ -45,34 +62,80 @@ pub(crate) async fn approval_of_another_plan(stage: &Stage) -> Result<()> {
             "approvedBy": "bob", "expiresAt": "2100-01-01T00:00:00Z",
         },
     }))?;
-    refused("planHash is not the hash of the current plan", async || api.create(&PostParams::default(), &approval).await.map(drop)).await?;
+    refused("planHash is not the hash of the current plan", async || {
+        api.create(&PostParams::default(), &approval)
+            .await
+            .map(drop)
+    })
+    .await?;
     never_began(&run).await
 }
 
 pub(crate) async fn missing_config_map(stage: &Stage) -> Result<()> {
     let input = json!([{"configMapRef": {"name": "absent", "key": "file"}, "mountPath": "/opt/absent", "sha256": "0".repeat(64)}]);
-    unresolved(stage, "missing-config-map", "/spec/harness/inputs", input, "ConfigMapMissing", "absent").await
+    unresolved(
+        stage,
+        "no-config-map",
+        "/spec/harness/inputs",
+        input,
+        "ConfigMapMissing",
+        "absent",
+    )
+    .await
 }
 
 pub(crate) async fn missing_config_map_key(stage: &Stage) -> Result<()> {
     let input = json!([{"configMapRef": {"name": "iu-cutter", "key": "absent"}, "mountPath": "/opt/absent", "sha256": "0".repeat(64)}]);
-    unresolved(stage, "missing-config-map-key", "/spec/harness/inputs", input, "ConfigMapKeyMissing", "absent").await
+    unresolved(
+        stage,
+        "keyless-config-map",
+        "/spec/harness/inputs",
+        input,
+        "ConfigMapKeyMissing",
+        "absent",
+    )
+    .await
 }
 
 pub(crate) async fn missing_secret(stage: &Stage) -> Result<()> {
     let reference = json!({"name": "absent", "key": "password"});
-    unresolved(stage, "missing-secret", "/spec/source/passwordSecretRef", reference, "SecretMissing", "absent").await
+    unresolved(
+        stage,
+        "no-secret",
+        "/spec/source/passwordSecretRef",
+        reference,
+        "SecretMissing",
+        "absent",
+    )
+    .await
 }
 
 pub(crate) async fn missing_secret_key(stage: &Stage) -> Result<()> {
     let reference = json!({"name": "directus-production", "key": "absent"});
-    unresolved(stage, "missing-secret-key", "/spec/source/passwordSecretRef", reference, "SecretKeyMissing", "absent").await
+    unresolved(
+        stage,
+        "keyless-secret",
+        "/spec/source/passwordSecretRef",
+        reference,
+        "SecretKeyMissing",
+        "absent",
+    )
+    .await
 }
 
 /// A plan that cannot be resolved: said at once, and for good at the deadline.
-async fn unresolved(stage: &Stage, name: &str, at: &str, value: Value, reason: &str, told: &str) -> Result<()> {
+async fn unresolved(
+    stage: &Stage,
+    name: &str,
+    at: &str,
+    value: Value,
+    reason: &str,
+    told: &str,
+) -> Result<()> {
     let mut request = stage.small(name);
-    *request.pointer_mut(at).context("the request has no such field")? = value;
+    *request
+        .pointer_mut(at)
+        .context("the request has no such field")? = value;
     request["spec"]["deadlines"]["start"] = json!("5s");
     ends_unapproved(&Run::ask(stage, request).await?, reason, told).await
 }
@@ -82,30 +145,58 @@ pub(crate) async fn unprepared_namespace(stage: &Stage) -> Result<()> {
     let mut request = stage.small("unprepared");
     request["metadata"]["namespace"] = json!(UNPREPARED);
     request["spec"]["deadlines"]["start"] = json!("5s");
-    ends_unapproved(&Run::ask(stage, request).await?, "NamespaceNotPrepared", "rehearsalNamespaces").await
+    ends_unapproved(
+        &Run::ask(stage, request).await?,
+        "NamespaceNotPrepared",
+        "rehearsalNamespaces",
+    )
+    .await
 }
 
 async fn ends_unapproved(run: &Run<'_>, reason: &str, told: &str) -> Result<()> {
-    run.until("it says what is missing", |run| is(run, "Approved", "Unknown", reason)).await?;
+    run.until("it says what is missing", |run| {
+        is(run, "Approved", "Unknown", reason)
+    })
+    .await?;
     let ended = run.end().await?;
     let status = status(&ended);
     let approved = condition(&status, "Approved")?;
-    ensure!((approved.status.as_str(), approved.reason.as_str()) == ("False", reason), "{}", run.story().await);
-    ensure!(approved.message.contains(told), "it does not tell of {told:?}: {}", approved.message);
-    ensure!(status.outcome == Some(Outcome::Failed) && is(&ended, "Stalled", "True", "Failed"), "{}", run.story().await);
+    ensure!(
+        (approved.status.as_str(), approved.reason.as_str()) == ("False", reason),
+        "{}",
+        run.story().await
+    );
+    ensure!(
+        approved.message.contains(told),
+        "it does not tell of {told:?}: {}",
+        approved.message
+    );
+    ensure!(
+        status.outcome == Some(Outcome::Failed) && is(&ended, "Stalled", "True", "Failed"),
+        "{}",
+        run.story().await
+    );
     never_began(run).await
 }
 
 /// What was missing comes before the deadline: the plan is there, and waits for approval.
 pub(crate) async fn config_map_comes_in_time(stage: &Stage) -> Result<()> {
     let mut request = stage.small("comes-in-time");
-    request["spec"]["harness"]["inputs"] =
-        json!([{"configMapRef": {"name": "late", "key": "file"}, "mountPath": "/opt/late", "sha256": "0".repeat(64)}]);
+    request["spec"]["harness"]["inputs"] = json!([{"configMapRef": {"name": "late", "key": "file"}, "mountPath": "/opt/late", "sha256": "0".repeat(64)}]);
     let run = Run::ask(stage, request).await?;
-    run.until("it says what is missing", |run| is(run, "Approved", "Unknown", "ConfigMapMissing")).await?;
-    let late: ConfigMap = serde_json::from_value(json!({"metadata": {"name": "late"}, "data": {"file": "late"}}))?;
-    Api::<ConfigMap>::namespaced(stage.alice.clone(), NAMESPACE).create(&PostParams::default(), &late).await?;
-    run.until("it waits for approval", |run| is(run, "Approved", "Unknown", "AwaitingApproval")).await?;
+    run.until("it says what is missing", |run| {
+        is(run, "Approved", "Unknown", "ConfigMapMissing")
+    })
+    .await?;
+    let late: ConfigMap =
+        serde_json::from_value(json!({"metadata": {"name": "late"}, "data": {"file": "late"}}))?;
+    Api::<ConfigMap>::namespaced(stage.alice.clone(), NAMESPACE)
+        .create(&PostParams::default(), &late)
+        .await?;
+    run.until("it waits for approval", |run| {
+        is(run, "Approved", "Unknown", "AwaitingApproval")
+    })
+    .await?;
     never_began(&run).await
 }
 
@@ -118,38 +209,83 @@ pub(crate) async fn missing_image(stage: &Stage) -> Result<()> {
     let run = Run::begin(stage, request).await?;
     let ended = run.end().await?;
     let status = status(&ended);
-    ensure!(status.outcome == Some(Outcome::Inconclusive), "{}", run.story().await);
+    ensure!(
+        status.outcome == Some(Outcome::Inconclusive),
+        "{}",
+        run.story().await
+    );
     for type_ in ["SourceIdentified", "SourceReadOnly"] {
         let gate = condition(&status, type_)?;
-        ensure!((gate.status.as_str(), gate.reason.as_str()) == ("Unknown", "DeadlineExceeded"), "{type_} is {gate:?}");
-        ensure!(gate.message.contains(IMAGE), "{type_} does not name the image: {}", gate.message);
+        ensure!(
+            (gate.status.as_str(), gate.reason.as_str()) == ("Unknown", "DeadlineExceeded"),
+            "{type_} is {gate:?}"
+        );
+        ensure!(
+            gate.message.contains(IMAGE),
+            "{type_} does not name the image: {}",
+            gate.message
+        );
     }
     let began = run.report().await?.status.unwrap_or_default().facts.began;
-    ensure!(began.keys().all(|id| id.as_str() <= Command::Dump.id() || id == Command::Teardown.id()), "there began {began:?}");
+    ensure!(
+        began
+            .keys()
+            .all(|id| id.as_str() <= Command::Dump.id() || id == Command::Teardown.id()),
+        "there began {began:?}"
+    );
     run.left_nothing().await
 }
 
 /// Some of what the apiserver refuses by itself; the chart's tests have every rule.
 pub(crate) async fn bad_specs(stage: &Stage) -> Result<()> {
     let cases = [
-        ("/spec/requestedBy", json!("mallory"), "spec.requestedBy must be the creating user"),
-        ("/spec/images", json!({}), "images must be pinned by digest (name@sha256:…), or images.allowTags must be true"),
-        ("/spec/privileges/grants/0/to", json!("postgres"), "grants may only be made to privileges.roles or to public"),
-        ("/spec/harness/scenarios/0/as/login", json!("postgres"), "as.login of every scenario must be one of privileges.roles"),
+        (
+            "/spec/requestedBy",
+            json!("mallory"),
+            "spec.requestedBy must be the creating user",
+        ),
+        (
+            "/spec/images",
+            json!({}),
+            "images must be pinned by digest (name@sha256:…), or images.allowTags must be true",
+        ),
+        (
+            "/spec/privileges/grants/0/to",
+            json!("postgres"),
+            "grants may only be made to privileges.roles or to public",
+        ),
+        (
+            "/spec/harness/scenarios/0/as/login",
+            json!("postgres"),
+            "as.login of every scenario must be one of privileges.roles",
+        ),
         (
             "/spec/harness/scenarios/0/steps/0",
             json!({"sql": "DELETE FROM item", "expect": {"sqlstate": "42501"}}),
             "a denied step (42501) needs twin",
         ),
-        ("/spec/source/network", json!({"namespace": "incomex"}), "network needs either namespace and podSelector, or cidr"),
-        ("/metadata/name", json!("n".repeat(41)), "metadata.name may have at most 40 characters"),
+        (
+            "/spec/source/network",
+            json!({"namespace": "incomex"}),
+            "network needs either namespace and podSelector, or cidr",
+        ),
+        (
+            "/metadata/name",
+            json!("n".repeat(41)),
+            "metadata.name may have at most 40 characters",
+        ),
     ];
     let api: Api<DryRun> = Api::namespaced(stage.alice.clone(), NAMESPACE);
     for (at, value, sentence) in cases {
         let mut request = stage.small("bad");
-        *request.pointer_mut(at).context("the request has no such field")? = value;
+        *request
+            .pointer_mut(at)
+            .context("the request has no such field")? = value;
         let request = serde_json::from_value(request)?;
-        refused(sentence, async || api.create(&PostParams::default(), &request).await.map(drop)).await?;
+        refused(sentence, async || {
+            api.create(&PostParams::default(), &request).await.map(drop)
+        })
+        .await?;
     }
     Ok(())
 }
@@ -158,7 +294,12 @@ pub(crate) async fn spec_cannot_be_changed(stage: &Stage) -> Result<()> {
     let run = Run::ask(stage, stage.small("unchangeable")).await?;
     let change = Patch::Merge(json!({"spec": {"source": {"port": 5433}}}));
     let api = run.api();
-    refused("spec is immutable: a new run is a new DryRun", async || api.patch(&run.name, &PatchParams::default(), &change).await.map(drop)).await
+    refused("spec is immutable: a new run is a new DryRun", async || {
+        api.patch(&run.name, &PatchParams::default(), &change)
+            .await
+            .map(drop)
+    })
+    .await
 }
 
 /// It is refused with this sentence.
@@ -176,17 +317,28 @@ async fn refused(sentence: &str, attempt: impl AsyncFn() -> kube::Result<()>) ->
 /// It has no report, nothing was made for it, it keeps nobody from deleting it, and of the operator there are status writes alone.
 pub(crate) async fn never_began(run: &Run<'_>) -> Result<()> {
     if let Some(found) = run.api().get_opt(&run.name).await? {
-        ensure!(found.finalizers().is_empty(), "it has the finalizers {:?}", found.finalizers());
+        ensure!(
+            found.finalizers().is_empty(),
+            "it has the finalizers {:?}",
+            found.finalizers()
+        );
     }
     let reports: Api<DryRunReport> = Api::namespaced(run.stage.client.clone(), &run.namespace);
     let reports = reports.list(&ListParams::default()).await?;
-    ensure!(reports.iter().all(|report| report.spec.dry_run_uid != run.uid), "it has a report");
+    ensure!(
+        reports
+            .iter()
+            .all(|report| report.spec.dry_run_uid != run.uid),
+        "it has a report"
+    );
     if let Some(log) = run.stage.audit_log() {
         let writes = audit::writes(&log, &run.namespace, &run.name)?;
         ensure!(!writes.is_empty(), "the audit log knows nothing of it");
-        let others: Vec<_> = writes.iter().filter(|write| write.resource != "dryruns/status").collect();
+        let others: Vec<_> = writes
+            .iter()
+            .filter(|write| write.resource != "dryruns/status")
+            .collect();
         ensure!(others.is_empty(), "the operator wrote {others:?}");
     }
     run.is_gone().await
 }
-

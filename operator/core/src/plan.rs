@@ -115,7 +115,7 @@ mod tests {
         Resolved {
             config_maps: BTreeMap::from([("iu-cutter/source.tar".into(), "ab".repeat(32))]),
             secrets: BTreeMap::from([("directus-production".into(), "41".into())]),
-            operator_image: "dryrun.local/operator:1".into(),
+            operator_image: "registry.example/operator:1".into(),
             gates: vec!["G-01".into()],
         }
     }

@@ -56,6 +56,7 @@ pub(super) async fn run(agent: &Agent, task: &RestoreTask) -> Result<RestoreClai
     let maintenance = restore.connect(&task.server.database).await?;
     let before = restore.prove_copy(&maintenance).await?;
     let mut claim = restore.restore().await?;
+    claim.free_bytes = directory::free_bytes(Path::new(&task.directory))?;
     match restore.connect(&task.database).await {
         Ok(client) => {
             claim.analyze_milliseconds = analyze(&client).await?;

@@ -33,7 +33,9 @@ pub(super) async fn preflight(scope: &Scope) -> Result<PreflightFacts, TaskError
     }
     facts.obstacles = obstacles(scope).await.map_err(|e| transient("NamespaceUnreadable", &e))?;
     facts.storage_class = storage_class(scope).await.map_err(|e| transient("StorageClassUnreadable", &e))?;
-    (facts.protected, facts.protected_errors) = protected(scope).await;
+    let found = protected(scope).await;
+    facts.protected_errors = [found.unmatched, found.errors].concat();
+    facts.protected = found.pods;
     Ok(facts)
 }
 
@@ -94,21 +96,31 @@ async fn storage_class(scope: &Scope) -> kube::Result<Option<StorageClassFacts>>
     }))
 }
 
-/// The protected workloads as they are, and why some could not be read.
-pub(super) async fn protected(scope: &Scope) -> (Vec<PodFingerprint>, Vec<String>) {
-    let (mut pods, mut errors) = (Vec::new(), Vec::new());
+/// One look at the protected workloads.
+#[derive(Default)]
+pub(super) struct Protected {
+    pub(super) pods: Vec<PodFingerprint>,
+    /// Selectors that match nothing: a mistake before the run, a finding after it.
+    unmatched: Vec<String>,
+    /// Why some could not be read.
+    pub(super) errors: Vec<String>,
+}
+
+/// The protected workloads as they are.
+pub(super) async fn protected(scope: &Scope) -> Protected {
+    let mut look = Protected::default();
     for workloads in &scope.spec.protected {
         let selector = workloads.selector.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",");
         let api: Api<Pod> = Api::namespaced(scope.client.clone(), &workloads.namespace);
         match api.list(&ListParams::default().labels(&selector)).await {
-            Ok(found) if found.items.is_empty() => errors.push(format!("{selector} matches no pod in {}", workloads.namespace)),
-            Ok(found) => pods.extend(found.items.iter().map(fingerprint)),
-            Err(error) => errors.push(format!("pods in {} cannot be read: {error}", workloads.namespace)),
+            Ok(found) if found.items.is_empty() => look.unmatched.push(format!("{selector} matches no pod in {}", workloads.namespace)),
+            Ok(found) => look.pods.extend(found.items.iter().map(fingerprint)),
+            Err(error) => look.errors.push(format!("pods in {} cannot be read: {error}", workloads.namespace)),
         }
     }
-    pods.sort();
-    pods.dedup();
-    (pods, errors)
+    look.pods.sort();
+    look.pods.dedup();
+    look
 }
 
 /// A pod as it stands.

@@ -127,8 +127,8 @@ async fn attempt(job: Job, scope: &Scope) -> Result<Finding, TaskError> {
         Job::Scenario(index) => scenario::run(scope, index).await.map(Finding::Scenario),
         Job::Verify => copy::verify(scope).await.map(Finding::Verified),
         Job::FingerprintProtected => {
-            let (pods, errors) = cluster::protected(scope).await;
-            Ok(Finding::Protected(pods, errors))
+            let found = cluster::protected(scope).await;
+            Ok(Finding::Protected(found.pods, found.errors))
         }
         Job::Identify => agents::identify(scope).await.map(Finding::Identified),
         Job::ProveNetZero => cluster::prove_net_zero(scope).await,

@@ -13,7 +13,6 @@ use serde::{Deserialize, Serialize};
     namespaced,
     derive = "PartialEq",
     shortname = "dra",
-    category = "dryrun",
     doc = "The approval of one exact plan by a second person.",
     printcolumn(name = "DryRun", type_ = "string", json_path = ".spec.dryRunName"),
     printcolumn(name = "Approved-By", type_ = "string", json_path = ".spec.approvedBy"),

@@ -21,7 +21,6 @@ use super::{DryRunStatus, Harness, Privileges, Source, Span, Verification, schem
     status = "DryRunStatus",
     derive = "PartialEq",
     shortname = "dr",
-    category = "dryrun",
     doc = "A rehearsal on a copy of production, run once after a second person approved its exact plan.",
     validation = kube::core::Rule::new("self.metadata.name.matches('^[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?$')").message("metadata.name may have at most 40 characters, of a-z, 0-9 and -: the names of the run's objects begin with it"),
     selectable = ".status.outcome",

@@ -20,7 +20,6 @@ use crate::facts::Facts;
     status = "DryRunReportStatus",
     derive = "PartialEq",
     shortname = "drr",
-    category = "dryrun",
     doc = "The report of one approved run; it outlives the DryRun.",
     printcolumn(name = "DryRun", type_ = "string", json_path = ".spec.dryRunName"),
     printcolumn(name = "Outcome", type_ = "string", json_path = ".status.outcome"),

@@ -30,25 +30,27 @@ pub fn compare(
 ) -> MatrixDifference {
     let scope = Scope::new(matrix, found, own);
     let is_baseline = |row: &PrivilegeRow| scope.place(row) == Place::Baseline;
-    let kept = baseline
-        .iter()
-        .filter(|row| is_baseline(row) && !matrix.given_back.contains(row));
-    let expected: BTreeSet<&PrivilegeRow> = matrix.rows.iter().chain(kept).collect();
-    let (mut in_matrix, mut actual, mut rest) = (0, BTreeSet::new(), Vec::new());
-    for row in found {
-        let place = scope.place(row);
-        let declared = matrix.rows.contains(row);
-        if declared || matches!(place, Place::Matrix | Place::Baseline) {
-            actual.insert(row);
-        }
-        if declared || place == Place::Matrix {
-            in_matrix += 1;
-        } else if place != Place::Own {
-            rest.push(row);
+    let is_kept = |row: &PrivilegeRow| is_baseline(row) && !matrix.given_back.contains(row);
+    let mut missing: BTreeSet<&PrivilegeRow> = matrix.rows.difference(found).collect();
+    missing.extend(baseline.difference(found).filter(|row| is_kept(row)));
+    let mut in_matrix = found.intersection(&matrix.rows).count() as u64;
+    let (mut unexpected, mut rest) = (BTreeSet::new(), Vec::new());
+    for row in found.difference(&matrix.rows) {
+        match scope.place(row) {
+            Place::Matrix => {
+                in_matrix += 1;
+                unexpected.insert(row);
+            }
+            Place::Baseline => {
+                if !(baseline.contains(row) && is_kept(row)) {
+                    unexpected.insert(row);
+                }
+                rest.push(row);
+            }
+            Place::Rest => rest.push(row),
+            Place::Own => {}
         }
     }
-    let missing: BTreeSet<&PrivilegeRow> = expected.difference(&actual).copied().collect();
-    let unexpected: BTreeSet<&PrivilegeRow> = actual.difference(&expected).copied().collect();
     let vain = matrix
         .waivers
         .iter()

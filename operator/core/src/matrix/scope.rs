@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Compiled;
-use super::class::RowClass;
+use super::class::{MEMBERSHIP, RowClass};
 use super::name;
 use super::row::{PUBLIC, gives};
 use crate::api::PrivilegeScope;
@@ -41,7 +41,7 @@ impl<'a> Scope<'a> {
     ) -> Self {
         let memberships: Vec<(&str, &str)> = found
             .iter()
-            .filter(|row| RowClass::parse(&row.class) == RowClass::Membership && reaches(row))
+            .filter(|row| row.class == MEMBERSHIP && reaches(row))
             .map(|row| (row.grantee.as_str(), row.object.as_str()))
             .collect();
         let mut reach: BTreeSet<&str> = matrix.roles.iter().map(String::as_str).collect();

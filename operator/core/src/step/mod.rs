@@ -147,6 +147,9 @@ enum Progress {
 
 /// Decides what to do next.
 pub fn decide(world: &World<'_>) -> Decision {
+    if world.status.outcome.is_some() {
+        return ended(world);
+    }
     let mut facts = world.facts.clone();
     // Remembered while the claim can still be asked: the volume must be gone in the end, too.
     facts.volumes.extend(world.objects.values().filter_map(|object| object.volume.clone()));
@@ -155,7 +158,6 @@ pub fn decide(world: &World<'_>) -> Decision {
     };
     let mut verdicts = judged(&facts);
     let stand = match &world.report {
-        _ if world.status.outcome.is_some() => over(world),
         None => before(world),
         Some(report) => {
             let failed = verdicts.iter().any(|(_, v)| v.status == Status::False);
@@ -193,10 +195,10 @@ fn stopped(command: Command, reason: &str, message: String) -> Stopped {
     Stopped { step: command.id().into(), reason: reason.into(), message }
 }
 
-/// A run that has ended: only the finalizer may be left.
-fn over(world: &World<'_>) -> Stand {
+/// A run that has ended: only the finalizer may be left. Its status stays, whatever has become of its report since.
+fn ended(world: &World<'_>) -> Decision {
     let actions = if world.finalizer { vec![Action::RemoveFinalizer] } else { Vec::new() };
-    Stand::Over { outcome: world.status.outcome.unwrap_or(Outcome::Inconclusive), actions }
+    Decision { actions, status: world.status.clone(), facts: world.facts.clone(), wake: None, verdicts: Vec::new() }
 }
 
 /// A run that has not begun: nothing was created, so nothing is to be torn down.

@@ -50,7 +50,6 @@ pub(super) fn build(world: &World<'_>, facts: &Facts, verdicts: &[(&'static Gate
     let before = matches!(stand, Stand::Before { .. });
     status.observed_generation = Some(world.generation);
     if world.report.is_none()
-        && world.status.outcome.is_none()
         && let Ok(plan) = world.plan
     {
         status.plan = Some(plan.clone());
@@ -90,7 +89,6 @@ fn approved(world: &World<'_>, status: &mut DryRunStatus, stand: &Stand) {
     let (value, reason, message) = match (stand, &world.report) {
         (_, Some(report)) => ("True", "Approved".to_owned(), format!("approved by {}", report.approved_by)),
         (Stand::Before { approved: (value, reason, message), .. }, None) => (*value, reason.clone(), message.clone()),
-        (Stand::Over { .. }, None) if world.status.outcome.is_some() => return,
         (Stand::Over { outcome: Outcome::Expired, .. }, None) => {
             ("False", "Expired".to_owned(), format!("nobody approved it within {}", world.spec.approval.expires_after.0))
         }
@@ -106,7 +104,6 @@ fn approved(world: &World<'_>, status: &mut DryRunStatus, stand: &Stand) {
 fn summaries(world: &World<'_>, facts: &Facts, status: &mut DryRunStatus, verdicts: &[(&'static Gate, Verdict)], stand: &Stand) {
     let began = world.report.is_some();
     let succeeded: (&str, String, String) = match stand {
-        Stand::Over { .. } if world.status.outcome.is_some() => return,
         Stand::Before { .. } => ("Unknown", "NotBegun".into(), "nothing was created".into()),
         Stand::At { command, .. } => ("Unknown", "Running".into(), format!("at {}", command.id())),
         Stand::Over { outcome: Outcome::Passed, .. } => ("True", "Passed".into(), format!("all {} gates passed", verdicts.len())),

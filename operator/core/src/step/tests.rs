@@ -225,6 +225,17 @@ fn nothing_is_created_without_an_approval() {
 }
 
 #[test]
+fn an_ended_run_keeps_its_status_when_its_report_is_gone() {
+    let mut model = Model::new();
+    model.run();
+    let settled = model.status.clone();
+    (model.report, model.facts) = (false, Facts::default());
+    model.run();
+    assert_eq!(model.status, settled);
+    model.assert_nothing_left();
+}
+
+#[test]
 fn a_plan_that_does_not_resolve_waits_and_then_ends() {
     let mut model = Model::new();
     model.plan = Err(PlanProblem { reason: "ConfigMapMissing".into(), message: "create ConfigMap iu-cutter".into() });
