@@ -15,7 +15,6 @@ const FILES: &[&str] = &[
     "/etc",
     "/opt",
     "/usr/libexec",
-    "/root/.kube",
 ];
 /// What other programs of the machine change at any time.
 const OTHERS: &[&str] = &[
@@ -25,6 +24,8 @@ const OTHERS: &[&str] = &[
     "/var/lib/systemd",
     "/run/systemd",
     "/run/user",
+    // util-linux notes there what any mount command did.
+    "/run/mount",
     "/var/log/journal",
 ];
 /// Kernel settings that are nobody's but ours to change; the network's counters and tables are left out.

@@ -17,12 +17,13 @@ use std::{
 
 use dryrun_e2e::{
     cluster::{Cluster, METADATA, OUTSIDE, apply},
+    images::Image,
     phase::Progress,
 };
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Api,
-    api::{AttachParams, DeleteParams, ListParams},
+    api::AttachParams,
     runtime::wait::{await_condition, conditions},
 };
 use tokio::{
@@ -181,9 +182,13 @@ async fn two_nodes_are_one_cluster_and_no_packet_leaves_it() {
     timed("up, two nodes", || run(&["up", "--nodes", "2"])).unwrap();
     let cluster = Cluster::running(&Progress::new()).await.unwrap().unwrap();
     let client = cluster.client().await.unwrap();
-    apply(&client, include_str!("two-nodes.yaml"))
-        .await
-        .unwrap();
+    let probe = &cluster.load_images(&[Image::Netprobe]).await.unwrap()[0].name;
+    apply(
+        &client,
+        &include_str!("two-nodes.yaml").replace("NETPROBE", probe),
+    )
+    .await
+    .unwrap();
     let pods: Api<Pod> = Api::namespaced(client, "pair");
     for pod in ["server", "client"] {
         ready(&pods, pod).await;
@@ -215,41 +220,32 @@ async fn two_nodes_are_one_cluster_and_no_packet_leaves_it() {
     );
     assert_eq!(shell(&pods, "server", "cat /data/node").await.trim(), "n1");
 
-    for inside in [OUTSIDE, METADATA] {
-        assert_eq!(
-            shell(
-                &pods,
-                "client",
-                &format!("echo hello | nc -w 3 {inside} 80")
-            )
-            .await
-            .trim(),
-            "hello"
-        );
-        assert_eq!(
-            shell(
-                &pods,
-                "client",
-                &format!("echo hello | nc -u -w 1 {inside} 53")
-            )
-            .await
-            .trim(),
-            "hello"
-        );
+    for (protocol, port) in [("tcp", 80), ("udp", 53)] {
+        for inside in [OUTSIDE, METADATA] {
+            assert_eq!(seen(&pods, protocol, inside, port).await, "open");
+        }
+        for outside in outsiders() {
+            assert_eq!(
+                seen(&pods, protocol, outside, port).await,
+                "timeout",
+                "{protocol} {outside}"
+            );
+        }
     }
-    for outside in outsiders() {
-        let answer = shell(
-            &pods,
-            "client",
-            &format!("nc -z -w 2 {outside} 80 && echo reached || echo not reached"),
-        )
-        .await;
-        assert_eq!(answer.trim(), "not reached", "{outside}");
-    }
-    let deleted = pods
-        .delete_collection(&DeleteParams::default(), &ListParams::default())
-        .await;
-    assert!(deleted.is_ok());
+}
+
+/// What the probe in the pod `client` sees of an address: "open", "refused" or "timeout".
+async fn seen(pods: &Api<Pod>, protocol: &str, address: Ipv4Addr, port: u16) -> String {
+    let container = AttachParams::default().container("probe").stderr(false);
+    let target = format!("{protocol}/{address}:{port}");
+    let output = output(
+        pods,
+        "client",
+        ["/netprobe", "connect", &target],
+        &container,
+    )
+    .await;
+    output.trim().trim_start_matches(&target).trim().to_owned()
 }
 
 /// Addresses that only the machine itself could have reached: documentation networks, and the machine's own addresses and gateways.
@@ -295,14 +291,17 @@ async fn ready(pods: &Api<Pod>, name: &str) {
 
 /// What a shell command in a pod prints.
 async fn shell(pods: &Api<Pod>, pod: &str, script: &str) -> String {
-    let mut process = pods
-        .exec(
-            pod,
-            ["sh", "-c", script],
-            &AttachParams::default().stderr(false),
-        )
-        .await
-        .unwrap();
+    let container = AttachParams::default().container("main").stderr(false);
+    output(pods, pod, ["sh", "-c", script], &container).await
+}
+
+async fn output<'a>(
+    pods: &Api<Pod>,
+    pod: &str,
+    command: [&'a str; 3],
+    parameters: &AttachParams,
+) -> String {
+    let mut process = pods.exec(pod, command, parameters).await.unwrap();
     let mut output = String::new();
     process
         .stdout()

@@ -140,7 +140,6 @@ fn a_command_gets_the_declared_environment_and_its_login_and_nothing_else() {
     let expected = [
         "HOME",
         "PATH",
-        "PGCONNECT_TIMEOUT",
         "PGDATABASE",
         "PGHOST",
         "PGPASSFILE",

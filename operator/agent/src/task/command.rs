@@ -73,8 +73,7 @@ fn command(agent: &Agent, task: &CommandTask, passfile: Option<&NamedTempFile>) 
             .env("PGPORT", login.port.to_string())
             .env("PGDATABASE", &login.database)
             .env("PGUSER", &login.user)
-            .env("PGPASSFILE", passfile.path())
-            .env("PGCONNECT_TIMEOUT", "10");
+            .env("PGPASSFILE", passfile.path());
     }
     command
 }

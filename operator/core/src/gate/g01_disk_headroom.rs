@@ -19,9 +19,6 @@ pub(super) static GATE: Gate = Gate {
     worlds,
 };
 
-/// Dump and copy together take less than this many times the size of the source: the compressed dump is a part of it, the copy has no bloat.
-const ROOM_PER_SOURCE_BYTE: u64 = 2;
-
 fn evaluate(evidence: &Evidence<'_>) -> Verdict {
     let minimum = match bytes_of(&evidence.spec.postgres.storage.minimum_free) {
         Ok(bytes) => bytes,
@@ -30,7 +27,7 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
     let Some(disk) = evidence.facts.dump.as_ref().and_then(|dump| dump.disk.as_ref()) else {
         return Verdict::pending();
     };
-    let needed = minimum.max(disk.source_bytes.saturating_mul(ROOM_PER_SOURCE_BYTE));
+    let needed = disk.needed(minimum);
     if disk.free_bytes < needed {
         return Verdict::fail("InsufficientSpace", format!("{} MiB free, {} MiB needed before the dump", mib(disk.free_bytes), mib(needed)));
     }

@@ -47,7 +47,6 @@ pub(super) fn explain(facts: &Facts, mut verdicts: Vec<(&'static Gate, Verdict)>
 /// The whole status.
 pub(super) fn build(world: &World<'_>, facts: &Facts, verdicts: &[(&'static Gate, Verdict)], stand: &Stand) -> DryRunStatus {
     let mut status = world.status.clone();
-    let before = matches!(stand, Stand::Before { .. });
     status.observed_generation = Some(world.generation);
     if world.report.is_none()
         && let Ok(plan) = world.plan
@@ -59,7 +58,7 @@ pub(super) fn build(world: &World<'_>, facts: &Facts, verdicts: &[(&'static Gate
     }
     approved(world, &mut status, stand);
     summaries(world, facts, &mut status, verdicts, stand);
-    if !before || status.approved.as_deref() == Some("True") {
+    if world.report.is_some() || status.approved.as_deref() == Some("True") {
         status.children = children(world);
         if world.report.is_some() {
             status.report = Some(names::report(world.name, world.uid));
