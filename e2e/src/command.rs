@@ -1,7 +1,6 @@
 //! Running other programs to their end, with an error that says what failed, why, and where the whole log is.
 
 use std::{
-    fmt::Write as _,
     fs::File,
     path::Path,
     process::{Output, Stdio},
@@ -119,18 +118,20 @@ fn checked(command: &Command, output: Output) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// The last lines of a log with its path, as an error quotes them.
-pub fn tail(log: &Path) -> String {
-    let mut quoted = format!("the log is {}", log.display());
-    if let Ok(text) = std::fs::read(log) {
-        let text = String::from_utf8_lossy(&text);
-        let lines: Vec<&str> = text.lines().collect();
-        for line in &lines[lines.len().saturating_sub(QUOTED)..] {
-            // Writing to a String cannot fail.
-            let _ = write!(quoted, "\n  | {line}");
-        }
-    }
-    quoted
+/// The path of a log and its last lines, as an error quotes them.
+fn tail(log: &Path) -> String {
+    format!("the log is {}{}", log.display(), last_lines(log))
+}
+
+/// The last lines of a log, each on a line of its own; nothing if it cannot be read.
+pub fn last_lines(log: &Path) -> String {
+    let text = std::fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(QUOTED)..]
+        .iter()
+        .map(|line| format!("\n  | {line}"))
+        .collect()
 }
 
 fn create(log: &Path) -> Result<File> {

@@ -132,7 +132,14 @@ pub(crate) fn cargo() -> Command {
     cargo.current_dir(workspace());
     for (name, _) in std::env::vars_os() {
         let of_this_crate = name.to_str().is_some_and(|name| {
-            ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"].iter().any(|prefix| name.starts_with(prefix))
+            [
+                "CARGO_PKG_",
+                "CARGO_MANIFEST_",
+                "CARGO_BIN_",
+                "CARGO_CRATE_",
+            ]
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
         });
         if of_this_crate {
             cargo.env_remove(name);
@@ -140,7 +147,6 @@ pub(crate) fn cargo() -> Command {
     }
     cargo
 }
-
 
 /// Builds binaries of this workspace, statically linked with the profile `image`, and gives the directory that holds them.
 ///

@@ -55,6 +55,10 @@ pub(super) async fn gather(cluster: &Cluster, directory: &Path) -> Result<()> {
 
 /// Keeps the daemons' logs of a cluster that did not come up.
 pub(super) fn keep(directory: &Path) -> Result<()> {
+    if directory.exists() {
+        fs::remove_dir_all(directory)
+            .with_context(|| format!("removing {}", directory.display()))?;
+    }
     copy_tree(&layout::state("log"), directory)
 }
 

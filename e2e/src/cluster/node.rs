@@ -116,8 +116,8 @@ async fn wait_for_containerd(node: Node) -> Result<()> {
         let log = layout::log(&format!("containerd-{}", node.name()));
         anyhow::ensure!(
             started.elapsed() < CONTAINERD_DEADLINE,
-            "containerd does not answer; {}",
-            command::tail(&log)
+            "containerd does not answer; its log ends with{}",
+            command::last_lines(&log)
         );
         tokio::time::sleep(Duration::from_millis(40)).await;
     }

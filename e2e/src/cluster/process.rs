@@ -49,8 +49,8 @@ impl Daemons {
         for (name, child) in &mut self.0 {
             if let Some(status) = child.try_wait()? {
                 bail!(
-                    "{name} ended with {status}; {}",
-                    command::tail(&layout::log(name))
+                    "{name} ended with {status}; its log ends with{}",
+                    command::last_lines(&layout::log(name))
                 );
             }
         }
@@ -71,11 +71,7 @@ impl Daemons {
             }
             self.check()?;
             if started.elapsed() > deadline {
-                bail!(
-                    "{what}: not so after {}s; the logs are in {}",
-                    deadline.as_secs(),
-                    layout::state("log").display()
-                );
+                bail!("not so after {}s: {what}", deadline.as_secs());
             }
             tokio::time::sleep(PROBE_INTERVAL).await;
         }
@@ -166,23 +162,33 @@ fn belongs(pid: i32, namespaces: &[(u64, u64)]) -> Option<String> {
     if matches!(state, 'Z' | 'X') {
         return None;
     }
-    let environment = fs::read(proc.join("environ")).ok()?;
-    let marked = environment
-        .split(|byte| *byte == 0)
-        .find_map(|entry| entry.strip_prefix(MARK.as_bytes())?.strip_prefix(b"="));
-    if let Some(daemon) = marked {
-        return Some(String::from_utf8_lossy(daemon).into_owned());
+    if let Some(daemon) = mark(&proc)? {
+        return Some(daemon);
     }
     let cgroups = fs::read_to_string(proc.join("cgroup")).unwrap_or_default();
     let root = format!(":/{CGROUP_PREFIX}");
-    if let Some(cgroup) = cgroups.lines().find_map(|line| line.split_once(&root)) {
+    if let Some((_, cgroup)) = cgroups.lines().find_map(|line| line.split_once(&root)) {
         return Some(format!(
             "a pod of {}",
-            cgroup.1.split('/').next().unwrap_or_default()
+            cgroup.split('/').next().unwrap_or_default()
         ));
     }
     let net = identity(&proc.join("ns/net"))?;
     namespaces
         .contains(&net)
         .then(|| "a program in the cluster's network".to_owned())
+}
+
+/// The daemon that a process is marked as; none if the process cannot be read any more. In another process namespace it is one of a cluster
+/// inside a container, which is a machine of its own.
+fn mark(proc: &Path) -> Option<Option<String>> {
+    let environment = fs::read(proc.join("environ")).ok()?;
+    let mut entries = environment.split(|byte| *byte == 0);
+    let marked = entries.find_map(|entry| entry.strip_prefix(MARK.as_bytes())?.strip_prefix(b"="));
+    let here = identity(&proc.join("ns/pid")) == identity(Path::new("/proc/self/ns/pid"));
+    Some(
+        marked
+            .filter(|_| here)
+            .map(|daemon| String::from_utf8_lossy(daemon).into_owned()),
+    )
 }

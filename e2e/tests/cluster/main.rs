@@ -295,10 +295,10 @@ async fn shell(pods: &Api<Pod>, pod: &str, script: &str) -> String {
     output(pods, pod, ["sh", "-c", script], &container).await
 }
 
-async fn output<'a>(
+async fn output(
     pods: &Api<Pod>,
     pod: &str,
-    command: [&'a str; 3],
+    command: [&str; 3],
     parameters: &AttachParams,
 ) -> String {
     let mut process = pods.exec(pod, command, parameters).await.unwrap();

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{
     run::{Run, is},
-    stage::{DOOMED, Stage, steps},
+    stage::{DOOMED, Stage, soon, steps},
     waiting,
 };
 
@@ -112,7 +112,11 @@ pub(crate) async fn with_its_namespace(stage: &Stage) -> Result<()> {
         namespaces.get_opt(DOOMED).await?.is_none(),
         "the namespace is there"
     );
-    run.is_gone().await
+    // The provisioner removes volumes on its own time once their claims are gone.
+    soon("the volumes are gone", async || {
+        Ok(run.is_gone().await.map_err(|error| error.to_string()))
+    })
+    .await
 }
 
 /// The second scenario sleeps.

@@ -72,16 +72,28 @@ impl Actor<'_> {
             "metadata": {"uid": uid, "resourceVersion": self.run.resource_version(), "finalizers": finalizers},
         });
         let api: Api<DryRun> = Api::namespaced(self.client.clone(), &namespace);
-        let patched = call("change the finalizer", api.patch(&name, &PatchParams::default(), &Patch::Merge(&patch))).await;
+        let patched = call(
+            "change the finalizer",
+            api.patch(&name, &PatchParams::default(), &Patch::Merge(&patch)),
+        )
+        .await;
         match patched {
-            Err(Error::Kube { source: kube::Error::Api(status), .. }) if status.is_not_found() && !wanted => Ok(()),
+            Err(Error::Kube {
+                source: kube::Error::Api(status),
+                ..
+            }) if status.is_not_found() && !wanted => Ok(()),
             other => other.map(drop),
         }
     }
 
     async fn create_report(&self) -> Result<(), Error> {
         let (namespace, name, uid) = key(self.run);
-        let Approval::Valid { name: approval_name, uid: approval_uid, approved_by } = self.approval.clone() else {
+        let Approval::Valid {
+            name: approval_name,
+            uid: approval_uid,
+            approved_by,
+        } = self.approval.clone()
+        else {
             return Ok(());
         };
         let mut report = DryRunReport::new(
@@ -99,8 +111,16 @@ impl Actor<'_> {
         report.metadata.namespace = Some(namespace.clone());
         report.metadata.labels = Some(names::retained_labels(&name, &uid));
         let api: Api<DryRunReport> = Api::namespaced(self.client.clone(), &namespace);
-        match call("create the report", api.create(&PostParams::default(), &report)).await {
-            Err(Error::Kube { source: kube::Error::Api(status), .. }) if status.is_already_exists() => Ok(()),
+        match call(
+            "create the report",
+            api.create(&PostParams::default(), &report),
+        )
+        .await
+        {
+            Err(Error::Kube {
+                source: kube::Error::Api(status),
+                ..
+            }) if status.is_already_exists() => Ok(()),
             other => other.map(drop),
         }
     }
@@ -117,27 +137,48 @@ impl Actor<'_> {
         };
         match object {
             Object::Secret => self.post(object, build::secret(&plan)).await,
-            Object::DataVolume | Object::EvidenceVolume => self.post(object, build::claim(&plan, object)).await,
-            Object::ProductionEgress | Object::CopyEgress | Object::CopyIngress => self.post(object, build::policy(&plan, object)).await,
-            Object::DumpPod | Object::PostgresPod | Object::RestorePod | Object::HarnessPod | Object::IdentityPod => {
-                self.post(object, build::pod(&plan, object)).await
+            Object::DataVolume | Object::EvidenceVolume => {
+                self.post(object, build::claim(&plan, object)).await
             }
+            Object::ProductionEgress | Object::CopyEgress | Object::CopyIngress => {
+                self.post(object, build::policy(&plan, object)).await
+            }
+            Object::DumpPod
+            | Object::PostgresPod
+            | Object::RestorePod
+            | Object::HarnessPod
+            | Object::IdentityPod => self.post(object, build::pod(&plan, object)).await,
         }
     }
 
     async fn post<K>(&self, object: Object, desired: K) -> Result<(), Error>
     where
-        K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize + Sync,
+        K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + Debug
+            + DeserializeOwned
+            + Serialize
+            + Sync,
     {
         let (namespace, name, uid) = key(self.run);
         let api: Api<K> = Api::namespaced(self.client.clone(), &namespace);
         let doing = format!("create {}", object.reference(&name));
         match call(doing.clone(), api.create(&PostParams::default(), &desired)).await {
-            Err(Error::Kube { doing, source: kube::Error::Api(status) }) if status.is_already_exists() => {
+            Err(Error::Kube {
+                doing,
+                source: kube::Error::Api(status),
+            }) if status.is_already_exists() => {
                 // A lost answer of an earlier create, or somebody else's object.
                 let found = call(doing.clone(), api.get_metadata(&object.name(&name))).await?;
                 let ours = found.labels().get(RUN_LABEL).is_some_and(|run| *run == uid);
-                if ours { Ok(()) } else { Err(Error::Kube { doing, source: kube::Error::Api(status) }) }
+                if ours {
+                    Ok(())
+                } else {
+                    Err(Error::Kube {
+                        doing,
+                        source: kube::Error::Api(status),
+                    })
+                }
             }
             other => other.map(drop),
         }
@@ -146,28 +187,47 @@ impl Actor<'_> {
     async fn delete(&self, object: Object) -> Result<(), Error> {
         match object {
             Object::Secret => self.remove::<Secret>(object).await,
-            Object::DataVolume | Object::EvidenceVolume => self.remove::<PersistentVolumeClaim>(object).await,
-            Object::ProductionEgress | Object::CopyEgress | Object::CopyIngress => self.remove::<NetworkPolicy>(object).await,
-            Object::DumpPod | Object::PostgresPod | Object::RestorePod | Object::HarnessPod | Object::IdentityPod => {
-                self.remove::<Pod>(object).await
+            Object::DataVolume | Object::EvidenceVolume => {
+                self.remove::<PersistentVolumeClaim>(object).await
             }
+            Object::ProductionEgress | Object::CopyEgress | Object::CopyIngress => {
+                self.remove::<NetworkPolicy>(object).await
+            }
+            Object::DumpPod
+            | Object::PostgresPod
+            | Object::RestorePod
+            | Object::HarnessPod
+            | Object::IdentityPod => self.remove::<Pod>(object).await,
         }
     }
 
     /// Deletes by name and UID, so that a stranger of the same name is never touched.
     async fn remove<K>(&self, object: Object) -> Result<(), Error>
     where
-        K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned,
+        K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + Debug
+            + DeserializeOwned,
     {
         let (namespace, name, _) = key(self.run);
         let Some(observed) = self.objects.get(&object) else {
             return Ok(());
         };
         let api: Api<K> = Api::namespaced(self.client.clone(), &namespace);
-        let params = DeleteParams::default()
-            .preconditions(Preconditions { uid: Some(observed.uid.clone()), resource_version: None });
-        match call(format!("delete {}", object.reference(&name)), api.delete(&object.name(&name), &params)).await {
-            Err(Error::Kube { source: kube::Error::Api(status), .. }) if status.is_not_found() => Ok(()),
+        let params = DeleteParams::default().preconditions(Preconditions {
+            uid: Some(observed.uid.clone()),
+            resource_version: None,
+        });
+        match call(
+            format!("delete {}", object.reference(&name)),
+            api.delete(&object.name(&name), &params),
+        )
+        .await
+        {
+            Err(Error::Kube {
+                source: kube::Error::Api(status),
+                ..
+            }) if status.is_not_found() => Ok(()),
             other => other.map(drop),
         }
     }

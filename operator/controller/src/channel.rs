@@ -3,12 +3,15 @@
 use dryrun_core::control::{PORT, Task, TaskError, TaskResult};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
+use hyper::client::conn::http1::SendRequest;
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use std::time::Duration;
 
+/// How long an agent may take to say that it is there.
+const HELLO: Duration = Duration::from_secs(2);
 /// How long opening the channel may take; the answer to a task has the task's own time.
 const OPEN: Duration = Duration::from_secs(10);
 
@@ -49,11 +52,28 @@ impl Agent {
     }
 }
 
-async fn exchange(forward: &mut kube::api::Portforwarder, path: &str, token: &str, body: Vec<u8>) -> Result<Bytes, TaskError> {
-    let stream = forward.take_stream(PORT).ok_or_else(|| transient("cannot forward to the agent", "no stream"))?;
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| transient("the agent does not answer", e))?;
+async fn exchange(
+    forward: &mut kube::api::Portforwarder,
+    path: &str,
+    token: &str,
+    body: Vec<u8>,
+) -> Result<Bytes, TaskError> {
+    let stream = forward
+        .take_stream(PORT)
+        .ok_or_else(|| transient("cannot forward to the agent", "no stream"))?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|e| transient("the agent does not answer", e))?;
     let connection = tokio::spawn(connection);
+    // A forward to a program that is only just starting may stay silent: a task is given to an agent that has answered.
+    let hello = tokio::time::timeout(HELLO, hello(&mut sender)).await;
+    if let Err(error) = hello
+        .map_err(|e| transient("the agent does not answer", e))
+        .and_then(|answered| answered)
+    {
+        connection.abort();
+        return Err(error);
+    }
     let request = Request::builder()
         .method(Method::POST)
         .uri(path)
@@ -63,12 +83,23 @@ async fn exchange(forward: &mut kube::api::Portforwarder, path: &str, token: &st
         .body(Full::new(Bytes::from(body)))
         .map_err(|e| permanent("InvalidTask", e))?;
     let outcome = async {
-        let response = sender.send_request(request).await.map_err(|e| transient("the agent does not answer", e))?;
+        let response = sender
+            .send_request(request)
+            .await
+            .map_err(|e| transient("the agent does not answer", e))?;
         let status = response.status();
-        let body = response.into_body().collect().await.map_err(|e| transient("the agent's answer broke off", e))?.to_bytes();
+        let body = response
+            .into_body()
+            .collect()
+            .await
+            .map_err(|e| transient("the agent's answer broke off", e))?
+            .to_bytes();
         match status {
             StatusCode::OK | StatusCode::NO_CONTENT | StatusCode::ACCEPTED => Ok(body),
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(permanent("AgentRefused", "the agent does not accept the run's token")),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(permanent(
+                "AgentRefused",
+                "the agent does not accept the run's token",
+            )),
             other => Err(transient("the agent refused the task", other)),
         }
     }
@@ -77,10 +108,35 @@ async fn exchange(forward: &mut kube::api::Portforwarder, path: &str, token: &st
     outcome
 }
 
+async fn hello(sender: &mut SendRequest<Full<Bytes>>) -> Result<(), TaskError> {
+    let request = Request::get("/v1/healthz")
+        .header("host", "agent")
+        .body(Full::default())
+        .map_err(|e| permanent("InvalidTask", e))?;
+    let response = sender
+        .send_request(request)
+        .await
+        .map_err(|e| transient("the agent does not answer", e))?;
+    response
+        .into_body()
+        .collect()
+        .await
+        .map(drop)
+        .map_err(|e| transient("the agent's answer broke off", e))
+}
+
 fn transient(what: &str, cause: impl std::fmt::Display) -> TaskError {
-    TaskError { reason: "AgentUnreachable".into(), message: format!("{what}: {cause}"), transient: true }
+    TaskError {
+        reason: "AgentUnreachable".into(),
+        message: format!("{what}: {cause}"),
+        transient: true,
+    }
 }
 
 fn permanent(reason: &str, cause: impl std::fmt::Display) -> TaskError {
-    TaskError { reason: reason.into(), message: cause.to_string(), transient: false }
+    TaskError {
+        reason: reason.into(),
+        message: cause.to_string(),
+        transient: false,
+    }
 }

@@ -2,18 +2,18 @@
 
 use dryrun_core::api::{DryRun, DryRunApproval};
 use dryrun_core::names::{FINALIZER, RUN_LABEL};
-use dryrun_core::step::{World, absorb, decide};
-use futures::{Stream, StreamExt};
+use dryrun_core::step::{World, absorb, decide, is_edge};
 use futures::channel::mpsc::UnboundedReceiver;
+use futures::{Stream, StreamExt};
 use jiff::Timestamp;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
+use kube::runtime::WatchStreamExt;
 use kube::runtime::controller::{self, Action as Requeue, Controller};
 use kube::runtime::events::Recorder;
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher::{self, watcher};
-use kube::runtime::WatchStreamExt;
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
@@ -46,7 +46,11 @@ pub(crate) struct Context {
 
 impl Context {
     fn trouble(&self, uid: &str) -> Option<String> {
-        self.troubles.lock().unwrap_or_else(PoisonError::into_inner).get(uid).map(|(_, text)| text.clone())
+        self.troubles
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(uid)
+            .map(|(_, text)| text.clone())
     }
 }
 
@@ -56,18 +60,31 @@ pub(crate) async fn run(context: Arc<Context>, ended: UnboundedReceiver<ObjectRe
     let runs: Api<DryRun> = Api::all(client.clone());
     let mut controller = Controller::new(runs, watcher::Config::default())
         .with_config(controller::Config::default().concurrency(CONCURRENCY))
-        .watches(Api::<DryRunApproval>::all(client.clone()), watcher::Config::default(), |approval| {
-            let namespace = approval.namespace()?;
-            Some(ObjectRef::new(&approval.spec.dry_run_name).within(&namespace))
-        })
+        .watches(
+            Api::<DryRunApproval>::all(client.clone()),
+            watcher::Config::default(),
+            |approval| {
+                let namespace = approval.namespace()?;
+                Some(ObjectRef::new(&approval.spec.dry_run_name).within(&namespace))
+            },
+        )
         .reconcile_on(ended)
         .graceful_shutdown_on(crate::shutdown());
     let labelled = watcher::Config::default().labels(RUN_LABEL);
     for namespace in &context.namespaces {
         controller = controller
-            .reconcile_on(children(Api::<Pod>::namespaced(client.clone(), namespace), &labelled))
-            .reconcile_on(children(Api::<PersistentVolumeClaim>::namespaced(client.clone(), namespace), &labelled))
-            .reconcile_on(children(Api::<NetworkPolicy>::namespaced(client.clone(), namespace), &labelled));
+            .reconcile_on(children(
+                Api::<Pod>::namespaced(client.clone(), namespace),
+                &labelled,
+            ))
+            .reconcile_on(children(
+                Api::<PersistentVolumeClaim>::namespaced(client.clone(), namespace),
+                &labelled,
+            ))
+            .reconcile_on(children(
+                Api::<NetworkPolicy>::namespaced(client.clone(), namespace),
+                &labelled,
+            ));
     }
     controller
         .run(reconcile, error_policy, context)
@@ -83,32 +100,55 @@ pub(crate) async fn run(context: Arc<Context>, ended: UnboundedReceiver<ObjectRe
 }
 
 /// The runs whose objects of this kind changed. Deletions count: teardown waits for them.
-fn children<K>(api: Api<K>, config: &watcher::Config) -> impl Stream<Item = ObjectRef<DryRun>> + Send + 'static
+fn children<K>(
+    api: Api<K>,
+    config: &watcher::Config,
+) -> impl Stream<Item = ObjectRef<DryRun>> + Send + 'static
 where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Send + Sync + 'static,
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + std::fmt::Debug
+        + DeserializeOwned
+        + Send
+        + Sync
+        + 'static,
 {
-    watcher(api, config.clone()).default_backoff().touched_objects().filter_map(|object| async move {
-        let object = object.inspect_err(|error| tracing::debug!(%error, "watch interrupted")).ok()?;
-        let run = object.labels().get("app.kubernetes.io/instance")?;
-        Some(ObjectRef::new(run).within(&object.namespace()?))
-    })
+    watcher(api, config.clone())
+        .default_backoff()
+        .touched_objects()
+        .filter_map(|object| async move {
+            let object = object
+                .inspect_err(|error| tracing::debug!(%error, "watch interrupted"))
+                .ok()?;
+            let run = object.labels().get("app.kubernetes.io/instance")?;
+            Some(ObjectRef::new(run).within(&object.namespace()?))
+        })
 }
 
 async fn reconcile(run: Arc<DryRun>, context: Arc<Context>) -> Result<Requeue, Error> {
     let (namespace, name, uid) = key(&run);
     match pass(&run, &context).await {
         Ok(requeue) => {
-            context.troubles.lock().unwrap_or_else(PoisonError::into_inner).remove(&uid);
+            context
+                .troubles
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .remove(&uid);
             Ok(requeue)
         }
         Err(error) => {
-            let mut troubles = context.troubles.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut troubles = context
+                .troubles
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             let (count, text) = troubles.entry(uid).or_default();
             *count += 1;
             *text = error.to_string();
             match error.class() {
                 Class::Stale => tracing::debug!(namespace, name, %error, "looking again"),
-                Class::Refused | Class::Transient => tracing::warn!(namespace, name, %error, "pass failed"),
+                Class::Refused | Class::Transient => {
+                    tracing::warn!(namespace, name, %error, "pass failed")
+                }
             }
             Err(error)
         }
@@ -121,7 +161,10 @@ async fn pass(run: &DryRun, context: &Context) -> Result<Requeue, Error> {
     let runs: Api<DryRun> = Api::namespaced(context.client.clone(), &namespace);
     for _ in 0..TURNS {
         // Not from the cache: a decision must not be made from what an earlier turn has already changed.
-        let Some(run) = call("read the DryRun", runs.get_opt(&name)).await?.filter(|r| r.uid().as_deref() == Some(&uid)) else {
+        let Some(run) = call("read the DryRun", runs.get_opt(&name))
+            .await?
+            .filter(|r| r.uid().as_deref() == Some(&uid))
+        else {
             context.jobs.cancel(&uid, |_| true);
             return Ok(Requeue::await_change());
         };
@@ -148,7 +191,9 @@ async fn turn(run: &DryRun, context: &Context) -> Result<Option<Requeue>, Error>
         namespace: &namespace,
         uid: &uid,
         generation: run.metadata.generation.unwrap_or_default(),
-        created: run.creation_timestamp().map_or(Timestamp::UNIX_EPOCH, |time| time.0),
+        created: run
+            .creation_timestamp()
+            .map_or(Timestamp::UNIX_EPOCH, |time| time.0),
         deleted: run.metadata.deletion_timestamp.is_some(),
         finalizer: run.finalizers().iter().any(|f| f == FINALIZER),
         namespace_terminating: seen.namespace_terminating,
@@ -164,25 +209,43 @@ async fn turn(run: &DryRun, context: &Context) -> Result<Option<Requeue>, Error>
         trouble: context.trouble(&uid),
         now: Timestamp::now(),
     });
-    let status_changed = decision.status != previous;
+    let status_changed = is_edge(&previous, &decision.status);
     // The report is written before anything that depends on its facts, and before the finding is forgotten.
     if let Some(view) = &seen.report
         && (decision.facts != seen.facts || (status_changed && decision.status.outcome.is_some()))
         && !seen.namespace_terminating
     {
-        report::write_report(&context.client, run, view, &decision.facts, &decision.status).await?;
+        report::write_report(
+            &context.client,
+            run,
+            view,
+            &decision.facts,
+            &decision.status,
+        )
+        .await?;
     }
-    context.jobs.taken(&uid, findings.iter().map(|(job, _)| *job));
+    context
+        .jobs
+        .taken(&uid, findings.iter().map(|(job, _)| *job));
     let run = if status_changed {
         let written = report::write_status(&context.client, run, &decision.status).await?;
-        report::publish(&context.recorder, run, &previous.conditions, &decision.status.conditions, &decision.verdicts).await;
+        report::publish(
+            &context.recorder,
+            run,
+            &previous.conditions,
+            &decision.status.conditions,
+            &decision.verdicts,
+        )
+        .await;
         written
     } else {
         run.clone()
     };
     if decision.actions.is_empty() {
         return Ok(Some(match decision.wake {
-            Some(wake) => Requeue::requeue(Duration::try_from(wake.duration_since(Timestamp::now())).unwrap_or(Duration::ZERO)),
+            Some(wake) => Requeue::requeue(
+                Duration::try_from(wake.duration_since(Timestamp::now())).unwrap_or(Duration::ZERO),
+            ),
             None => Requeue::await_change(),
         }));
     }
@@ -193,7 +256,11 @@ async fn turn(run: &DryRun, context: &Context) -> Result<Option<Requeue>, Error>
         facts: &decision.facts,
         objects: &seen.objects,
         approval: &seen.approval,
-        plan_hash: seen.plan.as_ref().map(|plan| plan.hash.as_str()).unwrap_or_default(),
+        plan_hash: seen
+            .plan
+            .as_ref()
+            .map(|plan| plan.hash.as_str())
+            .unwrap_or_default(),
         operator_image: &context.operator_image,
     };
     for action in decision.actions {
@@ -206,12 +273,23 @@ async fn turn(run: &DryRun, context: &Context) -> Result<Option<Requeue>, Error>
 /// When to look again after an error: by its class, and ever more slowly for one run.
 fn error_policy(run: Arc<DryRun>, error: &Error, context: Arc<Context>) -> Requeue {
     let uid = run.uid().unwrap_or_default();
-    let count = context.troubles.lock().unwrap_or_else(PoisonError::into_inner).get(&uid).map_or(1, |(count, _)| *count);
+    let count = context
+        .troubles
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .get(&uid)
+        .map_or(1, |(count, _)| *count);
     Requeue::requeue(delay(error.class(), count))
 }
 
 fn delay(class: Class, count: u32) -> Duration {
-    let doubled = |first: u64, limit: u64| Duration::from_millis(first.saturating_mul(1 << count.saturating_sub(1).min(16)).min(limit));
+    let doubled = |first: u64, limit: u64| {
+        Duration::from_millis(
+            first
+                .saturating_mul(1 << count.saturating_sub(1).min(16))
+                .min(limit),
+        )
+    };
     match class {
         Class::Stale => doubled(20, 1_000),
         Class::Refused => doubled(1_000, 30_000),

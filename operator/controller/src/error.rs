@@ -1,6 +1,9 @@
 //! What can go wrong in a pass, and what follows from it.
 
-#![deny(clippy::wildcard_enum_match_arm, reason = "a new error must be given a class")]
+#![deny(
+    clippy::wildcard_enum_match_arm,
+    reason = "a new error must be given a class"
+)]
 
 use std::time::Duration;
 use thiserror::Error;
@@ -45,8 +48,14 @@ impl Error {
     /// What follows from it; every variant is named, so that a new one must be thought about.
     pub(crate) fn class(&self) -> Class {
         match self {
-            Self::Kube { source: kube::Error::Api(status), .. } if status.is_conflict() || status.is_not_found() => Class::Stale,
-            Self::Kube { source: kube::Error::Api(status), .. } if status.is_forbidden() || status.is_invalid() => Class::Refused,
+            Self::Kube {
+                source: kube::Error::Api(status),
+                ..
+            } if status.is_conflict() || status.is_not_found() => Class::Stale,
+            Self::Kube {
+                source: kube::Error::Api(status),
+                ..
+            } if status.is_forbidden() || status.is_invalid() => Class::Refused,
             Self::Kube { .. } | Self::Timeout { .. } => Class::Transient,
             Self::Serialise(_) => Class::Refused,
         }
@@ -62,11 +71,20 @@ impl Error {
 const CALL: Duration = Duration::from_secs(20);
 
 /// One call to the apiserver, under a deadline and with its purpose in the error.
-pub(crate) async fn call<T>(doing: impl Into<String> + Send, future: impl Future<Output = kube::Result<T>> + Send) -> Result<T, Error> {
+pub(crate) async fn call<T>(
+    doing: impl Into<String> + Send,
+    future: impl Future<Output = kube::Result<T>> + Send,
+) -> Result<T, Error> {
     match tokio::time::timeout(CALL, future).await {
         Ok(Ok(value)) => Ok(value),
-        Ok(Err(source)) => Err(Error::Kube { doing: doing.into(), source }),
-        Err(_) => Err(Error::Timeout { doing: doing.into(), after: CALL }),
+        Ok(Err(source)) => Err(Error::Kube {
+            doing: doing.into(),
+            source,
+        }),
+        Err(_) => Err(Error::Timeout {
+            doing: doing.into(),
+            after: CALL,
+        }),
     }
 }
 
@@ -78,7 +96,10 @@ mod tests {
     fn api(code: u16, reason: &str) -> Error {
         let mut status = Status::failure("no", reason);
         status.code = code;
-        Error::Kube { doing: "create Pod/x".into(), source: kube::Error::Api(Box::new(status)) }
+        Error::Kube {
+            doing: "create Pod/x".into(),
+            source: kube::Error::Api(Box::new(status)),
+        }
     }
 
     #[test]
@@ -88,6 +109,13 @@ mod tests {
         assert_eq!(api(403, "Forbidden").class(), Class::Refused);
         assert_eq!(api(422, "Invalid").class(), Class::Refused);
         assert_eq!(api(503, "ServiceUnavailable").class(), Class::Transient);
-        assert_eq!(Error::Timeout { doing: "x".into(), after: CALL }.class(), Class::Transient);
+        assert_eq!(
+            Error::Timeout {
+                doing: "x".into(),
+                after: CALL
+            }
+            .class(),
+            Class::Transient
+        );
     }
 }

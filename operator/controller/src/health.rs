@@ -31,7 +31,10 @@ pub(crate) async fn serve(address: SocketAddr, ready: Arc<AtomicBool>) -> std::i
                     Ok::<_, Infallible>(response)
                 }
             });
-            if let Err(error) = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await {
+            if let Err(error) = hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), service)
+                .await
+            {
                 tracing::debug!(%error, "health connection");
             }
         });

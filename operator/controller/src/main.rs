@@ -42,9 +42,18 @@ struct Options {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let options = Options::parse();
-    tracing_subscriber::fmt().json().with_env_filter(tracing_subscriber::EnvFilter::from_default_env()).init();
-    rustls::crypto::ring::default_provider().install_default().map_err(|_| anyhow::anyhow!("a TLS provider is installed already"))?;
-    let client = Client::try_default().await.context("no cluster: neither a service account nor a kubeconfig")?;
+    tracing_subscriber::fmt()
+        .json()
+        .with_current_span(false)
+        .with_span_list(false)
+        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+        .init();
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .map_err(|_| anyhow::anyhow!("a TLS provider is installed already"))?;
+    let client = Client::try_default()
+        .await
+        .context("no cluster: neither a service account nor a kubeconfig")?;
 
     let ready = Arc::new(AtomicBool::new(false));
     let health = tokio::spawn(health::serve(options.health_address, Arc::clone(&ready)));
@@ -56,9 +65,19 @@ async fn main() -> anyhow::Result<()> {
     let context = Arc::new(controller::Context {
         client: client.clone(),
         operator_image: options.operator_image,
-        namespaces: options.rehearsal_namespaces.into_iter().filter(|n| !n.is_empty()).collect(),
+        namespaces: options
+            .rehearsal_namespaces
+            .into_iter()
+            .filter(|n| !n.is_empty())
+            .collect(),
         jobs,
-        recorder: Recorder::new(client, Reporter { controller: MANAGER.into(), instance: std::env::var("HOSTNAME").ok() }),
+        recorder: Recorder::new(
+            client,
+            Reporter {
+                controller: MANAGER.into(),
+                instance: std::env::var("HOSTNAME").ok(),
+            },
+        ),
         troubles: std::sync::Mutex::default(),
     });
     ready.store(true, Ordering::Relaxed);

@@ -7,7 +7,9 @@ use dryrun_core::names::{self, Object, RUN_LABEL};
 use dryrun_core::step::{Approval, Observed, PlanProblem, PodView, ReportView};
 use dryrun_core::{api::PlanSummary, plan};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ConfigMap, ContainerStatus, Namespace, PersistentVolumeClaim, Pod, Secret};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, ContainerStatus, Namespace, PersistentVolumeClaim, Pod, Secret,
+};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::api::{ListParams, PartialObjectMeta};
 use kube::{Api, Client, Resource, ResourceExt};
@@ -38,12 +40,23 @@ pub(crate) async fn observe(context: &Context, run: &DryRun) -> Result<Observati
         return Ok(unprepared(&namespace));
     }
     let reports: Api<DryRunReport> = Api::namespaced(client.clone(), &namespace);
-    let report = call("read the report", reports.get_opt(&names::report(&name, &uid))).await?;
+    let report = call(
+        "read the report",
+        reports.get_opt(&names::report(&name, &uid)),
+    )
+    .await?;
     let report = report.filter(|r| r.spec.dry_run_uid == uid);
     let mut observation = Observation {
-        plan: Err(PlanProblem { reason: "Frozen".into(), message: "the run has begun".into() }),
+        plan: Err(PlanProblem {
+            reason: "Frozen".into(),
+            message: "the run has begun".into(),
+        }),
         approval: Approval::None,
-        facts: report.as_ref().and_then(|r| r.status.as_ref()).map(|s| s.facts.clone()).unwrap_or_default(),
+        facts: report
+            .as_ref()
+            .and_then(|r| r.status.as_ref())
+            .map(|s| s.facts.clone())
+            .unwrap_or_default(),
         report: report.as_ref().map(view),
         objects: BTreeMap::new(),
         blind: false,
@@ -56,9 +69,16 @@ pub(crate) async fn observe(context: &Context, run: &DryRun) -> Result<Observati
         observation.plan = resolve(client, run, &context.operator_image).await?;
         if let Ok(plan) = &observation.plan {
             let approvals: Api<DryRunApproval> = Api::namespaced(client.clone(), &namespace);
-            let found = call("list approvals", approvals.list(&ListParams::default())).await?.items;
-            let wanted =
-                Wanted { name: &name, uid: &uid, requested_by: &run.spec.requested_by, plan_hash: &plan.hash, now: Timestamp::now() };
+            let found = call("list approvals", approvals.list(&ListParams::default()))
+                .await?
+                .items;
+            let wanted = Wanted {
+                name: &name,
+                uid: &uid,
+                requested_by: &run.spec.requested_by,
+                plan_hash: &plan.hash,
+                now: Timestamp::now(),
+            };
             observation.approval = approval::judge(&found, &wanted);
         }
         return Ok(observation);
@@ -66,18 +86,24 @@ pub(crate) async fn observe(context: &Context, run: &DryRun) -> Result<Observati
     match objects(client, &namespace, &name, &uid).await {
         Ok(objects) => observation.objects = objects,
         // In a terminating namespace the Roles go after the pods and before us.
-        Err(error) if error.is_forbidden() && observation.namespace_terminating => observation.blind = true,
+        Err(error) if error.is_forbidden() && observation.namespace_terminating => {
+            observation.blind = true
+        }
         Err(error) => return Err(error),
     }
     Ok(observation)
 }
 
-
 /// A namespace in which the operator has no rights: all that can be said is what to change.
 fn unprepared(namespace: &str) -> Observation {
-    let message = format!("{namespace} is not a rehearsal namespace: add it to rehearsalNamespaces of the Helm release");
+    let message = format!(
+        "{namespace} is not a rehearsal namespace: add it to rehearsalNamespaces of the Helm release"
+    );
     Observation {
-        plan: Err(PlanProblem { reason: "NamespaceNotPrepared".into(), message }),
+        plan: Err(PlanProblem {
+            reason: "NamespaceNotPrepared".into(),
+            message,
+        }),
         approval: Approval::None,
         report: None,
         facts: Facts::default(),
@@ -89,7 +115,9 @@ fn unprepared(namespace: &str) -> Observation {
 
 fn view(report: &DryRunReport) -> ReportView {
     ReportView {
-        began: report.creation_timestamp().map_or(Timestamp::UNIX_EPOCH, |time| time.0),
+        began: report
+            .creation_timestamp()
+            .map_or(Timestamp::UNIX_EPOCH, |time| time.0),
         plan_hash: report.spec.plan_hash.clone(),
         approved_by: report.spec.approved_by.clone(),
     }
@@ -102,41 +130,100 @@ async fn namespace_terminating(client: &Client, namespace: &str) -> Result<bool,
 }
 
 /// Resolves the plan: digests of ConfigMaps, versions of Secrets.
-async fn resolve(client: &Client, run: &DryRun, operator_image: &str) -> Result<Result<PlanSummary, PlanProblem>, Error> {
+async fn resolve(
+    client: &Client,
+    run: &DryRun,
+    operator_image: &str,
+) -> Result<Result<PlanSummary, PlanProblem>, Error> {
     let (namespace, name, _) = key(run);
     let config_maps: Api<ConfigMap> = Api::namespaced(client.clone(), &namespace);
     let mut digests = BTreeMap::new();
     for input in &run.spec.harness.inputs {
         let reference = &input.config_map_ref;
-        let Some(found) = call(format!("read ConfigMap {}", reference.name), config_maps.get_opt(&reference.name)).await? else {
-            return Ok(problem("ConfigMapMissing", format!("create ConfigMap {} in {namespace}", reference.name)));
+        let Some(found) = call(
+            format!("read ConfigMap {}", reference.name),
+            config_maps.get_opt(&reference.name),
+        )
+        .await?
+        else {
+            return Ok(problem(
+                "ConfigMapMissing",
+                format!("create ConfigMap {} in {namespace}", reference.name),
+            ));
         };
-        let text = found.data.as_ref().and_then(|data| data.get(&reference.key)).map(|text| text.clone().into_bytes());
-        let bytes = text.or_else(|| found.binary_data.as_ref().and_then(|data| data.get(&reference.key)).map(|b| b.0.clone()));
+        let text = found
+            .data
+            .as_ref()
+            .and_then(|data| data.get(&reference.key))
+            .map(|text| text.clone().into_bytes());
+        let bytes = text.or_else(|| {
+            found
+                .binary_data
+                .as_ref()
+                .and_then(|data| data.get(&reference.key))
+                .map(|b| b.0.clone())
+        });
         let Some(bytes) = bytes else {
-            return Ok(problem("ConfigMapKeyMissing", format!("ConfigMap {} has no key {}", reference.name, reference.key)));
+            return Ok(problem(
+                "ConfigMapKeyMissing",
+                format!("ConfigMap {} has no key {}", reference.name, reference.key),
+            ));
         };
-        digests.insert(format!("{}/{}", reference.name, reference.key), plan::hex(&Sha256::digest(&bytes)));
+        digests.insert(
+            format!("{}/{}", reference.name, reference.key),
+            plan::hex(&Sha256::digest(&bytes)),
+        );
     }
     let reference = &run.spec.source.password_secret_ref;
     let secrets: Api<Secret> = Api::namespaced(client.clone(), &namespace);
-    let Some(secret) = call(format!("read Secret {}", reference.name), secrets.get_opt(&reference.name)).await? else {
-        return Ok(problem("SecretMissing", format!("create Secret {} with key {} in {namespace}", reference.name, reference.key)));
+    let Some(secret) = call(
+        format!("read Secret {}", reference.name),
+        secrets.get_opt(&reference.name),
+    )
+    .await?
+    else {
+        return Ok(problem(
+            "SecretMissing",
+            format!(
+                "create Secret {} with key {} in {namespace}",
+                reference.name, reference.key
+            ),
+        ));
     };
-    if !secret.data.as_ref().is_some_and(|data| data.contains_key(&reference.key)) {
-        return Ok(problem("SecretKeyMissing", format!("Secret {} has no key {}", reference.name, reference.key)));
+    if !secret
+        .data
+        .as_ref()
+        .is_some_and(|data| data.contains_key(&reference.key))
+    {
+        return Ok(problem(
+            "SecretKeyMissing",
+            format!("Secret {} has no key {}", reference.name, reference.key),
+        ));
     }
-    let versions = BTreeMap::from([(reference.name.clone(), secret.resource_version().unwrap_or_default())]);
+    let versions = BTreeMap::from([(
+        reference.name.clone(),
+        secret.resource_version().unwrap_or_default(),
+    )]);
     let resolved = plan::Resolved::new(digests, versions, operator_image.to_owned());
-    Ok(Ok(plan::summarise(&namespace, &name, &run.spec, &resolved)?))
+    Ok(Ok(plan::summarise(
+        &namespace, &name, &run.spec, &resolved,
+    )?))
 }
 
 fn problem(reason: &str, message: String) -> Result<PlanSummary, PlanProblem> {
-    Err(PlanProblem { reason: reason.into(), message })
+    Err(PlanProblem {
+        reason: reason.into(),
+        message,
+    })
 }
 
 /// The run's objects: those of its names that carry its UID.
-async fn objects(client: &Client, namespace: &str, name: &str, uid: &str) -> Result<BTreeMap<Object, Observed>, Error> {
+async fn objects(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    uid: &str,
+) -> Result<BTreeMap<Object, Observed>, Error> {
     let labelled = ListParams::default().labels(&format!("{RUN_LABEL}={uid}"));
     let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
     let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
@@ -144,61 +231,135 @@ async fn objects(client: &Client, namespace: &str, name: &str, uid: &str) -> Res
     let secret_name = Object::Secret.name(name);
     let (pods, secret, claims, policies) = futures::try_join!(
         call("list pods", pods.list(&labelled)),
-        call("read the run's Secret", secrets.get_metadata_opt(&secret_name)),
+        call(
+            "read the run's Secret",
+            secrets.get_metadata_opt(&secret_name)
+        ),
         call("list claims", claims.list(&labelled)),
         metadata::<NetworkPolicy>(client, namespace, &labelled),
     )?;
     let mut objects = BTreeMap::new();
-    let by_name = |kind: &str, found: &str| Object::ALL.into_iter().find(|o| o.kind() == kind && o.name(name) == found);
+    let by_name = |kind: &str, found: &str| {
+        Object::ALL
+            .into_iter()
+            .find(|o| o.kind() == kind && o.name(name) == found)
+    };
     for pod in &pods {
         if let Some(object) = by_name("Pod", &pod.name_any()) {
-            objects.insert(object, Observed { pod: Some(pod_view(pod)), ..observed(pod) });
+            objects.insert(
+                object,
+                Observed {
+                    pod: Some(pod_view(pod)),
+                    ..observed(pod)
+                },
+            );
         }
     }
-    if let Some(secret) = secret.filter(|s| s.labels().get(RUN_LABEL).is_some_and(|run| run == uid)) {
+    if let Some(secret) = secret.filter(|s| s.labels().get(RUN_LABEL).is_some_and(|run| run == uid))
+    {
         objects.insert(Object::Secret, observed(&secret));
     }
     for claim in &claims {
-        let volume = claim.spec.as_ref().and_then(|spec| spec.volume_name.clone());
-        let claim_view = Observed { volume, ..observed(claim) };
-        objects.extend(by_name("PersistentVolumeClaim", &claim.name_any()).map(|object| (object, claim_view)));
+        let volume = claim
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.volume_name.clone());
+        let claim_view = Observed {
+            volume,
+            ..observed(claim)
+        };
+        objects.extend(
+            by_name("PersistentVolumeClaim", &claim.name_any()).map(|object| (object, claim_view)),
+        );
     }
     for policy in &policies {
-        objects.extend(by_name("NetworkPolicy", &policy.name_any()).map(|object| (object, observed(policy))));
+        objects.extend(
+            by_name("NetworkPolicy", &policy.name_any()).map(|object| (object, observed(policy))),
+        );
     }
     Ok(objects)
 }
 
-async fn metadata<K>(client: &Client, namespace: &str, params: &ListParams) -> Result<Vec<PartialObjectMeta<K>>, Error>
+async fn metadata<K>(
+    client: &Client,
+    namespace: &str,
+    params: &ListParams,
+) -> Result<Vec<PartialObjectMeta<K>>, Error>
 where
-    K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned,
+    K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + std::fmt::Debug
+        + DeserializeOwned,
 {
     let api: Api<K> = Api::namespaced(client.clone(), namespace);
-    Ok(call(format!("list {}", K::plural(&())), api.list_metadata(params)).await?.items)
+    Ok(call(
+        format!("list {}", K::plural(&())),
+        api.list_metadata(params),
+    )
+    .await?
+    .items)
 }
 
 fn observed<K: Resource>(object: &K) -> Observed {
     let meta = object.meta();
-    Observed { uid: meta.uid.clone().unwrap_or_default(), deleting: meta.deletion_timestamp.is_some(), pod: None, volume: None }
+    Observed {
+        uid: meta.uid.clone().unwrap_or_default(),
+        deleting: meta.deletion_timestamp.is_some(),
+        pod: None,
+        volume: None,
+    }
 }
 
 fn pod_view(pod: &Pod) -> PodView {
     let status = pod.status.clone().unwrap_or_default();
-    let all: Vec<&ContainerStatus> = status.container_statuses.iter().flatten().chain(status.init_container_statuses.iter().flatten()).collect();
-    let running = all.iter().filter(|c| c.state.as_ref().is_some_and(|s| s.running.is_some())).map(|c| c.name.clone()).collect();
+    let all: Vec<&ContainerStatus> = status
+        .container_statuses
+        .iter()
+        .flatten()
+        .chain(status.init_container_statuses.iter().flatten())
+        .collect();
+    let running = all
+        .iter()
+        .filter(|c| c.state.as_ref().is_some_and(|s| s.running.is_some()))
+        .map(|c| c.name.clone())
+        .collect();
     let terminated = all
         .iter()
         .filter_map(|c| {
             let ended = c.state.as_ref()?.terminated.as_ref()?;
-            Some((c.name.clone(), (ended.exit_code, ended.message.clone().or_else(|| ended.reason.clone()).unwrap_or_default())))
+            Some((
+                c.name.clone(),
+                (
+                    ended.exit_code,
+                    ended
+                        .message
+                        .clone()
+                        .or_else(|| ended.reason.clone())
+                        .unwrap_or_default(),
+                ),
+            ))
         })
         .collect();
-    let unscheduled = status.conditions.iter().flatten().find(|c| c.type_ == "PodScheduled" && c.status == "False");
-    let unscheduled = unscheduled.map(|c| (c.reason.clone().unwrap_or_default(), c.message.clone().unwrap_or_default()));
+    let unscheduled = status
+        .conditions
+        .iter()
+        .flatten()
+        .find(|c| c.type_ == "PodScheduled" && c.status == "False");
+    let unscheduled = unscheduled.map(|c| {
+        (
+            c.reason.clone().unwrap_or_default(),
+            c.message.clone().unwrap_or_default(),
+        )
+    });
     let waiting = all.iter().find_map(|c| {
         let waiting = c.state.as_ref()?.waiting.as_ref()?;
-        let reason = waiting.reason.clone().filter(|r| r != "PodInitializing" && r != "ContainerCreating")?;
-        Some((reason, waiting.message.clone().unwrap_or_default()))
+        let reason = waiting.reason.clone()?;
+        // Reasons of a pod that starts as it should say nothing: the image is what may be missing then.
+        let message = waiting.message.clone().filter(|m| !m.is_empty());
+        Some((
+            reason,
+            message.unwrap_or_else(|| format!("image {}", c.image)),
+        ))
     });
     PodView {
         phase: status.phase.unwrap_or_default(),

@@ -16,7 +16,13 @@ use crate::build::key;
 use crate::error::{Error, call};
 
 /// Writes facts, verdicts and outcome into the report.
-pub(crate) async fn write_report(client: &Client, run: &DryRun, view: &ReportView, facts: &Facts, status: &DryRunStatus) -> Result<(), Error> {
+pub(crate) async fn write_report(
+    client: &Client,
+    run: &DryRun,
+    view: &ReportView,
+    facts: &Facts,
+    status: &DryRunStatus,
+) -> Result<(), Error> {
     let (namespace, name, uid) = key(run);
     let report = DryRunReportStatus {
         started_at: Some(Time(view.began)),
@@ -33,13 +39,22 @@ pub(crate) async fn write_report(client: &Client, run: &DryRun, view: &ReportVie
     });
     let api: Api<DryRunReport> = Api::namespaced(client.clone(), &namespace);
     let params = PatchParams::apply(MANAGER).force();
-    call("write the report", api.patch_status(&names::report(&name, &uid), &params, &Patch::Apply(&body))).await.map(drop)
+    call(
+        "write the report",
+        api.patch_status(&names::report(&name, &uid), &params, &Patch::Apply(&body)),
+    )
+    .await
+    .map(drop)
 }
 
 /// Writes the status of a DryRun. The only place that does.
 ///
 /// The resourceVersion that was read goes with it: a pass that saw an old object is refused.
-pub(crate) async fn write_status(client: &Client, run: &DryRun, status: &DryRunStatus) -> Result<DryRun, Error> {
+pub(crate) async fn write_status(
+    client: &Client,
+    run: &DryRun,
+    status: &DryRunStatus,
+) -> Result<DryRun, Error> {
     let (namespace, name, _) = key(run);
     let body = serde_json::json!({
         "apiVersion": DryRun::api_version(&()),
@@ -49,42 +64,102 @@ pub(crate) async fn write_status(client: &Client, run: &DryRun, status: &DryRunS
     });
     let api: Api<DryRun> = Api::namespaced(client.clone(), &namespace);
     let params = PatchParams::apply(MANAGER).force();
-    call("write the status", api.patch_status(&name, &params, &Patch::Apply(&body))).await
+    call(
+        "write the status",
+        api.patch_status(&name, &params, &Patch::Apply(&body)),
+    )
+    .await
 }
 
 /// Tells of verdicts and summaries that changed. Best effort: events are never evidence.
-pub(crate) async fn publish(recorder: &Recorder, run: &DryRun, before: &[Condition], after: &[Condition], verdicts: &[(&'static Gate, Verdict)]) {
+pub(crate) async fn publish(
+    recorder: &Recorder,
+    run: &DryRun,
+    before: &[Condition],
+    after: &[Condition],
+    verdicts: &[(&'static Gate, Verdict)],
+) {
     let reference = run.object_ref(&());
-    let was = |type_: &str| before.iter().find(|c| c.type_ == type_).map_or(("", ""), |c| (c.status.as_str(), c.reason.as_str()));
+    let was = |type_: &str| {
+        before
+            .iter()
+            .find(|c| c.type_ == type_)
+            .map_or(("", ""), |c| (c.status.as_str(), c.reason.as_str()))
+    };
     for (gate, verdict) in verdicts {
         let (status, reason) = was(gate.name);
-        if (status, reason) == (verdict.status.as_str(), verdict.reason.as_str()) || verdict.reason == PENDING || status.is_empty() {
+        if (status, reason) == (verdict.status.as_str(), verdict.reason.as_str())
+            || verdict.reason == PENDING
+            || status.is_empty()
+        {
             continue;
         }
-        let type_ = if verdict.status == Status::False { EventType::Warning } else { EventType::Normal };
+        let type_ = if verdict.status == Status::False {
+            EventType::Warning
+        } else {
+            EventType::Normal
+        };
         let word = match verdict.status {
             Status::True => "Passed",
             Status::False => "Failed",
             Status::Unknown => "Unknown",
         };
         let note = format!("{} {}: {}", gate.id, verdict.reason, verdict.message);
-        event(recorder, &reference, type_, &format!("{}{word}", gate.name), gate.name, &note).await;
+        event(
+            recorder,
+            &reference,
+            type_,
+            &format!("{}{word}", gate.name),
+            gate.name,
+            &note,
+        )
+        .await;
     }
     for summary in ["Approved", "Succeeded", "NetZero"] {
-        let Some(now) = after.iter().find(|c| c.type_ == summary) else { continue };
+        let Some(now) = after.iter().find(|c| c.type_ == summary) else {
+            continue;
+        };
         let (status, reason) = was(summary);
-        if (status, reason) == (now.status.as_str(), now.reason.as_str()) || status.is_empty() || now.reason == "Running" {
+        if (status, reason) == (now.status.as_str(), now.reason.as_str())
+            || status.is_empty()
+            || now.reason == "Running"
+        {
             continue;
         }
-        let type_ = if now.status == "False" { EventType::Warning } else { EventType::Normal };
-        event(recorder, &reference, type_, &format!("{summary}{}", now.reason), summary, &now.message).await;
+        let type_ = if now.status == "False" {
+            EventType::Warning
+        } else {
+            EventType::Normal
+        };
+        event(
+            recorder,
+            &reference,
+            type_,
+            &format!("{summary}{}", now.reason),
+            summary,
+            &now.message,
+        )
+        .await;
     }
 }
 
-async fn event(recorder: &Recorder, reference: &ObjectReference, type_: EventType, reason: &str, action: &str, note: &str) {
+async fn event(
+    recorder: &Recorder,
+    reference: &ObjectReference,
+    type_: EventType,
+    reason: &str,
+    action: &str,
+    note: &str,
+) {
     let cut = |text: &str, limit: usize| text.chars().take(limit).collect::<String>();
     // The recorder takes events with the same reason and action as one, whatever their note: both name the gate.
-    let event = Event { type_, reason: cut(reason, 128), note: Some(cut(note, 1000)), action: cut(action, 128), secondary: None };
+    let event = Event {
+        type_,
+        reason: cut(reason, 128),
+        note: Some(cut(note, 1000)),
+        action: cut(action, 128),
+        secondary: None,
+    };
     if let Err(error) = recorder.publish(&event, reference).await {
         tracing::debug!(%error, reason, "event not published");
     }

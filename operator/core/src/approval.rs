@@ -24,7 +24,10 @@ pub struct Wanted<'a> {
 /// The first approval that counts; otherwise why the newest that names this DryRun does not.
 pub fn judge(approvals: &[DryRunApproval], wanted: &Wanted<'_>) -> Approval {
     let mut refused = Approval::None;
-    for approval in approvals.iter().filter(|a| a.spec.dry_run_name == wanted.name) {
+    for approval in approvals
+        .iter()
+        .filter(|a| a.spec.dry_run_name == wanted.name)
+    {
         match refusal(approval, wanted) {
             None => {
                 return Approval::Valid {
@@ -35,7 +38,10 @@ pub fn judge(approvals: &[DryRunApproval], wanted: &Wanted<'_>) -> Approval {
             }
             Some((reason, message)) => {
                 let message = format!("{}: {message}", approval.name_any());
-                refused = Approval::Refused { reason: reason.into(), message };
+                refused = Approval::Refused {
+                    reason: reason.into(),
+                    message,
+                };
             }
         }
     }
@@ -45,16 +51,34 @@ pub fn judge(approvals: &[DryRunApproval], wanted: &Wanted<'_>) -> Approval {
 fn refusal(approval: &DryRunApproval, wanted: &Wanted<'_>) -> Option<(&'static str, String)> {
     let spec = &approval.spec;
     if spec.dry_run_uid != wanted.uid {
-        return Some(("ApprovalForAnother", format!("it approves UID {}, not {}", spec.dry_run_uid, wanted.uid)));
+        return Some((
+            "ApprovalForAnother",
+            format!("it approves UID {}, not {}", spec.dry_run_uid, wanted.uid),
+        ));
     }
     if spec.approved_by == wanted.requested_by {
-        return Some(("ApprovedByRequester", format!("{} asked for the run and cannot approve it", spec.approved_by)));
+        return Some((
+            "ApprovedByRequester",
+            format!(
+                "{} asked for the run and cannot approve it",
+                spec.approved_by
+            ),
+        ));
     }
     if spec.plan_hash != wanted.plan_hash {
-        return Some(("PlanChanged", format!("it approves {}, the plan is now {}", spec.plan_hash, wanted.plan_hash)));
+        return Some((
+            "PlanChanged",
+            format!(
+                "it approves {}, the plan is now {}",
+                spec.plan_hash, wanted.plan_hash
+            ),
+        ));
     }
     if spec.expires_at.0 <= wanted.now {
-        return Some(("ApprovalExpired", format!("it expired at {}", spec.expires_at.0)));
+        return Some((
+            "ApprovalExpired",
+            format!("it expired at {}", spec.expires_at.0),
+        ));
     }
     None
 }
@@ -82,14 +106,27 @@ mod tests {
     }
 
     fn judged(approvals: &[DryRunApproval], now: i64) -> Approval {
-        judge(approvals, &Wanted { name: "demo", uid: "uid", requested_by: "alice", plan_hash: "sha256:p", now: at(now) })
+        judge(
+            approvals,
+            &Wanted {
+                name: "demo",
+                uid: "uid",
+                requested_by: "alice",
+                plan_hash: "sha256:p",
+                now: at(now),
+            },
+        )
     }
 
     #[test]
     fn the_right_one_counts_whatever_else_is_there() {
         let wrong = approval(|a| a.plan_hash = "sha256:q".into());
         let right = approval(|_| ());
-        for approvals in [vec![right.clone()], vec![wrong.clone(), right.clone()], vec![right, wrong]] {
+        for approvals in [
+            vec![right.clone()],
+            vec![wrong.clone(), right.clone()],
+            vec![right, wrong],
+        ] {
             assert!(matches!(judged(&approvals, 1), Approval::Valid { .. }));
         }
     }
@@ -109,6 +146,9 @@ mod tests {
                 other => panic!("{expected}: {other:?}"),
             }
         }
-        assert_eq!(judged(&[approval(|a| a.dry_run_name = "another".into())], 1), Approval::None);
+        assert_eq!(
+            judged(&[approval(|a| a.dry_run_name = "another".into())], 1),
+            Approval::None
+        );
     }
 }

@@ -22,7 +22,10 @@ pub fn upsert(
     let message = clip(message);
     let seconds = Timestamp::from_second(now.as_second()).unwrap_or(now);
     if let Some(found) = conditions.iter_mut().find(|c| c.type_ == type_) {
-        if found.observed_generation.is_some_and(|seen| seen > generation) {
+        if found
+            .observed_generation
+            .is_some_and(|seen| seen > generation)
+        {
             return;
         }
         if found.status != status {
@@ -95,7 +98,15 @@ mod tests {
     #[test]
     fn long_messages_are_cut_at_a_character() {
         let mut conditions = Vec::new();
-        upsert(&mut conditions, "A", "True", "Passed", &"é".repeat(500), 1, at(1));
+        upsert(
+            &mut conditions,
+            "A",
+            "True",
+            "Passed",
+            &"é".repeat(500),
+            1,
+            at(1),
+        );
         assert_eq!(conditions[0].message.chars().count(), 200);
         assert!(conditions[0].message.ends_with('…'));
     }

@@ -11,7 +11,9 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 use crate::api::{SqlStep, SslMode};
-use crate::facts::{CopyFacts, DumpFacts, InputFacts, ScenarioClaim, SourceIdentity, SourceRequirements};
+use crate::facts::{
+    CopyFacts, DumpFacts, InputFacts, ScenarioClaim, SourceIdentity, SourceRequirements,
+};
 
 /// Loopback port of the main agent of a pod.
 pub const PORT: u16 = 7070;
@@ -196,7 +198,10 @@ pub struct Login {
 
 impl std::fmt::Debug for Login {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Login").field("user", &self.user).field("address", &self.address).finish_non_exhaustive()
+        f.debug_struct("Login")
+            .field("user", &self.user)
+            .field("address", &self.address)
+            .finish_non_exhaustive()
     }
 }
 

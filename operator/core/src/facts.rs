@@ -69,7 +69,10 @@ pub struct Facts {
     pub stopped: Option<Stopped>,
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if takes a reference")]
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde's skip_serializing_if takes a reference"
+)]
 fn is_zero(n: &u8) -> bool {
     *n == 0
 }

@@ -41,13 +41,19 @@ impl Entry {
     /// What kept facts say of an error. The message is kept only where it speaks of names and rights: others may quote rows.
     fn logged(&self) -> LoggedError {
         let sqlstate = self.state_code.clone().unwrap_or_default();
-        let named = ["42", "28", "53", "57"].iter().any(|class| sqlstate.starts_with(class));
+        let named = ["42", "28", "53", "57"]
+            .iter()
+            .any(|class| sqlstate.starts_with(class));
         LoggedError {
             statement: statement_class(self.statement.as_deref().unwrap_or_default()),
             severity: self.error_severity.clone(),
             user: self.user.clone().unwrap_or_default(),
             function: self.func_name.clone().unwrap_or_default(),
-            message: if named { self.message.chars().take(200).collect() } else { String::new() },
+            message: if named {
+                self.message.chars().take(200).collect()
+            } else {
+                String::new()
+            },
             count: 1,
             sqlstate,
         }
@@ -58,18 +64,33 @@ impl Entry {
 ///
 /// A text with several statements is classed by its first; its error has one SQLSTATE all the same.
 pub fn statement_class(statement: &str) -> String {
-    const FILLERS: [&str; 9] = ["OR", "REPLACE", "UNIQUE", "TEMP", "TEMPORARY", "UNLOGGED", "MATERIALIZED", "CONSTRAINT", "TRUSTED"];
+    const FILLERS: [&str; 9] = [
+        "OR",
+        "REPLACE",
+        "UNIQUE",
+        "TEMP",
+        "TEMPORARY",
+        "UNLOGGED",
+        "MATERIALIZED",
+        "CONSTRAINT",
+        "TRUSTED",
+    ];
     let mut words = statement
         .lines()
         .filter(|line| !line.trim_start().starts_with("--"))
         .flat_map(str::split_whitespace)
         .map(|word| word.trim_end_matches(';').to_ascii_uppercase());
-    let Some(first) = words.next().filter(|w| w.chars().all(|c| c.is_ascii_alphabetic())) else {
+    let Some(first) = words
+        .next()
+        .filter(|w| w.chars().all(|c| c.is_ascii_alphabetic()))
+    else {
         return String::new();
     };
     match first.as_str() {
         "CREATE" | "ALTER" | "DROP" => match words.find(|w| !FILLERS.contains(&w.as_str())) {
-            Some(kind) if kind.chars().all(|c| c.is_ascii_alphabetic()) => format!("{first} {kind}"),
+            Some(kind) if kind.chars().all(|c| c.is_ascii_alphabetic()) => {
+                format!("{first} {kind}")
+            }
             _ => first,
         },
         _ => first,
@@ -82,7 +103,10 @@ pub fn group<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Vec<LoggedErro
     for entry in entries {
         *groups.entry(entry.logged()).or_default() += 1;
     }
-    groups.into_iter().map(|(error, count)| LoggedError { count, ..error }).collect()
+    groups
+        .into_iter()
+        .map(|(error, count)| LoggedError { count, ..error })
+        .collect()
 }
 
 /// What a log tells of crashes: a backend ended by a signal, a recovery, a PANIC.
@@ -90,10 +114,15 @@ pub fn crashes<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Vec<String> 
     let told = |e: &Entry| {
         e.error_severity == "PANIC"
             || e.message.contains("was terminated by signal")
-            || e.message.contains("terminating any other active server processes")
+            || e.message
+                .contains("terminating any other active server processes")
             || e.message.contains("was not properly shut down")
     };
-    entries.into_iter().filter(|e| told(e)).map(|e| e.message.chars().take(120).collect()).collect()
+    entries
+        .into_iter()
+        .filter(|e| told(e))
+        .map(|e| e.message.chars().take(120).collect())
+        .collect()
 }
 
 /// Reads a log piece by piece and keeps what lies between two markers.
@@ -115,7 +144,13 @@ pub struct WindowReader {
 
 impl WindowReader {
     /// A reader from `offset` of the file on. `roles` are the declared roles, `own` is the operator's, whose statements hold the markers.
-    pub fn new(offset: u64, begin: String, end: String, roles: BTreeSet<String>, own: String) -> Self {
+    pub fn new(
+        offset: u64,
+        begin: String,
+        end: String,
+        roles: BTreeSet<String>,
+        own: String,
+    ) -> Self {
         Self {
             begin,
             end,
@@ -208,7 +243,13 @@ mod tests {
     }
 
     fn reader(offset: u64) -> WindowReader {
-        WindowReader::new(offset, "begin-1".into(), "end-1".into(), BTreeSet::from(["app".to_owned()]), "op".into())
+        WindowReader::new(
+            offset,
+            "begin-1".into(),
+            "end-1".into(),
+            BTreeSet::from(["app".to_owned()]),
+            "op".into(),
+        )
     }
 
     #[test]
@@ -230,22 +271,33 @@ mod tests {
         for size in [1, 7, 100, 10_000] {
             let mut reader = reader(40);
             let whole = format!("{log}{rest}");
-            let closed = whole.as_bytes().chunks(size).any(|piece| reader.feed(piece));
+            let closed = whole
+                .as_bytes()
+                .chunks(size)
+                .any(|piece| reader.feed(piece));
             assert!(closed);
             let window = reader.finish();
             assert!(window.enclosed);
             assert_eq!(window.end_offset, 40 + log.len() as u64);
             assert_eq!((window.sessions, window.statements), (1, 2));
             assert_eq!(window.errors.len(), 1);
-            assert_eq!((window.errors[0].count, window.errors[0].message.as_str()), (2, "permission denied for table t"));
-            assert_eq!(window.foreign[0].message, "", "the message of another class may quote rows");
+            assert_eq!(
+                (window.errors[0].count, window.errors[0].message.as_str()),
+                (2, "permission denied for table t")
+            );
+            assert_eq!(
+                window.foreign[0].message, "",
+                "the message of another class may quote rows"
+            );
         }
     }
 
     #[test]
     fn a_marker_of_somebody_else_is_none() {
         let mut reader = reader(0);
-        assert!(!reader.feed(line("app", "LOG", "00000", "statement: SELECT 'begin-1'").as_bytes()));
+        assert!(
+            !reader.feed(line("app", "LOG", "00000", "statement: SELECT 'begin-1'").as_bytes())
+        );
         assert!(!reader.begun());
     }
 
@@ -267,8 +319,18 @@ mod tests {
 
     #[test]
     fn crashes_are_told() {
-        let entry = |message: &str| Entry { message: message.into(), error_severity: "LOG".into(), ..Entry::default() };
-        assert_eq!(crashes(&[entry("server process (PID 7) was terminated by signal 9: Killed")]).len(), 1);
+        let entry = |message: &str| Entry {
+            message: message.into(),
+            error_severity: "LOG".into(),
+            ..Entry::default()
+        };
+        assert_eq!(
+            crashes(&[entry(
+                "server process (PID 7) was terminated by signal 9: Killed"
+            )])
+            .len(),
+            1
+        );
         assert!(crashes(&[entry("checkpoint complete")]).is_empty());
     }
 }

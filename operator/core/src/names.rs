@@ -59,8 +59,13 @@ impl Object {
     ];
 
     /// The pods among them.
-    pub const PODS: [Self; 5] =
-        [Self::DumpPod, Self::PostgresPod, Self::RestorePod, Self::HarnessPod, Self::IdentityPod];
+    pub const PODS: [Self; 5] = [
+        Self::DumpPod,
+        Self::PostgresPod,
+        Self::RestorePod,
+        Self::HarnessPod,
+        Self::IdentityPod,
+    ];
 
     /// Kind of the object.
     pub fn kind(self) -> &'static str {
@@ -68,7 +73,11 @@ impl Object {
             Self::Secret => "Secret",
             Self::DataVolume | Self::EvidenceVolume => "PersistentVolumeClaim",
             Self::ProductionEgress | Self::CopyEgress | Self::CopyIngress => "NetworkPolicy",
-            Self::DumpPod | Self::PostgresPod | Self::RestorePod | Self::HarnessPod | Self::IdentityPod => "Pod",
+            Self::DumpPod
+            | Self::PostgresPod
+            | Self::RestorePod
+            | Self::HarnessPod
+            | Self::IdentityPod => "Pod",
         }
     }
 
@@ -105,7 +114,10 @@ pub fn labels(run: &str, uid: &str, object: Object) -> BTreeMap<String, String> 
     BTreeMap::from([
         (RUN_LABEL.to_owned(), uid.to_owned()),
         (ROLE_LABEL.to_owned(), object.role().to_owned()),
-        ("app.kubernetes.io/managed-by".to_owned(), MANAGER.to_owned()),
+        (
+            "app.kubernetes.io/managed-by".to_owned(),
+            MANAGER.to_owned(),
+        ),
         ("app.kubernetes.io/instance".to_owned(), run.to_owned()),
     ])
 }
@@ -114,7 +126,10 @@ pub fn labels(run: &str, uid: &str, object: Object) -> BTreeMap<String, String> 
 pub fn retained_labels(run: &str, uid: &str) -> BTreeMap<String, String> {
     BTreeMap::from([
         (RETAINED_LABEL.to_owned(), uid.to_owned()),
-        ("app.kubernetes.io/managed-by".to_owned(), MANAGER.to_owned()),
+        (
+            "app.kubernetes.io/managed-by".to_owned(),
+            MANAGER.to_owned(),
+        ),
         ("app.kubernetes.io/instance".to_owned(), run.to_owned()),
     ])
 }
@@ -146,9 +161,15 @@ mod tests {
 
     #[test]
     fn names_are_distinct() {
-        let names: std::collections::BTreeSet<_> = Object::ALL.iter().map(|o| o.name("a")).collect();
+        let names: std::collections::BTreeSet<_> =
+            Object::ALL.iter().map(|o| o.name("a")).collect();
         assert_eq!(names.len(), Object::ALL.len());
-        assert!(Object::ALL.iter().filter(|o| o.kind() == "Pod").eq(Object::PODS.iter()));
+        assert!(
+            Object::ALL
+                .iter()
+                .filter(|o| o.kind() == "Pod")
+                .eq(Object::PODS.iter())
+        );
     }
 
     proptest! {

@@ -33,7 +33,12 @@ impl Resolved {
         secrets: BTreeMap<String, String>,
         operator_image: String,
     ) -> Self {
-        Self { config_maps, secrets, operator_image, gates: gate::ALL.iter().map(|g| g.id.to_owned()).collect() }
+        Self {
+            config_maps,
+            secrets,
+            operator_image,
+            gates: gate::ALL.iter().map(|g| g.id.to_owned()).collect(),
+        }
     }
 }
 
@@ -41,7 +46,12 @@ impl Resolved {
 ///
 /// # Errors
 /// When the spec has a value that JSON cannot hold, which no stored object has.
-pub fn summarise(namespace: &str, name: &str, spec: &DryRunSpec, resolved: &Resolved) -> Result<PlanSummary, serde_json::Error> {
+pub fn summarise(
+    namespace: &str,
+    name: &str,
+    spec: &DryRunSpec,
+    resolved: &Resolved,
+) -> Result<PlanSummary, serde_json::Error> {
     let resolved = serde_json::to_value(resolved)?;
     let whole = serde_json::json!({
         "namespace": namespace,
@@ -49,7 +59,10 @@ pub fn summarise(namespace: &str, name: &str, spec: &DryRunSpec, resolved: &Reso
         "spec": serde_json::to_value(spec)?,
         "resolved": resolved,
     });
-    Ok(PlanSummary { hash: hash(&whole), resolved })
+    Ok(PlanSummary {
+        hash: hash(&whole),
+        resolved,
+    })
 }
 
 fn hash(plan: &Value) -> String {
@@ -99,11 +112,13 @@ fn write_canonical(value: &Value, out: &mut String) {
 
 /// Lower-case hex.
 pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(out, "{byte:02x}");
-        out
-    })
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
+            // Writing to a String cannot fail.
+            let _ = write!(out, "{byte:02x}");
+            out
+        })
 }
 
 #[cfg(test)]
@@ -122,30 +137,60 @@ mod tests {
 
     #[test]
     fn order_of_keys_does_not_matter() {
-        let a: Value = serde_json::from_str(r#"{"b":1,"a":{"d":[1,{"y":0,"x":"é\n"}],"c":null}}"#).unwrap();
-        let b: Value = serde_json::from_str(r#"{"a":{"c":null,"d":[1,{"x":"é\n","y":0}]},"b":1}"#).unwrap();
+        let a: Value =
+            serde_json::from_str(r#"{"b":1,"a":{"d":[1,{"y":0,"x":"é\n"}],"c":null}}"#).unwrap();
+        let b: Value =
+            serde_json::from_str(r#"{"a":{"c":null,"d":[1,{"x":"é\n","y":0}]},"b":1}"#).unwrap();
         assert_eq!(canonical(&a), canonical(&b));
-        assert_eq!(canonical(&a), "{\"a\":{\"c\":null,\"d\":[1,{\"x\":\"é\\n\",\"y\":0}]},\"b\":1}");
+        assert_eq!(
+            canonical(&a),
+            "{\"a\":{\"c\":null,\"d\":[1,{\"x\":\"é\\n\",\"y\":0}]},\"b\":1}"
+        );
         assert_eq!(hash(&a), hash(&b));
     }
 
     #[test]
     fn whatever_decides_the_run_changes_the_hash() {
         let (spec, resolved) = (spec(), resolved());
-        let base = summarise("rehearsal", "demo", &spec, &resolved).unwrap().hash;
-        assert_eq!(base, summarise("rehearsal", "demo", &spec.clone(), &resolved.clone()).unwrap().hash);
+        let base = summarise("rehearsal", "demo", &spec, &resolved)
+            .unwrap()
+            .hash;
+        assert_eq!(
+            base,
+            summarise("rehearsal", "demo", &spec.clone(), &resolved.clone())
+                .unwrap()
+                .hash
+        );
         let mut other = spec.clone();
         other.source.port = 5433;
-        assert_ne!(base, summarise("rehearsal", "demo", &other, &resolved).unwrap().hash);
+        assert_ne!(
+            base,
+            summarise("rehearsal", "demo", &other, &resolved)
+                .unwrap()
+                .hash
+        );
         let mut moved = resolved.clone();
-        moved.secrets.insert("directus-production".into(), "42".into());
-        assert_ne!(base, summarise("rehearsal", "demo", &spec, &moved).unwrap().hash);
-        assert_ne!(base, summarise("elsewhere", "demo", &spec, &resolved).unwrap().hash);
+        moved
+            .secrets
+            .insert("directus-production".into(), "42".into());
+        assert_ne!(
+            base,
+            summarise("rehearsal", "demo", &spec, &moved).unwrap().hash
+        );
+        assert_ne!(
+            base,
+            summarise("elsewhere", "demo", &spec, &resolved)
+                .unwrap()
+                .hash
+        );
     }
 
     #[test]
     fn the_hash_is_the_same_on_every_machine() {
         let plan = serde_json::json!({"name": "a", "spec": {"port": 5432, "jobs": [1, 2]}});
-        assert_eq!(hash(&plan), "sha256:d7a4de01f069927bcab7cabc58ef1f08b71147c4f564974f12019db1c798e6d2");
+        assert_eq!(
+            hash(&plan),
+            "sha256:d7a4de01f069927bcab7cabc58ef1f08b71147c4f564974f12019db1c798e6d2"
+        );
     }
 }

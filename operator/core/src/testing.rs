@@ -27,17 +27,26 @@ pub(crate) struct Worlds {
 impl Worlds {
     /// For a gate that is not judged yet.
     pub(crate) fn none() -> Self {
-        Self { fail: Vec::new(), unknown: Vec::new() }
+        Self {
+            fail: Vec::new(),
+            unknown: Vec::new(),
+        }
     }
 }
 
 impl World {
     pub(crate) fn empty() -> Self {
-        Self { spec: spec(), facts: Facts::default() }
+        Self {
+            spec: spec(),
+            facts: Facts::default(),
+        }
     }
 
     pub(crate) fn passing() -> Self {
-        Self { spec: spec(), facts: facts() }
+        Self {
+            spec: spec(),
+            facts: facts(),
+        }
     }
 
     pub(crate) fn with(change: impl FnOnce(&mut Facts)) -> Self {
@@ -47,7 +56,11 @@ impl World {
     }
 
     pub(crate) fn evidence(&self) -> Evidence<'_> {
-        Evidence { spec: &self.spec, facts: &self.facts, uid: UID }
+        Evidence {
+            spec: &self.spec,
+            facts: &self.facts,
+            uid: UID,
+        }
     }
 }
 
@@ -88,7 +101,10 @@ pub(crate) fn denied(object: &str) -> LoggedError {
         statement: "INSERT".into(),
         user: "cutter_verify".into(),
         function: "aclcheck_error".into(),
-        message: format!("permission denied for table {}", object.rsplit('.').next().unwrap()),
+        message: format!(
+            "permission denied for table {}",
+            object.rsplit('.').next().unwrap()
+        ),
         count: 1,
     }
 }
@@ -125,55 +141,119 @@ fn facts() -> Facts {
         cluster_name: UID.into(),
         in_recovery: false,
     };
-    let scenario = |name: &str, exit_code: Option<i32>, steps: Vec<StepClaim>, errors: Vec<LoggedError>| ScenarioFacts {
-        claim: ScenarioClaim { name: name.into(), exit_code, steps, ..ScenarioClaim::default() },
-        window: LogWindow { enclosed: true, end_offset: 0, sessions: 1, statements: 4, errors, foreign: Vec::new() },
+    let scenario = |name: &str,
+                    exit_code: Option<i32>,
+                    steps: Vec<StepClaim>,
+                    errors: Vec<LoggedError>| ScenarioFacts {
+        claim: ScenarioClaim {
+            name: name.into(),
+            exit_code,
+            steps,
+            ..ScenarioClaim::default()
+        },
+        window: LogWindow {
+            enclosed: true,
+            end_offset: 0,
+            sessions: 1,
+            statements: 4,
+            errors,
+            foreign: Vec::new(),
+        },
     };
-    let set = |rows| SetSummary { rows, digest: format!("sha256:{}", "b".repeat(64)) };
+    let set = |rows| SetSummary {
+        rows,
+        digest: format!("sha256:{}", "b".repeat(64)),
+    };
     Facts {
         preflight: Some(PreflightFacts {
             names: 11,
-            storage_class: Some(StorageClassFacts { name: "local-path".into(), reclaim_policy: "Delete".into() }),
+            storage_class: Some(StorageClassFacts {
+                name: "local-path".into(),
+                reclaim_policy: "Delete".into(),
+            }),
             protected: vec![pod("directus", "app")],
             ..PreflightFacts::default()
         }),
-        secrets: Some(SecretFacts { uid: "s".into(), immutable: true, keys: vec!["superuser".into()], malformed: Vec::new() }),
+        secrets: Some(SecretFacts {
+            uid: "s".into(),
+            immutable: true,
+            keys: vec!["superuser".into()],
+            malformed: Vec::new(),
+        }),
         dump: Some(DumpFacts {
             node: "n1".into(),
-            disk: Some(DiskFacts { free_bytes: 40 << 30, source_bytes: 200 << 20 }),
+            disk: Some(DiskFacts {
+                free_bytes: 40 << 30,
+                source_bytes: 200 << 20,
+            }),
             identity: Some(identity.clone()),
             rights: Some(RightsFacts::default()),
-            sessions: Some(SessionFacts { read_only: true, xid_assigned: false, dump_options: vec!["--lock-wait-timeout=5000".into()] }),
+            sessions: Some(SessionFacts {
+                read_only: true,
+                xid_assigned: false,
+                dump_options: vec!["--lock-wait-timeout=5000".into()],
+            }),
             requirements: Some(SourceRequirements::default()),
-            archive: Some(ArchiveFacts { bytes: 50 << 20, ..ArchiveFacts::default() }),
+            archive: Some(ArchiveFacts {
+                bytes: 50 << 20,
+                ..ArchiveFacts::default()
+            }),
             ..DumpFacts::default()
         }),
         restore: Some(RestoreFacts {
             claim: crate::control::RestoreClaim {
                 free_bytes: 30 << 30,
-                copy: CopyFacts { version_num: 170_005, catalog: set(400), counts: set(52), ..CopyFacts::default() },
+                copy: CopyFacts {
+                    version_num: 170_005,
+                    catalog: set(400),
+                    counts: set(52),
+                    ..CopyFacts::default()
+                },
                 ..Default::default()
             },
             ..RestoreFacts::default()
         }),
         roles: Some(RolesFacts {
-            applied: MatrixDifference { declared: 60, found: 60, ..MatrixDifference::default() },
+            applied: MatrixDifference {
+                declared: 60,
+                found: 60,
+                ..MatrixDifference::default()
+            },
             ..RolesFacts::default()
         }),
         copy_identity: vec![reading("restore"), reading("harness")],
-        harness: Some(HarnessFacts { image_ids: BTreeMap::from([("harness".into(), "sha256:harness".into())]), ..HarnessFacts::default() }),
+        harness: Some(HarnessFacts {
+            image_ids: BTreeMap::from([("harness".into(), "sha256:harness".into())]),
+            ..HarnessFacts::default()
+        }),
         inputs: Some(InputFacts {
-            inputs: vec![InputFact { sha256: "a".repeat(64), files: 3, ..InputFact::default() }],
+            inputs: vec![InputFact {
+                sha256: "a".repeat(64),
+                files: 3,
+                ..InputFact::default()
+            }],
         }),
         scenarios: vec![
             scenario("S2", Some(0), Vec::new(), Vec::new()),
             scenario("S9", Some(0), Vec::new(), vec![denied("iu.unit")]),
-            scenario("S10", None, vec![StepClaim { sqlstate: "42501".into(), rows: 0 }], vec![denied("iu.unit")]),
+            scenario(
+                "S10",
+                None,
+                vec![StepClaim {
+                    sqlstate: "42501".into(),
+                    rows: 0,
+                }],
+                vec![denied("iu.unit")],
+            ),
         ],
         verification: Some(VerificationFacts {
             moved: BTreeMap::from([("iu.unit".into(), 3)]),
             tables: BTreeMap::from([("iu.unit".into(), Some(3))]),
-            matrix: MatrixDifference { declared: 60, found: 60, ..MatrixDifference::default() },
+            matrix: MatrixDifference {
+                declared: 60,
+                found: 60,
+                ..MatrixDifference::default()
+            },
             pods: vec![pod("demo-harness", "harness")],
             ..VerificationFacts::default()
         }),

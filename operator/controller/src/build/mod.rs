@@ -5,8 +5,10 @@ mod policies;
 mod volumes;
 
 pub(crate) use pods::{Containers, pod};
+pub(crate) use pods::{
+    DUMP_DIR, INPUTS_DIR, POSTGRES_PORT, SERVER_LOGS_DIR, SOURCE_FILE, UNPACKED_DIR,
+};
 pub(crate) use policies::policy;
-pub(crate) use pods::{DUMP_DIR, INPUTS_DIR, POSTGRES_PORT, SERVER_LOGS_DIR, SOURCE_FILE, UNPACKED_DIR};
 pub(crate) use volumes::{CREDENTIAL_LENGTH, claim, key, secret};
 
 use dryrun_core::api::{DryRun, DryRunSpec};
@@ -56,5 +58,9 @@ impl Plan<'_> {
 
 /// Name and namespace of a DryRun, as every stored object has them.
 pub(crate) fn key(run: &DryRun) -> (String, String, String) {
-    (run.namespace().unwrap_or_default(), run.name_any(), run.uid().unwrap_or_default())
+    (
+        run.namespace().unwrap_or_default(),
+        run.name_any(),
+        run.uid().unwrap_or_default(),
+    )
 }

@@ -3,12 +3,17 @@
 //! All are restricted (Pod Security Standards), have no API token, no DNS and a deadline of their own, so that a dead operator cannot leave
 //! production's data running for ever. The agent gets in by an init container of the operator's image, so that official images work as they are.
 
-use dryrun_core::control::{AGENT_DIR, HARNESS_LOGS_DIR, PORT, POSTGRES_ENV, PostgresConfig, SCRATCH_DIR, SECRETS_DIR, SUPERUSER_FILE, TOKEN_FILE};
+use dryrun_core::control::{
+    AGENT_DIR, HARNESS_LOGS_DIR, PORT, POSTGRES_ENV, PostgresConfig, SCRATCH_DIR, SECRETS_DIR,
+    SUPERUSER_FILE, TOKEN_FILE,
+};
 use dryrun_core::names::{self, Object};
 use k8s_openapi::api::core::v1::{
-    Affinity, Capabilities, ConfigMapVolumeSource, Container, EmptyDirVolumeSource, EnvVar, KeyToPath, NodeAffinity, NodeSelector,
-    NodeSelectorRequirement, NodeSelectorTerm, PersistentVolumeClaimVolumeSource, Pod, PodDNSConfig, PodSecurityContext, PodSpec, ProjectedVolumeSource,
-    ResourceRequirements, SeccompProfile, SecretProjection, SecurityContext, Volume, VolumeMount, VolumeProjection,
+    Affinity, Capabilities, ConfigMapVolumeSource, Container, EmptyDirVolumeSource, EnvVar,
+    KeyToPath, NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm,
+    PersistentVolumeClaimVolumeSource, Pod, PodDNSConfig, PodSecurityContext, PodSpec,
+    ProjectedVolumeSource, ResourceRequirements, SeccompProfile, SecretProjection, SecurityContext,
+    Volume, VolumeMount, VolumeProjection,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use std::collections::BTreeMap;
@@ -56,7 +61,11 @@ pub(crate) fn pod(plan: &Plan<'_>, object: Object) -> Pod {
         _ => identity(plan),
     };
     spec.affinity = same_node(plan);
-    Pod { metadata: plan.metadata(object), spec: Some(spec), ..Pod::default() }
+    Pod {
+        metadata: plan.metadata(object),
+        spec: Some(spec),
+        ..Pod::default()
+    }
 }
 
 fn dump(plan: &Plan<'_>) -> PodSpec {
@@ -71,10 +80,28 @@ fn dump(plan: &Plan<'_>) -> PodSpec {
             part("data", "dump", DUMP_DIR),
             part("evidence", "dump", "/evidence/dump"),
         ]),
-        ..serve(Object::DumpPod.role(), &postgres.image, postgres.run_as_user)
+        ..serve(
+            Object::DumpPod.role(),
+            &postgres.image,
+            postgres.run_as_user,
+        )
     };
-    let secrets = vec![run_keys(plan, &[(key::token("dump"), TOKEN_FILE)]), source_key(plan)];
-    base(plan, vec![install(plan)], vec![container], vec![secrets_volume(secrets), memory("tmp"), agent_volume(), data(plan), evidence(plan)])
+    let secrets = vec![
+        run_keys(plan, &[(key::token("dump"), TOKEN_FILE)]),
+        source_key(plan),
+    ];
+    base(
+        plan,
+        vec![install(plan)],
+        vec![container],
+        vec![
+            secrets_volume(secrets),
+            memory("tmp"),
+            agent_volume(),
+            data(plan),
+            evidence(plan),
+        ],
+    )
 }
 
 fn postgres(plan: &Plan<'_>) -> PodSpec {
@@ -91,7 +118,12 @@ fn postgres(plan: &Plan<'_>) -> PodSpec {
         .and_then(|r| r.limits.as_ref()?.get("memory"))
         .and_then(|q| dryrun_core::api::bytes_of(q).ok())
         .unwrap_or(DEFAULT_MEMORY);
-    let requirements = plan.facts.dump.as_ref().and_then(|d| d.requirements.clone()).unwrap_or_default();
+    let requirements = plan
+        .facts
+        .dump
+        .as_ref()
+        .and_then(|d| d.requirements.clone())
+        .unwrap_or_default();
     let config = PostgresConfig {
         run_uid: plan.uid.to_owned(),
         bootstrap_role: names::bootstrap_role(plan.uid),
@@ -112,7 +144,11 @@ fn postgres(plan: &Plan<'_>) -> PodSpec {
         name: Object::PostgresPod.role().into(),
         image: Some(postgres.image.clone()),
         command: Some(vec![agent_path(), "postgres".into()]),
-        env: Some(vec![EnvVar { name: POSTGRES_ENV.into(), value: serde_json::to_string(&config).ok(), value_from: None }]),
+        env: Some(vec![EnvVar {
+            name: POSTGRES_ENV.into(),
+            value: serde_json::to_string(&config).ok(),
+            value_from: None,
+        }]),
         resources: Some(resources(postgres.resources.as_ref())),
         security_context: Some(confined(postgres.run_as_user)),
         volume_mounts: Some(vec![
@@ -125,59 +161,128 @@ fn postgres(plan: &Plan<'_>) -> PodSpec {
         ]),
         ..Container::default()
     };
-    let isolate_secrets = projected("isolate-secrets", vec![run_keys(plan, &[(key::token("isolate"), TOKEN_FILE)])]);
+    let isolate_secrets = projected(
+        "isolate-secrets",
+        vec![run_keys(plan, &[(key::token("isolate"), TOKEN_FILE)])],
+    );
     let secrets = vec![run_keys(plan, &[(key::SUPERUSER.into(), SUPERUSER_FILE)])];
     base(
         plan,
         vec![isolate, install(plan)],
         vec![server],
-        vec![isolate_secrets, secrets_volume(secrets), memory("tmp"), memory("shm"), agent_volume(), data(plan), evidence(plan)],
+        vec![
+            isolate_secrets,
+            secrets_volume(secrets),
+            memory("tmp"),
+            memory("shm"),
+            agent_volume(),
+            data(plan),
+            evidence(plan),
+        ],
     )
 }
 
 fn restore(plan: &Plan<'_>) -> PodSpec {
     let postgres = &plan.spec.postgres;
-    let dump = VolumeMount { read_only: Some(true), ..part("data", "dump", DUMP_DIR) };
+    let dump = VolumeMount {
+        read_only: Some(true),
+        ..part("data", "dump", DUMP_DIR)
+    };
     let container = Container {
         resources: Some(small()),
-        volume_mounts: Some(vec![agent_mount(), secrets_mount(), mount("tmp", "/tmp"), dump]),
-        ..serve(Object::RestorePod.role(), &postgres.image, postgres.run_as_user)
+        volume_mounts: Some(vec![
+            agent_mount(),
+            secrets_mount(),
+            mount("tmp", "/tmp"),
+            dump,
+        ]),
+        ..serve(
+            Object::RestorePod.role(),
+            &postgres.image,
+            postgres.run_as_user,
+        )
     };
-    let secrets = vec![run_keys(plan, &[(key::token("restore"), TOKEN_FILE), (key::RESTORE.into(), key::RESTORE)])];
-    base(plan, vec![install(plan)], vec![container], vec![secrets_volume(secrets), memory("tmp"), agent_volume(), data(plan)])
+    let secrets = vec![run_keys(
+        plan,
+        &[
+            (key::token("restore"), TOKEN_FILE),
+            (key::RESTORE.into(), key::RESTORE),
+        ],
+    )];
+    base(
+        plan,
+        vec![install(plan)],
+        vec![container],
+        vec![
+            secrets_volume(secrets),
+            memory("tmp"),
+            agent_volume(),
+            data(plan),
+        ],
+    )
 }
 
 fn harness(plan: &Plan<'_>) -> PodSpec {
     let harness = &plan.spec.harness;
     let mut volumes = vec![
         secrets_volume(vec![run_keys(plan, &[(key::token("harness"), TOKEN_FILE)])]),
-        projected("inputs-secrets", vec![run_keys(plan, &[(key::token("inputs"), TOKEN_FILE)])]),
+        projected(
+            "inputs-secrets",
+            vec![run_keys(plan, &[(key::token("inputs"), TOKEN_FILE)])],
+        ),
         memory("tmp"),
         disk("scratch"),
         disk("unpacked"),
         agent_volume(),
         evidence(plan),
     ];
-    let mut sources = vec![mount("inputs-secrets", SECRETS_DIR), mount("unpacked", UNPACKED_DIR)];
-    let mut mounts = vec![agent_mount(), secrets_mount(), mount("tmp", "/tmp"), mount("scratch", SCRATCH_DIR), part("evidence", "harness", HARNESS_LOGS_DIR)];
+    let mut sources = vec![
+        mount("inputs-secrets", SECRETS_DIR),
+        mount("unpacked", UNPACKED_DIR),
+    ];
+    let mut mounts = vec![
+        agent_mount(),
+        secrets_mount(),
+        mount("tmp", "/tmp"),
+        mount("scratch", SCRATCH_DIR),
+        part("evidence", "harness", HARNESS_LOGS_DIR),
+    ];
     for (i, input) in harness.inputs.iter().enumerate() {
         volumes.push(Volume {
             name: format!("input-{i}"),
             config_map: Some(ConfigMapVolumeSource {
                 name: input.config_map_ref.name.clone(),
-                items: Some(vec![KeyToPath { key: input.config_map_ref.key.clone(), path: input.config_map_ref.key.clone(), mode: None }]),
+                items: Some(vec![KeyToPath {
+                    key: input.config_map_ref.key.clone(),
+                    path: input.config_map_ref.key.clone(),
+                    mode: None,
+                }]),
                 ..ConfigMapVolumeSource::default()
             }),
             ..Volume::default()
         });
-        sources.push(VolumeMount { read_only: Some(true), ..mount(&format!("input-{i}"), &format!("{INPUTS_DIR}/{i}")) });
-        mounts.push(VolumeMount { read_only: Some(true), ..part("unpacked", &i.to_string(), &input.mount_path) });
+        sources.push(VolumeMount {
+            read_only: Some(true),
+            ..mount(&format!("input-{i}"), &format!("{INPUTS_DIR}/{i}"))
+        });
+        mounts.push(VolumeMount {
+            read_only: Some(true),
+            ..part("unpacked", &i.to_string(), &input.mount_path)
+        });
     }
-    let inputs = Container { resources: Some(small()), volume_mounts: Some(sources), ..agent(plan, Containers::INPUTS) };
+    let inputs = Container {
+        resources: Some(small()),
+        volume_mounts: Some(sources),
+        ..agent(plan, Containers::INPUTS)
+    };
     let runner = Container {
         resources: Some(resources(harness.resources.as_ref())),
         volume_mounts: Some(mounts),
-        ..serve(Object::HarnessPod.role(), &harness.image, harness.run_as_user)
+        ..serve(
+            Object::HarnessPod.role(),
+            &harness.image,
+            harness.run_as_user,
+        )
     };
     base(plan, vec![inputs, install(plan)], vec![runner], volumes)
 }
@@ -188,12 +293,25 @@ fn identity(plan: &Plan<'_>) -> PodSpec {
         volume_mounts: Some(vec![secrets_mount(), mount("tmp", "/tmp")]),
         ..agent(plan, Object::IdentityPod.role())
     };
-    let secrets = vec![run_keys(plan, &[(key::token("identity"), TOKEN_FILE)]), source_key(plan)];
-    base(plan, Vec::new(), vec![container], vec![secrets_volume(secrets), memory("tmp")])
+    let secrets = vec![
+        run_keys(plan, &[(key::token("identity"), TOKEN_FILE)]),
+        source_key(plan),
+    ];
+    base(
+        plan,
+        Vec::new(),
+        vec![container],
+        vec![secrets_volume(secrets), memory("tmp")],
+    )
 }
 
 /// What all pods have in common.
-fn base(plan: &Plan<'_>, init: Vec<Container>, containers: Vec<Container>, volumes: Vec<Volume>) -> PodSpec {
+fn base(
+    plan: &Plan<'_>,
+    init: Vec<Container>,
+    containers: Vec<Container>,
+    volumes: Vec<Volume>,
+) -> PodSpec {
     let total = plan.spec.deadlines.total.or(Duration::from_secs(7200)) + DEADLINE_MARGIN;
     PodSpec {
         init_containers: (!init.is_empty()).then_some(init),
@@ -206,12 +324,18 @@ fn base(plan: &Plan<'_>, init: Vec<Container>, containers: Vec<Container>, volum
         enable_service_links: Some(false),
         // Nothing in a run needs names; port 53 is a probe target, not an exception.
         dns_policy: Some("None".into()),
-        dns_config: Some(PodDNSConfig { nameservers: Some(vec!["127.0.0.1".into()]), ..PodDNSConfig::default() }),
+        dns_config: Some(PodDNSConfig {
+            nameservers: Some(vec!["127.0.0.1".into()]),
+            ..PodDNSConfig::default()
+        }),
         security_context: Some(PodSecurityContext {
             run_as_non_root: Some(true),
             fs_group: Some(RUN_GROUP),
             fs_group_change_policy: Some("OnRootMismatch".into()),
-            seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".into(), localhost_profile: None }),
+            seccomp_profile: Some(SeccompProfile {
+                type_: "RuntimeDefault".into(),
+                localhost_profile: None,
+            }),
             ..PodSecurityContext::default()
         }),
         ..PodSpec::default()
@@ -223,7 +347,12 @@ fn serve(name: &str, image: &str, user: i64) -> Container {
     Container {
         name: name.into(),
         image: Some(image.into()),
-        command: Some(vec![agent_path(), "serve".into(), "--port".into(), PORT.to_string()]),
+        command: Some(vec![
+            agent_path(),
+            "serve".into(),
+            "--port".into(),
+            PORT.to_string(),
+        ]),
         security_context: Some(confined(user)),
         ..Container::default()
     }
@@ -232,7 +361,12 @@ fn serve(name: &str, image: &str, user: i64) -> Container {
 /// A container of the operator's image that serves the control channel.
 fn agent(plan: &Plan<'_>, name: &str) -> Container {
     Container {
-        command: Some(vec!["/dryrun-agent".into(), "serve".into(), "--port".into(), PORT.to_string()]),
+        command: Some(vec![
+            "/dryrun-agent".into(),
+            "serve".into(),
+            "--port".into(),
+            PORT.to_string(),
+        ]),
         ..serve(name, plan.operator_image, AGENT_USER)
     }
 }
@@ -258,14 +392,22 @@ fn confined(user: i64) -> SecurityContext {
         run_as_non_root: Some(true),
         allow_privilege_escalation: Some(false),
         read_only_root_filesystem: Some(true),
-        capabilities: Some(Capabilities { drop: Some(vec!["ALL".into()]), add: None }),
+        capabilities: Some(Capabilities {
+            drop: Some(vec!["ALL".into()]),
+            add: None,
+        }),
         ..SecurityContext::default()
     }
 }
 
 /// Later pods run where the dump pod ran: there the volumes are. By affinity, since `nodeName` would skip the scheduler.
 fn same_node(plan: &Plan<'_>) -> Option<Affinity> {
-    let node = plan.facts.dump.as_ref().map(|d| d.node.clone()).filter(|n| !n.is_empty())?;
+    let node = plan
+        .facts
+        .dump
+        .as_ref()
+        .map(|d| d.node.clone())
+        .filter(|n| !n.is_empty())?;
     let term = NodeSelectorTerm {
         match_fields: Some(vec![NodeSelectorRequirement {
             key: "metadata.name".into(),
@@ -276,7 +418,9 @@ fn same_node(plan: &Plan<'_>) -> Option<Affinity> {
     };
     Some(Affinity {
         node_affinity: Some(NodeAffinity {
-            required_during_scheduling_ignored_during_execution: Some(NodeSelector { node_selector_terms: vec![term] }),
+            required_during_scheduling_ignored_during_execution: Some(NodeSelector {
+                node_selector_terms: vec![term],
+            }),
             ..NodeAffinity::default()
         }),
         ..Affinity::default()
@@ -287,35 +431,63 @@ fn same_node(plan: &Plan<'_>) -> Option<Affinity> {
 const DEFAULT_MEMORY: u64 = 2 << 30;
 
 fn resources(declared: Option<&ResourceRequirements>) -> ResourceRequirements {
-    declared.cloned().unwrap_or_else(|| quantities(&[("cpu", "100m"), ("memory", "256Mi")], &[("memory", "2Gi")]))
+    declared.cloned().unwrap_or_else(|| {
+        quantities(
+            &[("cpu", "100m"), ("memory", "256Mi")],
+            &[("memory", "2Gi")],
+        )
+    })
 }
 
 fn small() -> ResourceRequirements {
-    quantities(&[("cpu", "10m"), ("memory", "32Mi")], &[("memory", "512Mi")])
+    quantities(
+        &[("cpu", "10m"), ("memory", "32Mi")],
+        &[("memory", "512Mi")],
+    )
 }
 
 fn quantities(requests: &[(&str, &str)], limits: &[(&str, &str)]) -> ResourceRequirements {
     let map = |pairs: &[(&str, &str)]| -> BTreeMap<String, Quantity> {
-        pairs.iter().map(|(name, value)| ((*name).to_owned(), Quantity((*value).into()))).collect()
+        pairs
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), Quantity((*value).into())))
+            .collect()
     };
-    ResourceRequirements { requests: Some(map(requests)), limits: Some(map(limits)), claims: None }
+    ResourceRequirements {
+        requests: Some(map(requests)),
+        limits: Some(map(limits)),
+        claims: None,
+    }
 }
 
 fn mount(volume: &str, path: &str) -> VolumeMount {
-    VolumeMount { name: volume.into(), mount_path: path.into(), ..VolumeMount::default() }
+    VolumeMount {
+        name: volume.into(),
+        mount_path: path.into(),
+        ..VolumeMount::default()
+    }
 }
 
 /// A part of a volume: no pod mounts the whole of one.
 fn part(volume: &str, sub_path: &str, path: &str) -> VolumeMount {
-    VolumeMount { sub_path: Some(sub_path.into()), ..mount(volume, path) }
+    VolumeMount {
+        sub_path: Some(sub_path.into()),
+        ..mount(volume, path)
+    }
 }
 
 fn agent_mount() -> VolumeMount {
-    VolumeMount { read_only: Some(true), ..mount("agent", AGENT_DIR) }
+    VolumeMount {
+        read_only: Some(true),
+        ..mount("agent", AGENT_DIR)
+    }
 }
 
 fn secrets_mount() -> VolumeMount {
-    VolumeMount { read_only: Some(true), ..mount("secrets", SECRETS_DIR) }
+    VolumeMount {
+        read_only: Some(true),
+        ..mount("secrets", SECRETS_DIR)
+    }
 }
 
 fn secrets_volume(sources: Vec<VolumeProjection>) -> Volume {
@@ -326,7 +498,10 @@ fn secrets_volume(sources: Vec<VolumeProjection>) -> Volume {
 fn projected(name: &str, sources: Vec<VolumeProjection>) -> Volume {
     Volume {
         name: name.into(),
-        projected: Some(ProjectedVolumeSource { default_mode: Some(0o440), sources: Some(sources) }),
+        projected: Some(ProjectedVolumeSource {
+            default_mode: Some(0o440),
+            sources: Some(sources),
+        }),
         ..Volume::default()
     }
 }
@@ -343,9 +518,20 @@ fn source_key(plan: &Plan<'_>) -> VolumeProjection {
 }
 
 fn secret(name: &str, keys: &[(String, &str)]) -> VolumeProjection {
-    let items = keys.iter().map(|(key, path)| KeyToPath { key: key.clone(), path: (*path).into(), mode: None }).collect();
+    let items = keys
+        .iter()
+        .map(|(key, path)| KeyToPath {
+            key: key.clone(),
+            path: (*path).into(),
+            mode: None,
+        })
+        .collect();
     VolumeProjection {
-        secret: Some(SecretProjection { name: name.into(), items: Some(items), optional: Some(false) }),
+        secret: Some(SecretProjection {
+            name: name.into(),
+            items: Some(items),
+            optional: Some(false),
+        }),
         ..VolumeProjection::default()
     }
 }
@@ -355,12 +541,23 @@ fn agent_volume() -> Volume {
 }
 
 fn disk(name: &str) -> Volume {
-    Volume { name: name.into(), empty_dir: Some(EmptyDirVolumeSource::default()), ..Volume::default() }
+    Volume {
+        name: name.into(),
+        empty_dir: Some(EmptyDirVolumeSource::default()),
+        ..Volume::default()
+    }
 }
 
 fn memory(name: &str) -> Volume {
-    let source = EmptyDirVolumeSource { medium: Some("Memory".into()), size_limit: Some(Quantity("256Mi".into())) };
-    Volume { name: name.into(), empty_dir: Some(source), ..Volume::default() }
+    let source = EmptyDirVolumeSource {
+        medium: Some("Memory".into()),
+        size_limit: Some(Quantity("256Mi".into())),
+    };
+    Volume {
+        name: name.into(),
+        empty_dir: Some(source),
+        ..Volume::default()
+    }
 }
 
 fn data(plan: &Plan<'_>) -> Volume {
@@ -372,6 +569,13 @@ fn evidence(plan: &Plan<'_>) -> Volume {
 }
 
 fn claimed(name: &str, claim: &str) -> Volume {
-    let source = PersistentVolumeClaimVolumeSource { claim_name: claim.into(), read_only: None };
-    Volume { name: name.into(), persistent_volume_claim: Some(source), ..Volume::default() }
+    let source = PersistentVolumeClaimVolumeSource {
+        claim_name: claim.into(),
+        read_only: None,
+    };
+    Volume {
+        name: name.into(),
+        persistent_volume_claim: Some(source),
+        ..Volume::default()
+    }
 }

@@ -1,8 +1,9 @@
 //! The run's NetworkPolicies: only allowances, on top of the namespace's static deny-all.
 
-use dryrun_core::names::{ROLE_LABEL, RUN_LABEL, Object};
+use dryrun_core::names::{Object, ROLE_LABEL, RUN_LABEL};
 use k8s_openapi::api::networking::v1::{
-    IPBlock, NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyIngressRule, NetworkPolicyPeer, NetworkPolicyPort, NetworkPolicySpec,
+    IPBlock, NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyIngressRule, NetworkPolicyPeer,
+    NetworkPolicyPort, NetworkPolicySpec,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -20,9 +21,12 @@ pub(crate) fn policy(plan: &Plan<'_>, object: Object) -> NetworkPolicy {
             vec![production(plan)],
             plan.spec.source.port,
         ),
-        Object::CopyEgress => {
-            egress(plan, &[Object::RestorePod, Object::HarnessPod], vec![pods(plan, &[Object::PostgresPod])], POSTGRES_PORT)
-        }
+        Object::CopyEgress => egress(
+            plan,
+            &[Object::RestorePod, Object::HarnessPod],
+            vec![pods(plan, &[Object::PostgresPod])],
+            POSTGRES_PORT,
+        ),
         _ => NetworkPolicySpec {
             pod_selector: Some(selector(plan, &[Object::PostgresPod])),
             policy_types: Some(vec!["Ingress".into()]),
@@ -33,26 +37,44 @@ pub(crate) fn policy(plan: &Plan<'_>, object: Object) -> NetworkPolicy {
             egress: None,
         },
     };
-    NetworkPolicy { metadata: plan.metadata(object), spec: Some(spec) }
+    NetworkPolicy {
+        metadata: plan.metadata(object),
+        spec: Some(spec),
+    }
 }
 
-fn egress(plan: &Plan<'_>, from: &[Object], to: Vec<NetworkPolicyPeer>, port: u16) -> NetworkPolicySpec {
+fn egress(
+    plan: &Plan<'_>,
+    from: &[Object],
+    to: Vec<NetworkPolicyPeer>,
+    port: u16,
+) -> NetworkPolicySpec {
     NetworkPolicySpec {
         pod_selector: Some(selector(plan, from)),
         policy_types: Some(vec!["Egress".into()]),
-        egress: Some(vec![NetworkPolicyEgressRule { to: Some(to), ports: Some(vec![tcp(port)]) }]),
+        egress: Some(vec![NetworkPolicyEgressRule {
+            to: Some(to),
+            ports: Some(vec![tcp(port)]),
+        }]),
         ingress: None,
     }
 }
 
 fn tcp(port: u16) -> NetworkPolicyPort {
-    NetworkPolicyPort { port: Some(IntOrString::Int(port.into())), protocol: Some("TCP".into()), end_port: None }
+    NetworkPolicyPort {
+        port: Some(IntOrString::Int(port.into())),
+        protocol: Some("TCP".into()),
+        end_port: None,
+    }
 }
 
 /// These pods of this run.
 fn selector(plan: &Plan<'_>, objects: &[Object]) -> LabelSelector {
     LabelSelector {
-        match_labels: Some(BTreeMap::from([(RUN_LABEL.to_owned(), plan.uid.to_owned())])),
+        match_labels: Some(BTreeMap::from([(
+            RUN_LABEL.to_owned(),
+            plan.uid.to_owned(),
+        )])),
         match_expressions: Some(vec![LabelSelectorRequirement {
             key: ROLE_LABEL.into(),
             operator: "In".into(),
@@ -62,16 +84,30 @@ fn selector(plan: &Plan<'_>, objects: &[Object]) -> LabelSelector {
 }
 
 fn pods(plan: &Plan<'_>, objects: &[Object]) -> NetworkPolicyPeer {
-    NetworkPolicyPeer { pod_selector: Some(selector(plan, objects)), ..NetworkPolicyPeer::default() }
+    NetworkPolicyPeer {
+        pod_selector: Some(selector(plan, objects)),
+        ..NetworkPolicyPeer::default()
+    }
 }
 
 /// Where production's packets end.
 fn production(plan: &Plan<'_>) -> NetworkPolicyPeer {
     let network = &plan.spec.source.network;
     if let Some(cidr) = &network.cidr {
-        return NetworkPolicyPeer { ip_block: Some(IPBlock { cidr: cidr.clone(), except: None }), ..NetworkPolicyPeer::default() };
+        return NetworkPolicyPeer {
+            ip_block: Some(IPBlock {
+                cidr: cidr.clone(),
+                except: None,
+            }),
+            ..NetworkPolicyPeer::default()
+        };
     }
-    let labels = |labels| Some(LabelSelector { match_labels: Some(labels), match_expressions: None });
+    let labels = |labels| {
+        Some(LabelSelector {
+            match_labels: Some(labels),
+            match_expressions: None,
+        })
+    };
     NetworkPolicyPeer {
         namespace_selector: labels(BTreeMap::from([(
             "kubernetes.io/metadata.name".to_owned(),

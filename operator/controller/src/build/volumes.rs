@@ -2,7 +2,9 @@
 
 use dryrun_core::names::Object;
 use k8s_openapi::ByteString;
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, PersistentVolumeClaimSpec, Secret, VolumeResourceRequirements};
+use k8s_openapi::api::core::v1::{
+    PersistentVolumeClaim, PersistentVolumeClaimSpec, Secret, VolumeResourceRequirements,
+};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use rand::Rng;
 use rand::distr::Alphanumeric;
@@ -26,26 +28,45 @@ pub(crate) mod key {
         format!("token-{role}")
     }
     /// Roles of pods and init containers that have a control token.
-    pub(crate) const TOKENS: [&str; 6] = ["dump", "isolate", "restore", "inputs", "harness", "identity"];
+    pub(crate) const TOKENS: [&str; 6] = [
+        "dump", "isolate", "restore", "inputs", "harness", "identity",
+    ];
 }
 
 /// A credential of letters and digits alone: it reads the same raw and in JSON, SQL, CSV, URLs and connection strings, so that a leak of it is
 /// found in few forms. 32 characters are 190 bits.
 pub(crate) fn generate() -> String {
-    rand::rng().sample_iter(Alphanumeric).take(CREDENTIAL_LENGTH).map(char::from).collect()
+    rand::rng()
+        .sample_iter(Alphanumeric)
+        .take(CREDENTIAL_LENGTH)
+        .map(char::from)
+        .collect()
 }
 
 /// The run's credentials, in one immutable Secret.
 pub(crate) fn secret(plan: &Plan<'_>) -> Secret {
-    let keys = [key::SUPERUSER.to_owned(), key::RESTORE.to_owned()].into_iter().chain(key::TOKENS.map(key::token));
-    let data: BTreeMap<String, ByteString> = keys.map(|key| (key, ByteString(generate().into_bytes()))).collect();
-    Secret { metadata: plan.metadata(Object::Secret), immutable: Some(true), data: Some(data), ..Secret::default() }
+    let keys = [key::SUPERUSER.to_owned(), key::RESTORE.to_owned()]
+        .into_iter()
+        .chain(key::TOKENS.map(key::token));
+    let data: BTreeMap<String, ByteString> = keys
+        .map(|key| (key, ByteString(generate().into_bytes())))
+        .collect();
+    Secret {
+        metadata: plan.metadata(Object::Secret),
+        immutable: Some(true),
+        data: Some(data),
+        ..Secret::default()
+    }
 }
 
 /// One of the run's two volumes.
 pub(crate) fn claim(plan: &Plan<'_>, object: Object) -> PersistentVolumeClaim {
     let storage = &plan.spec.postgres.storage;
-    let size = if object == Object::DataVolume { storage.size.clone() } else { Quantity(EVIDENCE_SIZE.into()) };
+    let size = if object == Object::DataVolume {
+        storage.size.clone()
+    } else {
+        Quantity(EVIDENCE_SIZE.into())
+    };
     PersistentVolumeClaim {
         metadata: plan.metadata(object),
         spec: Some(PersistentVolumeClaimSpec {

@@ -22,31 +22,51 @@ fn file() -> String {
 /// Turns the log of statements on.
 pub(crate) async fn trace(session: &Session) -> Result<(), TaskError> {
     for statement in [TRACE, RELOAD] {
-        session.client.batch_execute(statement).await.map_err(|e| failed("turn the statement log on", &e))?;
+        session
+            .client
+            .batch_execute(statement)
+            .await
+            .map_err(|e| failed("turn the statement log on", &e))?;
     }
     Ok(())
 }
 
 /// Bytes in the log so far.
 pub(crate) async fn size(session: &Session) -> Result<u64, TaskError> {
-    let row = session.client.query_one(LOG_SIZE, &[&file()]).await.map_err(|e| failed("look at the copy's log", &e))?;
+    let row = session
+        .client
+        .query_one(LOG_SIZE, &[&file()])
+        .await
+        .map_err(|e| failed("look at the copy's log", &e))?;
     Ok(row.get::<_, i64>(0).cast_unsigned())
 }
 
 /// Writes a marker into the log.
 pub(crate) async fn mark(session: &Session, marker: &str) -> Result<(), TaskError> {
     let statement = MARKER.fill([&literal(marker)]);
-    session.client.simple_query(&statement).await.map(drop).map_err(|e| failed("mark the copy's log", &e))
+    session
+        .client
+        .simple_query(&statement)
+        .await
+        .map(drop)
+        .map_err(|e| failed("mark the copy's log", &e))
 }
 
 async fn piece(session: &Session, offset: u64) -> Result<Vec<u8>, TaskError> {
     let offset = offset.cast_signed();
-    let row = session.client.query_one(LOG_PIECE, &[&file(), &offset, &PIECE]).await.map_err(|e| failed("read the copy's log", &e))?;
+    let row = session
+        .client
+        .query_one(LOG_PIECE, &[&file(), &offset, &PIECE])
+        .await
+        .map_err(|e| failed("read the copy's log", &e))?;
     Ok(row.get(0))
 }
 
 /// Reads on until the closing marker is there; whether it came within the collector's lag.
-pub(crate) async fn follow(session: &Session, reader: &mut WindowReader) -> Result<bool, TaskError> {
+pub(crate) async fn follow(
+    session: &Session,
+    reader: &mut WindowReader,
+) -> Result<bool, TaskError> {
     let begin = tokio::time::Instant::now();
     loop {
         let bytes = piece(session, reader.next_offset()).await?;
@@ -64,7 +84,10 @@ pub(crate) async fn follow(session: &Session, reader: &mut WindowReader) -> Resu
 }
 
 /// Whether the log has this marker of the operator's already, from `offset` on.
-pub(crate) async fn has_marker(session: &Session, mut reader: WindowReader) -> Result<bool, TaskError> {
+pub(crate) async fn has_marker(
+    session: &Session,
+    mut reader: WindowReader,
+) -> Result<bool, TaskError> {
     loop {
         let bytes = piece(session, reader.next_offset()).await?;
         reader.feed(&bytes);
@@ -75,7 +98,10 @@ pub(crate) async fn has_marker(session: &Session, mut reader: WindowReader) -> R
 }
 
 /// All entries that `keep` says yes to.
-pub(crate) async fn entries(session: &Session, keep: impl Fn(&Entry) -> bool) -> Result<Vec<Entry>, TaskError> {
+pub(crate) async fn entries(
+    session: &Session,
+    keep: impl Fn(&Entry) -> bool,
+) -> Result<Vec<Entry>, TaskError> {
     let end = size(session).await?;
     let (mut offset, mut partial, mut kept) = (0_u64, Vec::new(), Vec::new());
     while offset < end {

@@ -16,10 +16,21 @@ use super::statements::{BOOTSTRAP_TWIN, MATRIX_SESSION};
 use super::{Session, reading};
 
 /// Makes the roles that the dump refers to and the declared ones, all without LOGIN and attributes. How many there are.
-pub(crate) async fn create_roles(session: &Session, spec: &DryRunSpec, dump: &DumpFacts) -> Result<u32, TaskError> {
+pub(crate) async fn create_roles(
+    session: &Session,
+    spec: &DryRunSpec,
+    dump: &DumpFacts,
+) -> Result<u32, TaskError> {
     let declared: BTreeSet<String> = spec.privileges.roles.keys().cloned().collect();
-    let referenced = dump.roles.iter().map(|role| role.name.clone()).filter(|name| !name.starts_with("pg_"));
-    let wanted: BTreeSet<String> = referenced.chain(declared.iter().cloned()).chain(spec.restore.create_roles.iter().cloned()).collect();
+    let referenced = dump
+        .roles
+        .iter()
+        .map(|role| role.name.clone())
+        .filter(|name| !name.starts_with("pg_"));
+    let wanted: BTreeSet<String> = referenced
+        .chain(declared.iter().cloned())
+        .chain(spec.restore.create_roles.iter().cloned())
+        .collect();
     let mut missing = BTreeSet::new();
     for role in &wanted {
         if !session.role_exists(role).await? {
@@ -29,18 +40,32 @@ pub(crate) async fn create_roles(session: &Session, spec: &DryRunSpec, dump: &Du
     let memberships: BTreeSet<(String, String)> = dump
         .memberships
         .iter()
-        .filter(|(role, member)| wanted.contains(member) && !declared.contains(member) && !declared.contains(role))
+        .filter(|(role, member)| {
+            wanted.contains(member) && !declared.contains(member) && !declared.contains(role)
+        })
         .filter(|(role, _)| wanted.contains(role) || role.starts_with("pg_"))
         .cloned()
         .collect();
     for statement in matrix::create(&missing, &memberships) {
-        session.client.batch_execute(statement.as_str()).await.map_err(|e| failed("create a role of the source", &e))?;
+        session
+            .client
+            .batch_execute(statement.as_str())
+            .await
+            .map_err(|e| failed("create a role of the source", &e))?;
     }
     for twin in dump.roles.iter().filter(|role| role.bootstrap) {
         let statement = BOOTSTRAP_TWIN.fill([&identifier(&twin.name)]);
-        session.client.batch_execute(&statement).await.map_err(|e| failed("create the source's superuser", &e))?;
+        session
+            .client
+            .batch_execute(&statement)
+            .await
+            .map_err(|e| failed("create the source's superuser", &e))?;
     }
-    u32::try_from(wanted.len()).map_err(|e| TaskError { reason: "TooManyRoles".into(), message: e.to_string(), transient: false })
+    u32::try_from(wanted.len()).map_err(|e| TaskError {
+        reason: "TooManyRoles".into(),
+        message: e.to_string(),
+        transient: false,
+    })
 }
 
 /// The roles of the run itself, which no matrix speaks of.
@@ -48,16 +73,34 @@ fn own(uid: &str) -> BTreeSet<String> {
     BTreeSet::from([names::bootstrap_role(uid), names::restore_role(uid)])
 }
 
-async fn inventory(client: &impl GenericClient, spec: &DryRunSpec, version_num: u32) -> Result<Inventory, TaskError> {
+async fn inventory(
+    client: &impl GenericClient,
+    spec: &DryRunSpec,
+    version_num: u32,
+) -> Result<Inventory, TaskError> {
     let wanted = Inventory::columns_wanted(&spec.privileges);
-    let rows = client.query(sql::OBJECTS, &[&wanted]).await.map_err(|e| failed("list objects", &e))?;
-    let objects = rows.iter().map(|row| CatalogObject { class: row.get(0), name: row.get(1), owner: row.get(2), initial: row.get(3) });
+    let rows = client
+        .query(sql::OBJECTS, &[&wanted])
+        .await
+        .map_err(|e| failed("list objects", &e))?;
+    let objects = rows.iter().map(|row| CatalogObject {
+        class: row.get(0),
+        name: row.get(1),
+        owner: row.get(2),
+        initial: row.get(3),
+    });
     Ok(Inventory::new(version_num, objects))
 }
 
-async fn compile(client: &impl GenericClient, spec: &DryRunSpec, version_num: u32) -> Result<Result<Compiled, Vec<String>>, TaskError> {
+async fn compile(
+    client: &impl GenericClient,
+    spec: &DryRunSpec,
+    version_num: u32,
+) -> Result<Result<Compiled, Vec<String>>, TaskError> {
     let inventory = inventory(client, spec, version_num).await?;
-    let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
+    let today = jiff::Timestamp::now()
+        .to_zoned(jiff::tz::TimeZone::UTC)
+        .date();
     Ok(matrix::compile(&spec.privileges, &inventory, today))
 }
 
@@ -86,30 +129,56 @@ pub(crate) async fn apply(
     let compiled = match compile(&session.client, spec, version_num).await? {
         Ok(compiled) => compiled,
         Err(errors) => {
-            let applied = MatrixDifference { errors, ..MatrixDifference::default() };
-            return Ok(RolesFacts { applied, ..RolesFacts::default() });
+            let applied = MatrixDifference {
+                errors,
+                ..MatrixDifference::default()
+            };
+            return Ok(RolesFacts {
+                applied,
+                ..RolesFacts::default()
+            });
         }
     };
     let (declared, own) = (spec.privileges.roles.keys().cloned().collect(), own(uid));
     let restored = reading::privileges(&session.client).await?;
     let production = matrix::compare(&compiled, &restored.rows, &restored.rows, &own);
 
-    let transaction = session.client.transaction().await.map_err(|e| failed("begin", &e))?;
-    transaction.batch_execute(MATRIX_SESSION).await.map_err(|e| failed("apply the matrix", &e))?;
+    let transaction = session
+        .client
+        .transaction()
+        .await
+        .map_err(|e| failed("begin", &e))?;
+    transaction
+        .batch_execute(MATRIX_SESSION)
+        .await
+        .map_err(|e| failed("apply the matrix", &e))?;
     let revoke = matrix::revoke(&restored, &declared);
     for statement in &revoke {
-        transaction.batch_execute(statement.as_str()).await.map_err(|e| failed("revoke what production granted", &e))?;
+        transaction
+            .batch_execute(statement.as_str())
+            .await
+            .map_err(|e| failed("revoke what production granted", &e))?;
     }
     let baseline = reading::privileges(&transaction).await?;
     let grant = matrix::apply(&compiled);
     for statement in &grant {
-        transaction.batch_execute(statement.as_str()).await.map_err(|e| failed("apply the matrix", &e))?;
+        transaction
+            .batch_execute(statement.as_str())
+            .await
+            .map_err(|e| failed("apply the matrix", &e))?;
     }
-    transaction.commit().await.map_err(|e| failed("commit the matrix", &e))?;
+    transaction
+        .commit()
+        .await
+        .map_err(|e| failed("commit the matrix", &e))?;
     reading::keep(maintenance, BASELINE, &text(&baseline)).await?;
 
     let begin = Instant::now();
-    session.client.batch_execute(sql::SESSION).await.map_err(|e| failed("prepare the session", &e))?;
+    session
+        .client
+        .batch_execute(sql::SESSION)
+        .await
+        .map_err(|e| failed("prepare the session", &e))?;
     let found = reading::privileges(&session.client).await?;
     let applied = matrix::compare(&compiled, &found.rows, &baseline.rows, &own);
     Ok(RolesFacts {
@@ -130,7 +199,15 @@ pub(crate) async fn compare_again(
 ) -> Result<(MatrixDifference, Rows), TaskError> {
     let compiled = match compile(&session.client, spec, version_num).await? {
         Ok(compiled) => compiled,
-        Err(errors) => return Ok((MatrixDifference { errors, ..MatrixDifference::default() }, Rows::default())),
+        Err(errors) => {
+            return Ok((
+                MatrixDifference {
+                    errors,
+                    ..MatrixDifference::default()
+                },
+                Rows::default(),
+            ));
+        }
     };
     let baseline = parsed(&reading::kept(maintenance, BASELINE).await?);
     let found = reading::privileges(&session.client).await?;
@@ -142,7 +219,16 @@ pub(crate) async fn compare_again(
 pub(crate) fn as_rows(reading: &Reading) -> Rows {
     let mut rows = Rows::default();
     for row in &reading.rows {
-        rows.insert(&[&row.class, &row.object, &row.grantee, &row.privilege, &row.sign], if row.grantable { "grantable" } else { "" });
+        rows.insert(
+            &[
+                &row.class,
+                &row.object,
+                &row.grantee,
+                &row.privilege,
+                &row.sign,
+            ],
+            if row.grantable { "grantable" } else { "" },
+        );
     }
     rows
 }

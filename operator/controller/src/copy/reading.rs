@@ -14,7 +14,11 @@ use super::statements::{BASELINE_CREATE, BASELINE_READ, BASELINE_WRITE};
 /// Every definition of the database.
 pub(crate) async fn catalog(client: &impl GenericClient) -> Result<Rows, TaskError> {
     let mut rows = Rows::default();
-    for row in client.query(sql::CATALOG, &[]).await.map_err(|e| failed("read the catalog", &e))? {
+    for row in client
+        .query(sql::CATALOG, &[])
+        .await
+        .map_err(|e| failed("read the catalog", &e))?
+    {
         let definition: Option<String> = row.get(2);
         rows.insert(&[row.get(0), row.get(1)], &definition.unwrap_or_default());
     }
@@ -24,9 +28,17 @@ pub(crate) async fn catalog(client: &impl GenericClient) -> Result<Rows, TaskErr
 /// The exact number of rows of every table.
 pub(crate) async fn counts(client: &impl GenericClient) -> Result<Rows, TaskError> {
     let mut rows = Rows::default();
-    for statement in client.query(sql::COUNTS, &[]).await.map_err(|e| failed("list tables", &e))? {
+    for statement in client
+        .query(sql::COUNTS, &[])
+        .await
+        .map_err(|e| failed("list tables", &e))?
+    {
         let statement: String = statement.get(0);
-        for row in client.query(&statement, &[]).await.map_err(|e| failed("count rows", &e))? {
+        for row in client
+            .query(&statement, &[])
+            .await
+            .map_err(|e| failed("count rows", &e))?
+        {
             rows.insert(&[row.get(0)], &row.get::<_, i64>(1).to_string());
         }
     }
@@ -37,7 +49,11 @@ pub(crate) async fn counts(client: &impl GenericClient) -> Result<Rows, TaskErro
 pub(crate) async fn privileges(client: &impl GenericClient) -> Result<Reading, TaskError> {
     let mut reading = Reading::default();
     for query in [sql::PRIVILEGES, sql::ATTRIBUTES] {
-        for row in client.query(query, &[]).await.map_err(|e| failed("read privileges", &e))? {
+        for row in client
+            .query(query, &[])
+            .await
+            .map_err(|e| failed("read privileges", &e))?
+        {
             let found = PrivilegeRow {
                 class: row.get(0),
                 object: row.get(1),
@@ -54,13 +70,25 @@ pub(crate) async fn privileges(client: &impl GenericClient) -> Result<Reading, T
 
 /// Keeps a set in the maintenance database, where it outlives the operator and no declared role sees it.
 pub(crate) async fn keep(maintenance: &Session, kind: &str, rows: &str) -> Result<(), TaskError> {
-    maintenance.client.batch_execute(BASELINE_CREATE).await.map_err(|e| failed("keep the baseline", &e))?;
-    maintenance.client.execute(BASELINE_WRITE, &[&kind, &rows]).await.map_err(|e| failed("keep the baseline", &e))?;
+    maintenance
+        .client
+        .batch_execute(BASELINE_CREATE)
+        .await
+        .map_err(|e| failed("keep the baseline", &e))?;
+    maintenance
+        .client
+        .execute(BASELINE_WRITE, &[&kind, &rows])
+        .await
+        .map_err(|e| failed("keep the baseline", &e))?;
     Ok(())
 }
 
 /// A set that was kept.
 pub(crate) async fn kept(maintenance: &Session, kind: &str) -> Result<String, TaskError> {
-    let row = maintenance.client.query_one(BASELINE_READ, &[&kind]).await.map_err(|e| failed("read the baseline", &e))?;
+    let row = maintenance
+        .client
+        .query_one(BASELINE_READ, &[&kind])
+        .await
+        .map_err(|e| failed("read the baseline", &e))?;
     Ok(row.get(0))
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client, Config, NoTls};
 
-use super::statements::{PASSWORD, TERMINATE, BACKENDS, RESTORE_ROLE, LOCK_ROLE, ROLE_EXISTS};
+use super::statements::{BACKENDS, LOCK_ROLE, PASSWORD, RESTORE_ROLE, ROLE_EXISTS, TERMINATE};
 use crate::build::POSTGRES_PORT;
 
 /// How long opening a connection may take.
@@ -50,9 +50,14 @@ impl Session {
     /// Transient while the server is not up; for good when the server that answers is production, or another run's copy.
     pub(crate) async fn open(endpoint: &Endpoint, database: &str) -> Result<Self, TaskError> {
         let connect = async {
-            let mut forward =
-                endpoint.pods.portforward(&endpoint.pod, &[POSTGRES_PORT]).await.map_err(|e| unreachable("cannot forward to the copy", e))?;
-            let stream = forward.take_stream(POSTGRES_PORT).ok_or_else(|| unreachable("cannot forward to the copy", "no stream"))?;
+            let mut forward = endpoint
+                .pods
+                .portforward(&endpoint.pod, &[POSTGRES_PORT])
+                .await
+                .map_err(|e| unreachable("cannot forward to the copy", e))?;
+            let stream = forward
+                .take_stream(POSTGRES_PORT)
+                .ok_or_else(|| unreachable("cannot forward to the copy", "no stream"))?;
             let (client, connection) = Config::new()
                 .user(&endpoint.user)
                 .password(&endpoint.password)
@@ -63,8 +68,9 @@ impl Session {
                 .map_err(|e| unreachable("the copy does not let the operator in", e))?;
             Ok((client, connection, forward))
         };
-        let (client, connection, forward) =
-            tokio::time::timeout(OPEN, connect).await.map_err(|e| unreachable("the copy does not answer", e))??;
+        let (client, connection, forward) = tokio::time::timeout(OPEN, connect)
+            .await
+            .map_err(|e| unreachable("the copy does not answer", e))??;
         let connection = tokio::spawn(async move {
             // The session's owner sees the error in its own call; here it is only the end.
             if let Err(error) = connection.await {
@@ -73,19 +79,31 @@ impl Session {
             forward.abort();
         });
         let identity = identity(&client).await?;
-        let session = Self { client, identity, connection };
+        let session = Self {
+            client,
+            identity,
+            connection,
+        };
         session.refuse_strangers(endpoint)?;
-        session.client.batch_execute(sql::SESSION).await.map_err(|e| failed("prepare the session", &e))?;
+        session
+            .client
+            .batch_execute(sql::SESSION)
+            .await
+            .map_err(|e| failed("prepare the session", &e))?;
         Ok(session)
     }
 
     /// Who the server is, as read first of all on this connection.
     pub(crate) fn identity(&self, before: &str) -> CopyIdentity {
-        CopyIdentity { before: before.into(), ..self.identity.clone() }
+        CopyIdentity {
+            before: before.into(),
+            ..self.identity.clone()
+        }
     }
 
     fn refuse_strangers(&self, endpoint: &Endpoint) -> Result<(), TaskError> {
-        let production = self.identity.system_identifier.is_empty() || self.identity.system_identifier == endpoint.forbidden;
+        let production = self.identity.system_identifier.is_empty()
+            || self.identity.system_identifier == endpoint.forbidden;
         if production || self.identity.cluster_name != endpoint.uid {
             return Err(TaskError {
                 reason: "CopyIsProduction".into(),
@@ -102,35 +120,60 @@ impl Session {
     /// Gives a role this password. What travels and what the server stores is a verifier.
     pub(crate) async fn set_password(&self, role: &str, password: &str) -> Result<(), TaskError> {
         let statement = PASSWORD.fill([&identifier(role), &verifier(password)]);
-        self.client.batch_execute(&statement).await.map_err(|e| failed("set a password", &e))
+        self.client
+            .batch_execute(&statement)
+            .await
+            .map_err(|e| failed("set a password", &e))
     }
 
     /// Makes the superuser that restores, unless an earlier attempt has made it.
-    pub(crate) async fn create_restore_role(&self, role: &str, password: &str) -> Result<(), TaskError> {
+    pub(crate) async fn create_restore_role(
+        &self,
+        role: &str,
+        password: &str,
+    ) -> Result<(), TaskError> {
         if self.role_exists(role).await? {
             return Ok(());
         }
         let statement = RESTORE_ROLE.fill([&identifier(role), &verifier(password)]);
-        self.client.batch_execute(&statement).await.map_err(|e| failed("create the restore role", &e))
+        self.client
+            .batch_execute(&statement)
+            .await
+            .map_err(|e| failed("create the restore role", &e))
     }
 
     /// Takes every right from the superuser that restored.
     pub(crate) async fn lock_role(&self, role: &str) -> Result<(), TaskError> {
-        self.client.batch_execute(&LOCK_ROLE.fill([&identifier(role)])).await.map_err(|e| failed("lock the restore role", &e))
+        self.client
+            .batch_execute(&LOCK_ROLE.fill([&identifier(role)]))
+            .await
+            .map_err(|e| failed("lock the restore role", &e))
     }
 
     /// Whether there is a role of this name.
     pub(crate) async fn role_exists(&self, role: &str) -> Result<bool, TaskError> {
-        let row = self.client.query_one(ROLE_EXISTS, &[&role]).await.map_err(|e| failed("look up a role", &e))?;
+        let row = self
+            .client
+            .query_one(ROLE_EXISTS, &[&role])
+            .await
+            .map_err(|e| failed("look up a role", &e))?;
         Ok(row.get::<_, i64>(0) > 0)
     }
 
     /// Waits until no backend of these roles is left; ends those that do not go by themselves within `patience`.
-    pub(crate) async fn quiesce(&self, roles: &[String], patience: Duration) -> Result<(), TaskError> {
+    pub(crate) async fn quiesce(
+        &self,
+        roles: &[String],
+        patience: Duration,
+    ) -> Result<(), TaskError> {
         let begin = tokio::time::Instant::now();
         let limit = patience + Duration::from_secs(10);
         loop {
-            let row = self.client.query_one(BACKENDS, &[&roles]).await.map_err(|e| failed("count backends", &e))?;
+            let row = self
+                .client
+                .query_one(BACKENDS, &[&roles])
+                .await
+                .map_err(|e| failed("count backends", &e))?;
             if row.get::<_, i64>(0) == 0 {
                 return Ok(());
             }
@@ -142,7 +185,10 @@ impl Session {
                 });
             }
             if begin.elapsed() > patience {
-                self.client.query_one(TERMINATE, &[&roles]).await.map_err(|e| failed("end backends", &e))?;
+                self.client
+                    .query_one(TERMINATE, &[&roles])
+                    .await
+                    .map_err(|e| failed("end backends", &e))?;
             }
             // Postgres has no notification of a backend's end.
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -157,7 +203,10 @@ impl Drop for Session {
 }
 
 async fn identity(client: &Client) -> Result<CopyIdentity, TaskError> {
-    let row = client.query_one(sql::IDENTITY, &[]).await.map_err(|e| failed("read the copy's identity", &e))?;
+    let row = client
+        .query_one(sql::IDENTITY, &[])
+        .await
+        .map_err(|e| failed("read the copy's identity", &e))?;
     Ok(CopyIdentity {
         before: String::new(),
         system_identifier: sql::system_identifier(row.get("system_identifier")),
@@ -168,18 +217,32 @@ async fn identity(client: &Client) -> Result<CopyIdentity, TaskError> {
 
 /// A SCRAM verifier as a SQL literal (RFC 5803).
 fn verifier(password: &str) -> String {
-    literal(&postgres_protocol::password::scram_sha_256(password.as_bytes()))
+    literal(&postgres_protocol::password::scram_sha_256(
+        password.as_bytes(),
+    ))
 }
 
 fn unreachable(what: &str, cause: impl std::fmt::Display) -> TaskError {
-    TaskError { reason: "CopyUnreachable".into(), message: format!("{what}: {cause}"), transient: true }
+    TaskError {
+        reason: "CopyUnreachable".into(),
+        message: format!("{what}: {cause}"),
+        transient: true,
+    }
 }
 
 /// An error of a statement. Its text may quote rows or a password, so only the SQLSTATE travels; a lost connection may be tried again.
 pub(crate) fn failed(doing: &str, error: &tokio_postgres::Error) -> TaskError {
     match error.code() {
-        Some(code) => TaskError { reason: "StatementFailed".into(), message: format!("cannot {doing}: SQLSTATE {}", code.code()), transient: false },
-        None => TaskError { reason: "CopyUnreachable".into(), message: format!("cannot {doing}: the connection was lost"), transient: true },
+        Some(code) => TaskError {
+            reason: "StatementFailed".into(),
+            message: format!("cannot {doing}: SQLSTATE {}", code.code()),
+            transient: false,
+        },
+        None => TaskError {
+            reason: "CopyUnreachable".into(),
+            message: format!("cannot {doing}: the connection was lost"),
+            transient: true,
+        },
     }
 }
 
@@ -188,5 +251,8 @@ pub(crate) fn derived(secret: &str, uid: &str, job: Job) -> String {
     use sha2::{Digest, Sha256};
     const LETTERS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     let digest = Sha256::digest(format!("dryrun.dev scenario\n{uid}\n{job:?}\n{secret}"));
-    digest.iter().map(|byte| char::from(LETTERS[usize::from(*byte) % LETTERS.len()])).collect()
+    digest
+        .iter()
+        .map(|byte| char::from(LETTERS[usize::from(*byte) % LETTERS.len()]))
+        .collect()
 }

@@ -22,8 +22,15 @@ sql! {
     MATRIX_SESSION = "matrix_session.sql";
 }
 
-pub(super) const MARKER: Template<1> = Template::new(include_str!("../../sql/marker.sql"), ["text"]);
-pub(super) const PASSWORD: Template<2> = Template::new(include_str!("../../sql/password.sql"), ["role", "verifier"]);
-pub(super) const RESTORE_ROLE: Template<2> = Template::new(include_str!("../../sql/restore_role.sql"), ["role", "verifier"]);
-pub(super) const LOCK_ROLE: Template<1> = Template::new(include_str!("../../sql/lock_role.sql"), ["role"]);
-pub(super) const BOOTSTRAP_TWIN: Template<1> = Template::new(include_str!("../../sql/bootstrap_twin.sql"), ["role"]);
+pub(super) const MARKER: Template<1> =
+    Template::new(include_str!("../../sql/marker.sql"), ["text"]);
+pub(super) const PASSWORD: Template<2> =
+    Template::new(include_str!("../../sql/password.sql"), ["role", "verifier"]);
+pub(super) const RESTORE_ROLE: Template<2> = Template::new(
+    include_str!("../../sql/restore_role.sql"),
+    ["role", "verifier"],
+);
+pub(super) const LOCK_ROLE: Template<1> =
+    Template::new(include_str!("../../sql/lock_role.sql"), ["role"]);
+pub(super) const BOOTSTRAP_TWIN: Template<1> =
+    Template::new(include_str!("../../sql/bootstrap_twin.sql"), ["role"]);

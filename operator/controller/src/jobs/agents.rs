@@ -1,7 +1,10 @@
 //! Jobs that agents in the run's pods do.
 
 use dryrun_core::api::{Source, bytes_of};
-use dryrun_core::control::{CommandTask, DumpTask, IdentifyTask, Server, Task, TaskError, TaskResult, VerifyInput, VerifyInputsTask};
+use dryrun_core::control::{
+    CommandTask, DumpTask, IdentifyTask, Server, Task, TaskError, TaskResult, VerifyInput,
+    VerifyInputsTask,
+};
 use dryrun_core::facts::{DumpFacts, InputFacts, ScenarioClaim, SourceIdentity};
 use dryrun_core::names::Object;
 use dryrun_core::step::Finding;
@@ -29,9 +32,17 @@ async fn source(source: &Source) -> Result<Server, TaskError> {
 }
 
 async fn resolve(host: &str) -> Result<IpAddr, TaskError> {
-    let resolver = hickory_resolver::TokioResolver::builder_tokio().map_err(|e| transient("ResolverUnavailable", &e))?.build();
-    let found = resolver.lookup_ip(host).await.map_err(|e| transient("HostUnknown", &e))?;
-    found.iter().next().ok_or_else(|| transient("HostUnknown", &format_args!("{host} has no address")))
+    let resolver = hickory_resolver::TokioResolver::builder_tokio()
+        .map_err(|e| transient("ResolverUnavailable", &e))?
+        .build();
+    let found = resolver
+        .lookup_ip(host)
+        .await
+        .map_err(|e| transient("HostUnknown", &e))?;
+    found
+        .iter()
+        .next()
+        .ok_or_else(|| transient("HostUnknown", &format_args!("{host} has no address")))
 }
 
 pub(super) async fn dump(scope: &Scope, attempt: u8) -> Result<DumpFacts, TaskError> {
@@ -43,37 +54,64 @@ pub(super) async fn dump(scope: &Scope, attempt: u8) -> Result<DumpFacts, TaskEr
         system_identifier: spec.source.system_identifier.clone(),
         directory: format!("{DUMP_DIR}/{attempt}"),
         data_directory: DUMP_DIR.into(),
-        minimum_free: bytes_of(&spec.postgres.storage.minimum_free).map_err(|e| permanent("InvalidQuantity", e.to_string()))?,
+        minimum_free: bytes_of(&spec.postgres.storage.minimum_free)
+            .map_err(|e| permanent("InvalidQuantity", e.to_string()))?,
     });
     let agent = scope.agent(Object::DumpPod, "dump").await?;
     let TaskResult::Dump(mut facts) = agent.run(&format!("dump-{attempt}"), &task).await? else {
         return Err(confused());
     };
-    let pod = scope.pods().get(&agent.pod).await.map_err(|e| transient("PodUnreadable", &e))?;
+    let pod = scope
+        .pods()
+        .get(&agent.pod)
+        .await
+        .map_err(|e| transient("PodUnreadable", &e))?;
     facts.node = pod.spec.and_then(|spec| spec.node_name).unwrap_or_default();
     Ok(facts)
 }
 
-pub(super) async fn release(scope: &Scope, pod: Object, container: &'static str) -> Result<Finding, TaskError> {
+pub(super) async fn release(
+    scope: &Scope,
+    pod: Object,
+    container: &'static str,
+) -> Result<Finding, TaskError> {
     scope.agent(pod, container).await?.release().await?;
     Ok(Finding::Released(container))
 }
 
 pub(super) async fn verify_inputs(scope: &Scope) -> Result<InputFacts, TaskError> {
-    let inputs = scope.spec.harness.inputs.iter().enumerate().map(|(i, input)| VerifyInput {
-        source: format!("{INPUTS_DIR}/{i}/{}", input.config_map_ref.key),
-        destination: format!("{UNPACKED_DIR}/{i}"),
-        sha256: input.sha256.clone(),
+    let inputs = scope
+        .spec
+        .harness
+        .inputs
+        .iter()
+        .enumerate()
+        .map(|(i, input)| VerifyInput {
+            source: format!("{INPUTS_DIR}/{i}/{}", input.config_map_ref.key),
+            destination: format!("{UNPACKED_DIR}/{i}"),
+            sha256: input.sha256.clone(),
+        });
+    let task = Task::VerifyInputs(VerifyInputsTask {
+        inputs: inputs.collect(),
     });
-    let task = Task::VerifyInputs(VerifyInputsTask { inputs: inputs.collect() });
-    match scope.agent(Object::HarnessPod, "inputs").await?.run("inputs", &task).await? {
+    match scope
+        .agent(Object::HarnessPod, "inputs")
+        .await?
+        .run("inputs", &task)
+        .await?
+    {
         TaskResult::VerifyInputs(facts) => Ok(facts),
         _ => Err(confused()),
     }
 }
 
 pub(super) async fn setup(scope: &Scope, index: usize) -> Result<ScenarioClaim, TaskError> {
-    let command = scope.spec.harness.setup.get(index).ok_or_else(|| permanent("NoSuchCommand", "there is no such setup command"))?;
+    let command = scope
+        .spec
+        .harness
+        .setup
+        .get(index)
+        .ok_or_else(|| permanent("NoSuchCommand", "there is no such setup command"))?;
     let task = Task::RunCommand(CommandTask {
         name: format!("setup-{index}"),
         command: command.command.clone(),
@@ -81,15 +119,27 @@ pub(super) async fn setup(scope: &Scope, index: usize) -> Result<ScenarioClaim, 
         login: None,
         timeout_ms: millis(command.timeout.or(Duration::from_secs(120))),
     });
-    match scope.agent(Object::HarnessPod, "harness").await?.run(&format!("setup-{index}"), &task).await? {
+    match scope
+        .agent(Object::HarnessPod, "harness")
+        .await?
+        .run(&format!("setup-{index}"), &task)
+        .await?
+    {
         TaskResult::Scenario(claim) => Ok(claim),
         _ => Err(confused()),
     }
 }
 
 pub(super) async fn identify(scope: &Scope) -> Result<SourceIdentity, TaskError> {
-    let task = Task::Identify(IdentifyTask { server: source(&scope.spec.source).await? });
-    match scope.agent(Object::IdentityPod, "identity").await?.run("identify", &task).await? {
+    let task = Task::Identify(IdentifyTask {
+        server: source(&scope.spec.source).await?,
+    });
+    match scope
+        .agent(Object::IdentityPod, "identity")
+        .await?
+        .run("identify", &task)
+        .await?
+    {
         TaskResult::Identify(identity) => Ok(identity),
         _ => Err(confused()),
     }

@@ -1,7 +1,10 @@
 //! Jobs that look at the cluster.
 
 use dryrun_core::control::TaskError;
-use dryrun_core::facts::{ContainerFingerprint, HarnessFacts, PodFingerprint, PreflightFacts, SecretFacts, StorageClassFacts};
+use dryrun_core::facts::{
+    ContainerFingerprint, HarnessFacts, PodFingerprint, PreflightFacts, SecretFacts,
+    StorageClassFacts,
+};
 use dryrun_core::inspect;
 use dryrun_core::names::{Object, REHEARSAL_LABEL, RUN_LABEL};
 use dryrun_core::step::Finding;
@@ -24,15 +27,24 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(250);
 
 /// C-01.
 pub(super) async fn preflight(scope: &Scope) -> Result<PreflightFacts, TaskError> {
-    let mut facts = PreflightFacts { names: u32::try_from(Object::ALL.len()).unwrap_or(u32::MAX), ..PreflightFacts::default() };
+    let mut facts = PreflightFacts {
+        names: u32::try_from(Object::ALL.len()).unwrap_or(u32::MAX),
+        ..PreflightFacts::default()
+    };
     for object in Object::ALL {
-        let holder = holder(scope, object).await.map_err(|e| transient("NamesUnreadable", &e))?;
+        let holder = holder(scope, object)
+            .await
+            .map_err(|e| transient("NamesUnreadable", &e))?;
         if holder.is_some_and(|uid| uid != scope.uid) {
             facts.taken.push(object.reference(&scope.name));
         }
     }
-    facts.obstacles = obstacles(scope).await.map_err(|e| transient("NamespaceUnreadable", &e))?;
-    facts.storage_class = storage_class(scope).await.map_err(|e| transient("StorageClassUnreadable", &e))?;
+    facts.obstacles = obstacles(scope)
+        .await
+        .map_err(|e| transient("NamespaceUnreadable", &e))?;
+    facts.storage_class = storage_class(scope)
+        .await
+        .map_err(|e| transient("StorageClassUnreadable", &e))?;
     let found = protected(scope).await;
     facts.protected_errors = [found.unmatched, found.errors].concat();
     facts.protected = found.pods;
@@ -43,10 +55,14 @@ pub(super) async fn preflight(scope: &Scope) -> Result<PreflightFacts, TaskError
 async fn holder(scope: &Scope, object: Object) -> kube::Result<Option<String>> {
     async fn labelled<K>(scope: &Scope, object: Object) -> kube::Result<Option<String>>
     where
-        K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned,
+        K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + std::fmt::Debug
+            + DeserializeOwned,
     {
         let api: Api<K> = Api::namespaced(scope.client.clone(), &scope.namespace);
-        let found: Option<PartialObjectMeta<K>> = api.get_metadata_opt(&object.name(&scope.name)).await?;
+        let found: Option<PartialObjectMeta<K>> =
+            api.get_metadata_opt(&object.name(&scope.name)).await?;
         Ok(found.map(|o| o.labels().get(RUN_LABEL).cloned().unwrap_or_default()))
     }
     match object.kind() {
@@ -70,7 +86,8 @@ async fn obstacles(scope: &Scope) -> kube::Result<Vec<String>> {
         obstacles.push("label the namespace pod-security.kubernetes.io/enforce=restricted".into());
     }
     if !policies(scope).await?.iter().any(inspect::is_deny_all) {
-        obstacles.push("give the namespace a NetworkPolicy that denies everything to every pod".into());
+        obstacles
+            .push("give the namespace a NetworkPolicy that denies everything to every pod".into());
     }
     Ok(obstacles)
 }
@@ -86,7 +103,11 @@ async fn storage_class(scope: &Scope) -> kube::Result<Option<StorageClassFacts>>
         Some(name) => api.get_opt(name).await?,
         None => {
             let all = api.list(&ListParams::default()).await?.items;
-            all.into_iter().find(|c| c.annotations().get(DEFAULT_CLASS).is_some_and(|v| v == "true"))
+            all.into_iter().find(|c| {
+                c.annotations()
+                    .get(DEFAULT_CLASS)
+                    .is_some_and(|v| v == "true")
+            })
         }
     };
     Ok(class.map(|class| StorageClassFacts {
@@ -110,12 +131,23 @@ pub(super) struct Protected {
 pub(super) async fn protected(scope: &Scope) -> Protected {
     let mut look = Protected::default();
     for workloads in &scope.spec.protected {
-        let selector = workloads.selector.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",");
+        let selector = workloads
+            .selector
+            .iter()
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect::<Vec<_>>()
+            .join(",");
         let api: Api<Pod> = Api::namespaced(scope.client.clone(), &workloads.namespace);
         match api.list(&ListParams::default().labels(&selector)).await {
-            Ok(found) if found.items.is_empty() => look.unmatched.push(format!("{selector} matches no pod in {}", workloads.namespace)),
+            Ok(found) if found.items.is_empty() => look.unmatched.push(format!(
+                "{selector} matches no pod in {}",
+                workloads.namespace
+            )),
             Ok(found) => look.pods.extend(found.items.iter().map(fingerprint)),
-            Err(error) => look.errors.push(format!("pods in {} cannot be read: {error}", workloads.namespace)),
+            Err(error) => look.errors.push(format!(
+                "pods in {} cannot be read: {error}",
+                workloads.namespace
+            )),
         }
     }
     look.pods.sort();
@@ -126,10 +158,18 @@ pub(super) async fn protected(scope: &Scope) -> Protected {
 /// A pod as it stands.
 pub(super) fn fingerprint(pod: &Pod) -> PodFingerprint {
     let status = pod.status.clone().unwrap_or_default();
-    let all = status.container_statuses.iter().flatten().chain(status.init_container_statuses.iter().flatten());
+    let all = status
+        .container_statuses
+        .iter()
+        .flatten()
+        .chain(status.init_container_statuses.iter().flatten());
     let containers: BTreeMap<String, ContainerFingerprint> = all
         .map(|container| {
-            let started = container.state.as_ref().and_then(|state| state.running.as_ref()).and_then(|running| running.started_at.as_ref());
+            let started = container
+                .state
+                .as_ref()
+                .and_then(|state| state.running.as_ref())
+                .and_then(|running| running.started_at.as_ref());
             let fingerprint = ContainerFingerprint {
                 container_id: container.container_id.clone().unwrap_or_default(),
                 image_id: container.image_id.clone(),
@@ -139,32 +179,57 @@ pub(super) fn fingerprint(pod: &Pod) -> PodFingerprint {
             (container.name.clone(), fingerprint)
         })
         .collect();
-    PodFingerprint { namespace: pod.namespace().unwrap_or_default(), name: pod.name_any(), uid: pod.uid().unwrap_or_default(), containers }
+    PodFingerprint {
+        namespace: pod.namespace().unwrap_or_default(),
+        name: pod.name_any(),
+        uid: pod.uid().unwrap_or_default(),
+        containers,
+    }
 }
 
 /// C-02: the run's Secret, read back.
 pub(super) async fn secret(scope: &Scope) -> Result<SecretFacts, TaskError> {
     let api: Api<Secret> = Api::namespaced(scope.client.clone(), &scope.namespace);
-    let secret = api.get(&Object::Secret.name(&scope.name)).await.map_err(|e| transient("SecretUnreadable", &e))?;
+    let secret = api
+        .get(&Object::Secret.name(&scope.name))
+        .await
+        .map_err(|e| transient("SecretUnreadable", &e))?;
     let data = secret.data.clone().unwrap_or_default();
-    let malformed = |value: &[u8]| value.len() != CREDENTIAL_LENGTH || !value.iter().all(u8::is_ascii_alphanumeric);
+    let malformed = |value: &[u8]| {
+        value.len() != CREDENTIAL_LENGTH || !value.iter().all(u8::is_ascii_alphanumeric)
+    };
     Ok(SecretFacts {
         uid: secret.uid().unwrap_or_default(),
         immutable: secret.immutable == Some(true),
-        malformed: data.iter().filter(|(_, value)| malformed(&value.0)).map(|(key, _)| key.clone()).collect(),
+        malformed: data
+            .iter()
+            .filter(|(_, value)| malformed(&value.0))
+            .map(|(key, _)| key.clone())
+            .collect(),
         keys: data.into_keys().collect(),
     })
 }
 
 /// C-08: the harness pod as the apiserver has it.
 pub(super) async fn harness(scope: &Scope) -> Result<HarnessFacts, TaskError> {
-    let pod = scope.pods().get(&Object::HarnessPod.name(&scope.name)).await.map_err(|e| transient("PodUnreadable", &e))?;
-    let policies = policies(scope).await.map_err(|e| transient("PoliciesUnreadable", &e))?;
+    let pod = scope
+        .pods()
+        .get(&Object::HarnessPod.name(&scope.name))
+        .await
+        .map_err(|e| transient("PodUnreadable", &e))?;
+    let policies = policies(scope)
+        .await
+        .map_err(|e| transient("PoliciesUnreadable", &e))?;
     let own = [Object::CopyEgress.name(&scope.name)];
     Ok(HarnessFacts {
         pod_uid: pod.uid().unwrap_or_default(),
         violations: inspect::harness_violations(&pod, &policies, &own),
-        image_ids: fingerprint(&pod).containers.into_iter().filter(|(_, c)| !c.image_id.is_empty()).map(|(name, c)| (name, c.image_id)).collect(),
+        image_ids: fingerprint(&pod)
+            .containers
+            .into_iter()
+            .filter(|(_, c)| !c.image_id.is_empty())
+            .map(|(name, c)| (name, c.image_id))
+            .collect(),
     })
 }
 
@@ -186,7 +251,10 @@ pub(super) async fn prove_net_zero(scope: &Scope) -> Result<Finding, TaskError> 
 async fn left(scope: &Scope) -> kube::Result<Vec<String>> {
     let mut left = Vec::new();
     for object in Object::ALL {
-        if holder(scope, object).await?.is_some_and(|uid| uid == scope.uid) {
+        if holder(scope, object)
+            .await?
+            .is_some_and(|uid| uid == scope.uid)
+        {
             left.push(object.reference(&scope.name));
         }
     }
@@ -207,8 +275,16 @@ async fn left(scope: &Scope) -> kube::Result<Vec<String>> {
 
 async fn listed<K>(scope: &Scope, params: &ListParams, kind: &str) -> kube::Result<Vec<String>>
 where
-    K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned,
+    K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + std::fmt::Debug
+        + DeserializeOwned,
 {
     let api: Api<K> = Api::namespaced(scope.client.clone(), &scope.namespace);
-    Ok(api.list_metadata(params).await?.iter().map(|o| format!("{kind}/{}", o.name_any())).collect())
+    Ok(api
+        .list_metadata(params)
+        .await?
+        .iter()
+        .map(|o| format!("{kind}/{}", o.name_any()))
+        .collect())
 }

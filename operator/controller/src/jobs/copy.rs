@@ -21,7 +21,12 @@ const CHANGES_SHOWN: usize = 100;
 pub(super) async fn prepare(scope: &Scope) -> Result<CopyIdentity, TaskError> {
     let session = Session::maintenance(&scope.copy().await?).await?;
     matrix::create_roles(&session, &scope.spec, scope.dump()?).await?;
-    session.create_restore_role(&names::restore_role(&scope.uid), &scope.credential(key::RESTORE).await?).await?;
+    session
+        .create_restore_role(
+            &names::restore_role(&scope.uid),
+            &scope.credential(key::RESTORE).await?,
+        )
+        .await?;
     Ok(session.identity("restore"))
 }
 
@@ -41,18 +46,34 @@ pub(super) async fn restore(scope: &Scope) -> Result<RestoreFacts, TaskError> {
         database: scope.spec.source.database.clone(),
         jobs: scope.spec.restore.jobs,
         directory: format!("{DUMP_DIR}/{}", scope.facts.dump_attempts),
-        dump_digest: dump.archive.as_ref().map(|a| a.digest.clone()).unwrap_or_default(),
+        dump_digest: dump
+            .archive
+            .as_ref()
+            .map(|a| a.digest.clone())
+            .unwrap_or_default(),
         forbidden_system_identifier: scope.spec.source.system_identifier.clone(),
     });
-    let TaskResult::Restore(claim) = scope.agent(Object::RestorePod, "restore").await?.run("restore", &task).await? else {
+    let TaskResult::Restore(claim) = scope
+        .agent(Object::RestorePod, "restore")
+        .await?
+        .run("restore", &task)
+        .await?
+    else {
         return Err(confused());
     };
     let session = Session::maintenance(&scope.copy().await?).await?;
     let role = names::restore_role(&scope.uid);
-    let errors = copy::log::entries(&session, |e| e.is_error() && e.user.as_deref() == Some(&role)).await?;
+    let errors = copy::log::entries(&session, |e| {
+        e.is_error() && e.user.as_deref() == Some(&role)
+    })
+    .await?;
     session.lock_role(&role).await?;
     let roles = scope.spec.privileges.roles.len() + dump.roles.len();
-    Ok(RestoreFacts { claim, logged: log::group(&errors), roles_created: u32::try_from(roles).unwrap_or(u32::MAX) })
+    Ok(RestoreFacts {
+        claim,
+        logged: log::group(&errors),
+        roles_created: u32::try_from(roles).unwrap_or(u32::MAX),
+    })
 }
 
 /// C-06 and C-07.
@@ -60,7 +81,14 @@ pub(super) async fn apply_matrix(scope: &Scope) -> Result<(RolesFacts, CopyIdent
     let endpoint = scope.copy().await?;
     let maintenance = Session::maintenance(&endpoint).await?;
     let mut session = Session::open(&endpoint, &scope.spec.source.database).await?;
-    let facts = matrix::apply(&mut session, &maintenance, &scope.spec, &scope.uid, version(scope)).await?;
+    let facts = matrix::apply(
+        &mut session,
+        &maintenance,
+        &scope.spec,
+        &scope.uid,
+        version(scope),
+    )
+    .await?;
     Ok((facts, session.identity("harness")))
 }
 
@@ -72,11 +100,19 @@ pub(super) async fn baseline(scope: &Scope) -> Result<CopySummary, TaskError> {
     let counts = reading::counts(&session.client).await?;
     let catalog = reading::catalog(&session.client).await?;
     let privileges = matrix::as_rows(&reading::privileges(&session.client).await?);
-    for (kind, rows) in [("counts", &counts), ("catalog", &catalog), ("privileges", &privileges)] {
+    for (kind, rows) in [
+        ("counts", &counts),
+        ("catalog", &catalog),
+        ("privileges", &privileges),
+    ] {
         reading::keep(&maintenance, kind, &rows.to_text()).await?;
     }
     copy::log::trace(&maintenance).await?;
-    Ok(CopySummary { counts: counts.summary(), catalog: catalog.summary(), privileges: privileges.summary() })
+    Ok(CopySummary {
+        counts: counts.summary(),
+        catalog: catalog.summary(),
+        privileges: privileges.summary(),
+    })
 }
 
 /// C-11: the copy after the scenarios, against what was kept.
@@ -86,21 +122,54 @@ pub(super) async fn verify(scope: &Scope) -> Result<VerificationFacts, TaskError
     let session = Session::open(&endpoint, &scope.spec.source.database).await?;
     let before = |kind: &'static str| {
         let maintenance = &maintenance;
-        async move { Ok::<_, TaskError>(Rows::parse(&reading::kept(maintenance, kind).await?).unwrap_or_default()) }
+        async move {
+            Ok::<_, TaskError>(
+                Rows::parse(&reading::kept(maintenance, kind).await?).unwrap_or_default(),
+            )
+        }
     };
-    let (counts_before, catalog_before, privileges_before) = (before("counts").await?, before("catalog").await?, before("privileges").await?);
+    let (counts_before, catalog_before, privileges_before) = (
+        before("counts").await?,
+        before("catalog").await?,
+        before("privileges").await?,
+    );
     let counts = reading::counts(&session.client).await?;
     let catalog = reading::catalog(&session.client).await?;
-    let (difference, privileges) = matrix::compare_again(&session, &maintenance, &scope.spec, &scope.uid, version(scope)).await?;
+    let (difference, privileges) = matrix::compare_again(
+        &session,
+        &maintenance,
+        &scope.spec,
+        &scope.uid,
+        version(scope),
+    )
+    .await?;
 
-    let changed: Vec<String> = catalog.differing(&catalog_before, None).iter().map(|identity| identity.replace('\t', " ")).collect();
+    let changed: Vec<String> = catalog
+        .differing(&catalog_before, None)
+        .iter()
+        .map(|identity| identity.replace('\t', " "))
+        .collect();
     let now = numbers(&counts);
-    let tables = scope.spec.verification.tables.iter().map(|table| (table.clone(), now.get(table).copied())).collect();
-    let crashes = copy::log::entries(&maintenance, |entry| !log::crashes([entry]).is_empty()).await?;
-    let pods = scope.pods().list(&ListParams::default().labels(&format!("{RUN_LABEL}={}", scope.uid))).await;
+    let tables = scope
+        .spec
+        .verification
+        .tables
+        .iter()
+        .map(|table| (table.clone(), now.get(table).copied()))
+        .collect();
+    let crashes =
+        copy::log::entries(&maintenance, |entry| !log::crashes([entry]).is_empty()).await?;
+    let pods = scope
+        .pods()
+        .list(&ListParams::default().labels(&format!("{RUN_LABEL}={}", scope.uid)))
+        .await;
     let pods = pods.map_err(|e| transient("PodsUnreadable", &e))?;
     Ok(VerificationFacts {
-        after: CopySummary { counts: counts.summary(), catalog: catalog.summary(), privileges: privileges.summary() },
+        after: CopySummary {
+            counts: counts.summary(),
+            catalog: catalog.summary(),
+            privileges: privileges.summary(),
+        },
         moved: moved(&numbers(&counts_before), &now),
         tables,
         catalog_changed_count: changed.len() as u64,
@@ -112,14 +181,19 @@ pub(super) async fn verify(scope: &Scope) -> Result<VerificationFacts, TaskError
     })
 }
 
-
 /// The copy's version: production's, as the dump's facts have it, since both are of one major.
 fn version(scope: &Scope) -> u32 {
-    scope.facts.restore.as_ref().map_or(0, |restore| restore.claim.copy.version_num)
+    scope
+        .facts
+        .restore
+        .as_ref()
+        .map_or(0, |restore| restore.claim.copy.version_num)
 }
 
 fn numbers(rows: &Rows) -> BTreeMap<String, i64> {
-    rows.iter().filter_map(|(table, count)| Some((table.to_owned(), count.parse().ok()?))).collect()
+    rows.iter()
+        .filter_map(|(table, count)| Some((table.to_owned(), count.parse().ok()?)))
+        .collect()
 }
 
 /// Tables whose count differs; one that is there only once counts as empty where it is not.
@@ -127,7 +201,12 @@ fn moved(before: &BTreeMap<String, i64>, now: &BTreeMap<String, i64>) -> BTreeMa
     before
         .keys()
         .chain(now.keys())
-        .map(|table| (table.clone(), now.get(table).unwrap_or(&0) - before.get(table).unwrap_or(&0)))
+        .map(|table| {
+            (
+                table.clone(),
+                now.get(table).unwrap_or(&0) - before.get(table).unwrap_or(&0),
+            )
+        })
         .filter(|(_, delta)| *delta != 0)
         .collect()
 }

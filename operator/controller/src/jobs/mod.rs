@@ -42,20 +42,34 @@ impl Scope {
     }
 
     fn dump(&self) -> Result<&DumpFacts, TaskError> {
-        self.facts.dump.as_ref().ok_or_else(|| permanent("FactsMissing", "the dump's facts are not in the report"))
+        self.facts
+            .dump
+            .as_ref()
+            .ok_or_else(|| permanent("FactsMissing", "the dump's facts are not in the report"))
     }
 
     /// A credential of the run. Read when it is needed, and never kept.
     async fn credential(&self, key: &str) -> Result<String, TaskError> {
         let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &self.namespace);
-        let secret = secrets.get(&Object::Secret.name(&self.name)).await.map_err(|e| transient("SecretUnreadable", &e))?;
-        let value = secret.data.as_ref().and_then(|data| data.get(key)).and_then(|bytes| String::from_utf8(bytes.0.clone()).ok());
+        let secret = secrets
+            .get(&Object::Secret.name(&self.name))
+            .await
+            .map_err(|e| transient("SecretUnreadable", &e))?;
+        let value = secret
+            .data
+            .as_ref()
+            .and_then(|data| data.get(key))
+            .and_then(|bytes| String::from_utf8(bytes.0.clone()).ok());
         value.ok_or_else(|| permanent("SecretIncomplete", format!("the run's Secret has no {key}")))
     }
 
     /// The agent in a container of a pod.
     async fn agent(&self, pod: Object, container: &str) -> Result<Agent, TaskError> {
-        Ok(Agent { pods: self.pods(), pod: pod.name(&self.name), token: self.credential(&key::token(container)).await? })
+        Ok(Agent {
+            pods: self.pods(),
+            pod: pod.name(&self.name),
+            token: self.credential(&key::token(container)).await?,
+        })
     }
 
     /// The copy, for the operator's sessions.
@@ -72,9 +86,17 @@ impl Scope {
 
     /// Address of the copy's pod.
     async fn copy_address(&self) -> Result<String, TaskError> {
-        let pod = self.pods().get(&Object::PostgresPod.name(&self.name)).await.map_err(|e| transient("PodUnreadable", &e))?;
+        let pod = self
+            .pods()
+            .get(&Object::PostgresPod.name(&self.name))
+            .await
+            .map_err(|e| transient("PodUnreadable", &e))?;
         let address = pod.status.and_then(|status| status.pod_ip);
-        address.ok_or_else(|| TaskError { reason: "NoAddress".into(), message: "the copy has no address yet".into(), transient: true })
+        address.ok_or_else(|| TaskError {
+            reason: "NoAddress".into(),
+            message: "the copy has no address yet".into(),
+            transient: true,
+        })
     }
 }
 
@@ -84,12 +106,18 @@ pub(crate) async fn run(job: Job, scope: Scope) -> Finding {
     loop {
         let left = scope.deadline.duration_since(Timestamp::now());
         let Ok(left) = Duration::try_from(left) else {
-            return Finding::Failed(permanent("DeadlineExceeded", format!("{} did not end in time", job.command().id())));
+            return Finding::Failed(permanent(
+                "DeadlineExceeded",
+                format!("{} did not end in time", job.command().id()),
+            ));
         };
         match tokio::time::timeout(left, attempt(job, &scope)).await {
             Ok(Ok(finding)) => return finding,
             Ok(Err(error)) if !error.transient => return Finding::Failed(error),
-            Ok(Err(error)) if scope.deadline.duration_since(Timestamp::now()) < pause.try_into().unwrap_or_default() => {
+            Ok(Err(error))
+                if scope.deadline.duration_since(Timestamp::now())
+                    < pause.try_into().unwrap_or_default() =>
+            {
                 return Finding::Failed(error);
             }
             Ok(Err(error)) => {
@@ -97,7 +125,12 @@ pub(crate) async fn run(job: Job, scope: Scope) -> Finding {
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(longest_pause(&error.reason));
             }
-            Err(_) => return Finding::Failed(permanent("DeadlineExceeded", format!("{} did not end in time", job.command().id()))),
+            Err(_) => {
+                return Finding::Failed(permanent(
+                    "DeadlineExceeded",
+                    format!("{} did not end in time", job.command().id()),
+                ));
+            }
         }
     }
 }
@@ -115,13 +148,24 @@ async fn attempt(job: Job, scope: &Scope) -> Result<Finding, TaskError> {
         Job::Preflight => cluster::preflight(scope).await.map(Finding::Preflight),
         Job::InspectSecret => cluster::secret(scope).await.map(Finding::Secret),
         Job::Dump(attempt) => agents::dump(scope, attempt).await.map(Finding::Dump),
-        Job::ReleaseIsolate => agents::release(scope, Object::PostgresPod, crate::build::Containers::ISOLATE).await,
+        Job::ReleaseIsolate => {
+            agents::release(
+                scope,
+                Object::PostgresPod,
+                crate::build::Containers::ISOLATE,
+            )
+            .await
+        }
         Job::PrepareCopy => copy::prepare(scope).await.map(Finding::CopyPrepared),
         Job::Restore => copy::restore(scope).await.map(Finding::Restored),
-        Job::ApplyMatrix => copy::apply_matrix(scope).await.map(|(facts, identity)| Finding::Matrix(facts, identity)),
+        Job::ApplyMatrix => copy::apply_matrix(scope)
+            .await
+            .map(|(facts, identity)| Finding::Matrix(facts, identity)),
         Job::InspectHarness => cluster::harness(scope).await.map(Finding::Harness),
         Job::VerifyInputs => agents::verify_inputs(scope).await.map(Finding::Inputs),
-        Job::ReleaseInputs => agents::release(scope, Object::HarnessPod, crate::build::Containers::INPUTS).await,
+        Job::ReleaseInputs => {
+            agents::release(scope, Object::HarnessPod, crate::build::Containers::INPUTS).await
+        }
         Job::Setup(index) => agents::setup(scope, index).await.map(Finding::Setup),
         Job::Baseline => copy::baseline(scope).await.map(Finding::Baseline),
         Job::Scenario(index) => scenario::run(scope, index).await.map(Finding::Scenario),
@@ -136,14 +180,25 @@ async fn attempt(job: Job, scope: &Scope) -> Result<Finding, TaskError> {
 }
 
 fn transient(reason: &str, cause: &dyn std::fmt::Display) -> TaskError {
-    TaskError { reason: reason.into(), message: cause.to_string(), transient: true }
+    TaskError {
+        reason: reason.into(),
+        message: cause.to_string(),
+        transient: true,
+    }
 }
 
 fn permanent(reason: &str, message: impl Into<String>) -> TaskError {
-    TaskError { reason: reason.into(), message: message.into(), transient: false }
+    TaskError {
+        reason: reason.into(),
+        message: message.into(),
+        transient: false,
+    }
 }
 
 /// An agent answered with the result of another task.
 fn confused() -> TaskError {
-    permanent("InvalidAnswer", "the agent answered another task than it was given")
+    permanent(
+        "InvalidAnswer",
+        "the agent answered another task than it was given",
+    )
 }

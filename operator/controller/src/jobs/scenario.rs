@@ -21,32 +21,61 @@ use crate::copy::{self, Session, derived};
 const PATIENCE: Duration = Duration::from_secs(3);
 
 pub(super) async fn run(scope: &Scope, index: usize) -> Result<ScenarioFacts, TaskError> {
-    let scenario = scope.spec.harness.scenarios.get(index).ok_or_else(|| permanent("NoSuchScenario", "there is no such scenario"))?;
+    let scenario = scope
+        .spec
+        .harness
+        .scenarios
+        .get(index)
+        .ok_or_else(|| permanent("NoSuchScenario", "there is no such scenario"))?;
     let roles: Vec<String> = scope.spec.privileges.roles.keys().cloned().collect();
     let session = Session::maintenance(&scope.copy().await?).await?;
-    let secret = derived(&scope.credential(key::SUPERUSER).await?, &scope.uid, Job::Scenario(index));
+    let secret = derived(
+        &scope.credential(key::SUPERUSER).await?,
+        &scope.uid,
+        Job::Scenario(index),
+    );
     let marker = |edge: &str| format!("dryrun scenario {index} {edge} {}", &secret[..16]);
     // The marker shows a half of the secret; the password is made from the whole.
     let password = derived(&secret, &scope.uid, Job::Scenario(index));
-    let offset = scope.facts.scenarios.last().map_or(0, |last| last.window.end_offset);
+    let offset = scope
+        .facts
+        .scenarios
+        .last()
+        .map_or(0, |last| last.window.end_offset);
     let reader = || {
         let (begin, end) = (marker("begins"), marker("ends"));
-        WindowReader::new(offset, begin, end, roles.iter().cloned().collect(), names::bootstrap_role(&scope.uid))
+        WindowReader::new(
+            offset,
+            begin,
+            end,
+            roles.iter().cloned().collect(),
+            names::bootstrap_role(&scope.uid),
+        )
     };
     if !copy::log::has_marker(&session, reader()).await? {
         session.quiesce(&roles, Duration::ZERO).await?;
-        session.set_password(&scenario.identity.login, &password).await?;
+        session
+            .set_password(&scenario.identity.login, &password)
+            .await?;
         copy::log::mark(&session, &marker("begins")).await?;
     }
     let task = task(scope, scenario, password).await?;
-    let TaskResult::Scenario(claim) = scope.agent(Object::HarnessPod, "harness").await?.run(&format!("scenario-{index}"), &task).await? else {
+    let TaskResult::Scenario(claim) = scope
+        .agent(Object::HarnessPod, "harness")
+        .await?
+        .run(&format!("scenario-{index}"), &task)
+        .await?
+    else {
         return Err(confused());
     };
     session.quiesce(&roles, PATIENCE).await?;
     copy::log::mark(&session, &marker("ends")).await?;
     let mut reader = reader();
     copy::log::follow(&session, &mut reader).await?;
-    Ok(ScenarioFacts { claim, window: reader.finish() })
+    Ok(ScenarioFacts {
+        claim,
+        window: reader.finish(),
+    })
 }
 
 async fn task(scope: &Scope, scenario: &Scenario, password: String) -> Result<Task, TaskError> {
@@ -60,9 +89,18 @@ async fn task(scope: &Scope, scenario: &Scenario, password: String) -> Result<Ta
     let timeout_ms = millis(scenario.timeout.or(Duration::from_secs(120)));
     let name = scenario.name.clone();
     Ok(match (&scenario.command, &scenario.steps) {
-        (Some(command), _) => {
-            Task::RunCommand(CommandTask { name, command: command.clone(), env: scope.spec.harness.env.clone(), login: Some(login), timeout_ms })
-        }
-        (None, steps) => Task::RunSql(SqlTask { name, steps: steps.clone().unwrap_or_default(), login, timeout_ms }),
+        (Some(command), _) => Task::RunCommand(CommandTask {
+            name,
+            command: command.clone(),
+            env: scope.spec.harness.env.clone(),
+            login: Some(login),
+            timeout_ms,
+        }),
+        (None, steps) => Task::RunSql(SqlTask {
+            name,
+            steps: steps.clone().unwrap_or_default(),
+            login,
+            timeout_ms,
+        }),
     })
 }

@@ -26,7 +26,13 @@ impl Supervisor {
     /// A supervisor, and the stream of runs of which a job has ended.
     pub(crate) fn new() -> (Self, mpsc::UnboundedReceiver<ObjectRef<DryRun>>) {
         let (ended, stream) = mpsc::unbounded();
-        (Self { jobs: Arc::default(), ended }, stream)
+        (
+            Self {
+                jobs: Arc::default(),
+                ended,
+            },
+            stream,
+        )
     }
 
     fn jobs(&self) -> MutexGuard<'_, BTreeMap<(String, Job), State>> {
@@ -51,7 +57,9 @@ impl Supervisor {
                 if let Finding::Failed(error) = &finding {
                     tracing::warn!(run = key.0, ?job, %error, "job failed");
                 }
-                supervisor.jobs().insert(key, State::Ended(Box::new(finding)));
+                supervisor
+                    .jobs()
+                    .insert(key, State::Ended(Box::new(finding)));
                 // Fails only when the controller is gone, and then nobody waits for it.
                 let _ = supervisor.ended.unbounded_send(object);
             }
@@ -62,7 +70,11 @@ impl Supervisor {
 
     /// Jobs of a run that are at work.
     pub(crate) fn running(&self, uid: &str) -> BTreeSet<Job> {
-        self.jobs().iter().filter(|((run, _), state)| run == uid && matches!(state, State::Running(_))).map(|((_, job), _)| *job).collect()
+        self.jobs()
+            .iter()
+            .filter(|((run, _), state)| run == uid && matches!(state, State::Running(_)))
+            .map(|((_, job), _)| *job)
+            .collect()
     }
 
     /// What ended jobs of a run have found. They stay until [`Supervisor::taken`]: only a finding that was written down may be forgotten.

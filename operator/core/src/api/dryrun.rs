@@ -145,7 +145,11 @@ pub struct RestoreSpec {
 
 impl Default for RestoreSpec {
     fn default() -> Self {
-        Self { jobs: 2, create_roles: Vec::new(), tolerate: Vec::new() }
+        Self {
+            jobs: 2,
+            create_roles: Vec::new(),
+            tolerate: Vec::new(),
+        }
     }
 }
 
@@ -177,7 +181,10 @@ pub struct Isolation {
     /// What a reachable address of the pod's own node means; NetworkPolicy cannot block it in general.
     pub own_node: OwnNode,
     /// Address outside the cluster that must not be reachable.
-    #[schemars(length(min = 3, max = 64), regex(pattern = r"^[0-9a-fA-F.:\[\]]+:[0-9]{1,5}$"))]
+    #[schemars(
+        length(min = 3, max = 64),
+        regex(pattern = r"^[0-9a-fA-F.:\[\]]+:[0-9]{1,5}$")
+    )]
     pub outside_address: String,
     /// Targets without a positive control that do not make the gate Unknown.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -187,7 +194,11 @@ pub struct Isolation {
 
 impl Default for Isolation {
     fn default() -> Self {
-        Self { own_node: OwnNode::Report, outside_address: "192.0.2.1:443".into(), may_be_inconclusive: Vec::new() }
+        Self {
+            own_node: OwnNode::Report,
+            outside_address: "192.0.2.1:443".into(),
+            may_be_inconclusive: Vec::new(),
+        }
     }
 }
 
@@ -237,7 +248,10 @@ pub struct EvidencePolicy {
 
 impl Default for EvidencePolicy {
     fn default() -> Self {
-        Self { retain: Span::from("30d"), max_size: Quantity("4Mi".into()) }
+        Self {
+            retain: Span::from("30d"),
+            max_size: Quantity("4Mi".into()),
+        }
     }
 }
 
@@ -251,7 +265,9 @@ pub struct ApprovalPolicy {
 
 impl Default for ApprovalPolicy {
     fn default() -> Self {
-        Self { expires_after: Span::from("24h") }
+        Self {
+            expires_after: Span::from("24h"),
+        }
     }
 }
 

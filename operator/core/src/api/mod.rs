@@ -18,14 +18,16 @@ mod verification;
 pub use approval::{DryRunApproval, DryRunApprovalSpec};
 pub use crds::crds;
 pub use dryrun::{
-    ApprovalPolicy, DryRun, DryRunSpec, EvidencePolicy, Images, Isolation, OwnNode, PostgresSpec, ProtectedKind,
-    ProtectedWorkloads, RestoreSpec, StepDeadlines, StorageSpec, ToleratedError,
+    ApprovalPolicy, DryRun, DryRunSpec, EvidencePolicy, Images, Isolation, OwnNode, PostgresSpec,
+    ProtectedKind, ProtectedWorkloads, RestoreSpec, StepDeadlines, StorageSpec, ToleratedError,
 };
 pub use harness::{
-    ConfigMapKey, Harness, HarnessInput, Identity, Scenario, ScenarioExpectation, SetupCommand, SqlExpectation, SqlStep,
+    ConfigMapKey, Harness, HarnessInput, Identity, Scenario, ScenarioExpectation, SetupCommand,
+    SqlExpectation, SqlStep,
 };
 pub use privileges::{
-    Escalation, Grant, MatrixMode, MembershipSpec, Privilege, Privileges, PrivilegeScope, RoleSpec, Waiver,
+    Escalation, Grant, MatrixMode, MembershipSpec, Privilege, PrivilegeScope, Privileges, RoleSpec,
+    Waiver,
 };
 pub use report::{DryRunReport, DryRunReportSpec, DryRunReportStatus};
 pub use scalar::{InvalidDuration, InvalidQuantity, Span, bytes_of};

@@ -10,8 +10,7 @@ use thiserror::Error;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Span(
-    #[schemars(length(max = 16), regex(pattern = r"^[1-9][0-9]*(ms|s|m|h|d)$"))]
-    pub String,
+    #[schemars(length(max = 16), regex(pattern = r"^[1-9][0-9]*(ms|s|m|h|d)$"))] pub String,
 );
 
 /// A [`Span`] that is not a number with a unit.
@@ -70,7 +69,11 @@ pub fn bytes_of(quantity: &Quantity) -> Result<u64, InvalidQuantity> {
         "Ti" => 1 << 40,
         _ => return Err(invalid()),
     };
-    digits.parse::<u64>().ok().and_then(|n| n.checked_mul(factor)).ok_or_else(invalid)
+    digits
+        .parse::<u64>()
+        .ok()
+        .and_then(|n| n.checked_mul(factor))
+        .ok_or_else(invalid)
 }
 
 #[cfg(test)]
@@ -79,10 +82,22 @@ mod tests {
 
     #[test]
     fn spans_are_read() {
-        for (text, seconds) in [("90s", 90), ("2m", 120), ("24h", 86_400), ("30d", 2_592_000)] {
-            assert_eq!(Span::from(text).duration(), Ok(Duration::from_secs(seconds)), "{text}");
+        for (text, seconds) in [
+            ("90s", 90),
+            ("2m", 120),
+            ("24h", 86_400),
+            ("30d", 2_592_000),
+        ] {
+            assert_eq!(
+                Span::from(text).duration(),
+                Ok(Duration::from_secs(seconds)),
+                "{text}"
+            );
         }
-        assert_eq!(Span::from("250ms").duration(), Ok(Duration::from_millis(250)));
+        assert_eq!(
+            Span::from("250ms").duration(),
+            Ok(Duration::from_millis(250))
+        );
         for text in ["", "5", "five minutes please", "-3s"] {
             assert!(Span::from(text).duration().is_err(), "{text}");
         }
@@ -90,7 +105,12 @@ mod tests {
 
     #[test]
     fn quantities_are_bytes() {
-        for (text, bytes) in [("5Gi", 5 << 30), ("500Mi", 500 << 20), ("1k", 1_000), ("7", 7)] {
+        for (text, bytes) in [
+            ("5Gi", 5 << 30),
+            ("500Mi", 500 << 20),
+            ("1k", 1_000),
+            ("7", 7),
+        ] {
             assert_eq!(bytes_of(&Quantity(text.into())), Ok(bytes), "{text}");
         }
         for text in ["", "Gi", "1.5Gi", "100m", "99999999999Ti"] {

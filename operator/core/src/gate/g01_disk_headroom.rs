@@ -11,8 +11,14 @@ pub(super) static GATE: Gate = Gate {
     command: Command::Dump,
     needs: &[],
     reasons: &[
-        ("InsufficientSpace", "Less is free than postgres.storage.minimumFree or than an estimate from the source's size."),
-        ("InvalidQuantity", "postgres.storage.minimumFree is no size in bytes."),
+        (
+            "InsufficientSpace",
+            "Less is free than postgres.storage.minimumFree or than an estimate from the source's size.",
+        ),
+        (
+            "InvalidQuantity",
+            "postgres.storage.minimumFree is no size in bytes.",
+        ),
     ],
     evaluate,
     #[cfg(test)]
@@ -24,18 +30,44 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
         Ok(bytes) => bytes,
         Err(error) => return Verdict::fail("InvalidQuantity", error.to_string()),
     };
-    let Some(disk) = evidence.facts.dump.as_ref().and_then(|dump| dump.disk.as_ref()) else {
+    let Some(disk) = evidence
+        .facts
+        .dump
+        .as_ref()
+        .and_then(|dump| dump.disk.as_ref())
+    else {
         return Verdict::pending();
     };
     let needed = disk.needed(minimum);
     if disk.free_bytes < needed {
-        return Verdict::fail("InsufficientSpace", format!("{} MiB free, {} MiB needed before the dump", mib(disk.free_bytes), mib(needed)));
+        return Verdict::fail(
+            "InsufficientSpace",
+            format!(
+                "{} MiB free, {} MiB needed before the dump",
+                mib(disk.free_bytes),
+                mib(needed)
+            ),
+        );
     }
-    match evidence.facts.restore.as_ref().map(|restore| restore.claim.free_bytes) {
-        Some(free) if free < minimum => {
-            Verdict::fail("InsufficientSpace", format!("{} MiB free after the restore, {} MiB needed", mib(free), mib(minimum)))
-        }
-        _ => Verdict::pass(format!("{} MiB free before the dump, {} MiB needed", mib(disk.free_bytes), mib(needed))),
+    match evidence
+        .facts
+        .restore
+        .as_ref()
+        .map(|restore| restore.claim.free_bytes)
+    {
+        Some(free) if free < minimum => Verdict::fail(
+            "InsufficientSpace",
+            format!(
+                "{} MiB free after the restore, {} MiB needed",
+                mib(free),
+                mib(minimum)
+            ),
+        ),
+        _ => Verdict::pass(format!(
+            "{} MiB free before the dump, {} MiB needed",
+            mib(disk.free_bytes),
+            mib(needed)
+        )),
     }
 }
 
@@ -46,12 +78,22 @@ fn mib(bytes: u64) -> u64 {
 #[cfg(test)]
 fn worlds() -> crate::testing::Worlds {
     use crate::testing::{World, Worlds};
-    let small = |free: u64| World::with(|f| f.dump.as_mut().unwrap().disk.as_mut().unwrap().free_bytes = free);
+    let small = |free: u64| {
+        World::with(|f| f.dump.as_mut().unwrap().disk.as_mut().unwrap().free_bytes = free)
+    };
     Worlds {
         fail: vec![
             ("InsufficientSpace", small(1 << 20)),
-            ("InsufficientSpace", World::with(|f| f.dump.as_mut().unwrap().disk.as_mut().unwrap().source_bytes = 1 << 50)),
-            ("InsufficientSpace", World::with(|f| f.restore.as_mut().unwrap().claim.free_bytes = 5)),
+            (
+                "InsufficientSpace",
+                World::with(|f| {
+                    f.dump.as_mut().unwrap().disk.as_mut().unwrap().source_bytes = 1 << 50
+                }),
+            ),
+            (
+                "InsufficientSpace",
+                World::with(|f| f.restore.as_mut().unwrap().claim.free_bytes = 5),
+            ),
         ],
         unknown: vec![("Pending", World::empty())],
     }

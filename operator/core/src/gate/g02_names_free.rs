@@ -10,9 +10,18 @@ pub(super) static GATE: Gate = Gate {
     command: Command::Preflight,
     needs: &[],
     reasons: &[
-        ("NameTaken", "An object of somebody else has one of the names."),
-        ("ReclaimPolicy", "The StorageClass does not delete its volumes: production's data would stay behind."),
-        ("NotPrepared", "The namespace is not prepared for runs, or has no room for one."),
+        (
+            "NameTaken",
+            "An object of somebody else has one of the names.",
+        ),
+        (
+            "ReclaimPolicy",
+            "The StorageClass does not delete its volumes: production's data would stay behind.",
+        ),
+        (
+            "NotPrepared",
+            "The namespace is not prepared for runs, or has no room for one.",
+        ),
     ],
     evaluate,
     #[cfg(test)]
@@ -24,20 +33,31 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
         return Verdict::pending();
     };
     if !preflight.taken.is_empty() {
-        return Verdict::fail("NameTaken", format!("taken by somebody else: {}", examples(&preflight.taken)));
+        return Verdict::fail(
+            "NameTaken",
+            format!("taken by somebody else: {}", examples(&preflight.taken)),
+        );
     }
     if !preflight.obstacles.is_empty() {
         return Verdict::fail("NotPrepared", examples(&preflight.obstacles));
     }
     match &preflight.storage_class {
-        Some(class) if class.reclaim_policy == "Delete" => {
-            Verdict::pass(format!("{} free; volumes of {} are deleted", count(preflight.names.into(), "name"), class.name))
-        }
+        Some(class) if class.reclaim_policy == "Delete" => Verdict::pass(format!(
+            "{} free; volumes of {} are deleted",
+            count(preflight.names.into(), "name"),
+            class.name
+        )),
         Some(class) => Verdict::fail(
             "ReclaimPolicy",
-            format!("StorageClass {} has reclaim policy {}, not Delete", class.name, class.reclaim_policy),
+            format!(
+                "StorageClass {} has reclaim policy {}, not Delete",
+                class.name, class.reclaim_policy
+            ),
         ),
-        None => Verdict::fail("NotPrepared", "there is no default StorageClass: name one in postgres.storage.storageClassName"),
+        None => Verdict::fail(
+            "NotPrepared",
+            "there is no default StorageClass: name one in postgres.storage.storageClassName",
+        ),
     }
 }
 
@@ -46,10 +66,35 @@ fn worlds() -> crate::testing::Worlds {
     use crate::testing::{World, Worlds};
     Worlds {
         fail: vec![
-            ("NameTaken", World::with(|f| f.preflight.as_mut().unwrap().taken = vec!["Pod/demo-postgres".into()])),
-            ("ReclaimPolicy", World::with(|f| f.preflight.as_mut().unwrap().storage_class.as_mut().unwrap().reclaim_policy = "Retain".into())),
-            ("NotPrepared", World::with(|f| f.preflight.as_mut().unwrap().storage_class = None)),
-            ("NotPrepared", World::with(|f| f.preflight.as_mut().unwrap().obstacles = vec!["no deny-all NetworkPolicy".into()])),
+            (
+                "NameTaken",
+                World::with(|f| {
+                    f.preflight.as_mut().unwrap().taken = vec!["Pod/demo-postgres".into()]
+                }),
+            ),
+            (
+                "ReclaimPolicy",
+                World::with(|f| {
+                    f.preflight
+                        .as_mut()
+                        .unwrap()
+                        .storage_class
+                        .as_mut()
+                        .unwrap()
+                        .reclaim_policy = "Retain".into()
+                }),
+            ),
+            (
+                "NotPrepared",
+                World::with(|f| f.preflight.as_mut().unwrap().storage_class = None),
+            ),
+            (
+                "NotPrepared",
+                World::with(|f| {
+                    f.preflight.as_mut().unwrap().obstacles =
+                        vec!["no deny-all NetworkPolicy".into()]
+                }),
+            ),
         ],
         unknown: vec![("Pending", World::empty())],
     }

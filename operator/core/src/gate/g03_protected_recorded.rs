@@ -9,7 +9,10 @@ pub(super) static GATE: Gate = Gate {
     doc: "UID, container IDs, start times, restart counts and image IDs of every protected workload were recorded before the first create.",
     command: Command::Preflight,
     needs: &[],
-    reasons: &[("NotRecorded", "A selector matches nothing, or the workloads cannot be read.")],
+    reasons: &[(
+        "NotRecorded",
+        "A selector matches nothing, or the workloads cannot be read.",
+    )],
     evaluate,
     #[cfg(test)]
     worlds,
@@ -22,7 +25,10 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
     if !preflight.protected_errors.is_empty() {
         return Verdict::fail("NotRecorded", examples(&preflight.protected_errors));
     }
-    Verdict::pass(format!("{} recorded", count(preflight.protected.len() as u64, "pod")))
+    Verdict::pass(format!(
+        "{} recorded",
+        count(preflight.protected.len() as u64, "pod")
+    ))
 }
 
 #[cfg(test)]
@@ -31,7 +37,10 @@ fn worlds() -> crate::testing::Worlds {
     Worlds {
         fail: vec![(
             "NotRecorded",
-            World::with(|f| f.preflight.as_mut().unwrap().protected_errors = vec!["app=directus in incomex matches no pod".into()]),
+            World::with(|f| {
+                f.preflight.as_mut().unwrap().protected_errors =
+                    vec!["app=directus in incomex matches no pod".into()]
+            }),
         )],
         unknown: vec![("Pending", World::empty())],
     }

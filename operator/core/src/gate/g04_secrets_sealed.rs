@@ -26,9 +26,15 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
         return Verdict::fail("Mutable", "the run's Secret is not immutable");
     }
     if !secrets.malformed.is_empty() || secrets.keys.is_empty() {
-        return Verdict::fail("Malformed", format!("malformed keys: {}", examples(&secrets.malformed)));
+        return Verdict::fail(
+            "Malformed",
+            format!("malformed keys: {}", examples(&secrets.malformed)),
+        );
     }
-    Verdict::pass(format!("{} in one immutable Secret", count(secrets.keys.len() as u64, "value")))
+    Verdict::pass(format!(
+        "{} in one immutable Secret",
+        count(secrets.keys.len() as u64, "value")
+    ))
 }
 
 #[cfg(test)]
@@ -36,9 +42,18 @@ fn worlds() -> crate::testing::Worlds {
     use crate::testing::{World, Worlds};
     Worlds {
         fail: vec![
-            ("Mutable", World::with(|f| f.secrets.as_mut().unwrap().immutable = false)),
-            ("Malformed", World::with(|f| f.secrets.as_mut().unwrap().malformed = vec!["superuser".into()])),
-            ("Malformed", World::with(|f| f.secrets.as_mut().unwrap().keys.clear())),
+            (
+                "Mutable",
+                World::with(|f| f.secrets.as_mut().unwrap().immutable = false),
+            ),
+            (
+                "Malformed",
+                World::with(|f| f.secrets.as_mut().unwrap().malformed = vec!["superuser".into()]),
+            ),
+            (
+                "Malformed",
+                World::with(|f| f.secrets.as_mut().unwrap().keys.clear()),
+            ),
         ],
         unknown: vec![("Pending", World::empty())],
     }

@@ -10,9 +10,18 @@ pub(super) static GATE: Gate = Gate {
     command: Command::Dump,
     needs: &["G-06"],
     reasons: &[
-        ("MissingRights", "The dump role cannot read everything; the GRANTs to run are in the facts."),
-        ("WriteSession", "A session was not read-only, or was given a transaction ID."),
-        ("NoLockTimeout", "pg_dump was not started with a lock timeout."),
+        (
+            "MissingRights",
+            "The dump role cannot read everything; the GRANTs to run are in the facts.",
+        ),
+        (
+            "WriteSession",
+            "A session was not read-only, or was given a transaction ID.",
+        ),
+        (
+            "NoLockTimeout",
+            "pg_dump was not started with a lock timeout.",
+        ),
         ("DumpFailed", "The dump could not be taken."),
     ],
     evaluate,
@@ -29,20 +38,38 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
     {
         return Verdict::fail(
             "MissingRights",
-            format!("{} missing: {}", count(rights.missing_count, "right"), examples(&rights.missing)),
+            format!(
+                "{} missing: {}",
+                count(rights.missing_count, "right"),
+                examples(&rights.missing)
+            ),
         );
     }
     if let Some(sessions) = &dump.sessions {
         if !sessions.read_only || sessions.xid_assigned {
-            return Verdict::fail("WriteSession", "the agent's session was not read-only to its end");
+            return Verdict::fail(
+                "WriteSession",
+                "the agent's session was not read-only to its end",
+            );
         }
-        if !sessions.dump_options.iter().any(|option| option.starts_with("--lock-wait-timeout")) {
-            return Verdict::fail("NoLockTimeout", "pg_dump was started without --lock-wait-timeout");
+        if !sessions
+            .dump_options
+            .iter()
+            .any(|option| option.starts_with("--lock-wait-timeout"))
+        {
+            return Verdict::fail(
+                "NoLockTimeout",
+                "pg_dump was started without --lock-wait-timeout",
+            );
         }
     }
-    if dump.identity.is_some()
-        && let Some(problem) = &dump.problem
-    {
+    // A server that is not the declared one, or was never asked, is another gate's business.
+    let asked = dump.identity.is_some()
+        && dump
+            .problem
+            .as_ref()
+            .is_none_or(|p| p.reason != "IdentityMismatch");
+    if asked && let Some(problem) = &dump.problem {
         return Verdict::fail("DumpFailed", problem.to_string());
     }
     match (&dump.rights, &dump.sessions, &dump.archive) {
@@ -51,7 +78,10 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
                 0 => "no right to write".to_owned(),
                 n => format!("{} to write that it did not use", count(n, "right")),
             };
-            Verdict::pass(format!("{} MiB dumped read-only; the role has {writes}", archive.bytes >> 20))
+            Verdict::pass(format!(
+                "{} MiB dumped read-only; the role has {writes}",
+                archive.bytes >> 20
+            ))
         }
         _ => Verdict::pending(),
     }
@@ -63,19 +93,69 @@ fn worlds() -> crate::testing::Worlds {
     use crate::testing::{World, Worlds};
     Worlds {
         fail: vec![
-            ("MissingRights", World::with(|f| {
-                let rights = f.dump.as_mut().unwrap().rights.as_mut().unwrap();
-                rights.missing_count = 1;
-                rights.missing = vec!["GRANT SELECT ON SEQUENCE iu.unit_id_seq TO dump_ro;".into()];
-            })),
-            ("WriteSession", World::with(|f| f.dump.as_mut().unwrap().sessions.as_mut().unwrap().xid_assigned = true)),
-            ("WriteSession", World::with(|f| f.dump.as_mut().unwrap().sessions.as_mut().unwrap().read_only = false)),
-            ("NoLockTimeout", World::with(|f| f.dump.as_mut().unwrap().sessions.as_mut().unwrap().dump_options.clear())),
-            ("DumpFailed", World::with(|f| {
-                f.dump.as_mut().unwrap().problem =
-                    Some(TaskError { reason: "ExtensionUnavailable".into(), message: "postgis 3.4".into(), transient: false });
-            })),
+            (
+                "MissingRights",
+                World::with(|f| {
+                    let rights = f.dump.as_mut().unwrap().rights.as_mut().unwrap();
+                    rights.missing_count = 1;
+                    rights.missing =
+                        vec!["GRANT SELECT ON SEQUENCE iu.unit_id_seq TO dump_ro;".into()];
+                }),
+            ),
+            (
+                "WriteSession",
+                World::with(|f| {
+                    f.dump
+                        .as_mut()
+                        .unwrap()
+                        .sessions
+                        .as_mut()
+                        .unwrap()
+                        .xid_assigned = true
+                }),
+            ),
+            (
+                "WriteSession",
+                World::with(|f| {
+                    f.dump
+                        .as_mut()
+                        .unwrap()
+                        .sessions
+                        .as_mut()
+                        .unwrap()
+                        .read_only = false
+                }),
+            ),
+            (
+                "NoLockTimeout",
+                World::with(|f| {
+                    f.dump
+                        .as_mut()
+                        .unwrap()
+                        .sessions
+                        .as_mut()
+                        .unwrap()
+                        .dump_options
+                        .clear()
+                }),
+            ),
+            (
+                "DumpFailed",
+                World::with(|f| {
+                    f.dump.as_mut().unwrap().problem = Some(TaskError {
+                        reason: "ExtensionUnavailable".into(),
+                        message: "postgis 3.4".into(),
+                        transient: false,
+                    });
+                }),
+            ),
         ],
-        unknown: vec![("Pending", World::empty()), ("Pending", World::with(|f| f.dump.as_mut().unwrap().archive = None))],
+        unknown: vec![
+            ("Pending", World::empty()),
+            (
+                "Pending",
+                World::with(|f| f.dump.as_mut().unwrap().archive = None),
+            ),
+        ],
     }
 }

@@ -10,8 +10,14 @@ pub(super) static GATE: Gate = Gate {
     command: Command::Dump,
     needs: &[],
     reasons: &[
-        ("IdentityMismatch", "The server has another system identifier than the spec declares."),
-        ("Unreachable", "Production could not be reached or did not let the role in."),
+        (
+            "IdentityMismatch",
+            "The server has another system identifier than the spec declares.",
+        ),
+        (
+            "Unreachable",
+            "Production could not be reached or did not let the role in.",
+        ),
     ],
     evaluate,
     #[cfg(test)]
@@ -25,7 +31,9 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
     let Some(identity) = &dump.identity else {
         return match (&dump.disk, &dump.problem) {
             // Too little disk is another gate's business; the server was never asked.
-            (_, Some(problem)) if problem.reason != "InsufficientSpace" => Verdict::fail("Unreachable", problem.to_string()),
+            (_, Some(problem)) if problem.reason != "InsufficientSpace" => {
+                Verdict::fail("Unreachable", problem.to_string())
+            }
             _ => Verdict::pending(),
         };
     };
@@ -34,12 +42,19 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
     if declared.is_none() || declared != found {
         return Verdict::fail(
             "IdentityMismatch",
-            format!("system identifier {} is not the declared {}", identity.system_identifier, evidence.spec.source.system_identifier),
+            format!(
+                "system identifier {} is not the declared {}",
+                identity.system_identifier, evidence.spec.source.system_identifier
+            ),
         );
     }
     Verdict::pass(format!(
         "system identifier {}, up since {}, timeline {}, at {}, version {}",
-        identity.system_identifier, identity.started_at, identity.timeline, identity.address, identity.version_num
+        identity.system_identifier,
+        identity.started_at,
+        identity.timeline,
+        identity.address,
+        identity.version_num
     ))
 }
 
@@ -47,12 +62,26 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
 fn worlds() -> crate::testing::Worlds {
     use crate::control::TaskError;
     use crate::testing::{World, Worlds};
-    let identified = |id: &str| World::with(|f| f.dump.as_mut().unwrap().identity.as_mut().unwrap().system_identifier = id.into());
+    let identified = |id: &str| {
+        World::with(|f| {
+            f.dump
+                .as_mut()
+                .unwrap()
+                .identity
+                .as_mut()
+                .unwrap()
+                .system_identifier = id.into()
+        })
+    };
     let problem = |reason: &str| {
         World::with(|f| {
             let dump = f.dump.as_mut().unwrap();
             dump.identity = None;
-            dump.problem = Some(TaskError { reason: reason.into(), message: "connection refused".into(), transient: true });
+            dump.problem = Some(TaskError {
+                reason: reason.into(),
+                message: "connection refused".into(),
+                transient: true,
+            });
         })
     };
     Worlds {
@@ -63,6 +92,9 @@ fn worlds() -> crate::testing::Worlds {
             ("IdentityMismatch", identified("7611578671664259000")),
             ("Unreachable", problem("ConnectFailed")),
         ],
-        unknown: vec![("Pending", World::empty()), ("Pending", problem("InsufficientSpace"))],
+        unknown: vec![
+            ("Pending", World::empty()),
+            ("Pending", problem("InsufficientSpace")),
+        ],
     }
 }

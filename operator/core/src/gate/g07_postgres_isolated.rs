@@ -16,5 +16,8 @@ pub(super) static GATE: Gate = Gate {
 };
 
 fn evaluate(_: &Evidence<'_>) -> Verdict {
-    Verdict::unknown(NOT_PROBED, "this version does not judge the isolation of the copy")
+    Verdict::unknown(
+        NOT_PROBED,
+        "this version does not judge the isolation of the copy",
+    )
 }

@@ -12,10 +12,19 @@ pub(super) static GATE: Gate = Gate {
     command: Command::Restore,
     needs: &["G-05", "G-10"],
     reasons: &[
-        ("RestoreErrors", "The copy's log has errors that the spec does not tolerate."),
+        (
+            "RestoreErrors",
+            "The copy's log has errors that the spec does not tolerate.",
+        ),
         ("RestoreFailed", "pg_restore did not come to its end."),
-        ("Disagreement", "pg_restore and the copy's log tell of different numbers of errors."),
-        ("ToleranceUnused", "A tolerated error did not occur: the pattern is wrong or no longer needed."),
+        (
+            "Disagreement",
+            "pg_restore and the copy's log tell of different numbers of errors.",
+        ),
+        (
+            "ToleranceUnused",
+            "A tolerated error did not occur: the pattern is wrong or no longer needed.",
+        ),
     ],
     evaluate,
     #[cfg(test)]
@@ -33,7 +42,10 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
         let matching = tolerated.iter().position(|t| matches(t, logged));
         match matching {
             Some(i) if used[i] + logged.count <= tolerated[i].at_most => used[i] += logged.count,
-            _ => errors.push(format!("{}× {} {}", logged.count, logged.sqlstate, logged.statement)),
+            _ => errors.push(format!(
+                "{}× {} {}",
+                logged.count, logged.sqlstate, logged.statement
+            )),
         }
     }
     let logged: u64 = restore.logged.iter().map(|l| u64::from(l.count)).sum();
@@ -42,25 +54,48 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
     }
     // pg_restore ends with 1 also when all errors were ignored.
     if restore.claim.exit_code != 0 && !(restore.claim.exit_code == 1 && logged > 0) {
-        return Verdict::fail("RestoreFailed", format!("pg_restore ended with {}: {}", restore.claim.exit_code, examples(&restore.claim.errors)));
+        return Verdict::fail(
+            "RestoreFailed",
+            format!(
+                "pg_restore ended with {}: {}",
+                restore.claim.exit_code,
+                examples(&restore.claim.errors)
+            ),
+        );
     }
     if restore.claim.error_lines != logged {
         return Verdict::fail(
             "Disagreement",
-            format!("{} in the copy's log, {} seen by pg_restore", count(logged, "error"), restore.claim.error_lines),
+            format!(
+                "{} in the copy's log, {} seen by pg_restore",
+                count(logged, "error"),
+                restore.claim.error_lines
+            ),
         );
     }
     if let Some(i) = used.iter().position(|n| *n == 0) {
-        return Verdict::fail("ToleranceUnused", format!("no {} {} occurred", tolerated[i].sqlstate, tolerated[i].statement));
+        return Verdict::fail(
+            "ToleranceUnused",
+            format!(
+                "no {} {} occurred",
+                tolerated[i].sqlstate, tolerated[i].statement
+            ),
+        );
     }
-    Verdict::pass(format!("{}, all tolerated", count(logged, "error")).replace("0 errors, all tolerated", "no error"))
+    Verdict::pass(
+        format!("{}, all tolerated", count(logged, "error"))
+            .replace("0 errors, all tolerated", "no error"),
+    )
 }
 
 fn matches(tolerated: &ToleratedError, logged: &LoggedError) -> bool {
     logged.severity == "ERROR"
         && tolerated.sqlstate == logged.sqlstate
         && tolerated.statement == logged.statement
-        && tolerated.matching.as_ref().is_none_or(|text| logged.message.contains(text))
+        && tolerated
+            .matching
+            .as_ref()
+            .is_none_or(|text| logged.message.contains(text))
 }
 
 #[cfg(test)]
@@ -82,15 +117,25 @@ fn worlds() -> crate::testing::Worlds {
         })
     };
     let tolerating = |mut world: World| {
-        world.spec.restore.tolerate =
-            vec![ToleratedError { sqlstate: "42501".into(), statement: "COMMENT".into(), matching: None, at_most: 2 }];
+        world.spec.restore.tolerate = vec![ToleratedError {
+            sqlstate: "42501".into(),
+            statement: "COMMENT".into(),
+            matching: None,
+            at_most: 2,
+        }];
         world
     };
     Worlds {
         fail: vec![
             ("RestoreErrors", logged(vec![error("ERROR", 1)], 1, 1)),
-            ("RestoreErrors", tolerating(logged(vec![error("ERROR", 3)], 3, 1))),
-            ("RestoreErrors", tolerating(logged(vec![error("PANIC", 1)], 1, 1))),
+            (
+                "RestoreErrors",
+                tolerating(logged(vec![error("ERROR", 3)], 3, 1)),
+            ),
+            (
+                "RestoreErrors",
+                tolerating(logged(vec![error("PANIC", 1)], 1, 1)),
+            ),
             ("RestoreFailed", logged(vec![], 0, 137)),
             ("RestoreFailed", logged(vec![], 0, 1)),
             ("Disagreement", logged(vec![], 2, 0)),
@@ -108,8 +153,12 @@ mod tests {
     #[test]
     fn tolerated_errors_pass_up_to_their_number() {
         let mut world = World::passing();
-        world.spec.restore.tolerate =
-            vec![ToleratedError { sqlstate: "42501".into(), statement: "COMMENT".into(), matching: Some("plpgsql".into()), at_most: 1 }];
+        world.spec.restore.tolerate = vec![ToleratedError {
+            sqlstate: "42501".into(),
+            statement: "COMMENT".into(),
+            matching: Some("plpgsql".into()),
+            at_most: 1,
+        }];
         let restore = world.facts.restore.as_mut().unwrap();
         restore.logged = vec![LoggedError {
             sqlstate: "42501".into(),
@@ -121,6 +170,9 @@ mod tests {
         }];
         restore.claim.error_lines = 1;
         restore.claim.exit_code = 1;
-        assert_eq!(evaluate(&world.evidence()), Verdict::pass("1 error, all tolerated"));
+        assert_eq!(
+            evaluate(&world.evidence()),
+            Verdict::pass("1 error, all tolerated")
+        );
     }
 }

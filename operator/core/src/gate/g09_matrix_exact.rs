@@ -28,9 +28,31 @@ fn worlds() -> crate::testing::Worlds {
     use crate::testing::{World, Worlds};
     Worlds {
         fail: vec![
-            ("MatrixDiffers", World::with(|f| f.roles.as_mut().unwrap().applied.missing = vec![RowGroup { rows: 1, ..RowGroup::default() }])),
-            ("MatrixDiffers", World::with(|f| f.roles.as_mut().unwrap().applied.unexpected = vec![RowGroup { rows: 1, ..RowGroup::default() }])),
-            ("InvalidMatrix", World::with(|f| f.roles.as_mut().unwrap().applied.errors = vec!["view:iu.* matches 12 rows, not 13".into()])),
+            (
+                "MatrixDiffers",
+                World::with(|f| {
+                    f.roles.as_mut().unwrap().applied.missing = vec![RowGroup {
+                        rows: 1,
+                        ..RowGroup::default()
+                    }]
+                }),
+            ),
+            (
+                "MatrixDiffers",
+                World::with(|f| {
+                    f.roles.as_mut().unwrap().applied.unexpected = vec![RowGroup {
+                        rows: 1,
+                        ..RowGroup::default()
+                    }]
+                }),
+            ),
+            (
+                "InvalidMatrix",
+                World::with(|f| {
+                    f.roles.as_mut().unwrap().applied.errors =
+                        vec!["view:iu.* matches 12 rows, not 13".into()]
+                }),
+            ),
         ],
         unknown: vec![("Pending", World::empty())],
     }

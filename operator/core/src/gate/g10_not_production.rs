@@ -10,9 +10,18 @@ pub(super) static GATE: Gate = Gate {
     command: Command::Identity,
     needs: &["G-06"],
     reasons: &[
-        ("IsProduction", "The copy has production's system identifier: it is production or a physical copy of it."),
-        ("Unreadable", "The copy's system identifier could not be read."),
-        ("Stranger", "The server that answered is not this run's copy."),
+        (
+            "IsProduction",
+            "The copy has production's system identifier: it is production or a physical copy of it.",
+        ),
+        (
+            "Unreadable",
+            "The copy's system identifier could not be read.",
+        ),
+        (
+            "Stranger",
+            "The server that answered is not this run's copy.",
+        ),
     ],
     evaluate,
     #[cfg(test)]
@@ -27,19 +36,45 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
     for reading in &evidence.facts.copy_identity {
         let when = &reading.before;
         match reading.system_identifier.parse::<u64>() {
-            Err(_) => return Verdict::fail("Unreadable", format!("the copy's identifier could not be read before {when}")),
+            Err(_) => {
+                return Verdict::fail(
+                    "Unreadable",
+                    format!("the copy's identifier could not be read before {when}"),
+                );
+            }
             Ok(found) if production.parse() == Ok(found) => {
-                return Verdict::fail("IsProduction", format!("the copy has production's system identifier {production} before {when}"));
+                return Verdict::fail(
+                    "IsProduction",
+                    format!(
+                        "the copy has production's system identifier {production} before {when}"
+                    ),
+                );
             }
             Ok(_) => {}
         }
         if reading.cluster_name != evidence.uid || reading.in_recovery {
-            return Verdict::fail("Stranger", format!("the server that answered before {when} is not this run's copy"));
+            return Verdict::fail(
+                "Stranger",
+                format!("the server that answered before {when} is not this run's copy"),
+            );
         }
     }
-    if READINGS.iter().all(|when| evidence.facts.copy_identity.iter().any(|r| r.before == *when)) {
-        let found = evidence.facts.copy_identity.last().map_or("", |r| r.system_identifier.as_str());
-        return Verdict::pass(format!("{found} is not {production}, {}", count(evidence.facts.copy_identity.len() as u64, "reading")));
+    if READINGS.iter().all(|when| {
+        evidence
+            .facts
+            .copy_identity
+            .iter()
+            .any(|r| r.before == *when)
+    }) {
+        let found = evidence
+            .facts
+            .copy_identity
+            .last()
+            .map_or("", |r| r.system_identifier.as_str());
+        return Verdict::pass(format!(
+            "{found} is not {production}, {}",
+            count(evidence.facts.copy_identity.len() as u64, "reading")
+        ));
     }
     Verdict::pending()
 }
@@ -49,11 +84,26 @@ fn worlds() -> crate::testing::Worlds {
     use crate::testing::{PRODUCTION, World, Worlds};
     Worlds {
         fail: vec![
-            ("IsProduction", World::with(|f| f.copy_identity[0].system_identifier = PRODUCTION.into())),
-            ("IsProduction", World::with(|f| f.copy_identity[1].system_identifier = PRODUCTION.into())),
-            ("Unreadable", World::with(|f| f.copy_identity[0].system_identifier = String::new())),
-            ("Stranger", World::with(|f| f.copy_identity[0].cluster_name = "another run".into())),
-            ("Stranger", World::with(|f| f.copy_identity[0].in_recovery = true)),
+            (
+                "IsProduction",
+                World::with(|f| f.copy_identity[0].system_identifier = PRODUCTION.into()),
+            ),
+            (
+                "IsProduction",
+                World::with(|f| f.copy_identity[1].system_identifier = PRODUCTION.into()),
+            ),
+            (
+                "Unreadable",
+                World::with(|f| f.copy_identity[0].system_identifier = String::new()),
+            ),
+            (
+                "Stranger",
+                World::with(|f| f.copy_identity[0].cluster_name = "another run".into()),
+            ),
+            (
+                "Stranger",
+                World::with(|f| f.copy_identity[0].in_recovery = true),
+            ),
         ],
         unknown: vec![
             ("Pending", World::empty()),

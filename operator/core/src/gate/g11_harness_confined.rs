@@ -9,7 +9,10 @@ pub(super) static GATE: Gate = Gate {
     doc: "The harness pod as it really is has no API token, no host access, no privilege, read-only inputs and a disposable work volume, and may reach the copy alone.",
     command: Command::Harness,
     needs: &["G-10"],
-    reasons: &[("NotConfined", "The live pod may do something that it should not.")],
+    reasons: &[(
+        "NotConfined",
+        "The live pod may do something that it should not.",
+    )],
     evaluate,
     #[cfg(test)]
     worlds,
@@ -30,7 +33,10 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
 fn worlds() -> crate::testing::Worlds {
     use crate::testing::{World, Worlds};
     Worlds {
-        fail: vec![("NotConfined", World::with(|f| f.harness.as_mut().unwrap().violations = vec!["hostNetwork".into()]))],
+        fail: vec![(
+            "NotConfined",
+            World::with(|f| f.harness.as_mut().unwrap().violations = vec!["hostNetwork".into()]),
+        )],
         unknown: vec![("Pending", World::empty())],
     }
 }

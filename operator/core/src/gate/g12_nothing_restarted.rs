@@ -11,9 +11,15 @@ pub(super) static GATE: Gate = Gate {
     command: Command::Verify,
     needs: &["G-10"],
     reasons: &[
-        ("Restarted", "A container of the run restarted or is another one than before."),
+        (
+            "Restarted",
+            "A container of the run restarted or is another one than before.",
+        ),
         ("Crashed", "The copy's log tells of a crash or a recovery."),
-        ("ImageChanged", "A container runs another image than the one recorded before."),
+        (
+            "ImageChanged",
+            "A container runs another image than the one recorded before.",
+        ),
     ],
     evaluate,
     #[cfg(test)]
@@ -26,7 +32,13 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
     };
     let mut containers: u64 = 0;
     let mut restarted = Vec::new();
-    let recorded: BTreeMap<&str, &str> = evidence.facts.harness.iter().flat_map(|h| &h.image_ids).map(|(c, i)| (c.as_str(), i.as_str())).collect();
+    let recorded: BTreeMap<&str, &str> = evidence
+        .facts
+        .harness
+        .iter()
+        .flat_map(|h| &h.image_ids)
+        .map(|(c, i)| (c.as_str(), i.as_str()))
+        .collect();
     for pod in &verification.pods {
         for (name, container) in &pod.containers {
             containers += 1;
@@ -36,7 +48,13 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
             if let Some(before) = recorded.get(name.as_str())
                 && *before != container.image_id
             {
-                return Verdict::fail("ImageChanged", format!("{}/{name} runs {}, not {before}", pod.name, container.image_id));
+                return Verdict::fail(
+                    "ImageChanged",
+                    format!(
+                        "{}/{name} runs {}, not {before}",
+                        pod.name, container.image_id
+                    ),
+                );
             }
         }
     }
@@ -49,7 +67,10 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
     if containers == 0 {
         return Verdict::pending();
     }
-    Verdict::pass(format!("{}, no restart, no crash", count(containers, "container")))
+    Verdict::pass(format!(
+        "{}, no restart, no crash",
+        count(containers, "container")
+    ))
 }
 
 #[cfg(test)]
@@ -57,13 +78,35 @@ fn worlds() -> crate::testing::Worlds {
     use crate::testing::{World, Worlds};
     Worlds {
         fail: vec![
-            ("Restarted", World::with(|f| {
-                let pod = &mut f.verification.as_mut().unwrap().pods[0];
-                pod.containers.values_mut().next().unwrap().restarts = 1;
-            })),
-            ("Crashed", World::with(|f| f.verification.as_mut().unwrap().crashes = vec!["terminated by signal 9".into()])),
-            ("ImageChanged", World::with(|f| f.verification.as_mut().unwrap().pods[0].containers.values_mut().for_each(|c| c.image_id = "other".into()))),
+            (
+                "Restarted",
+                World::with(|f| {
+                    let pod = &mut f.verification.as_mut().unwrap().pods[0];
+                    pod.containers.values_mut().next().unwrap().restarts = 1;
+                }),
+            ),
+            (
+                "Crashed",
+                World::with(|f| {
+                    f.verification.as_mut().unwrap().crashes = vec!["terminated by signal 9".into()]
+                }),
+            ),
+            (
+                "ImageChanged",
+                World::with(|f| {
+                    f.verification.as_mut().unwrap().pods[0]
+                        .containers
+                        .values_mut()
+                        .for_each(|c| c.image_id = "other".into())
+                }),
+            ),
         ],
-        unknown: vec![("Pending", World::empty()), ("Pending", World::with(|f| f.verification.as_mut().unwrap().pods.clear()))],
+        unknown: vec![
+            ("Pending", World::empty()),
+            (
+                "Pending",
+                World::with(|f| f.verification.as_mut().unwrap().pods.clear()),
+            ),
+        ],
     }
 }

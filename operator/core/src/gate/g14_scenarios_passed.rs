@@ -12,11 +12,23 @@ pub(super) static GATE: Gate = Gate {
     command: Command::Scenarios,
     needs: &["G-13", "G-09"],
     reasons: &[
-        ("ScenarioFailed", "A scenario ended in another way than expected."),
+        (
+            "ScenarioFailed",
+            "A scenario ended in another way than expected.",
+        ),
         ("ScenarioTimedOut", "A scenario did not end in time."),
-        ("ErrorMissing", "An expected error is not in the copy's log."),
-        ("UnexpectedError", "The copy's log has an error that the scenario does not expect."),
-        ("Unattributable", "The markers of a scenario are missing from the copy's log."),
+        (
+            "ErrorMissing",
+            "An expected error is not in the copy's log.",
+        ),
+        (
+            "UnexpectedError",
+            "The copy's log has an error that the scenario does not expect.",
+        ),
+        (
+            "Unattributable",
+            "The markers of a scenario are missing from the copy's log.",
+        ),
         ("SetupFailed", "A setup command failed."),
     ],
     evaluate,
@@ -27,7 +39,14 @@ pub(super) static GATE: Gate = Gate {
 fn evaluate(evidence: &Evidence<'_>) -> Verdict {
     for claim in &evidence.facts.setup {
         if claim.exit_code != Some(0) {
-            return Verdict::fail("SetupFailed", format!("{} ended with {}", claim.name, ending(claim.exit_code, claim.timed_out)));
+            return Verdict::fail(
+                "SetupFailed",
+                format!(
+                    "{} ended with {}",
+                    claim.name,
+                    ending(claim.exit_code, claim.timed_out)
+                ),
+            );
         }
     }
     let declared = &evidence.spec.harness.scenarios;
@@ -39,46 +58,87 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
     if evidence.facts.scenarios.len() < declared.len() {
         return Verdict::pending();
     }
-    let statements: u64 = evidence.facts.scenarios.iter().map(|s| s.window.statements).sum();
-    Verdict::pass(format!("{}, {} in the copy's log", count(declared.len() as u64, "scenario"), count(statements, "statement")))
+    let statements: u64 = evidence
+        .facts
+        .scenarios
+        .iter()
+        .map(|s| s.window.statements)
+        .sum();
+    Verdict::pass(format!(
+        "{}, {} in the copy's log",
+        count(declared.len() as u64, "scenario"),
+        count(statements, "statement")
+    ))
 }
 
 /// Why a scenario has not passed.
 pub(super) fn failure(scenario: &Scenario, facts: &ScenarioFacts) -> Option<Verdict> {
     let (name, claim, window) = (&scenario.name, &facts.claim, &facts.window);
     if claim.timed_out {
-        return Some(Verdict::fail("ScenarioTimedOut", format!("{name} was killed after {} ms", claim.milliseconds)));
+        return Some(Verdict::fail(
+            "ScenarioTimedOut",
+            format!("{name} was killed after {} ms", claim.milliseconds),
+        ));
     }
     if let Some(problem) = &claim.problem {
-        return Some(Verdict::fail("ScenarioFailed", format!("{name}: {problem}")));
+        return Some(Verdict::fail(
+            "ScenarioFailed",
+            format!("{name}: {problem}"),
+        ));
     }
     if scenario.command.is_some() && claim.exit_code != Some(i32::from(scenario.expect.exit_code)) {
         let end = ending(claim.exit_code, false);
-        return Some(Verdict::fail("ScenarioFailed", format!("{name} ended with {end}, not {}", scenario.expect.exit_code)));
+        return Some(Verdict::fail(
+            "ScenarioFailed",
+            format!("{name} ended with {end}, not {}", scenario.expect.exit_code),
+        ));
     }
     for (i, step) in scenario.steps.iter().flatten().enumerate() {
         let expected = step.expect.sqlstate.as_deref().unwrap_or("00000");
         let found = claim.steps.get(i);
         if found.is_none_or(|f| f.sqlstate != expected) {
             let sqlstate = found.map_or("nothing", |f| f.sqlstate.as_str());
-            return Some(Verdict::fail("ScenarioFailed", format!("{name} step {} gave {sqlstate}, not {expected}", i + 1)));
+            return Some(Verdict::fail(
+                "ScenarioFailed",
+                format!("{name} step {} gave {sqlstate}, not {expected}", i + 1),
+            ));
         }
         if let (Some(rows), Some(found)) = (step.expect.rows, found)
             && found.rows != rows
         {
-            return Some(Verdict::fail("ScenarioFailed", format!("{name} step {} gave {} rows, not {rows}", i + 1, found.rows)));
+            return Some(Verdict::fail(
+                "ScenarioFailed",
+                format!("{name} step {} gave {} rows, not {rows}", i + 1, found.rows),
+            ));
         }
     }
     if !window.enclosed {
-        return Some(Verdict::fail("Unattributable", format!("the markers of {name} are not in the copy's log")));
+        return Some(Verdict::fail(
+            "Unattributable",
+            format!("the markers of {name} are not in the copy's log"),
+        ));
     }
     let expected = expected_errors(scenario);
-    if let Some(missing) = expected.iter().find(|e| !window.errors.iter().any(|l| e.is(l))) {
-        return Some(Verdict::fail("ErrorMissing", format!("{name}: no {} in the copy's log", missing.sqlstate)));
+    if let Some(missing) = expected
+        .iter()
+        .find(|e| !window.errors.iter().any(|l| e.is(l)))
+    {
+        return Some(Verdict::fail(
+            "ErrorMissing",
+            format!("{name}: no {} in the copy's log", missing.sqlstate),
+        ));
     }
-    let surplus = window.errors.iter().find(|l| !expected.iter().any(|e| e.is(l)) && !scenario.expect.may_log.contains(&l.sqlstate));
+    let surplus = window.errors.iter().find(|l| {
+        !expected.iter().any(|e| e.is(l)) && !scenario.expect.may_log.contains(&l.sqlstate)
+    });
     if let Some(error) = surplus.or(window.foreign.first()) {
-        return Some(Verdict::fail("UnexpectedError", format!("{name}: {}× {} {}", error.count, error.sqlstate, error.statement)));
+        return Some(Verdict::fail(
+            "UnexpectedError",
+            format!(
+                "{name}: {}× {} {}",
+                error.count, error.sqlstate, error.statement
+            ),
+        ));
     }
     None
 }
@@ -98,11 +158,22 @@ impl ExpectedError<'_> {
 
 /// The errors that a scenario must leave in the copy's log.
 pub(super) fn expected_errors(scenario: &Scenario) -> Vec<ExpectedError<'_>> {
-    let own = (scenario.expect.sqlstate.as_deref(), scenario.expect.object.as_deref());
-    let steps = scenario.steps.iter().flatten().map(|s| (s.expect.sqlstate.as_deref(), s.expect.object.as_deref()));
+    let own = (
+        scenario.expect.sqlstate.as_deref(),
+        scenario.expect.object.as_deref(),
+    );
+    let steps = scenario
+        .steps
+        .iter()
+        .flatten()
+        .map(|s| (s.expect.sqlstate.as_deref(), s.expect.object.as_deref()));
     std::iter::once(own)
         .chain(steps)
-        .filter_map(|(sqlstate, object)| sqlstate.filter(|s| *s != "00000").map(|sqlstate| ExpectedError { sqlstate, object }))
+        .filter_map(|(sqlstate, object)| {
+            sqlstate
+                .filter(|s| *s != "00000")
+                .map(|sqlstate| ExpectedError { sqlstate, object })
+        })
         .collect()
 }
 
@@ -123,17 +194,49 @@ fn worlds() -> crate::testing::Worlds {
         fail: vec![
             ("ScenarioFailed", first(|s| s.claim.exit_code = Some(1))),
             ("ScenarioFailed", first(|s| s.claim.exit_code = None)),
-            ("ScenarioFailed", first(|s| s.claim.problem = Some("no such program".into()))),
-            ("ScenarioFailed", World::with(|f| f.scenarios[2].claim.steps[0].sqlstate = "42P01".into())),
-            ("ScenarioFailed", World::with(|f| f.scenarios[2].claim.steps[0].sqlstate = "25006".into())),
-            ("ScenarioFailed", World::with(|f| f.scenarios[2].claim.steps.clear())),
+            (
+                "ScenarioFailed",
+                first(|s| s.claim.problem = Some("no such program".into())),
+            ),
+            (
+                "ScenarioFailed",
+                World::with(|f| f.scenarios[2].claim.steps[0].sqlstate = "42P01".into()),
+            ),
+            (
+                "ScenarioFailed",
+                World::with(|f| f.scenarios[2].claim.steps[0].sqlstate = "25006".into()),
+            ),
+            (
+                "ScenarioFailed",
+                World::with(|f| f.scenarios[2].claim.steps.clear()),
+            ),
             ("ScenarioTimedOut", first(|s| s.claim.timed_out = true)),
-            ("ErrorMissing", World::with(|f| f.scenarios[1].window.errors.clear())),
-            ("UnexpectedError", first(|s| s.window.errors = vec![denied("iu.unit")])),
-            ("UnexpectedError", first(|s| s.window.foreign = vec![denied("iu.unit")])),
+            (
+                "ErrorMissing",
+                World::with(|f| f.scenarios[1].window.errors.clear()),
+            ),
+            (
+                "UnexpectedError",
+                first(|s| s.window.errors = vec![denied("iu.unit")]),
+            ),
+            (
+                "UnexpectedError",
+                first(|s| s.window.foreign = vec![denied("iu.unit")]),
+            ),
             ("Unattributable", first(|s| s.window.enclosed = false)),
-            ("SetupFailed", World::with(|f| f.setup = vec![ScenarioClaim { exit_code: Some(2), ..ScenarioClaim::default() }])),
+            (
+                "SetupFailed",
+                World::with(|f| {
+                    f.setup = vec![ScenarioClaim {
+                        exit_code: Some(2),
+                        ..ScenarioClaim::default()
+                    }]
+                }),
+            ),
         ],
-        unknown: vec![("Pending", World::empty()), ("Pending", World::with(|f| drop(f.scenarios.pop())))],
+        unknown: vec![
+            ("Pending", World::empty()),
+            ("Pending", World::with(|f| drop(f.scenarios.pop()))),
+        ],
     }
 }

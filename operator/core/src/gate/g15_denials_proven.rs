@@ -13,10 +13,19 @@ pub(super) static GATE: Gate = Gate {
     command: Command::Scenarios,
     needs: &["G-13", "G-09"],
     reasons: &[
-        ("DenialMissing", "An expected denial is not in the copy's log."),
-        ("DenialForged", "The denial was not raised by the server's own access check."),
+        (
+            "DenialMissing",
+            "An expected denial is not in the copy's log.",
+        ),
+        (
+            "DenialForged",
+            "The denial was not raised by the server's own access check.",
+        ),
         ("WrongObject", "The denial is about another object."),
-        ("TwinFailed", "The twin, in which the statement must be allowed, has not passed."),
+        (
+            "TwinFailed",
+            "The twin, in which the statement must be allowed, has not passed.",
+        ),
     ],
     evaluate,
     #[cfg(test)]
@@ -28,7 +37,12 @@ const DENIED: &str = "42501";
 
 /// Functions of the server that raise a denial after an access check of their own
 /// (`src/backend/catalog/aclchk.c`, `src/backend/executor/execMain.c`). `RAISE` gives `exec_stmt_raise`.
-const ACCESS_CHECKS: [&str; 4] = ["aclcheck_error", "aclcheck_error_col", "aclcheck_error_type", "ExecWithCheckOptions"];
+const ACCESS_CHECKS: [&str; 4] = [
+    "aclcheck_error",
+    "aclcheck_error_col",
+    "aclcheck_error_type",
+    "ExecWithCheckOptions",
+];
 
 fn evaluate(evidence: &Evidence<'_>) -> Verdict {
     let declared = &evidence.spec.harness.scenarios;
@@ -36,17 +50,32 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
     let mut proven: u64 = 0;
     let mut unpaired: u64 = 0;
     for (scenario, facts) in with_facts() {
-        for expected in expected_errors(scenario).iter().filter(|e| e.sqlstate == DENIED) {
+        for expected in expected_errors(scenario)
+            .iter()
+            .filter(|e| e.sqlstate == DENIED)
+        {
             if let Some(failure) = denial_failure(scenario, facts, expected) {
                 return failure;
             }
             proven += 1;
-            match scenario.twin.as_ref().map(|twin| with_facts().find(|(s, _)| s.name == *twin)) {
+            match scenario
+                .twin
+                .as_ref()
+                .map(|twin| with_facts().find(|(s, _)| s.name == *twin))
+            {
                 None => unpaired += 1,
                 Some(None) => return Verdict::pending(),
                 Some(Some((twin, facts))) => {
-                    if failure(twin, facts).is_some() || !facts.window.errors.is_empty() && expected_errors(twin).is_empty() {
-                        return Verdict::fail("TwinFailed", format!("{} is denied, but its twin {} has not passed", scenario.name, twin.name));
+                    if failure(twin, facts).is_some()
+                        || !facts.window.errors.is_empty() && expected_errors(twin).is_empty()
+                    {
+                        return Verdict::fail(
+                            "TwinFailed",
+                            format!(
+                                "{} is denied, but its twin {} has not passed",
+                                scenario.name, twin.name
+                            ),
+                        );
                     }
                 }
             }
@@ -55,25 +84,59 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
     if evidence.facts.scenarios.len() < declared.len() {
         return Verdict::pending();
     }
-    let alone = if unpaired > 0 { format!(", {unpaired} unpaired") } else { String::new() };
-    Verdict::pass(format!("{} by the server's own check{alone}", count(proven, "denial")))
+    let alone = if unpaired > 0 {
+        format!(", {unpaired} unpaired")
+    } else {
+        String::new()
+    };
+    Verdict::pass(format!(
+        "{} by the server's own check{alone}",
+        count(proven, "denial")
+    ))
 }
 
-fn denial_failure(scenario: &Scenario, facts: &ScenarioFacts, expected: &ExpectedError<'_>) -> Option<Verdict> {
+fn denial_failure(
+    scenario: &Scenario,
+    facts: &ScenarioFacts,
+    expected: &ExpectedError<'_>,
+) -> Option<Verdict> {
     let name = &scenario.name;
-    let denials: Vec<&LoggedError> = facts.window.errors.iter().filter(|l| l.sqlstate == DENIED).collect();
+    let denials: Vec<&LoggedError> = facts
+        .window
+        .errors
+        .iter()
+        .filter(|l| l.sqlstate == DENIED)
+        .collect();
     if denials.is_empty() {
-        return Some(Verdict::fail("DenialMissing", format!("{name}: no {DENIED} in the copy's log")));
+        return Some(Verdict::fail(
+            "DenialMissing",
+            format!("{name}: no {DENIED} in the copy's log"),
+        ));
     }
-    let checked: Vec<_> = denials.into_iter().filter(|l| ACCESS_CHECKS.contains(&l.function.as_str())).collect();
+    let checked: Vec<_> = denials
+        .into_iter()
+        .filter(|l| ACCESS_CHECKS.contains(&l.function.as_str()))
+        .collect();
     if checked.is_empty() {
-        return Some(Verdict::fail("DenialForged", format!("{name}: {DENIED} was not raised by an access check of the server")));
+        return Some(Verdict::fail(
+            "DenialForged",
+            format!("{name}: {DENIED} was not raised by an access check of the server"),
+        ));
     }
     // The server names the object without its schema: "permission denied for table unit".
-    let object = expected.object.map(|o| o.rsplit('.').next().unwrap_or(o).trim_matches('"'));
+    let object = expected
+        .object
+        .map(|o| o.rsplit('.').next().unwrap_or(o).trim_matches('"'));
     match object {
-        Some(object) if !checked.iter().any(|l| l.message.ends_with(&format!(" {object}"))) => {
-            Some(Verdict::fail("WrongObject", format!("{name}: the denial is not about {object}")))
+        Some(object)
+            if !checked
+                .iter()
+                .any(|l| l.message.ends_with(&format!(" {object}"))) =>
+        {
+            Some(Verdict::fail(
+                "WrongObject",
+                format!("{name}: the denial is not about {object}"),
+            ))
         }
         _ => None,
     }
@@ -87,10 +150,22 @@ fn worlds() -> crate::testing::Worlds {
         fail: vec![
             ("DenialMissing", second(|s| s.window.errors.clear())),
             // RAISE … USING ERRCODE = '42501' reads the same but for its function.
-            ("DenialForged", second(|s| s.window.errors[0].function = "exec_stmt_raise".into())),
-            ("WrongObject", second(|s| s.window.errors = vec![denied("iu.another")])),
-            ("TwinFailed", World::with(|f| f.scenarios[0].claim.exit_code = Some(1))),
+            (
+                "DenialForged",
+                second(|s| s.window.errors[0].function = "exec_stmt_raise".into()),
+            ),
+            (
+                "WrongObject",
+                second(|s| s.window.errors = vec![denied("iu.another")]),
+            ),
+            (
+                "TwinFailed",
+                World::with(|f| f.scenarios[0].claim.exit_code = Some(1)),
+            ),
         ],
-        unknown: vec![("Pending", World::empty()), ("Pending", World::with(|f| drop(f.scenarios.pop())))],
+        unknown: vec![
+            ("Pending", World::empty()),
+            ("Pending", World::with(|f| drop(f.scenarios.pop()))),
+        ],
     }
 }

@@ -11,10 +11,19 @@ pub(super) static GATE: Gate = Gate {
     command: Command::Verify,
     needs: &["G-08"],
     reasons: &[
-        ("CopyDiffers", "The restored catalog differs from the source's."),
-        ("UndeclaredChange", "The scenarios changed an object that verification.catalogChanges does not name."),
+        (
+            "CopyDiffers",
+            "The restored catalog differs from the source's.",
+        ),
+        (
+            "UndeclaredChange",
+            "The scenarios changed an object that verification.catalogChanges does not name.",
+        ),
         ("ChangeMissing", "A declared change did not happen."),
-        ("MajorDiffers", "The copy has another major version than production: definitions are printed differently."),
+        (
+            "MajorDiffers",
+            "The copy has another major version than production: definitions are printed differently.",
+        ),
     ],
     evaluate,
     #[cfg(test)]
@@ -24,25 +33,44 @@ pub(super) static GATE: Gate = Gate {
 fn evaluate(evidence: &Evidence<'_>) -> Verdict {
     let (Some(restore), Some(source)) = (
         &evidence.facts.restore,
-        evidence.facts.dump.as_ref().and_then(|dump| dump.identity.as_ref()),
+        evidence
+            .facts
+            .dump
+            .as_ref()
+            .and_then(|dump| dump.identity.as_ref()),
     ) else {
         return Verdict::pending();
     };
     let copy = &restore.claim.copy;
     if copy.version_num / 10_000 != source.version_num / 10_000 {
-        return Verdict::unknown("MajorDiffers", format!("production is {}, the copy {}", source.version_num, copy.version_num));
+        return Verdict::unknown(
+            "MajorDiffers",
+            format!(
+                "production is {}, the copy {}",
+                source.version_num, copy.version_num
+            ),
+        );
     }
     if copy.catalog_difference.rows > 0 {
         return Verdict::fail(
             "CopyDiffers",
-            format!("{} differ: {}", count(copy.catalog_difference.rows, "object"), examples(&copy.catalog_difference.examples)),
+            format!(
+                "{} differ: {}",
+                count(copy.catalog_difference.rows, "object"),
+                examples(&copy.catalog_difference.examples)
+            ),
         );
     }
     let Some(verification) = &evidence.facts.verification else {
         return Verdict::pending();
     };
-    let declared: BTreeSet<String> =
-        evidence.spec.verification.catalog_changes.iter().map(|c| format!("{} {}", c.kind, c.identity)).collect();
+    let declared: BTreeSet<String> = evidence
+        .spec
+        .verification
+        .catalog_changes
+        .iter()
+        .map(|c| format!("{} {}", c.kind, c.identity))
+        .collect();
     let changed: BTreeSet<String> = verification.catalog_changed.iter().cloned().collect();
     let undeclared: Vec<_> = changed.difference(&declared).collect();
     if !undeclared.is_empty() || verification.catalog_changed_count > changed.len() as u64 {
@@ -52,7 +80,11 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
     if !missing.is_empty() {
         return Verdict::fail("ChangeMissing", examples(&missing));
     }
-    Verdict::pass(format!("{}, {}", count(copy.catalog.rows, "object"), count(changed.len() as u64, "declared change")))
+    Verdict::pass(format!(
+        "{}, {}",
+        count(copy.catalog.rows, "object"),
+        count(changed.len() as u64, "declared change")
+    ))
 }
 
 #[cfg(test)]
@@ -60,18 +92,44 @@ fn worlds() -> crate::testing::Worlds {
     use crate::api::CatalogChange;
     use crate::testing::{World, Worlds};
     let mut declared = World::passing();
-    declared.spec.verification.catalog_changes = vec![CatalogChange { kind: "index".into(), identity: "iu.unit_idx".into() }];
+    declared.spec.verification.catalog_changes = vec![CatalogChange {
+        kind: "index".into(),
+        identity: "iu.unit_idx".into(),
+    }];
     Worlds {
         fail: vec![
-            ("CopyDiffers", World::with(|f| f.restore.as_mut().unwrap().claim.copy.catalog_difference.rows = 1)),
-            ("UndeclaredChange", World::with(|f| f.verification.as_mut().unwrap().catalog_changed = vec!["index iu.unit_idx".into()])),
-            ("UndeclaredChange", World::with(|f| f.verification.as_mut().unwrap().catalog_changed_count = 101)),
+            (
+                "CopyDiffers",
+                World::with(|f| {
+                    f.restore
+                        .as_mut()
+                        .unwrap()
+                        .claim
+                        .copy
+                        .catalog_difference
+                        .rows = 1
+                }),
+            ),
+            (
+                "UndeclaredChange",
+                World::with(|f| {
+                    f.verification.as_mut().unwrap().catalog_changed =
+                        vec!["index iu.unit_idx".into()]
+                }),
+            ),
+            (
+                "UndeclaredChange",
+                World::with(|f| f.verification.as_mut().unwrap().catalog_changed_count = 101),
+            ),
             ("ChangeMissing", declared),
         ],
         unknown: vec![
             ("Pending", World::empty()),
             ("Pending", World::with(|f| f.verification = None)),
-            ("MajorDiffers", World::with(|f| f.restore.as_mut().unwrap().claim.copy.version_num = 180_004)),
+            (
+                "MajorDiffers",
+                World::with(|f| f.restore.as_mut().unwrap().claim.copy.version_num = 180_004),
+            ),
         ],
     }
 }
@@ -90,7 +148,10 @@ mod tests {
             verification.catalog_changed = vec!["index iu.unit_idx".into()];
             verification.catalog_changed_count = 1;
         });
-        world.spec.verification.catalog_changes = vec![CatalogChange { kind: "index".into(), identity: "iu.unit_idx".into() }];
+        world.spec.verification.catalog_changes = vec![CatalogChange {
+            kind: "index".into(),
+            identity: "iu.unit_idx".into(),
+        }];
         assert_eq!(evaluate(&world.evidence()).status, Status::True);
     }
 }

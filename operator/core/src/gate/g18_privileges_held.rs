@@ -1,6 +1,6 @@
 //! G-18 PrivilegesHeld.
 
-use super::{Evidence, Gate, Verdict, count, examples, matrix};
+use super::{Evidence, Gate, Status, Verdict, count, examples, matrix};
 use crate::command::Command;
 
 pub(super) static GATE: Gate = Gate {
@@ -12,7 +12,10 @@ pub(super) static GATE: Gate = Gate {
     reasons: &[
         matrix::REASONS[0],
         matrix::REASONS[1],
-        ("PrivilegesChanged", "A privilege outside the matrix's scope changed while the scenarios ran."),
+        (
+            "PrivilegesChanged",
+            "A privilege outside the matrix's scope changed while the scenarios ran.",
+        ),
     ],
     evaluate,
     #[cfg(test)]
@@ -23,11 +26,22 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
     let Some(verification) = &evidence.facts.verification else {
         return Verdict::pending();
     };
+    let held = matrix::judge(&verification.matrix, None);
+    if held.status != Status::True {
+        return held;
+    }
     let changed = &verification.privileges_changed;
     if changed.rows > 0 {
-        return Verdict::fail("PrivilegesChanged", format!("{} changed: {}", count(changed.rows, "row"), examples(&changed.examples)));
+        return Verdict::fail(
+            "PrivilegesChanged",
+            format!(
+                "{} changed: {}",
+                count(changed.rows, "row"),
+                examples(&changed.examples)
+            ),
+        );
     }
-    matrix::judge(&verification.matrix, None)
+    held
 }
 
 #[cfg(test)]
@@ -36,9 +50,25 @@ fn worlds() -> crate::testing::Worlds {
     use crate::testing::{World, Worlds};
     Worlds {
         fail: vec![
-            ("PrivilegesChanged", World::with(|f| f.verification.as_mut().unwrap().privileges_changed.rows = 1)),
-            ("MatrixDiffers", World::with(|f| f.verification.as_mut().unwrap().matrix.unexpected = vec![RowGroup { rows: 1, ..RowGroup::default() }])),
-            ("InvalidMatrix", World::with(|f| f.verification.as_mut().unwrap().matrix.errors = vec!["expired".into()])),
+            (
+                "PrivilegesChanged",
+                World::with(|f| f.verification.as_mut().unwrap().privileges_changed.rows = 1),
+            ),
+            (
+                "MatrixDiffers",
+                World::with(|f| {
+                    f.verification.as_mut().unwrap().matrix.unexpected = vec![RowGroup {
+                        rows: 1,
+                        ..RowGroup::default()
+                    }]
+                }),
+            ),
+            (
+                "InvalidMatrix",
+                World::with(|f| {
+                    f.verification.as_mut().unwrap().matrix.errors = vec!["expired".into()]
+                }),
+            ),
         ],
         unknown: vec![("Pending", World::empty())],
     }

@@ -16,5 +16,8 @@ pub(super) static GATE: Gate = Gate {
 };
 
 fn evaluate(_: &Evidence<'_>) -> Verdict {
-    Verdict::unknown(NOT_PROBED, "this version does not judge the isolation during the scenarios")
+    Verdict::unknown(
+        NOT_PROBED,
+        "this version does not judge the isolation during the scenarios",
+    )
 }

@@ -16,5 +16,8 @@ pub(super) static GATE: Gate = Gate {
 };
 
 fn evaluate(_: &Evidence<'_>) -> Verdict {
-    Verdict::unknown(NOT_EVALUATED, "this version does not judge the inputs after the scenarios")
+    Verdict::unknown(
+        NOT_EVALUATED,
+        "this version does not judge the inputs after the scenarios",
+    )
 }

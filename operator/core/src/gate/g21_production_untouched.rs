@@ -16,5 +16,8 @@ pub(super) static GATE: Gate = Gate {
 };
 
 fn evaluate(_: &Evidence<'_>) -> Verdict {
-    Verdict::unknown(NOT_EVALUATED, "this version does not judge what the run's pods could reach")
+    Verdict::unknown(
+        NOT_EVALUATED,
+        "this version does not judge what the run's pods could reach",
+    )
 }

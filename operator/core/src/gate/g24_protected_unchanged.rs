@@ -12,8 +12,14 @@ pub(super) static GATE: Gate = Gate {
     command: Command::Teardown,
     needs: &["G-03"],
     reasons: &[
-        ("Changed", "A protected workload restarted, was replaced, came or went."),
-        ("NotReadable", "The protected workloads could not be looked at again."),
+        (
+            "Changed",
+            "A protected workload restarted, was replaced, came or went.",
+        ),
+        (
+            "NotReadable",
+            "The protected workloads could not be looked at again.",
+        ),
     ],
     evaluate,
     #[cfg(test)]
@@ -21,7 +27,8 @@ pub(super) static GATE: Gate = Gate {
 };
 
 fn evaluate(evidence: &Evidence<'_>) -> Verdict {
-    let (Some(preflight), Some(teardown)) = (&evidence.facts.preflight, &evidence.facts.teardown) else {
+    let (Some(preflight), Some(teardown)) = (&evidence.facts.preflight, &evidence.facts.teardown)
+    else {
         return Verdict::pending();
     };
     if !teardown.protected_errors.is_empty() {
@@ -41,11 +48,19 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
 /// What differs between two looks at the same workloads.
 fn changes(before: &[PodFingerprint], now: &[PodFingerprint]) -> Vec<String> {
     fn by_name(pods: &[PodFingerprint]) -> BTreeMap<(&str, &str), &PodFingerprint> {
-        pods.iter().map(|p| ((p.namespace.as_str(), p.name.as_str()), p)).collect()
+        pods.iter()
+            .map(|p| ((p.namespace.as_str(), p.name.as_str()), p))
+            .collect()
     }
     let (before, now) = (by_name(before), by_name(now));
-    let gone = before.keys().filter(|k| !now.contains_key(*k)).map(|(ns, name)| format!("{ns}/{name} is gone"));
-    let came = now.keys().filter(|k| !before.contains_key(*k)).map(|(ns, name)| format!("{ns}/{name} is new"));
+    let gone = before
+        .keys()
+        .filter(|k| !now.contains_key(*k))
+        .map(|(ns, name)| format!("{ns}/{name} is gone"));
+    let came = now
+        .keys()
+        .filter(|k| !before.contains_key(*k))
+        .map(|(ns, name)| format!("{ns}/{name} is new"));
     let other = before.iter().filter_map(|(key @ (ns, name), pod)| {
         let found = now.get(key)?;
         if found.uid != pod.uid {
@@ -59,18 +74,49 @@ fn changes(before: &[PodFingerprint], now: &[PodFingerprint]) -> Vec<String> {
 #[cfg(test)]
 fn worlds() -> crate::testing::Worlds {
     use crate::testing::{World, Worlds};
-    let now = |change: fn(&mut Vec<PodFingerprint>)| World::with(move |f| change(f.teardown.as_mut().unwrap().protected.as_mut().unwrap()));
+    let now = |change: fn(&mut Vec<PodFingerprint>)| {
+        World::with(move |f| change(f.teardown.as_mut().unwrap().protected.as_mut().unwrap()))
+    };
     Worlds {
         fail: vec![
             ("Changed", now(Vec::clear)),
-            ("Changed", now(|pods| pods.push(PodFingerprint { name: "new".into(), ..PodFingerprint::default() }))),
+            (
+                "Changed",
+                now(|pods| {
+                    pods.push(PodFingerprint {
+                        name: "new".into(),
+                        ..PodFingerprint::default()
+                    })
+                }),
+            ),
             ("Changed", now(|pods| pods[0].uid = "other".into())),
-            ("Changed", now(|pods| pods[0].containers.values_mut().for_each(|c| c.restarts += 1))),
-            ("Changed", now(|pods| pods[0].containers.values_mut().for_each(|c| c.container_id = "other".into()))),
+            (
+                "Changed",
+                now(|pods| {
+                    pods[0]
+                        .containers
+                        .values_mut()
+                        .for_each(|c| c.restarts += 1)
+                }),
+            ),
+            (
+                "Changed",
+                now(|pods| {
+                    pods[0]
+                        .containers
+                        .values_mut()
+                        .for_each(|c| c.container_id = "other".into())
+                }),
+            ),
         ],
         unknown: vec![
             ("Pending", World::empty()),
-            ("NotReadable", World::with(|f| f.teardown.as_mut().unwrap().protected_errors = vec!["forbidden".into()])),
+            (
+                "NotReadable",
+                World::with(|f| {
+                    f.teardown.as_mut().unwrap().protected_errors = vec!["forbidden".into()]
+                }),
+            ),
         ],
     }
 }

@@ -10,10 +10,22 @@ pub(super) static GATE: Gate = Gate {
     command: Command::Teardown,
     needs: &["G-06"],
     reasons: &[
-        ("IdentityChanged", "Production has another system identifier than at the dump."),
-        ("SourceRestarted", "Production was restarted during the run."),
-        ("SourceMoved", "Production's timeline, address or version changed: a failover or an upgrade."),
-        ("Unreachable", "Production's identity could not be read again."),
+        (
+            "IdentityChanged",
+            "Production has another system identifier than at the dump.",
+        ),
+        (
+            "SourceRestarted",
+            "Production was restarted during the run.",
+        ),
+        (
+            "SourceMoved",
+            "Production's timeline, address or version changed: a failover or an upgrade.",
+        ),
+        (
+            "Unreachable",
+            "Production's identity could not be read again.",
+        ),
     ],
     evaluate,
     #[cfg(test)]
@@ -21,7 +33,11 @@ pub(super) static GATE: Gate = Gate {
 };
 
 fn evaluate(evidence: &Evidence<'_>) -> Verdict {
-    let before = evidence.facts.dump.as_ref().and_then(|dump| dump.identity.as_ref());
+    let before = evidence
+        .facts
+        .dump
+        .as_ref()
+        .and_then(|dump| dump.identity.as_ref());
     let (Some(before), Some(teardown)) = (before, &evidence.facts.teardown) else {
         return Verdict::pending();
     };
@@ -32,15 +48,43 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
         };
     };
     if now.system_identifier != before.system_identifier {
-        return Verdict::fail("IdentityChanged", format!("{} became {}", before.system_identifier, now.system_identifier));
+        return Verdict::fail(
+            "IdentityChanged",
+            format!(
+                "{} became {}",
+                before.system_identifier, now.system_identifier
+            ),
+        );
     }
     if now.started_at != before.started_at {
-        return Verdict::fail("SourceRestarted", format!("up since {}, before since {}", now.started_at, before.started_at));
+        return Verdict::fail(
+            "SourceRestarted",
+            format!(
+                "up since {}, before since {}",
+                now.started_at, before.started_at
+            ),
+        );
     }
-    if (now.timeline, &now.address, now.version_num, now.in_recovery) != (before.timeline, &before.address, before.version_num, before.in_recovery) {
-        return Verdict::fail("SourceMoved", format!("timeline {} at {} became {} at {}", before.timeline, before.address, now.timeline, now.address));
+    if (now.timeline, &now.address, now.version_num, now.in_recovery)
+        != (
+            before.timeline,
+            &before.address,
+            before.version_num,
+            before.in_recovery,
+        )
+    {
+        return Verdict::fail(
+            "SourceMoved",
+            format!(
+                "timeline {} at {} became {} at {}",
+                before.timeline, before.address, now.timeline, now.address
+            ),
+        );
     }
-    Verdict::pass(format!("still {}, up since {}", now.system_identifier, now.started_at))
+    Verdict::pass(format!(
+        "still {}, up since {}",
+        now.system_identifier, now.started_at
+    ))
 }
 
 #[cfg(test)]
@@ -48,22 +92,33 @@ fn worlds() -> crate::testing::Worlds {
     use crate::control::TaskError;
     use crate::facts::SourceIdentity;
     use crate::testing::{World, Worlds};
-    let now = |change: fn(&mut SourceIdentity)| World::with(move |f| change(f.teardown.as_mut().unwrap().identity.as_mut().unwrap()));
+    let now = |change: fn(&mut SourceIdentity)| {
+        World::with(move |f| change(f.teardown.as_mut().unwrap().identity.as_mut().unwrap()))
+    };
     Worlds {
         fail: vec![
             ("IdentityChanged", now(|i| i.system_identifier = "1".into())),
-            ("SourceRestarted", now(|i| i.started_at = "2026-01-01T00:00:01.000000Z".into())),
+            (
+                "SourceRestarted",
+                now(|i| i.started_at = "2026-01-01T00:00:01.000000Z".into()),
+            ),
             ("SourceMoved", now(|i| i.timeline = 2)),
             ("SourceMoved", now(|i| i.address = "192.0.2.2".into())),
         ],
         unknown: vec![
             ("Pending", World::empty()),
-            ("Unreachable", World::with(|f| {
-                let teardown = f.teardown.as_mut().unwrap();
-                teardown.identity = None;
-                teardown.identity_error =
-                    Some(TaskError { reason: "ConnectFailed".into(), message: "connection refused".into(), transient: true });
-            })),
+            (
+                "Unreachable",
+                World::with(|f| {
+                    let teardown = f.teardown.as_mut().unwrap();
+                    teardown.identity = None;
+                    teardown.identity_error = Some(TaskError {
+                        reason: "ConnectFailed".into(),
+                        message: "connection refused".into(),
+                        transient: true,
+                    });
+                }),
+            ),
         ],
     }
 }

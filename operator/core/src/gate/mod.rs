@@ -158,17 +158,29 @@ pub struct Verdict {
 impl Verdict {
     /// True.
     pub fn pass(message: impl Into<String>) -> Self {
-        Self { status: Status::True, reason: PASSED.into(), message: message.into() }
+        Self {
+            status: Status::True,
+            reason: PASSED.into(),
+            message: message.into(),
+        }
     }
 
     /// False.
     pub fn fail(reason: &str, message: impl Into<String>) -> Self {
-        Self { status: Status::False, reason: reason.into(), message: message.into() }
+        Self {
+            status: Status::False,
+            reason: reason.into(),
+            message: message.into(),
+        }
     }
 
     /// Unknown.
     pub fn unknown(reason: &str, message: impl Into<String>) -> Self {
-        Self { status: Status::Unknown, reason: reason.into(), message: message.into() }
+        Self {
+            status: Status::Unknown,
+            reason: reason.into(),
+            message: message.into(),
+        }
     }
 
     /// Unknown, because the step has not given its facts yet.
@@ -185,14 +197,19 @@ pub fn judge(evidence: &Evidence<'_>, previous: &[Condition]) -> Vec<(&'static G
         .iter()
         .map(|gate| {
             let verdict = match conditions::find(previous, gate.name) {
-                Some(c) if c.status == Status::False.as_str() => Verdict::fail(&c.reason, c.message.clone()),
+                Some(c) if c.status == Status::False.as_str() => {
+                    Verdict::fail(&c.reason, c.message.clone())
+                }
                 _ => (gate.evaluate)(evidence),
             };
             (*gate, verdict)
         })
         .collect();
-    let failed: Vec<&str> =
-        verdicts.iter().filter(|(_, v)| v.status == Status::False).map(|(gate, _)| gate.id).collect();
+    let failed: Vec<&str> = verdicts
+        .iter()
+        .filter(|(_, v)| v.status == Status::False)
+        .map(|(gate, _)| gate.id)
+        .collect();
     for (gate, verdict) in &mut verdicts {
         if verdict.reason != PENDING {
             continue;
@@ -215,7 +232,11 @@ fn examples<S: AsRef<str>>(items: &[S]) -> String {
 
 /// `1 row`, `2 rows`.
 fn count(n: u64, noun: &str) -> String {
-    if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") }
+    if n == 1 {
+        format!("1 {noun}")
+    } else {
+        format!("{n} {noun}s")
+    }
 }
 
 #[cfg(test)]
@@ -238,20 +259,52 @@ mod tests {
             if OPEN.contains(&gate.id) {
                 let v = verdict(gate, &World::passing());
                 assert_eq!(v.status, Status::Unknown, "{}", gate.id);
-                assert!([NOT_EVALUATED, NOT_PROBED].contains(&v.reason.as_str()), "{}: {}", gate.id, v.reason);
+                assert!(
+                    [NOT_EVALUATED, NOT_PROBED].contains(&v.reason.as_str()),
+                    "{}: {}",
+                    gate.id,
+                    v.reason
+                );
                 continue;
             }
             let v = verdict(gate, &World::passing());
-            assert_eq!(v.status, Status::True, "{}: {} {}", gate.id, v.reason, v.message);
-            assert!(!worlds.fail.is_empty() && !worlds.unknown.is_empty(), "{}", gate.id);
+            assert_eq!(
+                v.status,
+                Status::True,
+                "{}: {} {}",
+                gate.id,
+                v.reason,
+                v.message
+            );
+            assert!(
+                !worlds.fail.is_empty() && !worlds.unknown.is_empty(),
+                "{}",
+                gate.id
+            );
             for (reason, world) in &worlds.fail {
                 let v = verdict(gate, world);
-                assert_eq!((v.status, v.reason.as_str()), (Status::False, *reason), "{}: {}", gate.id, v.message);
-                assert!(gate.reasons.iter().any(|(r, _)| r == reason), "{}: {reason} is not among its reasons", gate.id);
+                assert_eq!(
+                    (v.status, v.reason.as_str()),
+                    (Status::False, *reason),
+                    "{}: {}",
+                    gate.id,
+                    v.message
+                );
+                assert!(
+                    gate.reasons.iter().any(|(r, _)| r == reason),
+                    "{}: {reason} is not among its reasons",
+                    gate.id
+                );
             }
             for (reason, world) in &worlds.unknown {
                 let v = verdict(gate, world);
-                assert_eq!((v.status, v.reason.as_str()), (Status::Unknown, *reason), "{}: {}", gate.id, v.message);
+                assert_eq!(
+                    (v.status, v.reason.as_str()),
+                    (Status::Unknown, *reason),
+                    "{}: {}",
+                    gate.id,
+                    v.message
+                );
             }
         }
     }
@@ -264,11 +317,19 @@ mod tests {
             assert_eq!(gate.id, format!("G-{:02}", i + 1));
             assert!(gate.doc.ends_with('.'), "{}", gate.id);
             for (reason, doc) in gate.reasons.iter().chain(&COMMON_REASONS) {
-                assert!(reason.chars().all(char::is_alphanumeric) && reason.starts_with(char::is_uppercase), "{reason}");
+                assert!(
+                    reason.chars().all(char::is_alphanumeric)
+                        && reason.starts_with(char::is_uppercase),
+                    "{reason}"
+                );
                 assert!(doc.ends_with('.'), "{reason}");
             }
             for need in gate.needs {
-                assert!(ALL.iter().any(|g| g.id == *need), "{} needs {need}", gate.id);
+                assert!(
+                    ALL.iter().any(|g| g.id == *need),
+                    "{} needs {need}",
+                    gate.id
+                );
             }
         }
     }
@@ -292,11 +353,25 @@ mod tests {
     #[test]
     fn a_gate_never_goes_from_false_to_true() {
         let mut previous = Vec::new();
-        conditions::upsert(&mut previous, "RestoreClean", "False", "RestoreErrors", "3 errors", 1, jiff::Timestamp::UNIX_EPOCH);
+        conditions::upsert(
+            &mut previous,
+            "RestoreClean",
+            "False",
+            "RestoreErrors",
+            "3 errors",
+            1,
+            jiff::Timestamp::UNIX_EPOCH,
+        );
         let world = World::passing();
         let verdicts = judge(&world.evidence(), &previous);
-        let (_, verdict) = verdicts.iter().find(|(g, _)| g.name == "RestoreClean").unwrap();
-        assert_eq!((verdict.status, verdict.message.as_str()), (Status::False, "3 errors"));
+        let (_, verdict) = verdicts
+            .iter()
+            .find(|(g, _)| g.name == "RestoreClean")
+            .unwrap();
+        assert_eq!(
+            (verdict.status, verdict.message.as_str()),
+            (Status::False, "3 errors")
+        );
     }
 
     #[test]
@@ -308,6 +383,9 @@ mod tests {
         }
         let verdicts = judge(&world.evidence(), &[]);
         let (_, verdict) = verdicts.iter().find(|(g, _)| g.id == "G-25").unwrap();
-        assert_eq!((verdict.reason.as_str(), verdict.message.as_str()), (BLOCKED, "blocked by G-06"));
+        assert_eq!(
+            (verdict.reason.as_str(), verdict.message.as_str()),
+            (BLOCKED, "blocked by G-06")
+        );
     }
 }

@@ -2,8 +2,9 @@
 
 use crate::control::TaskError;
 use crate::facts::{
-    CopyIdentity, CopySummary, DumpFacts, Facts, HarnessFacts, InputFacts, PodFingerprint, PreflightFacts, RestoreFacts, RolesFacts,
-    ScenarioClaim, ScenarioFacts, SecretFacts, SourceIdentity, Stopped, TeardownFacts, VerificationFacts,
+    CopyIdentity, CopySummary, DumpFacts, Facts, HarnessFacts, InputFacts, PodFingerprint,
+    PreflightFacts, RestoreFacts, RolesFacts, ScenarioClaim, ScenarioFacts, SecretFacts,
+    SourceIdentity, Stopped, TeardownFacts, VerificationFacts,
 };
 use crate::step::Job;
 
@@ -64,7 +65,8 @@ pub fn absorb(facts: &mut Facts, job: Job, finding: Finding) {
         Finding::Secret(found) => facts.secrets = Some(found),
         Finding::Dump(found) => {
             facts.dump_attempts += 1;
-            let again = found.problem.as_ref().is_some_and(|p| p.transient) && facts.dump_attempts < DUMP_ATTEMPTS;
+            let again = found.problem.as_ref().is_some_and(|p| p.transient)
+                && facts.dump_attempts < DUMP_ATTEMPTS;
             if !again {
                 facts.dump = Some(found);
             }
@@ -123,9 +125,16 @@ fn failed(facts: &mut Facts, job: Job, error: TaskError) {
         | Job::Verify => {
             if error.reason == COPY_IS_PRODUCTION {
                 // G-10 judges readings; one that could not be read aborts as hard as one that is equal.
-                facts.copy_identity.push(CopyIdentity { before: "restore".into(), ..CopyIdentity::default() });
+                facts.copy_identity.push(CopyIdentity {
+                    before: "restore".into(),
+                    ..CopyIdentity::default()
+                });
             }
-            facts.stopped = Some(Stopped { step: job.command().id().into(), reason: error.reason, message: error.message });
+            facts.stopped = Some(Stopped {
+                step: job.command().id().into(),
+                reason: error.reason,
+                message: error.message,
+            });
         }
     }
 }

@@ -12,6 +12,7 @@ mod tests;
 mod world;
 
 pub use absorb::{Finding, absorb};
+pub use status::is_edge;
 pub use world::{Approval, Observed, PlanProblem, PodView, ReportView, World};
 
 use jiff::Timestamp;
@@ -87,7 +88,10 @@ pub enum Job {
 impl Job {
     /// Jobs of teardown go on when a run is stopped.
     pub fn is_teardown(self) -> bool {
-        matches!(self, Self::FingerprintProtected | Self::Identify | Self::ProveNetZero)
+        matches!(
+            self,
+            Self::FingerprintProtected | Self::Identify | Self::ProveNetZero
+        )
     }
 
     /// The command that it belongs to.
@@ -126,11 +130,22 @@ pub struct Decision {
 /// Where a run stands.
 enum Stand {
     /// It waits for a plan or an approval, and has created nothing.
-    Before { approved: (&'static str, String, String), actions: Vec<Action>, wake: Option<Timestamp> },
+    Before {
+        approved: (&'static str, String, String),
+        actions: Vec<Action>,
+        wake: Option<Timestamp>,
+    },
     /// It works on a command.
-    At { command: Command, actions: Vec<Action>, wake: Option<Timestamp> },
+    At {
+        command: Command,
+        actions: Vec<Action>,
+        wake: Option<Timestamp>,
+    },
     /// It is over.
-    Over { outcome: Outcome, actions: Vec<Action> },
+    Over {
+        outcome: Outcome,
+        actions: Vec<Action>,
+    },
 }
 
 /// How far a command is.
@@ -152,9 +167,21 @@ pub fn decide(world: &World<'_>) -> Decision {
     }
     let mut facts = world.facts.clone();
     // Remembered while the claim can still be asked: the volume must be gone in the end, too.
-    facts.volumes.extend(world.objects.values().filter_map(|object| object.volume.clone()));
+    facts.volumes.extend(
+        world
+            .objects
+            .values()
+            .filter_map(|object| object.volume.clone()),
+    );
     let judged = |facts: &Facts| {
-        gate::judge(&Evidence { spec: world.spec, facts, uid: world.uid }, &world.status.conditions)
+        gate::judge(
+            &Evidence {
+                spec: world.spec,
+                facts,
+                uid: world.uid,
+            },
+            &world.status.conditions,
+        )
     };
     let mut verdicts = judged(&facts);
     let stand = match &world.report {
@@ -162,17 +189,50 @@ pub fn decide(world: &World<'_>) -> Decision {
         Some(report) => {
             let failed = verdicts.iter().any(|(_, v)| v.status == Status::False);
             let mut command = Command::Teardown;
-            if !(world.deleted || failed || facts.stopped.is_some() || world.namespace_terminating) {
+            // A teardown that has begun is never left: it deletes what the commands before it look at.
+            let ending = facts.began.contains_key(Command::Teardown.id());
+            if !(ending
+                || world.deleted
+                || failed
+                || facts.stopped.is_some()
+                || world.namespace_terminating)
+            {
                 let (at, progress, deadline) = forward::advance(world, report, &mut facts);
                 match progress {
                     Progress::Act(actions) if world.now < deadline => {
-                        return finish(world, facts, verdicts, Stand::At { command: at, actions, wake: Some(deadline) });
+                        return finish(
+                            world,
+                            facts,
+                            verdicts,
+                            Stand::At {
+                                command: at,
+                                actions,
+                                wake: Some(deadline),
+                            },
+                        );
                     }
                     Progress::Wait if world.now < deadline => {
-                        return finish(world, facts, verdicts, Stand::At { command: at, actions: Vec::new(), wake: Some(deadline) });
+                        return finish(
+                            world,
+                            facts,
+                            verdicts,
+                            Stand::At {
+                                command: at,
+                                actions: Vec::new(),
+                                wake: Some(deadline),
+                            },
+                        );
                     }
-                    Progress::Wait | Progress::Act(_) => facts.stopped = Some(stopped(at, "DeadlineExceeded", forward::why_waiting(world, at))),
-                    Progress::Stop(reason, message) => facts.stopped = Some(stopped(at, reason, message)),
+                    Progress::Wait | Progress::Act(_) => {
+                        facts.stopped = Some(stopped(
+                            at,
+                            "DeadlineExceeded",
+                            forward::why_waiting(world, at),
+                        ))
+                    }
+                    Progress::Stop(reason, message) => {
+                        facts.stopped = Some(stopped(at, reason, message))
+                    }
                     Progress::Done => command = Command::Teardown,
                 }
                 verdicts = judged(&facts);
@@ -181,10 +241,18 @@ pub fn decide(world: &World<'_>) -> Decision {
             if proven {
                 verdicts = judged(&facts);
                 let outcome = status::outcome(&verdicts);
-                let actions = if world.finalizer { vec![Action::RemoveFinalizer] } else { Vec::new() };
+                let actions = if world.finalizer {
+                    vec![Action::RemoveFinalizer]
+                } else {
+                    Vec::new()
+                };
                 Stand::Over { outcome, actions }
             } else {
-                Stand::At { command, actions, wake }
+                Stand::At {
+                    command,
+                    actions,
+                    wake,
+                }
             }
         }
     };
@@ -192,20 +260,46 @@ pub fn decide(world: &World<'_>) -> Decision {
 }
 
 fn stopped(command: Command, reason: &str, message: String) -> Stopped {
-    Stopped { step: command.id().into(), reason: reason.into(), message }
+    Stopped {
+        step: command.id().into(),
+        reason: reason.into(),
+        message,
+    }
 }
 
 /// A run that has ended: only the finalizer may be left. Its status stays, whatever has become of its report since.
 fn ended(world: &World<'_>) -> Decision {
-    let actions = if world.finalizer { vec![Action::RemoveFinalizer] } else { Vec::new() };
-    Decision { actions, status: world.status.clone(), facts: world.facts.clone(), wake: None, verdicts: Vec::new() }
+    let actions = if world.finalizer {
+        vec![Action::RemoveFinalizer]
+    } else {
+        Vec::new()
+    };
+    Decision {
+        actions,
+        status: world.status.clone(),
+        facts: world.facts.clone(),
+        wake: None,
+        verdicts: Vec::new(),
+    }
 }
 
 /// A run that has not begun: nothing was created, so nothing is to be torn down.
 fn before(world: &World<'_>) -> Stand {
     if world.deleted || world.namespace_terminating {
-        let actions = if world.finalizer { vec![Action::RemoveFinalizer] } else { Vec::new() };
-        return Stand::Before { approved: ("Unknown", "Deleted".into(), "deleted before it was approved".into()), actions, wake: None };
+        let actions = if world.finalizer {
+            vec![Action::RemoveFinalizer]
+        } else {
+            Vec::new()
+        };
+        return Stand::Before {
+            approved: (
+                "Unknown",
+                "Deleted".into(),
+                "deleted before it was approved".into(),
+            ),
+            actions,
+            wake: None,
+        };
     }
     let expires = world.after(world.created, &world.spec.approval.expires_after);
     let plan = match world.plan {
@@ -213,20 +307,34 @@ fn before(world: &World<'_>) -> Stand {
         Err(problem) => {
             let deadline = world.after(world.created, &world.spec.deadlines.start);
             if world.now >= deadline {
-                return Stand::Over { outcome: Outcome::Failed, actions: Vec::new() };
+                return Stand::Over {
+                    outcome: Outcome::Failed,
+                    actions: Vec::new(),
+                };
             }
             let approved = ("Unknown", problem.reason.clone(), problem.message.clone());
             // ConfigMaps and Secrets are read by name alone, never watched.
             let wake = world::later(world.now, LOOK_AGAIN).min(deadline);
-            return Stand::Before { approved, actions: Vec::new(), wake: Some(wake) };
+            return Stand::Before {
+                approved,
+                actions: Vec::new(),
+                wake: Some(wake),
+            };
         }
     };
     if world.now >= expires {
-        return Stand::Over { outcome: Outcome::Expired, actions: Vec::new() };
+        return Stand::Over {
+            outcome: Outcome::Expired,
+            actions: Vec::new(),
+        };
     }
     match &world.approval {
         Approval::None => Stand::Before {
-            approved: ("Unknown", "AwaitingApproval".into(), format!("a second person must approve plan {}", plan.hash)),
+            approved: (
+                "Unknown",
+                "AwaitingApproval".into(),
+                format!("a second person must approve plan {}", plan.hash),
+            ),
             actions: Vec::new(),
             wake: Some(expires),
         },
@@ -236,19 +344,38 @@ fn before(world: &World<'_>) -> Stand {
             wake: Some(expires),
         },
         Approval::Valid { approved_by, .. } => Stand::Before {
-            approved: ("True", "Approved".into(), format!("approved by {approved_by}")),
-            actions: vec![if world.finalizer { Action::CreateReport } else { Action::AddFinalizer }],
+            approved: (
+                "True",
+                "Approved".into(),
+                format!("approved by {approved_by}"),
+            ),
+            actions: vec![if world.finalizer {
+                Action::CreateReport
+            } else {
+                Action::AddFinalizer
+            }],
             wake: Some(expires),
         },
     }
 }
 
-fn finish(world: &World<'_>, facts: Facts, verdicts: Vec<(&'static Gate, Verdict)>, stand: Stand) -> Decision {
+fn finish(
+    world: &World<'_>,
+    facts: Facts,
+    verdicts: Vec<(&'static Gate, Verdict)>,
+    stand: Stand,
+) -> Decision {
     let verdicts = status::explain(&facts, verdicts, &stand);
     let status = status::build(world, &facts, &verdicts, &stand);
     let (actions, wake) = match stand {
         Stand::Before { actions, wake, .. } | Stand::At { actions, wake, .. } => (actions, wake),
         Stand::Over { actions, .. } => (actions, None),
     };
-    Decision { actions, status, facts, wake, verdicts }
+    Decision {
+        actions,
+        status,
+        facts,
+        wake,
+        verdicts,
+    }
 }

@@ -20,8 +20,32 @@ pub(super) fn outcome(verdicts: &[(&'static Gate, Verdict)]) -> Outcome {
     }
 }
 
+/// Whether a status says something new: a plan, a verdict, a summary or an end. Steps, UIDs and messages go with the next such edge, and the
+/// verdicts of teardown with its end: watchers would be woken for what they cannot act on.
+pub fn is_edge(before: &DryRunStatus, after: &DryRunStatus) -> bool {
+    fn said(status: &DryRunStatus) -> Vec<(&str, &str, &str)> {
+        status
+            .conditions
+            .iter()
+            .map(|c| (c.type_.as_str(), c.status.as_str(), c.reason.as_str()))
+            .collect()
+    }
+    let teardown = Some(Command::Teardown.id());
+    if before.step.as_deref() == teardown && after.step.as_deref() == teardown {
+        return before.observed_generation != after.observed_generation;
+    }
+    before.observed_generation != after.observed_generation
+        || before.plan != after.plan
+        || before.outcome != after.outcome
+        || said(before) != said(after)
+}
+
 /// Says why a gate without facts has none: what stopped its command, or that the run ended before it.
-pub(super) fn explain(facts: &Facts, mut verdicts: Vec<(&'static Gate, Verdict)>, stand: &Stand) -> Vec<(&'static Gate, Verdict)> {
+pub(super) fn explain(
+    facts: &Facts,
+    mut verdicts: Vec<(&'static Gate, Verdict)>,
+    stand: &Stand,
+) -> Vec<(&'static Gate, Verdict)> {
     let stopping = match stand {
         Stand::Before { .. } => false,
         Stand::At { command, .. } => *command == Command::Teardown,
@@ -36,8 +60,13 @@ pub(super) fn explain(facts: &Facts, mut verdicts: Vec<(&'static Gate, Verdict)>
             continue;
         }
         *verdict = match &facts.stopped {
-            Some(stopped) if stopped.step == gate.command.id() => Verdict::unknown(&stopped.reason, stopped.message.clone()),
-            Some(stopped) => Verdict::unknown(NOT_REACHED, format!("{} stopped the run: {}", stopped.step, stopped.reason)),
+            Some(stopped) if stopped.step == gate.command.id() => {
+                Verdict::unknown(&stopped.reason, stopped.message.clone())
+            }
+            Some(stopped) => Verdict::unknown(
+                NOT_REACHED,
+                format!("{} stopped the run: {}", stopped.step, stopped.reason),
+            ),
             None => Verdict::unknown(NOT_REACHED, "the run ended before it"),
         };
     }
@@ -45,7 +74,12 @@ pub(super) fn explain(facts: &Facts, mut verdicts: Vec<(&'static Gate, Verdict)>
 }
 
 /// The whole status.
-pub(super) fn build(world: &World<'_>, facts: &Facts, verdicts: &[(&'static Gate, Verdict)], stand: &Stand) -> DryRunStatus {
+pub(super) fn build(
+    world: &World<'_>,
+    facts: &Facts,
+    verdicts: &[(&'static Gate, Verdict)],
+    stand: &Stand,
+) -> DryRunStatus {
     let mut status = world.status.clone();
     status.observed_generation = Some(world.generation);
     if world.report.is_none()
@@ -54,7 +88,14 @@ pub(super) fn build(world: &World<'_>, facts: &Facts, verdicts: &[(&'static Gate
         status.plan = Some(plan.clone());
     }
     for (gate, verdict) in verdicts {
-        set(world, &mut status, gate.name, verdict.status.as_str(), &verdict.reason, &verdict.message);
+        set(
+            world,
+            &mut status,
+            gate.name,
+            verdict.status.as_str(),
+            &verdict.reason,
+            &verdict.message,
+        );
     }
     approved(world, &mut status, stand);
     summaries(world, facts, &mut status, verdicts, stand);
@@ -73,24 +114,66 @@ pub(super) fn build(world: &World<'_>, facts: &Facts, verdicts: &[(&'static Gate
     if let Stand::Over { outcome, .. } = stand {
         status.outcome = Some(*outcome);
     }
-    let passed = verdicts.iter().filter(|(_, v)| v.status == Status::True).count();
+    let passed = verdicts
+        .iter()
+        .filter(|(_, v)| v.status == Status::True)
+        .count();
     status.gates = Some(format!("{passed}/{}", verdicts.len()));
-    status.failed_gate = verdicts.iter().find(|(_, v)| v.status == Status::False).map(|(g, _)| format!("{} {}", g.id, g.name));
+    status.failed_gate = verdicts
+        .iter()
+        .find(|(_, v)| v.status == Status::False)
+        .map(|(g, _)| format!("{} {}", g.id, g.name));
     status.verdict = table(verdicts);
     status
 }
 
-fn set(world: &World<'_>, status: &mut DryRunStatus, type_: &str, value: &str, reason: &str, message: &str) {
-    upsert(&mut status.conditions, type_, value, reason, message, world.generation, world.now);
+fn set(
+    world: &World<'_>,
+    status: &mut DryRunStatus,
+    type_: &str,
+    value: &str,
+    reason: &str,
+    message: &str,
+) {
+    upsert(
+        &mut status.conditions,
+        type_,
+        value,
+        reason,
+        message,
+        world.generation,
+        world.now,
+    );
 }
 
 fn approved(world: &World<'_>, status: &mut DryRunStatus, stand: &Stand) {
     let (value, reason, message) = match (stand, &world.report) {
-        (_, Some(report)) => ("True", "Approved".to_owned(), format!("approved by {}", report.approved_by)),
-        (Stand::Before { approved: (value, reason, message), .. }, None) => (*value, reason.clone(), message.clone()),
-        (Stand::Over { outcome: Outcome::Expired, .. }, None) => {
-            ("False", "Expired".to_owned(), format!("nobody approved it within {}", world.spec.approval.expires_after.0))
-        }
+        (_, Some(report)) => (
+            "True",
+            "Approved".to_owned(),
+            format!("approved by {}", report.approved_by),
+        ),
+        (
+            Stand::Before {
+                approved: (value, reason, message),
+                ..
+            },
+            None,
+        ) => (*value, reason.clone(), message.clone()),
+        (
+            Stand::Over {
+                outcome: Outcome::Expired,
+                ..
+            },
+            None,
+        ) => (
+            "False",
+            "Expired".to_owned(),
+            format!(
+                "nobody approved it within {}",
+                world.spec.approval.expires_after.0
+            ),
+        ),
         (Stand::At { .. } | Stand::Over { .. }, None) => match world.plan {
             Err(problem) => ("False", problem.reason.clone(), problem.message.clone()),
             Ok(_) => ("Unknown", "Pending".to_owned(), String::new()),
@@ -100,30 +183,88 @@ fn approved(world: &World<'_>, status: &mut DryRunStatus, stand: &Stand) {
     status.approved = Some(value.to_owned());
 }
 
-fn summaries(world: &World<'_>, facts: &Facts, status: &mut DryRunStatus, verdicts: &[(&'static Gate, Verdict)], stand: &Stand) {
+fn summaries(
+    world: &World<'_>,
+    facts: &Facts,
+    status: &mut DryRunStatus,
+    verdicts: &[(&'static Gate, Verdict)],
+    stand: &Stand,
+) {
     let began = world.report.is_some();
     let succeeded: (&str, String, String) = match stand {
         Stand::Before { .. } => ("Unknown", "NotBegun".into(), "nothing was created".into()),
         Stand::At { command, .. } => ("Unknown", "Running".into(), format!("at {}", command.id())),
-        Stand::Over { outcome: Outcome::Passed, .. } => ("True", "Passed".into(), format!("all {} gates passed", verdicts.len())),
-        Stand::Over { outcome, .. } => ("False", outcome.as_str().into(), why(facts, verdicts, *outcome)),
+        Stand::Over {
+            outcome: Outcome::Passed,
+            ..
+        } => (
+            "True",
+            "Passed".into(),
+            format!("all {} gates passed", verdicts.len()),
+        ),
+        Stand::Over { outcome, .. } => (
+            "False",
+            outcome.as_str().into(),
+            why(facts, verdicts, *outcome),
+        ),
     };
     let proven = facts.teardown.as_ref().is_some_and(|t| t.proven);
     let proof_error = facts.teardown.as_ref().and_then(|t| t.proof_error.clone());
     let net_zero: (&str, &str, String) = match stand {
         Stand::Over { .. } if !began => ("True", "NothingCreated", "the run never began".into()),
-        Stand::Over { .. } if proven => ("True", "Proven", "two looks by name and by label found nothing".into()),
-        Stand::Over { .. } if world.namespace_terminating => ("Unknown", "NamespaceTerminating", proof_error.unwrap_or_default()),
+        Stand::Over { .. } if proven => (
+            "True",
+            "Proven",
+            "two looks by name and by label found nothing".into(),
+        ),
+        Stand::Over { .. } if world.namespace_terminating => (
+            "Unknown",
+            "NamespaceTerminating",
+            proof_error.unwrap_or_default(),
+        ),
         Stand::Over { .. } => ("Unknown", "NotProven", proof_error.unwrap_or_default()),
-        Stand::At { command: Command::Teardown, .. } => ("Unknown", "TearingDown", String::new()),
+        Stand::At {
+            command: Command::Teardown,
+            ..
+        } => ("Unknown", "TearingDown", String::new()),
         Stand::Before { .. } | Stand::At { .. } => ("Unknown", "Pending", String::new()),
     };
-    set(world, status, "Succeeded", succeeded.0, &succeeded.1, &succeeded.2);
-    set(world, status, "NetZero", net_zero.0, net_zero.1, &net_zero.2);
+    set(
+        world,
+        status,
+        "Succeeded",
+        succeeded.0,
+        &succeeded.1,
+        &succeeded.2,
+    );
+    set(
+        world,
+        status,
+        "NetZero",
+        net_zero.0,
+        net_zero.1,
+        &net_zero.2,
+    );
     status.net_zero = Some(net_zero.0.to_owned());
     match stand {
-        Stand::Before { .. } => {}
-        Stand::At { command, .. } => set(world, status, "Reconciling", "True", "Running", &format!("at {}", command.id())),
+        // Approved: it begins with the next create, and saying so later would be a write of its own.
+        Stand::Before { .. } if status.approved.as_deref() != Some("True") => {}
+        Stand::Before { .. } => set(
+            world,
+            status,
+            "Reconciling",
+            "True",
+            "Running",
+            "the run begins",
+        ),
+        Stand::At { command, .. } => set(
+            world,
+            status,
+            "Reconciling",
+            "True",
+            "Running",
+            &format!("at {}", command.id()),
+        ),
         Stand::Over { .. } => {
             conditions::remove(&mut status.conditions, "Reconciling");
             if succeeded.0 != "True" {
@@ -137,12 +278,18 @@ fn summaries(world: &World<'_>, facts: &Facts, status: &mut DryRunStatus, verdic
 fn why(facts: &Facts, verdicts: &[(&'static Gate, Verdict)], outcome: Outcome) -> String {
     let named = |status| verdicts.iter().find(|(_, v)| v.status == status);
     match outcome {
-        Outcome::Failed => named(Status::False)
-            .map_or_else(|| "the plan could not be resolved".into(), |(g, v)| format!("{} {}: {}: {}", g.id, g.name, v.reason, v.message)),
+        Outcome::Failed => named(Status::False).map_or_else(
+            || "the plan could not be resolved".into(),
+            |(g, v)| format!("{} {}: {}: {}", g.id, g.name, v.reason, v.message),
+        ),
         Outcome::Inconclusive => match &facts.stopped {
             Some(stopped) => format!("{}: {}: {}", stopped.step, stopped.reason, stopped.message),
             None => {
-                let open: Vec<&str> = verdicts.iter().filter(|(_, v)| v.status == Status::Unknown).map(|(g, _)| g.id).collect();
+                let open: Vec<&str> = verdicts
+                    .iter()
+                    .filter(|(_, v)| v.status == Status::Unknown)
+                    .map(|(g, _)| g.id)
+                    .collect();
                 format!("no gate failed, unknown: {}", open.join(", "))
             }
         },
@@ -154,13 +301,29 @@ fn why(facts: &Facts, verdicts: &[(&'static Gate, Verdict)], outcome: Outcome) -
 
 /// Every object of the run: the names stand here before the first create.
 fn children(world: &World<'_>) -> Vec<Child> {
-    let known = |kind: &str, name: &str| world.status.children.iter().find(|c| c.kind == kind && c.name == name).and_then(|c| c.uid.clone());
+    let known = |kind: &str, name: &str| {
+        world
+            .status
+            .children
+            .iter()
+            .find(|c| c.kind == kind && c.name == name)
+            .and_then(|c| c.uid.clone())
+    };
     let mut children: Vec<Child> = Object::ALL
         .iter()
         .map(|object| {
             let name = object.name(world.name);
-            let uid = world.objects.get(object).map(|o| o.uid.clone()).or_else(|| known(object.kind(), &name));
-            Child { kind: object.kind().into(), namespace: world.namespace.into(), name, uid }
+            let uid = world
+                .objects
+                .get(object)
+                .map(|o| o.uid.clone())
+                .or_else(|| known(object.kind(), &name));
+            Child {
+                kind: object.kind().into(),
+                namespace: world.namespace.into(),
+                name,
+                uid,
+            }
         })
         .collect();
     children.push(Child {
@@ -175,22 +338,40 @@ fn children(world: &World<'_>) -> Vec<Child> {
 /// One line per gate: failed first, then unknown, then passed; the number keeps the order known. Padded with spaces: `kubectl describe` passes
 /// it through a tab writer.
 fn table(verdicts: &[(&'static Gate, Verdict)]) -> Vec<String> {
-    let width = verdicts.iter().map(|(g, _)| g.name.len()).max().unwrap_or(0);
+    let width = verdicts
+        .iter()
+        .map(|(g, _)| g.name.len())
+        .max()
+        .unwrap_or(0);
     let lines = |status: Status| {
-        verdicts.iter().filter(move |(_, v)| v.status == status).map(move |(gate, verdict)| {
-            let word = match status {
-                Status::True => "passed",
-                Status::False => "FAILED",
-                Status::Unknown => "unknown",
-            };
-            let detail = match status {
-                Status::True => verdict.message.clone(),
-                Status::False | Status::Unknown if verdict.message.is_empty() => verdict.reason.clone(),
-                Status::False | Status::Unknown => format!("{}: {}", verdict.reason, verdict.message),
-            };
-            let line = format!("{} {:width$} {word:7} {detail}", gate.id, gate.name);
-            line.chars().take(400).collect::<String>().trim_end().to_owned()
-        })
+        verdicts
+            .iter()
+            .filter(move |(_, v)| v.status == status)
+            .map(move |(gate, verdict)| {
+                let word = match status {
+                    Status::True => "passed",
+                    Status::False => "FAILED",
+                    Status::Unknown => "unknown",
+                };
+                let detail = match status {
+                    Status::True => verdict.message.clone(),
+                    Status::False | Status::Unknown if verdict.message.is_empty() => {
+                        verdict.reason.clone()
+                    }
+                    Status::False | Status::Unknown => {
+                        format!("{}: {}", verdict.reason, verdict.message)
+                    }
+                };
+                let line = format!("{} {:width$} {word:7} {detail}", gate.id, gate.name);
+                line.chars()
+                    .take(400)
+                    .collect::<String>()
+                    .trim_end()
+                    .to_owned()
+            })
     };
-    lines(Status::False).chain(lines(Status::Unknown)).chain(lines(Status::True)).collect()
+    lines(Status::False)
+        .chain(lines(Status::Unknown))
+        .chain(lines(Status::True))
+        .collect()
 }

@@ -12,21 +12,35 @@ use crate::control::TaskError;
 use crate::facts::Facts;
 use crate::names::Object;
 
+/// How long a look at the cluster may take.
+const LOOK: Duration = Duration::from_secs(30);
 /// How soon the proof is tried again after it found something.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// The next actions, when to look again, and whether nothing is left.
-pub(super) fn advance(world: &World<'_>, facts: &mut Facts) -> (Vec<Action>, Option<Timestamp>, bool) {
-    facts.began.entry(Command::Teardown.id().to_owned()).or_insert(world.now);
+pub(super) fn advance(
+    world: &World<'_>,
+    facts: &mut Facts,
+) -> (Vec<Action>, Option<Timestamp>, bool) {
+    facts
+        .began
+        .entry(Command::Teardown.id().to_owned())
+        .or_insert(world.now);
     if world.running.iter().any(|job| !job.is_teardown()) {
         return (vec![Action::CancelJobs], None, false);
     }
     if world.namespace_terminating {
         return namespace_terminating(world, facts);
     }
-    let began = facts.began.get(Command::Teardown.id()).copied().unwrap_or(world.now);
+    let began = facts
+        .began
+        .get(Command::Teardown.id())
+        .copied()
+        .unwrap_or(world.now);
     let deadline = later(began, world.spec.deadlines.start.or(Duration::ZERO));
-    let mut actions: Vec<Action> = delete(world, |o| Object::PODS.contains(&o) && o != Object::IdentityPod);
+    let mut actions: Vec<Action> = delete(world, |o| {
+        Object::PODS.contains(&o) && o != Object::IdentityPod
+    });
     let wake = Some(deadline);
 
     let identity = identify(world, facts, deadline);
@@ -38,65 +52,127 @@ pub(super) fn advance(world: &World<'_>, facts: &mut Facts) -> (Vec<Action>, Opt
     if world.objects.keys().any(|o| Object::PODS.contains(o)) {
         return (actions, None, false);
     }
-    actions.extend(delete(world, |o| matches!(o, Object::Secret | Object::DataVolume | Object::EvidenceVolume)));
-    if world.objects.keys().any(|o| matches!(o, Object::Secret | Object::DataVolume | Object::EvidenceVolume)) {
+    actions.extend(delete(world, |o| {
+        matches!(
+            o,
+            Object::Secret | Object::DataVolume | Object::EvidenceVolume
+        )
+    }));
+    if world.objects.keys().any(|o| {
+        matches!(
+            o,
+            Object::Secret | Object::DataVolume | Object::EvidenceVolume
+        )
+    }) {
         return (actions, None, false);
     }
     actions.extend(delete(world, |_| true));
     if !world.objects.is_empty() {
         return (actions, None, false);
     }
-    let seen = facts.teardown.as_ref().is_some_and(|t| t.protected.is_some() || !t.protected_errors.is_empty());
+    let seen = facts
+        .teardown
+        .as_ref()
+        .is_some_and(|t| t.protected.is_some() || !t.protected_errors.is_empty());
     if facts.preflight.is_some() && !seen {
-        return (start(world, Job::FingerprintProtected, deadline), wake, false);
+        return (
+            start(world, Job::FingerprintProtected, later(world.now, LOOK)),
+            wake,
+            false,
+        );
     }
     match &facts.teardown {
         Some(teardown) if teardown.proven => (Vec::new(), None, true),
         Some(teardown) if !teardown.left.is_empty() || teardown.proof_error.is_some() => {
             // Something is on its way out, such as the directory of a volume; the job is begun anew after a moment.
             let retry = later(world.now, RETRY);
-            (start(world, Job::ProveNetZero, later(retry, RETRY.saturating_mul(30))), Some(retry), false)
+            (
+                start(world, Job::ProveNetZero, later(retry, LOOK)),
+                Some(retry),
+                false,
+            )
         }
-        _ => (start(world, Job::ProveNetZero, later(world.now, RETRY.saturating_mul(30))), None, false),
+        _ => (
+            start(world, Job::ProveNetZero, later(world.now, LOOK)),
+            None,
+            false,
+        ),
     }
 }
 
 /// Steps towards the second reading of production's identity; nothing when it is there, or can no longer be had.
 fn identify(world: &World<'_>, facts: &mut Facts, deadline: Timestamp) -> Option<Vec<Action>> {
-    let identified = facts.dump.as_ref().is_some_and(|dump| dump.identity.is_some());
-    let settled = facts.teardown.as_ref().is_some_and(|t| t.identity.is_some() || t.identity_error.is_some());
+    let identified = facts
+        .dump
+        .as_ref()
+        .is_some_and(|dump| dump.identity.is_some());
+    let settled = facts
+        .teardown
+        .as_ref()
+        .is_some_and(|t| t.identity.is_some() || t.identity_error.is_some());
     if !identified || settled {
         return None;
     }
-    let impossible = [Object::Secret, Object::ProductionEgress].into_iter().find(|o| world.alive(*o).is_none());
+    let impossible = [Object::Secret, Object::ProductionEgress]
+        .into_iter()
+        .find(|o| world.alive(*o).is_none());
     if let Some(gone) = impossible {
-        return give_up(facts, "ObjectGone", format!("{} was deleted by somebody else", gone.reference(world.name)));
+        return give_up(
+            facts,
+            "ObjectGone",
+            format!(
+                "{} was deleted by somebody else",
+                gone.reference(world.name)
+            ),
+        );
     }
     if world.now >= deadline {
-        let waiting = world.pod(Object::IdentityPod).and_then(|p| p.waiting.clone());
-        let message = waiting.map_or_else(|| "the identity pod did not answer in time".into(), |(r, m)| format!("{r}: {m}"));
+        let waiting = world
+            .pod(Object::IdentityPod)
+            .and_then(|p| p.waiting.clone());
+        let message = waiting.map_or_else(
+            || "the identity pod did not answer in time".into(),
+            |(r, m)| format!("{r}: {m}"),
+        );
         return give_up(facts, "DeadlineExceeded", message);
     }
     match world.objects.get(&Object::IdentityPod) {
         None => Some(vec![Action::Create(Object::IdentityPod)]),
-        Some(pod) if pod.deleting => give_up(facts, "PodDeleted", "the identity pod was deleted by somebody else".into()),
-        Some(_) if world.runs(Object::IdentityPod, "identity") => Some(start(world, Job::Identify, deadline)),
+        Some(pod) if pod.deleting => give_up(
+            facts,
+            "PodDeleted",
+            "the identity pod was deleted by somebody else".into(),
+        ),
+        Some(_) if world.runs(Object::IdentityPod, "identity") => {
+            Some(start(world, Job::Identify, deadline))
+        }
         Some(_) => Some(Vec::new()),
     }
 }
 
 fn give_up(facts: &mut Facts, reason: &str, message: String) -> Option<Vec<Action>> {
-    facts.teardown.get_or_insert_default().identity_error = Some(TaskError { reason: reason.into(), message, transient: false });
+    facts.teardown.get_or_insert_default().identity_error = Some(TaskError {
+        reason: reason.into(),
+        message,
+        transient: false,
+    });
     None
 }
 
 /// In a terminating namespace nothing can be created and our Roles may be gone: what is seen is deleted; what cannot be seen, the namespace
 /// controller deletes, pods first (KEP-5080).
-fn namespace_terminating(world: &World<'_>, facts: &mut Facts) -> (Vec<Action>, Option<Timestamp>, bool) {
+fn namespace_terminating(
+    world: &World<'_>,
+    facts: &mut Facts,
+) -> (Vec<Action>, Option<Timestamp>, bool) {
     let teardown = facts.teardown.get_or_insert_default();
     let why = || "the namespace is being deleted: no pod can be created in it".to_owned();
     if teardown.identity.is_none() && teardown.identity_error.is_none() {
-        teardown.identity_error = Some(TaskError { reason: "NamespaceTerminating".into(), message: why(), transient: false });
+        teardown.identity_error = Some(TaskError {
+            reason: "NamespaceTerminating".into(),
+            message: why(),
+            transient: false,
+        });
     }
     teardown.proof_error.get_or_insert_with(why);
     let gone = world.blind || !world.objects.keys().any(|o| Object::PODS.contains(o));
@@ -104,9 +180,18 @@ fn namespace_terminating(world: &World<'_>, facts: &mut Facts) -> (Vec<Action>, 
 }
 
 fn delete(world: &World<'_>, which: impl Fn(Object) -> bool) -> Vec<Action> {
-    world.objects.iter().filter(|(o, seen)| which(**o) && !seen.deleting).map(|(o, _)| Action::Delete(*o)).collect()
+    world
+        .objects
+        .iter()
+        .filter(|(o, seen)| which(**o) && !seen.deleting)
+        .map(|(o, _)| Action::Delete(*o))
+        .collect()
 }
 
 fn start(world: &World<'_>, job: Job, deadline: Timestamp) -> Vec<Action> {
-    if world.running.contains(&job) { Vec::new() } else { vec![Action::Start(job, deadline)] }
+    if world.running.contains(&job) {
+        Vec::new()
+    } else {
+        vec![Action::Start(job, deadline)]
+    }
 }

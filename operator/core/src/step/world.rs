@@ -138,7 +138,8 @@ impl World<'_> {
 
     /// Whether this container of the pod is running.
     pub(super) fn runs(&self, object: Object, container: &str) -> bool {
-        self.pod(object).is_some_and(|pod| pod.running.contains(container))
+        self.pod(object)
+            .is_some_and(|pod| pod.running.contains(container))
     }
 
     /// A time so much later.
