@@ -117,7 +117,8 @@ impl Verification {
             "dryrun-e2e",
             "--features",
             "cluster",
-            "--tests",
+            "--test",
+            "*",
         ];
         self.tests(
             "tests in the cluster",

@@ -25,5 +25,5 @@ mod table;
 
 pub use model::{Labels, Peer, Pod, PodPort, Policy, PortMatch, Protocol, Rule, Unreadable, World};
 pub use ranges::Ranges;
-pub use render::{REMOVAL, render};
+pub use render::{Turn, render};
 pub use table::{Allowance, Match, Node, Peers, PodRules, Table};

@@ -9,20 +9,54 @@ use crate::model::Protocol;
 use crate::ranges::Ranges;
 use crate::table::{Allowance, Match, Peers, Table};
 
-/// Removes the table. It is declared first, because deleting a table that does not exist is an error.
-pub const REMOVAL: &str = "table ip netpol\ndelete table ip netpol\n";
+/// The two nftables tables that take turns: the next one is loaded beside the one in force, which is removed thereafter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// `netpol_a`.
+    A,
+    /// `netpol_b`.
+    B,
+}
+
+impl Turn {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::A, Self::B];
+
+    /// The one that comes next.
+    #[must_use]
+    pub fn next(self) -> Self {
+        match self {
+            Self::A => Self::B,
+            Self::B => Self::A,
+        }
+    }
+
+    /// Removes the table. It is declared first, because deleting one that does not exist is an error.
+    pub fn removal(self) -> String {
+        format!("table ip {self}\ndelete table ip {self}\n")
+    }
+}
+
+impl Display for Turn {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::A => "netpol_a",
+            Self::B => "netpol_b",
+        })
+    }
+}
 
 /// The most bytes that nftables takes as a comment.
 const COMMENT_LIMIT: usize = 128;
 
-/// The text for one `nft -f`, which is one transaction: the old table is in force until the new one is.
+/// The text that makes `turn` the table, whatever it was before.
 ///
 /// - A match in a pod's chain returns, so that the other end's chain is looked at too; only the end of a chain refuses.
 /// - The hooks come after the translation of Service addresses. `forward` sees traffic between a pod and anything but its node; `input`
 ///   what a pod sends to its node. What the node itself sends (`output`) is not judged.
 /// - Refused TCP is answered with a reset: the kernel limits the rate of ICMP errors, and a client would then wait for its timeout.
 /// - An address of the node's pod network that no known pod has is cut off: its policies are not known either.
-pub fn render(table: &Table) -> String {
+pub fn render(table: &Table, turn: Turn) -> String {
     let mut sets = Sets::default();
     let mut chains = String::new();
     let (mut ingress, mut egress) = (Vec::new(), Vec::new());
@@ -43,10 +77,10 @@ pub fn render(table: &Table) -> String {
     }
     let known: Vec<_> = table.pods.keys().map(ToString::to_string).collect();
     let (known, ingress, egress) = (elements(&known), elements(&ingress), elements(&egress));
-    let cidr = table.pod_cidr;
+    let (cidr, removal) = (table.pod_cidr, turn.removal());
     format!(
         "\
-{REMOVAL}table ip netpol {{
+{removal}table ip {turn} {{
 	set known_pods {{
 		type ipv4_addr{known}
 	}}

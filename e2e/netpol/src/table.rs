@@ -19,7 +19,7 @@ pub struct Node {
 }
 
 /// What the kernel of one node is to enforce.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table {
     /// The network that the node's pods' addresses come from. An address of it that no pod has is cut off.
     pub pod_cidr: Ipv4Net,
@@ -28,7 +28,7 @@ pub struct Table {
 }
 
 /// The rules of one pod.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodRules {
     /// "namespace/name", for people.
     pub pod: String,
@@ -39,7 +39,7 @@ pub struct PodRules {
 }
 
 /// One reason to let a packet pass.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Allowance {
     /// "namespace/name" of the policy that gives it, for people.
     pub policy: String,
@@ -48,7 +48,7 @@ pub struct Allowance {
 }
 
 /// A set of packets. Ports are those of the receiving end, peers those at the other end than the pod whose rule it is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Match {
     /// Every packet to or from these peers.
     All(Peers),
@@ -59,7 +59,7 @@ pub enum Match {
 }
 
 /// Addresses at the other end.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Peers {
     /// All of them.
     Any,

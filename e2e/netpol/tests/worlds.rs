@@ -9,25 +9,27 @@ mod support;
 
 use std::fs;
 
-use dryrun_netpol::{REMOVAL, Table, render};
+use dryrun_netpol::{Table, Turn, render};
 use insta::{assert_snapshot, glob};
 
 #[test]
 fn tables() {
     glob!("worlds/*.yaml", |path| {
         let world = support::parse(&fs::read_to_string(path).unwrap());
-        let ruleset = render(&Table::compile(&support::node("n1"), &world));
+        let ruleset = render(&Table::compile(&support::node("n1"), &world), Turn::A);
         assert_snapshot!(ruleset);
         support::load(&ruleset);
     });
 }
 
-/// The agent replaces a table with another, and takes it away at the end, whether there is one or not.
+/// Tables take turns, one can be loaded again, and all go at the end, whether they are there or not.
 #[test]
-fn tables_replace_each_other() {
+fn tables_take_turns() {
     let world = support::parse(include_str!("worlds/shared-peers.yaml"));
-    let ruleset = render(&Table::compile(&support::node("n1"), &world));
-    support::load(&format!("{REMOVAL}{ruleset}{ruleset}{REMOVAL}{REMOVAL}"));
+    let ruleset = render(&Table::compile(&support::node("n1"), &world), Turn::A);
+    let next = ruleset.replace(&Turn::A.to_string(), &Turn::B.to_string());
+    let removal = Turn::ALL.map(Turn::removal).concat();
+    support::load(&format!("{removal}{ruleset}{next}{next}{removal}{removal}"));
 }
 
 #[test]
@@ -40,6 +42,6 @@ fn order_of_objects_does_not_matter() {
         .rev()
         .collect();
     let [there, back] = [text, &reversed.join("\n---\n")]
-        .map(|text| render(&Table::compile(&support::node("n1"), &support::parse(text))));
+        .map(|text| Table::compile(&support::node("n1"), &support::parse(text)));
     assert_eq!(there, back);
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use dryrun_e2e::cluster::{Cluster, METADATA, OUTSIDE};
 use dryrun_e2e::images::Image;
 use dryrun_e2e::phase::Progress;
@@ -12,15 +12,14 @@ use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Service, ServiceAccount};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::{NetworkPolicy, NetworkPolicySpec};
-use kube::api::{AttachParams, AttachedProcess, DeleteParams, ListParams, PostParams};
+use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::runtime::wait::await_condition;
 use kube::{Api, Client, ResourceExt};
-use serde_json::{Value, json};
-use tokio::io::AsyncReadExt;
+use serde_json::json;
 use tokio::time::timeout;
 
 /// How long anything may take that is not measured.
-const DEADLINE: Duration = Duration::from_secs(60);
+pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Pods of the namespace a, beside the server.
 const NEIGHBOURS: [&str; 2] = ["client", "other"];
@@ -55,7 +54,7 @@ impl Place {
 /// A test's own namespaces, with what is needed to fill them.
 pub struct Bench {
     pub client: Client,
-    image: String,
+    pub image: String,
     /// The server's namespace.
     pub a: String,
     /// Another namespace.
@@ -107,8 +106,8 @@ impl Bench {
         Ok(())
     }
 
-    /// Starts all pods and the Service, and waits until the pods serve.
-    pub async fn populate(&self) -> Result<()> {
+    /// Starts all pods and the Service, and waits until the pods serve; returns the server's address.
+    pub async fn populate(&self) -> Result<String> {
         // Boxed, since together they are more than an unoptimised test's stack holds.
         let placed = |role: &'static str, namespace| {
             Place::ALL.map(|place| self.serve(namespace, place.pod(role), role, place).boxed())
@@ -128,85 +127,8 @@ impl Bench {
         services
             .create(&PostParams::default(), &serde_json::from_value(service)?)
             .await?;
-        try_join_all(neighbours.chain(strangers).chain([server])).await?;
-        Ok(())
-    }
-
-    /// Starts a pod that serves all ports, and waits until it does: its readiness probe comes from the node. Returns its address.
-    pub async fn serve(
-        &self,
-        namespace: &str,
-        name: String,
-        role: &str,
-        place: Place,
-    ) -> Result<String> {
-        let arguments = [
-            "serve", "--tcp", "8080", "--tcp", "8081", "--tcp", "8105", "--udp", "7000",
-        ];
-        let pod = json!({
-            "ports": [{"name": "web", "containerPort": 8080}, {"name": "data", "containerPort": 7000, "protocol": "UDP"}],
-            "readinessProbe": {"tcpSocket": {"port": 8080}, "periodSeconds": 1},
-        });
-        self.start(namespace, &name, role, place, &arguments, pod)
-            .await?;
-        let pod = self
-            .until(namespace, &name, |pod| condition(pod, "Ready"))
-            .await?;
-        pod.status
-            .and_then(|status| status.pod_ip)
-            .context("a ready pod without address")
-    }
-
-    /// Starts a pod that runs the probe with these arguments.
-    pub async fn start(
-        &self,
-        namespace: &str,
-        name: &str,
-        role: &str,
-        place: Place,
-        arguments: &[&str],
-        mut container: Value,
-    ) -> Result<()> {
-        container["name"] = json!("probe");
-        container["image"] = json!(self.image);
-        container["imagePullPolicy"] = json!("Never");
-        container["args"] = json!(arguments);
-        container["securityContext"] = json!({"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}, "readOnlyRootFilesystem": true});
-        let (node, _) = self.node(place);
-        let pod = json!({
-            "metadata": {"name": name, "labels": {"app": role}},
-            "spec": {
-                "containers": [container],
-                "nodeSelector": {"kubernetes.io/hostname": node},
-                "restartPolicy": "Never",
-                "terminationGracePeriodSeconds": 0,
-                "automountServiceAccountToken": false,
-                "enableServiceLinks": false,
-                "securityContext": {"runAsNonRoot": true, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}},
-            },
-        });
-        let pods: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
-        pods.create(&PostParams::default(), &serde_json::from_value(pod)?)
-            .await
-            .with_context(|| format!("creating {name}"))?;
-        Ok(())
-    }
-
-    /// Waits until a pod is as it should be.
-    pub async fn until(
-        &self,
-        namespace: &str,
-        name: &str,
-        done: impl Fn(&Pod) -> bool,
-    ) -> Result<Pod> {
-        let pods: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
-        let pod = timeout(
-            DEADLINE,
-            await_condition(pods, name, |pod: Option<&Pod>| pod.is_some_and(&done)),
-        );
-        pod.await
-            .with_context(|| format!("waiting for {name}"))??
-            .with_context(|| format!("{name} is gone"))
+        let (server, _) = tokio::try_join!(server, try_join_all(neighbours.chain(strangers)))?;
+        Ok(server)
     }
 
     /// The address of every name that the table uses.
@@ -268,46 +190,6 @@ impl Bench {
         Ok(addresses)
     }
 
-    /// Runs the probe in a pod and returns what it printed.
-    pub async fn probe(&self, namespace: &str, pod: &str, arguments: &[&str]) -> Result<String> {
-        let mut process = self.spawn(namespace, pod, arguments).await?;
-        let (mut output, mut errors) = (String::new(), String::new());
-        let (mut stdout, mut stderr) = (
-            process.stdout().context("no output")?,
-            process.stderr().context("no errors")?,
-        );
-        let status = process.take_status().context("no status")?;
-        tokio::try_join!(
-            stdout.read_to_string(&mut output),
-            stderr.read_to_string(&mut errors)
-        )?;
-        let status = status.await.and_then(|status| status.status);
-        ensure!(
-            status.as_deref() == Some("Success"),
-            "netprobe {} in {pod}: {errors}",
-            arguments.join(" ")
-        );
-        Ok(output)
-    }
-
-    /// Starts the probe in a pod.
-    pub async fn spawn(
-        &self,
-        namespace: &str,
-        pod: &str,
-        arguments: &[&str],
-    ) -> Result<AttachedProcess> {
-        let pods: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
-        let command = ["/netprobe"].into_iter().chain(arguments.iter().copied());
-        Ok(pods
-            .exec(
-                pod,
-                command,
-                &AttachParams::default().stdout(true).stderr(true),
-            )
-            .await?)
-    }
-
     /// Replaces all policies of a namespace.
     pub async fn set_policies(
         &self,
@@ -318,15 +200,37 @@ impl Bench {
         api.delete_collection(&DeleteParams::default(), &ListParams::default())
             .await?;
         for (index, spec) in policies.iter().enumerate() {
-            let mut policy = NetworkPolicy {
-                spec: Some(spec.clone()),
-                ..NetworkPolicy::default()
-            };
-            policy.metadata.name = Some(format!("policy-{index}"));
-            api.create(&PostParams::default(), &policy)
-                .await
-                .with_context(|| format!("policy {index}"))?;
+            self.add_policy(namespace, &format!("policy-{index}"), spec)
+                .await?;
         }
+        Ok(())
+    }
+
+    /// Creates a policy.
+    pub async fn add_policy(
+        &self,
+        namespace: &str,
+        name: &str,
+        spec: &NetworkPolicySpec,
+    ) -> Result<()> {
+        let api: Api<NetworkPolicy> = Api::namespaced(self.client.clone(), namespace);
+        let mut policy = NetworkPolicy {
+            spec: Some(spec.clone()),
+            ..NetworkPolicy::default()
+        };
+        policy.metadata.name = Some(name.to_owned());
+        api.create(&PostParams::default(), &policy)
+            .await
+            .with_context(|| format!("creating {name}"))?;
+        Ok(())
+    }
+
+    /// Deletes a policy.
+    pub async fn remove_policy(&self, namespace: &str, name: &str) -> Result<()> {
+        let api: Api<NetworkPolicy> = Api::namespaced(self.client.clone(), namespace);
+        api.delete(name, &DeleteParams::default())
+            .await
+            .with_context(|| format!("deleting {name}"))?;
         Ok(())
     }
 
@@ -344,7 +248,8 @@ impl Bench {
         NEIGHBOURS.contains(&role) || STRANGERS.contains(&role)
     }
 
-    fn node(&self, place: Place) -> &(String, String) {
+    /// Name and address of the node at a place.
+    pub fn node(&self, place: Place) -> &(String, String) {
         let [near, far] = &self.nodes;
         match place {
             Place::Near => near,
@@ -378,15 +283,4 @@ fn internal_address(node: &Node) -> Option<(String, String)> {
         .iter()
         .find(|address| address.type_ == "InternalIP")?;
     Some((node.name_any(), address.address.clone()))
-}
-
-/// Whether a pod has a condition.
-pub fn condition(pod: &Pod, name: &str) -> bool {
-    let conditions = pod
-        .status
-        .iter()
-        .flat_map(|status| status.conditions.iter().flatten());
-    conditions
-        .into_iter()
-        .any(|condition| condition.type_ == name && condition.status == "True")
 }

@@ -34,6 +34,14 @@ enum Command {
         #[arg(long)]
         for_ms: u64,
     },
+    /// Send datagrams as fast as can be, to a UDP target; prints "sent N echoed N" at the end.
+    Flood {
+        /// The target.
+        target: Target,
+        /// How long, in milliseconds.
+        #[arg(long)]
+        for_ms: u64,
+    },
     /// Keep one connection busy; prints "open" when it is there, and "cut: REASON" when it breaks.
     Hold {
         /// The target.
@@ -122,6 +130,7 @@ fn main() -> io::Result<()> {
             Ok(())
         }
         Command::Watch { target, for_ms } => watch(target, Duration::from_millis(for_ms)),
+        Command::Flood { target, for_ms } => flood(target, Duration::from_millis(for_ms)),
         Command::Hold { target } => hold(target),
     }
 }
@@ -208,6 +217,21 @@ fn watch(target: Target, length: Duration) -> io::Result<()> {
         thread::sleep(PAUSE);
     }
     println!("attempts {attempts} open {open}");
+    Ok(())
+}
+
+fn flood(target: Target, length: Duration) -> io::Result<()> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+    socket.connect(target.address)?;
+    socket.set_nonblocking(true)?;
+    let started = Instant::now();
+    let (mut sent, mut echoed) = (0u64, 0u64);
+    while started.elapsed() < length {
+        // Errors are full buffers and ICMP's answers to earlier datagrams.
+        sent += u64::from(socket.send(b".").is_ok());
+        echoed += u64::from(socket.recv(&mut [0]).is_ok());
+    }
+    println!("sent {sent} echoed {echoed}");
     Ok(())
 }
 

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use documentation::allowed;
-use dryrun_netpol::{Allowance, Match, PodRules, Protocol, Table, render};
+use dryrun_netpol::{Allowance, Match, PodRules, Protocol, Table, Turn, render};
 use k8s_openapi::api::networking::v1::{NetworkPolicy, NetworkPolicySpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
@@ -108,6 +108,6 @@ proptest! {
 
     #[test]
     fn nftables_takes_what_is_rendered(objects in objects()) {
-        support::load(&render(&Table::compile(&support::node("n1"), &objects.world())));
+        support::load(&render(&Table::compile(&support::node("n1"), &objects.world()), Turn::A));
     }
 }

@@ -192,6 +192,9 @@ fn summaries(
 ) {
     let began = world.report.is_some();
     let succeeded: (&str, String, String) = match stand {
+        Stand::Before { .. } if status.approved.as_deref() == Some("True") => {
+            ("Unknown", "Running".into(), "the run begins".into())
+        }
         Stand::Before { .. } => ("Unknown", "NotBegun".into(), "nothing was created".into()),
         Stand::At { command, .. } => ("Unknown", "Running".into(), format!("at {}", command.id())),
         Stand::Over {
