@@ -14,7 +14,7 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader, Lines};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-use bench::{Bench, Place};
+use bench::{Bench, DEADLINE, Place};
 
 /// One test at a time: they measure.
 static ALONE: Mutex<()> = Mutex::const_new(());
@@ -185,19 +185,26 @@ async fn a_policy_is_in_force_within_a_fifth_of_a_second() -> Result<()> {
 async fn a_forbidden_connection_is_cut() -> Result<()> {
     let _alone = ALONE.lock().await;
     let bench = Bench::new().await?;
-    let server = bench.populate().await?;
+    let target = format!("tcp/{}:8080", bench.populate().await?);
     for role in ["client", "server"] {
         let policy = serde_json::from_value(
             json!({"podSelector": {"matchLabels": {"app": role}}, "policyTypes": ["Ingress", "Egress"]}),
         )?;
         for place in Place::ALL {
-            let mut process = bench
-                .spawn(
-                    &bench.a,
-                    &place.pod("client"),
-                    &["hold", &format!("tcp/{server}:8080")],
-                )
-                .await?;
+            let client = place.pod("client");
+            // The policy of the round before may still be in force.
+            let open = async {
+                while !bench
+                    .probe(&bench.a, &client, &["connect", &target])
+                    .await?
+                    .contains("open")
+                {}
+                anyhow::Ok(())
+            };
+            timeout(DEADLINE, open)
+                .await
+                .context("no way to the server")??;
+            let mut process = bench.spawn(&bench.a, &client, &["hold", &target]).await?;
             let mut lines = BufReader::new(process.stdout().context("no output")?).lines();
             until(&mut lines, "open").await?;
             bench
@@ -225,7 +232,7 @@ async fn until(lines: &mut Lines<BufReader<impl AsyncRead + Unpin>>, word: &str)
             }
         }
     };
-    timeout(Duration::from_secs(10), line)
+    timeout(DEADLINE, line)
         .await
         .with_context(|| format!("no {word:?}"))?
 }

@@ -7,6 +7,7 @@ use crate::conditions::{self, upsert};
 use crate::facts::Facts;
 use crate::gate::{Gate, NOT_REACHED, PENDING, Status, Verdict};
 use crate::names::{self, Object};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 /// How a run ended, by its gates alone.
 pub(super) fn outcome(verdicts: &[(&'static Gate, Verdict)]) -> Outcome {
@@ -20,24 +21,31 @@ pub(super) fn outcome(verdicts: &[(&'static Gate, Verdict)]) -> Outcome {
     }
 }
 
-/// Whether a status says something new: a plan, a verdict, a summary or an end. Steps, UIDs and messages go with the next such edge, and the
-/// verdicts of teardown with its end: watchers would be woken for what they cannot act on.
+/// Commands that take moments: they are shown with the one that follows.
+const MOMENTARY: [Command; 2] = [Command::Preflight, Command::Secrets];
+
+/// Whether a status is worth a write: a plan, an approval, the next command, a failure or an end. Verdicts that passed go with the command that
+/// they let begin, UIDs and messages with whatever comes next: more would wake watchers for nothing.
 pub fn is_edge(before: &DryRunStatus, after: &DryRunStatus) -> bool {
-    fn said(status: &DryRunStatus) -> Vec<(&str, &str, &str)> {
-        status
-            .conditions
-            .iter()
-            .map(|c| (c.type_.as_str(), c.status.as_str(), c.reason.as_str()))
+    fn said<'a>(
+        status: &'a DryRunStatus,
+        of: impl Fn(&Condition) -> bool,
+    ) -> Vec<(&'a str, &'a str, &'a str)> {
+        let said = status.conditions.iter().filter(|c| of(c));
+        said.map(|c| (c.type_.as_str(), c.status.as_str(), c.reason.as_str()))
             .collect()
     }
-    let teardown = Some(Command::Teardown.id());
-    if before.step.as_deref() == teardown && after.step.as_deref() == teardown {
-        return before.observed_generation != after.observed_generation;
-    }
+    let approved = |c: &Condition| c.type_ == "Approved";
+    let failed = |c: &Condition| c.status == Status::False.as_str();
+    let momentary = MOMENTARY
+        .iter()
+        .any(|command| after.step.as_deref() == Some(command.id()));
     before.observed_generation != after.observed_generation
         || before.plan != after.plan
         || before.outcome != after.outcome
-        || said(before) != said(after)
+        || said(before, approved) != said(after, approved)
+        || said(before, failed) != said(after, failed)
+        || (before.step != after.step && !momentary)
 }
 
 /// Says why a gate without facts has none: what stopped its command, or that the run ended before it.

@@ -246,7 +246,7 @@ fn a_run_goes_through_all_commands_and_leaves_nothing() {
     model.assert_nothing_left();
     assert_eq!(model.condition("NetZero"), ("True", "Proven"));
     assert!(
-        model.status_writes <= 11,
+        model.status_writes <= 12,
         "{} status writes",
         model.status_writes
     );
