@@ -118,7 +118,7 @@ async fn nothing_slips_through_while_tables_are_replaced() -> Result<()> {
             }
         };
         let name = place.pod("flood");
-        let flood = ["flood", &target, "--for-ms", "5000"];
+        let flood = ["flood", &target, "--for-ms", "3000"];
         let [sent, echoed] = tokio::select! {
             counts = bench.run(&bench.b, &name, place, &flood) => counts?,
             failed = change => return failed,

@@ -27,10 +27,7 @@ const MOMENTARY: [Command; 2] = [Command::Preflight, Command::Secrets];
 /// Whether a status is worth a write: a plan, an approval, the next command, a failure or an end. Verdicts that passed go with the command that
 /// they let begin, UIDs and messages with whatever comes next: more would wake watchers for nothing.
 pub fn is_edge(before: &DryRunStatus, after: &DryRunStatus) -> bool {
-    fn said<'a>(
-        status: &'a DryRunStatus,
-        of: impl Fn(&Condition) -> bool,
-    ) -> Vec<(&'a str, &'a str, &'a str)> {
+    fn said(status: &DryRunStatus, of: impl Fn(&Condition) -> bool) -> Vec<(&str, &str, &str)> {
         let said = status.conditions.iter().filter(|c| of(c));
         said.map(|c| (c.type_.as_str(), c.status.as_str(), c.reason.as_str()))
             .collect()
