@@ -16,8 +16,10 @@ use std::{
 };
 
 use dryrun_e2e::{
+    cache::Cache,
     cluster::{Cluster, METADATA, OUTSIDE, apply},
     images::Image,
+    packages,
     phase::Progress,
 };
 use k8s_openapi::api::core::v1::Pod;
@@ -32,10 +34,14 @@ use tokio::{
     time::timeout,
 };
 
-/// One cluster fits on a machine.
+/// One cluster fits on a machine. The programs that it needs, some of which the tests look at the machine with, are installed before the first look.
 async fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::const_new(());
-    ALONE.lock().await
+    let alone = ALONE.lock().await;
+    packages::ensure_for_cluster(&Cache::open().unwrap(), &Progress::new())
+        .await
+        .unwrap();
+    alone
 }
 
 fn program(arguments: &[&str]) -> Command {
