@@ -49,6 +49,27 @@ pub struct Facts {
     /// C-11.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verification: Option<VerificationFacts>,
+    /// C-11: the search of all logs on the evidence volume.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub search: Option<LeakFacts>,
+    /// C-03 to C-11: the searches of the logs of containers, by pod.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub container_logs: BTreeMap<String, LeakFacts>,
+    /// C-12, or the best effort of C-13.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<EvidenceFacts>,
+    /// The run's pods as they were when they were needed, by the part that they play.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub inspections: BTreeMap<String, PodInspection>,
+    /// C-11: the copy's pod once more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inspected_again: Option<PodInspection>,
+    /// When the watch over the protected workloads began, and began again: between the last look and these times nobody watched.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub watched_since: Vec<Timestamp>,
+    /// What the watch saw change, in order; at most 20 stand here.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub protected_changes: Vec<String>,
     /// C-13.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub teardown: Option<TeardownFacts>,
@@ -579,6 +600,112 @@ pub struct VerificationFacts {
     pub pods: Vec<PodFingerprint>,
     /// Crashes and recoveries that the copy's log tells of.
     pub crashes: Vec<String>,
+    /// The harness's inputs, looked at again by the pod's observer.
+    pub inputs: InputFacts,
+    /// sha256 of each ConfigMap key that holds an input, in hex, by `name/key`, read again; empty when it is gone.
+    pub config_maps: BTreeMap<String, String>,
+    /// The search of every object and event of the run.
+    pub objects: LeakFacts,
+}
+
+/// What a search for credentials found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LeakFacts {
+    /// Texts that were searched: files, containers' logs, objects.
+    pub texts: u64,
+    /// Bytes that were searched.
+    pub bytes: u64,
+    /// Credentials that were found; at most 20 stand here.
+    pub found: Vec<Leak>,
+    /// How many occurrences of credentials there were.
+    pub found_count: u64,
+    /// Texts of the shape of somebody's token or key, by the name of the shape: a warning, not a proof.
+    pub shapes: BTreeMap<String, u64>,
+    /// What could not be searched, and why; at most 20 stand here.
+    pub unread: Vec<String>,
+    /// The canary was found where it had been planted: the search finds what is there.
+    pub canary: bool,
+}
+
+/// A credential where none may be.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Leak {
+    /// Name of the credential, never its value.
+    pub credential: String,
+    /// The form in which it stood there: `raw`, `base64`, `hex`, `scram`, …
+    pub form: String,
+    /// The file, container or object.
+    pub place: String,
+    /// How often.
+    pub count: u64,
+}
+
+/// C-12: what the seal pod has put together.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SealFacts {
+    /// sha256 of the archive, `sha256:…`.
+    pub archive: String,
+    /// Bytes of the archive.
+    pub archive_bytes: u64,
+    /// sha256 of the manifest in it, `sha256:…`.
+    pub manifest: String,
+    /// The files in it, in the manifest's order.
+    pub files: Vec<SealedFile>,
+    /// What is not kept, and why.
+    pub dropped: Vec<String>,
+    /// The search of what is kept, after the redaction. Its canary was put among it for this search.
+    pub search: LeakFacts,
+}
+
+/// A file of the archive.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SealedFile {
+    /// Path in the archive.
+    pub path: String,
+    /// Bytes.
+    pub bytes: u64,
+    /// sha256, `sha256:…`.
+    pub sha256: String,
+    /// Occurrences of credentials that were blotted out.
+    pub redacted: u64,
+    /// Bytes at its end that were cut for `evidence.maxSize`.
+    pub cut_bytes: u64,
+}
+
+/// C-12: the evidence as it is kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct EvidenceFacts {
+    /// What the seal pod says.
+    pub seal: SealFacts,
+    /// C-12 was not reached: this was sealed on the way out, from whatever there was.
+    pub partial: bool,
+    /// The ConfigMaps that hold the archive, in order.
+    pub config_maps: Vec<String>,
+    /// sha256 over what was read back from them, `sha256:…`.
+    pub stored: String,
+    /// Why nothing could be sealed.
+    pub problem: Option<TaskError>,
+}
+
+/// A pod of the run as the apiserver has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PodInspection {
+    /// UID of the pod.
+    pub uid: String,
+    /// Keys of Secrets that it mounts or has in its environment, as `secret/key`; `secret/*` for a whole one.
+    pub secrets: BTreeSet<String>,
+    /// Files of Secrets whose mode is not 0440, as `volume mode`.
+    pub modes: Vec<String>,
+    /// Image references and the image IDs that they meant, by container.
+    pub images: BTreeMap<String, (String, String)>,
+    /// What lets it be reached or reach more than it should.
+    pub openings: Vec<String>,
 }
 
 /// C-13.

@@ -8,6 +8,7 @@ pub mod approval;
 pub mod command;
 pub mod conditions;
 pub mod control;
+pub mod credential;
 pub mod facts;
 pub mod gate;
 pub mod inspect;
