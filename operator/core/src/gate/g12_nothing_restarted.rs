@@ -2,6 +2,7 @@
 
 use super::{Evidence, Gate, Verdict, count, examples};
 use crate::command::Command;
+use crate::facts::Facts;
 use std::collections::BTreeMap;
 
 pub(super) static GATE: Gate = Gate {
@@ -58,6 +59,9 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
             }
         }
     }
+    if let Some(change) = other_image(evidence.facts) {
+        return Verdict::fail("ImageChanged", change);
+    }
     if !restarted.is_empty() {
         return Verdict::fail("Restarted", examples(&restarted));
     }
@@ -73,11 +77,34 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
     ))
 }
 
+/// A reference that meant one image first and another one later.
+fn other_image(facts: &Facts) -> Option<String> {
+    let mut meant: BTreeMap<&str, &str> = BTreeMap::new();
+    let pods = facts.inspections.values().chain(&facts.inspected_again);
+    for (reference, image) in pods.flat_map(|pod| pod.images.values()) {
+        let first = meant.entry(reference).or_insert(image);
+        if *first != image {
+            return Some(format!("{reference} was {first} and is {image}"));
+        }
+    }
+    None
+}
+
 #[cfg(test)]
 fn worlds() -> crate::testing::Worlds {
     use crate::testing::{World, Worlds};
     Worlds {
         fail: vec![
+            (
+                "ImageChanged",
+                World::with(|f| {
+                    for (role, image) in [("dump", "sha256:1"), ("restore", "sha256:2")] {
+                        let pod = f.inspections.get_mut(role).unwrap();
+                        pod.images
+                            .insert(role.into(), ("postgres:17".into(), image.into()));
+                    }
+                }),
+            ),
             (
                 "Restarted",
                 World::with(|f| {

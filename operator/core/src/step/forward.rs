@@ -9,6 +9,9 @@ use crate::command::Command;
 use crate::facts::Facts;
 use crate::names::Object;
 
+/// Something must change first.
+const WAIT: Progress = Progress::Act(Vec::new());
+
 /// The first command that is not done, how far it is, and its deadline. Its begin is written into the facts.
 pub(super) fn advance(
     world: &World<'_>,
@@ -39,13 +42,9 @@ pub(super) fn advance(
             Command::Harness => harness(world, deadline),
             Command::Stage => stage(world, deadline),
             Command::Scenarios => scenarios(world, deadline),
-            Command::Verify => job(
-                world.facts.verification.is_some(),
-                world,
-                Job::Verify,
-                deadline,
-            ),
-            Command::Evidence | Command::Teardown => Progress::Done,
+            Command::Verify => verify(world, deadline),
+            Command::Evidence => seal(world, deadline),
+            Command::Teardown => Progress::Done,
         };
         if !matches!(progress, Progress::Done) {
             facts
@@ -85,7 +84,7 @@ fn job(done: bool, world: &World<'_>, job: Job, deadline: Timestamp) -> Progress
     if done {
         Progress::Done
     } else if world.running.contains(&job) {
-        Progress::Wait
+        WAIT
     } else {
         Progress::Act(vec![Action::Start(job, deadline)])
     }
@@ -109,8 +108,31 @@ fn job_in(
     if world.runs(pod, container) {
         job(false, world, work, deadline)
     } else {
-        Progress::Wait
+        WAIT
     }
+}
+
+/// A job in a pod that was looked at before.
+fn inspected_job_in(
+    world: &World<'_>,
+    pod: Object,
+    container: &str,
+    work: Job,
+    deadline: Timestamp,
+) -> Progress {
+    let inspected = world.facts.inspections.contains_key(pod.role());
+    let work = if inspected { work } else { Job::Inspect(pod) };
+    job_in(false, world, pod, container, work, deadline)
+}
+
+/// Deletes a pod that has done its work, once its logs were read. Nothing is left to do when it is on its way out.
+fn dismiss(world: &World<'_>, pod: Object, deadline: Timestamp) -> Option<Progress> {
+    world.alive(pod)?;
+    Some(if world.facts.container_logs.contains_key(pod.role()) {
+        Progress::Act(vec![Action::Delete(pod)])
+    } else {
+        job(false, world, Job::ReadLogs(pod), deadline)
+    })
 }
 
 /// Creates what is missing of these; a pod that is being deleted is waited for.
@@ -182,7 +204,7 @@ fn dump(world: &World<'_>, deadline: Timestamp) -> Progress {
             Object::DumpPod,
         ],
     )
-    .unwrap_or_else(|| job_in(false, world, Object::DumpPod, "dump", attempt, deadline))
+    .unwrap_or_else(|| inspected_job_in(world, Object::DumpPod, "dump", attempt, deadline))
 }
 
 fn isolate(world: &World<'_>, deadline: Timestamp) -> Progress {
@@ -195,11 +217,10 @@ fn isolate(world: &World<'_>, deadline: Timestamp) -> Progress {
     ) {
         return create;
     }
-    if world.alive(Object::DumpPod).is_some() {
-        return Progress::Act(vec![Action::Delete(Object::DumpPod)]);
+    if let Some(progress) = dismiss(world, Object::DumpPod, deadline) {
+        return progress;
     }
-    job_in(
-        false,
+    inspected_job_in(
         world,
         Object::PostgresPod,
         "isolate",
@@ -225,8 +246,7 @@ fn restore(world: &World<'_>, deadline: Timestamp) -> Progress {
             deadline,
         );
     }
-    job_in(
-        false,
+    inspected_job_in(
         world,
         Object::RestorePod,
         "restore",
@@ -242,11 +262,10 @@ fn harness(world: &World<'_>, deadline: Timestamp) -> Progress {
     if let Some(create) = ensure(world, &[Object::HarnessPod]) {
         return create;
     }
-    if world.alive(Object::RestorePod).is_some() {
-        return Progress::Act(vec![Action::Delete(Object::RestorePod)]);
+    if let Some(progress) = dismiss(world, Object::RestorePod, deadline) {
+        return progress;
     }
-    job_in(
-        false,
+    inspected_job_in(
         world,
         Object::HarnessPod,
         "inputs",
@@ -305,6 +324,52 @@ fn scenarios(world: &World<'_>, deadline: Timestamp) -> Progress {
     )
 }
 
+fn verify(world: &World<'_>, deadline: Timestamp) -> Progress {
+    let facts = world.facts;
+    let read = |pod: Object| facts.container_logs.contains_key(pod.role());
+    let jobs = [
+        (facts.verification.is_some(), Job::Verify),
+        (
+            read(Object::PostgresPod),
+            Job::ReadLogs(Object::PostgresPod),
+        ),
+        (read(Object::HarnessPod), Job::ReadLogs(Object::HarnessPod)),
+    ];
+    if facts.search.is_some() && jobs.iter().all(|(done, _)| *done) {
+        return Progress::Done;
+    }
+    let open = jobs
+        .iter()
+        .filter(|(done, job)| !done && !world.running.contains(job))
+        .map(|(_, job)| Action::Start(*job, deadline));
+    let mut actions: Vec<Action> = open.collect();
+    if facts.search.is_none() {
+        let search = ensure(world, &[Object::SealPod]).unwrap_or_else(|| {
+            inspected_job_in(world, Object::SealPod, "seal", Job::Search, deadline)
+        });
+        match search {
+            Progress::Act(more) => actions.extend(more),
+            Progress::Done | Progress::Stop(..) => return search,
+        }
+    }
+    Progress::Act(actions)
+}
+
+fn seal(world: &World<'_>, deadline: Timestamp) -> Progress {
+    if world.facts.evidence.is_some() {
+        return Progress::Done;
+    }
+    let sealing = job_in(false, world, Object::SealPod, "seal", Job::Seal, deadline);
+    match (sealing, world.alive(Object::HarnessPod)) {
+        // It has done its work, and nothing of it may run beside the seal.
+        (Progress::Act(mut actions), Some(_)) => {
+            actions.push(Action::Delete(Object::HarnessPod));
+            Progress::Act(actions)
+        }
+        (sealing, _) => sealing,
+    }
+}
+
 /// What a command waited for when its deadline passed.
 pub(super) fn why_waiting(world: &World<'_>, command: Command) -> String {
     let pod = match command {
@@ -314,12 +379,11 @@ pub(super) fn why_waiting(world: &World<'_>, command: Command) -> String {
             .into_iter()
             .find(|p| world.pod(*p).is_some_and(|p| p.waiting.is_some())),
         Command::Harness | Command::Stage | Command::Scenarios => Some(Object::HarnessPod),
+        Command::Verify | Command::Evidence => Some(Object::SealPod),
         Command::Preflight
         | Command::Secrets
         | Command::Roles
         | Command::Identity
-        | Command::Verify
-        | Command::Evidence
         | Command::Teardown => None,
     };
     let waiting = pod.and_then(|object| {

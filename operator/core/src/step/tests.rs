@@ -3,7 +3,7 @@
 use super::world::later;
 use super::*;
 use crate::api::{DryRunStatus, PlanSummary};
-use crate::facts::{CopySummary, ScenarioClaim};
+use crate::facts::{CopySummary, EvidenceFacts, ScenarioClaim};
 use crate::testing::{UID, World as Known};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -132,6 +132,7 @@ impl Model {
             }
             Action::Start(job, _) => assert!(self.running.insert(job), "{job:?} is started once"),
             Action::CancelJobs => self.running.retain(|job| job.is_teardown()),
+            Action::EndWatch => drop(self.running.remove(&Job::WatchProtected)),
         }
     }
 
@@ -139,7 +140,7 @@ impl Model {
         let jobs: Vec<Job> = self
             .running
             .iter()
-            .filter(|job| !self.stuck.contains(job))
+            .filter(|job| !self.stuck.contains(job) && !self.watches(**job))
             .copied()
             .collect();
         for job in &jobs {
@@ -150,11 +151,19 @@ impl Model {
         !jobs.is_empty()
     }
 
+    /// The watch goes on until something happens.
+    fn watches(&self, job: Job) -> bool {
+        job == Job::WatchProtected && self.known.facts.protected_changes.is_empty()
+    }
+
     fn finding(&self, job: Job) -> Finding {
         let known = self.known.facts.clone();
         match job {
             Job::Preflight => Finding::Preflight(known.preflight.unwrap()),
+            Job::WatchProtected => Finding::ProtectedChanged(known.protected_changes),
             Job::InspectSecret => Finding::Secret(known.secrets.unwrap()),
+            Job::Inspect(pod) => Finding::Inspected(known.inspections[pod.role()].clone()),
+            Job::ReadLogs(pod) => Finding::LogsRead(known.container_logs[pod.role()].clone()),
             Job::Dump(_) => Finding::Dump(known.dump.unwrap()),
             Job::ReleaseIsolate => Finding::Released("isolate"),
             Job::PrepareCopy => Finding::CopyPrepared(known.copy_identity[0].clone()),
@@ -171,7 +180,19 @@ impl Model {
             }),
             Job::Baseline => Finding::Baseline(CopySummary::default()),
             Job::Scenario(i) => Finding::Scenario(known.scenarios[i].clone()),
-            Job::Verify => Finding::Verified(known.verification.unwrap()),
+            Job::Verify => Finding::Verified(
+                Box::new(known.verification.unwrap()),
+                known.inspected_again.unwrap(),
+            ),
+            Job::Search => Finding::Searched(known.search.unwrap()),
+            Job::Seal => Finding::Sealed(known.evidence.unwrap(), None),
+            Job::SealPartly => {
+                let sealed = EvidenceFacts {
+                    partial: true,
+                    ..known.evidence.unwrap()
+                };
+                Finding::Sealed(sealed, known.search)
+            }
             Job::FingerprintProtected => {
                 Finding::Protected(known.teardown.unwrap().protected.unwrap(), Vec::new())
             }
@@ -222,7 +243,7 @@ impl Model {
 
 fn running(object: Object) -> Observed {
     let containers = [
-        "dump", "isolate", "postgres", "restore", "inputs", "harness", "identity",
+        "dump", "isolate", "postgres", "restore", "inputs", "harness", "seal", "identity",
     ];
     let pod = PodView {
         phase: "Running".into(),
@@ -250,20 +271,19 @@ fn a_run_goes_through_all_commands_and_leaves_nothing() {
         "{} status writes",
         model.status_writes
     );
-    // Gates that this version does not judge keep a run from passing.
+    // Gates that this version does not probe keep a run from passing.
     assert_eq!(model.status.outcome, Some(Outcome::Inconclusive));
     assert_eq!(model.condition("Succeeded"), ("False", "Inconclusive"));
     assert_eq!(model.facts.stopped, None);
-    assert_eq!(model.status.gates.as_deref(), Some("19/25"));
+    assert_eq!(model.status.gates.as_deref(), Some("22/25"));
     assert_eq!(model.status.verdict.len(), 25);
     let order: Vec<Command> = model
         .log
         .iter()
         .filter_map(|a| {
-            if let Action::Start(j, _) = a {
-                Some(j.command())
-            } else {
-                None
+            match a {
+                Action::Start(j, _) if *j != Job::WatchProtected => Some(j.command()),
+                _ => None,
             }
         })
         .collect();
@@ -370,7 +390,7 @@ fn deletion_at_any_moment_leads_to_teardown_alone() {
             })
             .collect();
         assert!(
-            after.is_subset(&BTreeSet::from([Object::IdentityPod])),
+            after.is_subset(&BTreeSet::from([Object::IdentityPod, Object::SealPod])),
             "{after:?} after {passes}"
         );
         assert!(
