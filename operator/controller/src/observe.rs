@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
-use crate::build::key;
+use crate::build::{self, key};
 use crate::controller::Context;
 use crate::error::{Error, call};
 
@@ -151,18 +151,7 @@ async fn resolve(
                 format!("create ConfigMap {} in {namespace}", reference.name),
             ));
         };
-        let text = found
-            .data
-            .as_ref()
-            .and_then(|data| data.get(&reference.key))
-            .map(|text| text.clone().into_bytes());
-        let bytes = text.or_else(|| {
-            found
-                .binary_data
-                .as_ref()
-                .and_then(|data| data.get(&reference.key))
-                .map(|b| b.0.clone())
-        });
+        let bytes = build::config_map_bytes(&found, &reference.key);
         let Some(bytes) = bytes else {
             return Ok(problem(
                 "ConfigMapKeyMissing",

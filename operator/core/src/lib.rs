@@ -16,6 +16,7 @@ pub mod log;
 pub mod matrix;
 pub mod names;
 pub mod plan;
+pub mod report;
 pub mod rows;
 pub mod sql;
 pub mod step;

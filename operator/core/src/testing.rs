@@ -146,7 +146,7 @@ fn pod(name: &str, container: &str) -> PodFingerprint {
     }
 }
 
-fn facts() -> Facts {
+pub(crate) fn facts() -> Facts {
     let identity = SourceIdentity {
         system_identifier: PRODUCTION.into(),
         version_num: 170_005,

@@ -45,6 +45,9 @@ impl Agent {
             Task::VerifyInputs(task) => inputs::run(task)
                 .await
                 .map_or_else(TaskResult::Failed, TaskResult::VerifyInputs),
+            Task::DigestInputs(task) => inputs::digest_again(task)
+                .await
+                .map_or_else(TaskResult::Failed, TaskResult::VerifyInputs),
             Task::RunCommand(task) => command::run(&self, task)
                 .await
                 .map_or_else(TaskResult::Failed, TaskResult::Scenario),

@@ -6,4 +6,4 @@ pub(crate) mod reading;
 mod session;
 mod statements;
 
-pub(crate) use session::{Endpoint, Session, derived};
+pub(crate) use session::{Endpoint, Session};

@@ -3,7 +3,6 @@
 use dryrun_core::control::TaskError;
 use dryrun_core::facts::CopyIdentity;
 use dryrun_core::sql::{self, identifier, literal};
-use dryrun_core::step::Job;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use std::time::Duration;
@@ -244,15 +243,4 @@ pub(crate) fn failed(doing: &str, error: &tokio_postgres::Error) -> TaskError {
             transient: true,
         },
     }
-}
-
-/// A password for one scenario, made from a secret of the run: the same after a restart of the operator, and new for each scenario.
-pub(crate) fn derived(secret: &str, uid: &str, job: Job) -> String {
-    use sha2::{Digest, Sha256};
-    const LETTERS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-    let digest = Sha256::digest(format!("dryrun.dev scenario\n{uid}\n{job:?}\n{secret}"));
-    digest
-        .iter()
-        .map(|byte| char::from(LETTERS[usize::from(*byte) % LETTERS.len()]))
-        .collect()
 }

@@ -3,7 +3,7 @@
 use dryrun_core::api::SslMode;
 use dryrun_core::control::{RestoreTask, Server, Task, TaskError, TaskResult};
 use dryrun_core::facts::{CopyIdentity, CopySummary, RestoreFacts, RolesFacts, VerificationFacts};
-use dryrun_core::names::{self, Object};
+use dryrun_core::names::{self, Object, key};
 use dryrun_core::rows::Rows;
 use dryrun_core::{log, names::RUN_LABEL};
 use kube::api::ListParams;
@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use super::cluster::fingerprint;
 use super::{Scope, confused, transient};
-use crate::build::{DUMP_DIR, POSTGRES_PORT, key};
+use crate::build::{DUMP_DIR, POSTGRES_PORT};
 use crate::copy::{self, Session, matrix, reading};
 
 /// How many changed catalog rows stand in the facts.
@@ -178,6 +178,7 @@ pub(super) async fn verify(scope: &Scope) -> Result<VerificationFacts, TaskError
         privileges_changed: privileges.difference(&privileges_before, None),
         pods: pods.iter().map(fingerprint).collect(),
         crashes: log::crashes(&crashes),
+        ..VerificationFacts::default()
     })
 }
 

@@ -29,7 +29,7 @@ pub use privileges::{
     Escalation, Grant, MatrixMode, MembershipSpec, Privilege, PrivilegeScope, Privileges, RoleSpec,
     Waiver,
 };
-pub use report::{DryRunReport, DryRunReportSpec, DryRunReportStatus};
+pub use report::{CommandTime, DryRunReport, DryRunReportSpec, DryRunReportStatus, KeptEvidence};
 pub use scalar::{InvalidDuration, InvalidQuantity, Span, bytes_of};
 pub use source::{DumpOptions, SecretKeyRef, Source, SourceNetwork, SslMode};
 pub use status::{Child, DryRunStatus, Outcome, PlanSummary};

@@ -9,6 +9,7 @@ pub(super) static GATE: Gate = Gate {
     name: "DiskHeadroom",
     doc: "The data volume had the declared free space, and room for a copy of the source, before a byte was dumped and still has the declared free space after the restore.",
     command: Command::Dump,
+    evidence: &["/dump/disk"],
     needs: &[],
     reasons: &[
         (

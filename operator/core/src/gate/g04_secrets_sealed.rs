@@ -10,6 +10,7 @@ pub(super) static GATE: Gate = Gate {
     name: "SecretsSealed",
     doc: "The run's credentials are random, stand in one immutable Secret, each pod mounts only the keys that it needs, readable for its group alone, and no object or event holds one.",
     command: Command::Secrets,
+    evidence: &["/secrets"],
     needs: &[],
     reasons: &[
         ("Mutable", "The Secret can be changed."),
@@ -90,6 +91,12 @@ fn worlds() -> crate::testing::Worlds {
     let harness = |change: fn(&mut PodInspection)| {
         World::with(move |f| change(f.inspections.get_mut("harness").unwrap()))
     };
+    let mounting = |key: &str| {
+        World::with(|f| {
+            let pod = f.inspections.get_mut("harness").unwrap();
+            pod.secrets.insert(key.into());
+        })
+    };
     Worlds {
         fail: vec![
             (
@@ -104,27 +111,16 @@ fn worlds() -> crate::testing::Worlds {
                 "Malformed",
                 World::with(|f| f.secrets.as_mut().unwrap().keys.clear()),
             ),
-            (
-                "KeysBeyondNeed",
-                harness(|pod| drop(pod.secrets.insert("credentials/superuser".into()))),
-            ),
-            (
-                "KeysBeyondNeed",
-                harness(|pod| drop(pod.secrets.insert("credentials/*".into()))),
-            ),
-            (
-                "KeysBeyondNeed",
-                harness(|pod| drop(pod.secrets.insert("somebody-elses/key".into()))),
-            ),
+            ("KeysBeyondNeed", mounting("credentials/superuser")),
+            ("KeysBeyondNeed", mounting("credentials/*")),
+            ("KeysBeyondNeed", mounting("somebody-elses/key")),
             (
                 "FileModes",
                 harness(|pod| pod.modes = vec!["secrets 0644".into()]),
             ),
             (
                 "Exposed",
-                World::with(|f| {
-                    f.verification.as_mut().unwrap().objects = leaking("Event/demo.1")
-                }),
+                World::with(|f| f.verification.as_mut().unwrap().objects = leaking("Event/demo.1")),
             ),
         ],
         unknown: vec![("Pending", World::empty())],

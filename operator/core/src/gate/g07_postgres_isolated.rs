@@ -9,6 +9,7 @@ pub(super) static GATE: Gate = Gate {
     name: "PostgresIsolated",
     doc: "The copy's pod could reach nothing and be reached by nobody before any of its containers that mount data or secrets began.",
     command: Command::Isolate,
+    evidence: &["/inspections/postgres"],
     needs: &[],
     reasons: &[(
         "NotIsolated",
@@ -20,11 +21,7 @@ pub(super) static GATE: Gate = Gate {
 };
 
 fn evaluate(evidence: &Evidence<'_>) -> Verdict {
-    match evidence
-        .facts
-        .inspections
-        .get(Object::PostgresPod.role())
-    {
+    match evidence.facts.inspections.get(Object::PostgresPod.role()) {
         None => Verdict::pending(),
         Some(pod) if !pod.openings.is_empty() => {
             Verdict::fail("NotIsolated", examples(&pod.openings))

@@ -10,6 +10,7 @@ pub(super) static GATE: Gate = Gate {
     name: "RestoreClean",
     doc: "The restore left no error in the copy's own log but those that the spec tolerates, and pg_restore saw no other.",
     command: Command::Restore,
+    evidence: &["/restore"],
     needs: &["G-05", "G-10"],
     reasons: &[
         (

@@ -8,6 +8,7 @@ pub(super) static GATE: Gate = Gate {
     name: "NotProduction",
     doc: "The copy's system identifier differs from production's before the first write, before the restore and before the harness; equal or unreadable stops the run at once.",
     command: Command::Identity,
+    evidence: &["/copyIdentity"],
     needs: &["G-06"],
     reasons: &[
         (

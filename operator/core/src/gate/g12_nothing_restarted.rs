@@ -10,6 +10,7 @@ pub(super) static GATE: Gate = Gate {
     name: "NothingRestarted",
     doc: "No container of the run restarted, no backend of the copy crashed, and one image reference meant one image.",
     command: Command::Verify,
+    evidence: &["/verification/pods"],
     needs: &["G-10"],
     reasons: &[
         (

@@ -11,6 +11,7 @@ pub(super) static GATE: Gate = Gate {
     name: "DenialsProven",
     doc: "Every expected denial was raised by the server's own access check, on the declared object, and the same statement is allowed in its twin.",
     command: Command::Scenarios,
+    evidence: &["/scenarios"],
     needs: &["G-13", "G-09"],
     reasons: &[
         (

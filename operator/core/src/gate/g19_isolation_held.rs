@@ -9,6 +9,7 @@ pub(super) static GATE: Gate = Gate {
     name: "IsolationHeld",
     doc: "The copy's isolation held while the scenarios ran and after them.",
     command: Command::Verify,
+    evidence: &["/inspectedAgain"],
     needs: &["G-07"],
     reasons: &[(
         "NotIsolated",
@@ -23,10 +24,7 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
     let Some(now) = &evidence.facts.inspected_again else {
         return Verdict::pending();
     };
-    let before = evidence
-        .facts
-        .inspections
-        .get(Object::PostgresPod.role());
+    let before = evidence.facts.inspections.get(Object::PostgresPod.role());
     if before.is_some_and(|before| before.uid != now.uid) {
         return Verdict::fail("NotIsolated", "the copy's pod is another one than before");
     }

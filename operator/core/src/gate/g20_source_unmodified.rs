@@ -8,6 +8,11 @@ pub(super) static GATE: Gate = Gate {
     name: "SourceUnmodified",
     doc: "The harness's inputs have the same digests after the scenarios as before, unpacked in the pod, as mounted, and in their ConfigMaps.",
     command: Command::Verify,
+    evidence: &[
+        "/inputs",
+        "/verification/inputs",
+        "/verification/configMaps",
+    ],
     needs: &["G-13"],
     reasons: &[
         (
@@ -25,8 +30,7 @@ pub(super) static GATE: Gate = Gate {
 };
 
 fn evaluate(evidence: &Evidence<'_>) -> Verdict {
-    let (Some(before), Some(verification)) =
-        (&evidence.facts.inputs, &evidence.facts.verification)
+    let (Some(before), Some(verification)) = (&evidence.facts.inputs, &evidence.facts.verification)
     else {
         return Verdict::pending();
     };
@@ -78,10 +82,7 @@ fn worlds() -> crate::testing::Worlds {
                 "InputChanged",
                 after(|input| input.problem = Some("a link leads out of the tree".into())),
             ),
-            (
-                "InputChanged",
-                after(|input| input.sha256 = "b".repeat(64)),
-            ),
+            ("InputChanged", after(|input| input.sha256 = "b".repeat(64))),
             ("InputChanged", verified(|v| v.inputs.inputs.clear())),
             (
                 "ConfigMapChanged",

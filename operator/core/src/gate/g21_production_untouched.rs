@@ -10,6 +10,7 @@ pub(super) static GATE: Gate = Gate {
     name: "ProductionUntouched",
     doc: "No pod of the run but dump and identity could open a connection to production, its password was mounted nowhere else but where leaks are looked for, and the agent's session wrote nothing.",
     command: Command::Verify,
+    evidence: &["/verification"],
     needs: &["G-05", "G-06"],
     reasons: &[
         (

@@ -9,6 +9,7 @@ pub(super) static GATE: Gate = Gate {
     name: "LogsClean",
     doc: "No log of the run, of the copy's server, the harness or any container, holds a credential of the run or of production in any form.",
     command: Command::Verify,
+    evidence: &["/search", "/containerLogs"],
     needs: &[],
     reasons: &[
         (

@@ -8,16 +8,14 @@ pub(super) static GATE: Gate = Gate {
     name: "EvidenceClean",
     doc: "What is kept was redacted, then searched and found clean, stands whole under one sha256 manifest, and was read back as it was sealed.",
     command: Command::Evidence,
+    evidence: &["/evidence"],
     needs: &[],
     reasons: &[
         (
             "CredentialFound",
             "A credential is left in what was to be kept.",
         ),
-        (
-            "StoredDiffers",
-            "What is stored is not what was sealed.",
-        ),
+        ("StoredDiffers", "What is stored is not what was sealed."),
         (
             "CanaryMissed",
             "The search did not find the canary that was put among what is kept: it proves nothing.",
@@ -51,7 +49,10 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
         );
     }
     if !seal.search.canary {
-        return Verdict::unknown("CanaryMissed", "the canary among what is kept was not found");
+        return Verdict::unknown(
+            "CanaryMissed",
+            "the canary among what is kept was not found",
+        );
     }
     let files = format!(
         "{} under manifest {}",

@@ -10,6 +10,7 @@ pub(super) static GATE: Gate = Gate {
     name: "ProtectedUnchanged",
     doc: "Every protected workload is the one that was recorded before the first create: none restarted, was replaced, came or went at any moment of the run.",
     command: Command::Teardown,
+    evidence: &["/preflight", "/teardown/protected"],
     needs: &["G-03"],
     reasons: &[
         (
@@ -63,7 +64,10 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
         ),
         _ => String::new(),
     };
-    Verdict::pass(format!("{} unchanged{gaps}", count(now.len() as u64, "pod")))
+    Verdict::pass(format!(
+        "{} unchanged{gaps}",
+        count(now.len() as u64, "pod")
+    ))
 }
 
 /// What differs between two looks at the same workloads.

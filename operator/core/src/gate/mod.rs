@@ -95,8 +95,10 @@ pub struct Gate {
     pub name: &'static str,
     /// One sentence: what is proven when it is True.
     pub doc: &'static str,
-    /// The command at whose end it must be judged.
+    /// The command at whose end it must be judged: at that command's deadline an Unknown stops the run.
     pub command: Command,
+    /// The facts without which it cannot pass, as JSON pointers (RFC 6901) into the report's `status.facts`.
+    pub evidence: &'static [&'static str],
     /// Ids of the gates without which it cannot be judged.
     pub needs: &'static [&'static str],
     /// The reasons of its own that it can give, and what they mean.
@@ -308,6 +310,30 @@ mod tests {
                     gate.id,
                     v.message
                 );
+            }
+        }
+    }
+
+    #[test]
+    fn no_gate_passes_without_its_evidence() {
+        let world = World::passing();
+        let whole = serde_json::to_value(&world.facts).unwrap();
+        for gate in ALL {
+            assert!(!gate.evidence.is_empty(), "{}", gate.id);
+            for pointer in gate.evidence {
+                let (parent, key) = pointer.rsplit_once('/').unwrap();
+                let mut facts = whole.clone();
+                let removed = facts
+                    .pointer_mut(parent)
+                    .and_then(|parent| parent.as_object_mut()?.remove(key));
+                assert!(removed.is_some(), "{}: there is no {pointer}", gate.id);
+                let without = World {
+                    facts: serde_json::from_value(facts).unwrap(),
+                    ..world.clone()
+                };
+                let v = verdict(gate, &without);
+                assert_ne!(v.status, Status::True, "{} without {pointer}", gate.id);
+                assert_ne!(v.reason, NOT_PROBED, "{} without {pointer}", gate.id);
             }
         }
     }

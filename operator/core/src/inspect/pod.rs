@@ -95,10 +95,7 @@ fn mounted(spec: &PodSpec, secrets: Secrets<'_>) -> (BTreeSet<String>, Vec<Strin
                 Some(items) => {
                     for item in items {
                         keys.insert(secrets.key(&secret.name, &item.key));
-                        mode(
-                            &volume.name,
-                            item.mode.or(default).unwrap_or(DEFAULT_MODE),
-                        );
+                        mode(&volume.name, item.mode.or(default).unwrap_or(DEFAULT_MODE));
                     }
                 }
                 None => {
@@ -174,7 +171,10 @@ fn openings(
         );
     }
     for service in services {
-        let selector = service.spec.as_ref().and_then(|spec| spec.selector.as_ref());
+        let selector = service
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.selector.as_ref());
         let chosen = selector.is_some_and(|selector| {
             !selector.is_empty() && selector.iter().all(|(k, v)| labels.get(k) == Some(v))
         });
@@ -259,7 +259,11 @@ mod tests {
         let found = look(pod(), json!([]), policies());
         let keys = ["credentials/superuser", "source/password"].map(str::to_owned);
         assert_eq!(found.secrets, keys.into());
-        assert_eq!((found.modes.len(), found.openings.len()), (0, 0), "{found:?}");
+        assert_eq!(
+            (found.modes.len(), found.openings.len()),
+            (0, 0),
+            "{found:?}"
+        );
         assert_eq!(
             found.images["postgres"],
             ("postgres:17".to_owned(), "sha256:1".to_owned())
@@ -275,10 +279,18 @@ mod tests {
             pod
         };
         let cases = [
-            ("hostNetwork", with("/spec/hostNetwork", json!(true)), json!([]), policies()),
+            (
+                "hostNetwork",
+                with("/spec/hostNetwork", json!(true)),
+                json!([]),
+                policies(),
+            ),
             (
                 "hostPort 5432",
-                with("/spec/containers/0/ports", json!([{"containerPort": 5432, "hostPort": 5432}])),
+                with(
+                    "/spec/containers/0/ports",
+                    json!([{"containerPort": 5432, "hostPort": 5432}]),
+                ),
                 json!([]),
                 policies(),
             ),
@@ -294,16 +306,11 @@ mod tests {
                 json!([{"metadata": {"name": "db"}, "spec": {"selector": {"dryrun.dev/role": "postgres"}}}]),
                 policies(),
             ),
-            (
-                "NetworkPolicy hole allows it more",
-                pod(),
-                json!([]),
-                {
-                    let mut all = policies();
-                    all.as_array_mut().unwrap().push(json!({"metadata": {"name": "hole"}, "spec": {"podSelector": {}, "egress": [{}]}}));
-                    all
-                },
-            ),
+            ("NetworkPolicy hole allows it more", pod(), json!([]), {
+                let mut all = policies();
+                all.as_array_mut().unwrap().push(json!({"metadata": {"name": "hole"}, "spec": {"podSelector": {}, "egress": [{}]}}));
+                all
+            }),
             (
                 "NetworkPolicy demo-copy-ingress does not select it",
                 with("/metadata/labels", json!({})),
@@ -324,7 +331,8 @@ mod tests {
     #[test]
     fn secrets_are_found_wherever_they_are() {
         let mut pod = pod();
-        pod["spec"]["containers"][0]["env"] = json!([{"name": "P", "valueFrom": {"secretKeyRef": {"name": "other", "key": "a"}}}]);
+        pod["spec"]["containers"][0]["env"] =
+            json!([{"name": "P", "valueFrom": {"secretKeyRef": {"name": "other", "key": "a"}}}]);
         pod["spec"]["containers"][0]["envFrom"] = json!([{"secretRef": {"name": "production"}}]);
         pod["spec"]["volumes"] = json!([
             {"name": "whole", "secret": {"secretName": "demo-credentials"}},

@@ -3,8 +3,9 @@
 use crate::control::TaskError;
 use crate::facts::{
     CopyIdentity, CopySummary, DumpFacts, EvidenceFacts, Facts, HarnessFacts, InputFacts,
-    LeakFacts, PodFingerprint, PodInspection, PreflightFacts, RestoreFacts, RolesFacts, ScenarioClaim, ScenarioFacts, SecretFacts,
-    SourceIdentity, Stopped, TeardownFacts, VerificationFacts,
+    LeakFacts, PodFingerprint, PodInspection, PreflightFacts, RestoreFacts, RolesFacts,
+    ScenarioClaim, ScenarioFacts, SecretFacts, SourceIdentity, Stopped, TeardownFacts,
+    VerificationFacts,
 };
 use crate::step::Job;
 

@@ -246,13 +246,7 @@ fn restore(world: &World<'_>, deadline: Timestamp) -> Progress {
             deadline,
         );
     }
-    inspected_job_in(
-        world,
-        Object::RestorePod,
-        "restore",
-        Job::Restore,
-        deadline,
-    )
+    inspected_job_in(world, Object::RestorePod, "restore", Job::Restore, deadline)
 }
 
 fn harness(world: &World<'_>, deadline: Timestamp) -> Progress {

@@ -3,6 +3,8 @@
 //! [`decide`] is level-based: it looks at the facts and objects as they are, never at what it said before, so an operator that was restarted
 //! goes on where the run is. It names actions and has no effect itself.
 
+#[cfg(test)]
+mod abort;
 mod absorb;
 mod forward;
 mod status;
@@ -141,10 +143,9 @@ impl Job {
             Self::Baseline | Self::Scenario(_) => Command::Scenarios,
             Self::Verify | Self::Search => Command::Verify,
             Self::Seal => Command::Evidence,
-            Self::FingerprintProtected
-            | Self::Identify
-            | Self::SealPartly
-            | Self::ProveNetZero => Command::Teardown,
+            Self::FingerprintProtected | Self::Identify | Self::SealPartly | Self::ProveNetZero => {
+                Command::Teardown
+            }
         }
     }
 }

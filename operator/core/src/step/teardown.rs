@@ -51,7 +51,10 @@ pub(super) fn advance(
         _ => Some(deadline),
     };
     let busy = sealing.is_some() || identifying.is_some();
-    for (pod, steps) in [(Object::SealPod, sealing), (Object::IdentityPod, identifying)] {
+    for (pod, steps) in [
+        (Object::SealPod, sealing),
+        (Object::IdentityPod, identifying),
+    ] {
         actions.extend(steps.unwrap_or_else(|| delete(world, |o| o == pod)));
     }
     if busy {
@@ -193,7 +196,10 @@ fn seal(world: &World<'_>, facts: &mut Facts, limit: Timestamp) -> Option<Vec<Ac
         return lost("ObjectGone", format!("{what} was deleted by somebody else"));
     }
     if world.now >= limit {
-        return lost("DeadlineExceeded", "the seal pod did not answer in time".into());
+        return lost(
+            "DeadlineExceeded",
+            "the seal pod did not answer in time".into(),
+        );
     }
     match world.objects.get(&Object::SealPod) {
         None => Some(vec![Action::Create(Object::SealPod)]),

@@ -3,7 +3,7 @@
 use super::world::later;
 use super::*;
 use crate::api::{DryRunStatus, PlanSummary};
-use crate::facts::{CopySummary, EvidenceFacts, ScenarioClaim};
+use crate::facts::{CopySummary, EvidenceFacts};
 use crate::testing::{UID, World as Known};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -11,12 +11,12 @@ use std::time::Duration;
 const BEGIN: i64 = 1_800_000_000;
 
 /// A cluster in which every pod starts and every job finds what the complete run of [`Known::passing`] found.
-struct Model {
-    known: Known,
+pub(super) struct Model {
+    pub(super) known: Known,
     plan: Result<PlanSummary, PlanProblem>,
     approval: Approval,
-    status: DryRunStatus,
-    facts: Facts,
+    pub(super) status: DryRunStatus,
+    pub(super) facts: Facts,
     report: bool,
     deleted: bool,
     finalizer: bool,
@@ -25,12 +25,12 @@ struct Model {
     running: BTreeSet<Job>,
     stuck: BTreeSet<Job>,
     now: Timestamp,
-    log: Vec<Action>,
+    pub(super) log: Vec<Action>,
     status_writes: usize,
 }
 
 impl Model {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             known: Known::passing(),
             plan: Ok(PlanSummary {
@@ -58,7 +58,7 @@ impl Model {
     }
 
     /// One pass of the shell. False when there was nothing to do.
-    fn pass(&mut self) -> bool {
+    pub(super) fn pass(&mut self) -> bool {
         let decision = decide(&World {
             name: "demo",
             namespace: "rehearsal",
@@ -101,6 +101,17 @@ impl Model {
         }
         let ended = self.end_jobs();
         acted || changed || ended
+    }
+
+    /// Whether the facts so far fail a gate.
+    pub(super) fn failed(&self) -> bool {
+        let evidence = Evidence {
+            spec: &self.known.spec,
+            facts: &self.facts,
+            uid: UID,
+        };
+        let verdicts = gate::judge(&evidence, &self.status.conditions);
+        verdicts.iter().any(|(_, v)| v.status == Status::False)
     }
 
     fn act(&mut self, action: Action) {
@@ -174,10 +185,7 @@ impl Model {
             Job::InspectHarness => Finding::Harness(known.harness.unwrap()),
             Job::VerifyInputs => Finding::Inputs(known.inputs.unwrap()),
             Job::ReleaseInputs => Finding::Released("inputs"),
-            Job::Setup(_) => Finding::Setup(ScenarioClaim {
-                exit_code: Some(0),
-                ..ScenarioClaim::default()
-            }),
+            Job::Setup(i) => Finding::Setup(known.setup[i].clone()),
             Job::Baseline => Finding::Baseline(CopySummary::default()),
             Job::Scenario(i) => Finding::Scenario(known.scenarios[i].clone()),
             Job::Verify => Finding::Verified(
@@ -216,7 +224,7 @@ impl Model {
         );
     }
 
-    fn condition(&self, type_: &str) -> (&str, &str) {
+    pub(super) fn condition(&self, type_: &str) -> (&str, &str) {
         crate::conditions::find(&self.status.conditions, type_)
             .map_or(("", ""), |c| (c.status.as_str(), c.reason.as_str()))
     }
@@ -234,7 +242,7 @@ impl Model {
             .collect()
     }
 
-    fn assert_nothing_left(&self) {
+    pub(super) fn assert_nothing_left(&self) {
         assert!(self.objects.is_empty(), "{:?}", self.objects);
         assert!(self.running.is_empty(), "{:?}", self.running);
         assert!(!self.finalizer);
@@ -280,11 +288,9 @@ fn a_run_goes_through_all_commands_and_leaves_nothing() {
     let order: Vec<Command> = model
         .log
         .iter()
-        .filter_map(|a| {
-            match a {
-                Action::Start(j, _) if *j != Job::WatchProtected => Some(j.command()),
-                _ => None,
-            }
+        .filter_map(|a| match a {
+            Action::Start(j, _) if *j != Job::WatchProtected => Some(j.command()),
+            _ => None,
         })
         .collect();
     assert!(order.is_sorted(), "{order:?}");

@@ -1,0 +1,151 @@
+//! Searches for credentials in what only the operator sees: containers' logs, objects, events.
+
+use dryrun_core::api::{DryRun, DryRunApproval, DryRunReport};
+use dryrun_core::control::TaskError;
+use dryrun_core::credential::scenario_password;
+use dryrun_core::facts::LeakFacts;
+use dryrun_core::leak::{Credential, Scanner};
+use dryrun_core::names::{self, Object, RUN_LABEL, key};
+use k8s_openapi::api::core::v1::{Event, PersistentVolumeClaim, Pod, Secret};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use kube::api::{ListParams, LogParams};
+use kube::{Api, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::{Scope, permanent, transient};
+
+/// Bytes of one container's log that are read. The agents say little; what commands print goes to the evidence volume instead.
+const LOG_LIMIT: i64 = 4 << 20;
+
+/// Roles whose name may be part of a form of a password.
+pub(super) fn roles(scope: &Scope) -> Vec<String> {
+    let own = [
+        names::bootstrap_role(&scope.uid),
+        names::restore_role(&scope.uid),
+        scope.spec.source.user.clone(),
+    ];
+    let declared = scope.spec.privileges.roles.keys().cloned();
+    declared.chain(own).collect()
+}
+
+/// A scanner for every credential of the run and production's password. They are read for it, and not kept.
+async fn scanner(scope: &Scope) -> Result<Scanner, TaskError> {
+    let secrets: Api<Secret> = Api::namespaced(scope.client.clone(), &scope.namespace);
+    let unreadable = |e: kube::Error| transient("SecretUnreadable", &e);
+    let name = Object::Secret.name(&scope.name);
+    let reference = &scope.spec.source.password_secret_ref;
+    let (run, source) =
+        futures::try_join!(secrets.get(&name), secrets.get(&reference.name)).map_err(unreadable)?;
+    let values = |secret: Secret| {
+        let data = secret.data.unwrap_or_default();
+        data.into_iter()
+            .filter_map(|(key, bytes)| Some((key, String::from_utf8(bytes.0).ok()?)))
+    };
+    let mut credentials: Vec<Credential> = values(run)
+        .map(|(name, value)| Credential::new(name, value))
+        .collect();
+    let superuser = scope.credential(key::SUPERUSER).await?;
+    credentials.extend((0..scope.spec.harness.scenarios.len()).map(|i| {
+        let password = scenario_password(&superuser, &scope.uid, i);
+        Credential::new(format!("scenario-{i}"), password)
+    }));
+    let password = values(source).find(|(key, _)| *key == reference.key);
+    credentials.extend(password.map(|(_, value)| Credential::new("source", value)));
+    Scanner::new(credentials, &roles(scope)).map_err(|e| permanent("ScannerFailed", e.to_string()))
+}
+
+/// The logs of all containers of a pod.
+pub(super) async fn container_logs(scope: &Scope, pod: Object) -> Result<LeakFacts, TaskError> {
+    let unreadable = |e: kube::Error| transient("LogsUnreadable", &e);
+    let scanner = scanner(scope).await?;
+    let (pods, name) = (scope.pods(), pod.name(&scope.name));
+    let found = pods.get(&name).await.map_err(unreadable)?;
+    let status = found.status.unwrap_or_default();
+    let all = status
+        .init_container_statuses
+        .iter()
+        .chain(&status.container_statuses)
+        .flatten();
+    let mut facts = LeakFacts::default();
+    for container in all.filter(|container| container.container_id.is_some()) {
+        let params = LogParams {
+            container: Some(container.name.clone()),
+            limit_bytes: Some(LOG_LIMIT),
+            ..LogParams::default()
+        };
+        let text = pods.logs(&name, &params).await.map_err(unreadable)?;
+        let place = format!("{name}/{}", container.name);
+        scanner.search(&place, text.as_bytes(), &mut facts);
+    }
+    Ok(facts)
+}
+
+/// Every object and event of the run, but the Secrets themselves.
+pub(super) async fn objects(scope: &Scope) -> Result<LeakFacts, TaskError> {
+    let scanner = scanner(scope).await?;
+    let labelled = ListParams::default().labels(&format!("{RUN_LABEL}={}", scope.uid));
+    let all = ListParams::default();
+    let mut facts = LeakFacts::default();
+    let texts = [
+        texts::<Pod>(scope, "Pod", &labelled).await?,
+        texts::<PersistentVolumeClaim>(scope, "PersistentVolumeClaim", &labelled).await?,
+        texts::<NetworkPolicy>(scope, "NetworkPolicy", &labelled).await?,
+        texts::<DryRunApproval>(scope, "DryRunApproval", &all).await?,
+        texts::<Event>(scope, "Event", &all).await?,
+        text::<DryRun>(scope, "DryRun", &scope.name).await?,
+        text::<DryRunReport>(
+            scope,
+            "DryRunReport",
+            &names::report(&scope.name, &scope.uid),
+        )
+        .await?,
+    ];
+    for (place, text) in texts.into_iter().flatten() {
+        scanner.search(&place, text.as_bytes(), &mut facts);
+    }
+    Ok(facts)
+}
+
+type Texts = Vec<(String, String)>;
+
+async fn texts<K>(scope: &Scope, kind: &str, params: &ListParams) -> Result<Texts, TaskError>
+where
+    K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + std::fmt::Debug
+        + DeserializeOwned
+        + Serialize,
+{
+    let api: Api<K> = Api::namespaced(scope.client.clone(), &scope.namespace);
+    let found = api
+        .list(params)
+        .await
+        .map_err(|e| transient("ObjectsUnreadable", &e))?;
+    found.iter().map(|object| json(kind, object)).collect()
+}
+
+async fn text<K>(scope: &Scope, kind: &str, name: &str) -> Result<Texts, TaskError>
+where
+    K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + std::fmt::Debug
+        + DeserializeOwned
+        + Serialize,
+{
+    let api: Api<K> = Api::namespaced(scope.client.clone(), &scope.namespace);
+    let found = api
+        .get_opt(name)
+        .await
+        .map_err(|e| transient("ObjectsUnreadable", &e))?;
+    found.iter().map(|object| json(kind, object)).collect()
+}
+
+fn json<K: Serialize + kube::Resource<DynamicType = ()>>(
+    kind: &str,
+    object: &K,
+) -> Result<(String, String), TaskError> {
+    let text =
+        serde_json::to_string(object).map_err(|e| permanent("InvalidObject", e.to_string()))?;
+    Ok((format!("{kind}/{}", object.name_any()), text))
+}
