@@ -12,6 +12,7 @@ pub mod credential;
 pub mod facts;
 pub mod gate;
 pub mod inspect;
+pub mod leak;
 pub mod log;
 pub mod matrix;
 pub mod names;
