@@ -6,6 +6,7 @@
 mod audit;
 mod complete;
 mod deleted;
+mod evidence;
 mod gates;
 mod leftovers;
 mod run;
@@ -39,7 +40,7 @@ macro_rules! cases {
 }
 
 /// The longest first.
-const CASES: [(&str, Case); 32] = cases![
+const CASES: [(&str, Case); 36] = cases![
     complete::passes_every_gate_that_is_judged,
     complete::status_is_written_at_most_twelve_times,
     complete::no_secret_is_anywhere,
@@ -50,6 +51,10 @@ const CASES: [(&str, Case); 32] = cases![
     deleted::with_its_namespace,
     deleted::during_teardown,
     deleted::waiting_for_approval,
+    evidence::stands_alone,
+    evidence::printed_secret,
+    evidence::swapped_config_map,
+    evidence::expires,
     gates::protected_pod_is_deleted,
     gates::undeclared_rows,
     gates::granted_away,

@@ -62,20 +62,23 @@ pub(super) async fn container_logs(scope: &Scope, pod: Object) -> Result<LeakFac
     let (pods, name) = (scope.pods(), pod.name(&scope.name));
     let found = pods.get(&name).await.map_err(unreadable)?;
     let status = found.status.unwrap_or_default();
-    let all = status
+    let begun: Vec<String> = status
         .init_container_statuses
         .iter()
         .chain(&status.container_statuses)
-        .flatten();
+        .flatten()
+        .filter(|container| container.container_id.is_some())
+        .map(|container| container.name.clone())
+        .collect();
     let mut facts = LeakFacts::default();
-    for container in all.filter(|container| container.container_id.is_some()) {
+    for container in begun {
         let params = LogParams {
-            container: Some(container.name.clone()),
+            container: Some(container.clone()),
             limit_bytes: Some(LOG_LIMIT),
             ..LogParams::default()
         };
         let text = pods.logs(&name, &params).await.map_err(unreadable)?;
-        let place = format!("{name}/{}", container.name);
+        let place = format!("{name}/{container}");
         scanner.search(&place, text.as_bytes(), &mut facts);
     }
     Ok(facts)

@@ -35,7 +35,7 @@ pub(super) async fn protected(scope: &Scope) -> Result<Vec<String>, TaskError> {
         listing: scope.spec.protected.len(),
         changes: BTreeMap::new(),
     };
-    let mut events: SelectAll<BoxStream<'_, watcher::Result<watcher::Event<Pod>>>> = scope
+    let mut events: Events = scope
         .spec
         .protected
         .iter()
@@ -62,10 +62,10 @@ pub(super) async fn protected(scope: &Scope) -> Result<Vec<String>, TaskError> {
     Ok(watch.changes.into_values().collect())
 }
 
-type Events<'a> = SelectAll<BoxStream<'a, watcher::Result<watcher::Event<Pod>>>>;
+type Events = SelectAll<BoxStream<'static, watcher::Result<watcher::Event<Pod>>>>;
 
 /// The next event. A watch that breaks is taken up again by its stream; one that is refused is not.
-async fn next(events: &mut Events<'_>) -> Result<Option<watcher::Event<Pod>>, TaskError> {
+async fn next(events: &mut Events) -> Result<Option<watcher::Event<Pod>>, TaskError> {
     loop {
         match events.try_next().await {
             Ok(event) => return Ok(event),
