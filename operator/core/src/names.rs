@@ -162,10 +162,7 @@ pub mod key {
 
     /// Whether this pod may mount production's password.
     pub fn needs_source(pod: Object) -> bool {
-        matches!(
-            pod,
-            Object::DumpPod | Object::SealPod | Object::IdentityPod
-        )
+        matches!(pod, Object::DumpPod | Object::SealPod | Object::IdentityPod)
     }
 }
 

@@ -97,9 +97,8 @@ fn refusal(refused: &str, when: &str, production: &str) -> Verdict {
 #[cfg(test)]
 fn worlds() -> crate::testing::Worlds {
     use crate::testing::{PRODUCTION, World, Worlds};
-    let refused = |reason: &'static str| {
-        World::with(|f| f.copy_identity[1].refused = Some(reason.into()))
-    };
+    let refused =
+        |reason: &'static str| World::with(|f| f.copy_identity[1].refused = Some(reason.into()));
     Worlds {
         fail: vec![
             (

@@ -182,9 +182,7 @@ fn why_ended(code: i32, message: &str) -> &'static str {
             CRASHED
         };
     };
-    let refusal = REFUSALS
-        .iter()
-        .find(|(refusal, _)| *refusal == told.reason);
+    let refusal = REFUSALS.iter().find(|(refusal, _)| *refusal == told.reason);
     refusal.map_or("PodEnded", |(refusal, _)| refusal)
 }
 
@@ -362,7 +360,10 @@ pub(super) fn why_waiting(world: &World<'_>, command: Command) -> (String, Strin
     };
     let waiting = pod.and_then(|object| {
         let (reason, message) = world.pod(object)?.waiting.clone()?;
-        let sentence = format!("{} waits: {reason}: {message}", object.reference(world.name));
+        let sentence = format!(
+            "{} waits: {reason}: {message}",
+            object.reference(world.name)
+        );
         let late = reason.is_empty() || STARTING.contains(&reason.as_str());
         let reason = if late { LATE.to_owned() } else { reason };
         Some((reason, sentence))
