@@ -471,6 +471,9 @@ pub struct CopyIdentity {
     pub cluster_name: String,
     /// `pg_is_in_recovery()`.
     pub in_recovery: bool,
+    /// Why whoever read it refused to work with the server: `CopyIsProduction`, `CopyUnreadable`, `CopyIsStranger`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
 }
 
 /// C-08: the harness pod as it really is.

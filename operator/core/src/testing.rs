@@ -160,6 +160,7 @@ pub(crate) fn facts() -> Facts {
         system_identifier: "7611578671664250000".into(),
         cluster_name: UID.into(),
         in_recovery: false,
+        refused: None,
     };
     let scenario = |name: &str,
                     exit_code: Option<i32>,
@@ -232,6 +233,7 @@ pub(crate) fn facts() -> Facts {
         restore: Some(RestoreFacts {
             claim: crate::control::RestoreClaim {
                 free_bytes: 30 << 30,
+                lowest_free_bytes: 29 << 30,
                 copy: CopyFacts {
                     version_num: 170_005,
                     catalog: set(400),

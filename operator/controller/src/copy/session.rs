@@ -16,6 +16,8 @@ use crate::build::POSTGRES_PORT;
 const OPEN: Duration = Duration::from_secs(10);
 /// The maintenance database: there before the restore, and closed to declared roles.
 const MAINTENANCE: &str = "postgres";
+/// admin_shutdown, crash_shutdown, cannot_connect_now.
+const GOING_DOWN: [&str; 3] = ["57P01", "57P02", "57P03"];
 
 /// Where the copy is, and who the operator is there.
 #[derive(Clone)]
@@ -101,19 +103,24 @@ impl Session {
     }
 
     fn refuse_strangers(&self, endpoint: &Endpoint) -> Result<(), TaskError> {
-        let production = self.identity.system_identifier.is_empty()
-            || self.identity.system_identifier == endpoint.forbidden;
-        if production || self.identity.cluster_name != endpoint.uid {
-            return Err(TaskError {
-                reason: "CopyIsProduction".into(),
-                message: format!(
-                    "the server that answered has identifier {} and cluster_name {:?}",
-                    self.identity.system_identifier, self.identity.cluster_name
-                ),
-                transient: false,
-            });
-        }
-        Ok(())
+        let found = &self.identity;
+        let reason = if found.system_identifier.is_empty() {
+            "CopyUnreadable"
+        } else if found.system_identifier == endpoint.forbidden {
+            "CopyIsProduction"
+        } else if found.cluster_name != endpoint.uid {
+            "CopyIsStranger"
+        } else {
+            return Ok(());
+        };
+        Err(TaskError {
+            reason: reason.into(),
+            message: format!(
+                "the server that answered has identifier {} and cluster_name {:?}",
+                found.system_identifier, found.cluster_name
+            ),
+            transient: false,
+        })
     }
 
     /// Gives a role this password. What travels and what the server stores is a verifier.
@@ -211,6 +218,7 @@ async fn identity(client: &Client) -> Result<CopyIdentity, TaskError> {
         system_identifier: sql::system_identifier(row.get("system_identifier")),
         cluster_name: row.get("cluster_name"),
         in_recovery: row.get("in_recovery"),
+        refused: None,
     })
 }
 
@@ -232,12 +240,13 @@ fn unreachable(what: &str, cause: impl std::fmt::Display) -> TaskError {
 /// An error of a statement. Its text may quote rows or a password, so only the SQLSTATE travels; a lost connection may be tried again.
 pub(crate) fn failed(doing: &str, error: &tokio_postgres::Error) -> TaskError {
     match error.code() {
-        Some(code) => TaskError {
+        // The server is going down, which is no fault of the statement: whether it has broken down is seen by its pod.
+        Some(code) if !GOING_DOWN.contains(&code.code()) => TaskError {
             reason: "StatementFailed".into(),
             message: format!("cannot {doing}: SQLSTATE {}", code.code()),
             transient: false,
         },
-        None => TaskError {
+        _ => TaskError {
             reason: "CopyUnreachable".into(),
             message: format!("cannot {doing}: the connection was lost"),
             transient: true,

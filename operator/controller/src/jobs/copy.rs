@@ -1,6 +1,6 @@
 //! Jobs on the copy.
 
-use dryrun_core::api::SslMode;
+use dryrun_core::api::{SslMode, bytes_of};
 use dryrun_core::control::{RestoreTask, Server, Task, TaskError, TaskResult};
 use dryrun_core::facts::{CopyIdentity, CopySummary, RestoreFacts, RolesFacts, VerificationFacts};
 use dryrun_core::names::{self, Object, key};
@@ -10,7 +10,7 @@ use kube::api::ListParams;
 use std::collections::BTreeMap;
 
 use super::cluster::fingerprint;
-use super::{Scope, confused, transient};
+use super::{Scope, confused, permanent, transient};
 use crate::build::{DUMP_DIR, POSTGRES_PORT};
 use crate::copy::{self, Session, matrix, reading};
 
@@ -33,6 +33,8 @@ pub(super) async fn prepare(scope: &Scope) -> Result<CopyIdentity, TaskError> {
 /// C-05: the restore, then what the copy's own log says of it.
 pub(super) async fn restore(scope: &Scope) -> Result<RestoreFacts, TaskError> {
     let dump = scope.dump()?;
+    let minimum_free = bytes_of(&scope.spec.postgres.storage.minimum_free)
+        .map_err(|e| permanent("InvalidQuantity", e.to_string()))?;
     let task = Task::Restore(RestoreTask {
         server: Server {
             host: Object::PostgresPod.name(&scope.name),
@@ -52,6 +54,7 @@ pub(super) async fn restore(scope: &Scope) -> Result<RestoreFacts, TaskError> {
             .map(|a| a.digest.clone())
             .unwrap_or_default(),
         forbidden_system_identifier: scope.spec.source.system_identifier.clone(),
+        minimum_free,
     });
     let TaskResult::Restore(claim) = scope
         .agent(Object::RestorePod, "restore")
@@ -61,6 +64,16 @@ pub(super) async fn restore(scope: &Scope) -> Result<RestoreFacts, TaskError> {
     else {
         return Err(confused());
     };
+    let roles = scope.spec.privileges.roles.len() + dump.roles.len();
+    let roles_created = u32::try_from(roles).unwrap_or(u32::MAX);
+    if claim.lowest_free_bytes < minimum_free {
+        // It was stopped for want of space; the copy's server may not be able to tell anything any more.
+        return Ok(RestoreFacts {
+            claim,
+            logged: Vec::new(),
+            roles_created,
+        });
+    }
     let session = Session::maintenance(&scope.copy().await?).await?;
     let role = names::restore_role(&scope.uid);
     let errors = copy::log::entries(&session, |e| {
@@ -68,11 +81,10 @@ pub(super) async fn restore(scope: &Scope) -> Result<RestoreFacts, TaskError> {
     })
     .await?;
     session.lock_role(&role).await?;
-    let roles = scope.spec.privileges.roles.len() + dump.roles.len();
     Ok(RestoreFacts {
         claim,
         logged: log::group(&errors),
-        roles_created: u32::try_from(roles).unwrap_or(u32::MAX),
+        roles_created,
     })
 }
 

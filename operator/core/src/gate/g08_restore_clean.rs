@@ -4,6 +4,7 @@ use super::{Evidence, Gate, Verdict, count, examples};
 use crate::api::ToleratedError;
 use crate::command::Command;
 use crate::facts::LoggedError;
+use crate::log::is_tolerable;
 
 pub(super) static GATE: Gate = Gate {
     id: "G-08",
@@ -91,6 +92,7 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
 
 fn matches(tolerated: &ToleratedError, logged: &LoggedError) -> bool {
     logged.severity == "ERROR"
+        && is_tolerable(&logged.sqlstate, &logged.statement)
         && tolerated.sqlstate == logged.sqlstate
         && tolerated.statement == logged.statement
         && tolerated

@@ -17,7 +17,10 @@ pub(super) static GATE: Gate = Gate {
             "Restarted",
             "A container of the run restarted or is another one than before.",
         ),
-        ("Crashed", "The copy's log tells of a crash or a recovery."),
+        (
+            CRASHED,
+            "The copy's server broke down, or its log tells of a crash or a recovery.",
+        ),
         (
             "ImageChanged",
             "A container runs another image than the one recorded before.",
@@ -28,7 +31,15 @@ pub(super) static GATE: Gate = Gate {
     worlds,
 };
 
+/// Reason of a run that was stopped because the copy's server has broken down: it does not start again, so its log cannot be asked.
+pub const CRASHED: &str = "Crashed";
+
 fn evaluate(evidence: &Evidence<'_>) -> Verdict {
+    if let Some(stopped) = &evidence.facts.stopped
+        && stopped.reason == CRASHED
+    {
+        return Verdict::fail(CRASHED, stopped.message.clone());
+    }
     let Some(verification) = &evidence.facts.verification else {
         return Verdict::pending();
     };
@@ -67,7 +78,7 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
         return Verdict::fail("Restarted", examples(&restarted));
     }
     if !verification.crashes.is_empty() {
-        return Verdict::fail("Crashed", examples(&verification.crashes));
+        return Verdict::fail(CRASHED, examples(&verification.crashes));
     }
     if containers == 0 {
         return Verdict::pending();
@@ -117,6 +128,17 @@ fn worlds() -> crate::testing::Worlds {
                 "Crashed",
                 World::with(|f| {
                     f.verification.as_mut().unwrap().crashes = vec!["terminated by signal 9".into()]
+                }),
+            ),
+            (
+                CRASHED,
+                World::with(|f| {
+                    f.verification = None;
+                    f.stopped = Some(crate::facts::Stopped {
+                        step: "C-10".into(),
+                        reason: CRASHED.into(),
+                        message: "its server ended with 1".into(),
+                    });
                 }),
             ),
             (

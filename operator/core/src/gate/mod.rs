@@ -37,6 +37,9 @@ use crate::command::Command;
 use crate::conditions;
 use crate::facts::{Facts, Leak};
 
+pub use g10_not_production::REFUSALS;
+pub use g12_nothing_restarted::CRASHED;
+
 /// Every gate, in order.
 pub static ALL: [&Gate; 25] = [
     &g01_disk_headroom::GATE,

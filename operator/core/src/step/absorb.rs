@@ -1,5 +1,6 @@
 //! What a job found becomes a fact.
 
+use crate::command::Command;
 use crate::control::TaskError;
 use crate::facts::{
     CopyIdentity, CopySummary, DumpFacts, EvidenceFacts, Facts, HarnessFacts, InputFacts,
@@ -7,6 +8,7 @@ use crate::facts::{
     ScenarioClaim, ScenarioFacts, SecretFacts, SourceIdentity, Stopped, TeardownFacts,
     VerificationFacts,
 };
+use crate::gate::REFUSALS;
 use crate::step::Job;
 
 /// How a job ended.
@@ -64,8 +66,6 @@ pub enum Finding {
     Failed(TaskError),
 }
 
-/// Reason of an agent that found production's identifier in the copy.
-const COPY_IS_PRODUCTION: &str = "CopyIsProduction";
 /// How many changes of protected workloads stand in the facts.
 const CHANGES: usize = 20;
 /// How often a dump is tried when the source's catalog changes under it.
@@ -172,19 +172,29 @@ fn failed(facts: &mut Facts, job: Job, error: TaskError) {
         | Job::Verify
         | Job::Search
         | Job::Seal => {
-            if error.reason == COPY_IS_PRODUCTION {
-                // G-10 judges readings; one that could not be read aborts as hard as one that is equal.
-                facts.copy_identity.push(CopyIdentity {
-                    before: "restore".into(),
-                    ..CopyIdentity::default()
-                });
-            }
+            refused(facts, job.command(), &error.reason);
             facts.stopped = Some(Stopped {
                 step: job.command().id().into(),
                 reason: error.reason,
                 message: error.message,
             });
         }
+    }
+}
+
+/// G-10 judges readings: that a server was refused for what it is becomes one.
+pub(super) fn refused(facts: &mut Facts, command: Command, reason: &str) {
+    if REFUSALS.iter().any(|(refusal, _)| *refusal == reason) {
+        let before = if command <= Command::Restore {
+            "restore"
+        } else {
+            "harness"
+        };
+        facts.copy_identity.push(CopyIdentity {
+            before: before.into(),
+            refused: Some(reason.to_owned()),
+            ..CopyIdentity::default()
+        });
     }
 }
 

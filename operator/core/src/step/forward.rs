@@ -6,7 +6,9 @@ use std::time::Duration;
 use super::world::later;
 use super::{Action, Job, Progress, ReportView, World};
 use crate::command::Command;
+use crate::control::TaskError;
 use crate::facts::Facts;
+use crate::gate::{CRASHED, REFUSALS};
 use crate::names::Object;
 
 /// Something must change first.
@@ -47,6 +49,12 @@ pub(super) fn advance(
             Command::Teardown => Progress::Done,
         };
         if !matches!(progress, Progress::Done) {
+            // What the copy's server does not outlive, no later command can bring on.
+            let progress = if command > Command::Isolate {
+                ended(world, Object::PostgresPod).unwrap_or(progress)
+            } else {
+                progress
+            };
             facts
                 .began
                 .entry(command.id().to_owned())
@@ -99,11 +107,15 @@ fn job_in(
     work: Job,
     deadline: Timestamp,
 ) -> Progress {
-    if done || world.running.contains(&work) {
-        return job(done, world, work, deadline);
+    if done {
+        return Progress::Done;
     }
+    // Before the job is asked: one that talks to a server which has ended tries until its deadline.
     if let Some(stop) = ended(world, pod) {
         return stop;
+    }
+    if world.running.contains(&work) {
+        return WAIT;
     }
     if world.runs(pod, container) {
         job(false, world, work, deadline)
@@ -156,7 +168,10 @@ fn ended(world: &World<'_>, object: Object) -> Option<Progress> {
         ));
     }
     let pod = observed.pod.as_ref()?;
-    if pod.phase != "Failed" && pod.phase != "Succeeded" {
+    let server = (object == Object::PostgresPod)
+        .then(|| pod.terminated.get(SERVER))
+        .flatten();
+    if server.is_none() && pod.phase != "Failed" && pod.phase != "Succeeded" {
         return None;
     }
     let cause = pod.terminated.iter().find(|(_, (code, _))| *code != 0).map(
@@ -167,10 +182,30 @@ fn ended(world: &World<'_>, object: Object) -> Option<Progress> {
             )
         },
     );
+    let reason = server.map_or("PodEnded", |(code, message)| why_ended(*code, message));
     Some(Progress::Stop(
-        "PodEnded",
+        reason,
         cause.unwrap_or_else(|| format!("{reference} ended early")),
     ))
+}
+
+/// Container of the copy's server.
+const SERVER: &str = "postgres";
+
+/// Exit codes of a server that was told to go, by the kubelet or whoever else has power over its node: 0, and 128 with SIGKILL or SIGTERM.
+const TOLD_TO_GO: [i32; 3] = [0, 137, 143];
+
+/// Why the copy's server is not there any more: its agent refused to start it, it broke down, or it was ended from outside.
+fn why_ended(code: i32, message: &str) -> &'static str {
+    let Ok(told) = serde_json::from_str::<TaskError>(message) else {
+        return if TOLD_TO_GO.contains(&code) {
+            "PodEnded"
+        } else {
+            CRASHED
+        };
+    };
+    let refusal = REFUSALS.iter().find(|(refusal, _)| *refusal == told.reason);
+    refusal.map_or("PodEnded", |(refusal, _)| refusal)
 }
 
 fn preflight(world: &World<'_>, deadline: Timestamp) -> Progress {
@@ -298,9 +333,6 @@ fn stage(world: &World<'_>, deadline: Timestamp) -> Progress {
 }
 
 fn scenarios(world: &World<'_>, deadline: Timestamp) -> Progress {
-    if let Some(stop) = ended(world, Object::PostgresPod) {
-        return stop;
-    }
     if world.facts.before.is_none() {
         return job(false, world, Job::Baseline, deadline);
     }
@@ -364,8 +396,12 @@ fn seal(world: &World<'_>, deadline: Timestamp) -> Progress {
     }
 }
 
-/// What a command waited for when its deadline passed.
-pub(super) fn why_waiting(world: &World<'_>, command: Command) -> String {
+/// Reasons of a pod that starts as it should: they do not say why it does not run.
+const STARTING: [&str; 2] = ["ContainerCreating", "PodInitializing"];
+
+/// What a command waited for when its deadline passed: one CamelCase word, which is the scheduler's or the kubelet's if a pod says why it
+/// does not run, and a sentence.
+pub(super) fn why_waiting(world: &World<'_>, command: Command) -> (String, String) {
     let pod = match command {
         Command::Dump => Some(Object::DumpPod),
         Command::Isolate => Some(Object::PostgresPod),
@@ -382,12 +418,22 @@ pub(super) fn why_waiting(world: &World<'_>, command: Command) -> String {
     };
     let waiting = pod.and_then(|object| {
         let (reason, message) = world.pod(object)?.waiting.clone()?;
-        Some(format!(
+        let sentence = format!(
             "{} waits: {reason}: {message}",
             object.reference(world.name)
-        ))
+        );
+        let late = reason.is_empty() || STARTING.contains(&reason.as_str());
+        let reason = if late { LATE.to_owned() } else { reason };
+        Some((reason, sentence))
     });
-    waiting
-        .or_else(|| world.trouble.clone())
-        .unwrap_or_else(|| format!("{} did not end before its deadline", command.id()))
+    waiting.unwrap_or_else(|| {
+        let sentence = world
+            .trouble
+            .clone()
+            .unwrap_or_else(|| format!("{} did not end before its deadline", command.id()));
+        (LATE.to_owned(), sentence)
+    })
 }
+
+/// Reason of a command that nothing but time stopped.
+const LATE: &str = "DeadlineExceeded";

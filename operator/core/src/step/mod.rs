@@ -246,13 +246,11 @@ pub fn decide(world: &World<'_>) -> Decision {
                         return finish(world, facts, verdicts, stand);
                     }
                     Progress::Act(_) => {
-                        facts.stopped = Some(stopped(
-                            at,
-                            "DeadlineExceeded",
-                            forward::why_waiting(world, at),
-                        ))
+                        let (reason, message) = forward::why_waiting(world, at);
+                        facts.stopped = Some(stopped(at, &reason, message));
                     }
                     Progress::Stop(reason, message) => {
+                        absorb::refused(&mut facts, at, reason);
                         facts.stopped = Some(stopped(at, reason, message))
                     }
                     Progress::Done => command = Command::Teardown,

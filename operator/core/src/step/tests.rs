@@ -169,6 +169,16 @@ impl Model {
 
     fn finding(&self, job: Job) -> Finding {
         let known = self.known.facts.clone();
+        if let Some(stopped) = known.stopped
+            && stopped.step == job.command().id()
+            && !job.is_teardown()
+        {
+            return Finding::Failed(crate::control::TaskError {
+                reason: stopped.reason,
+                message: stopped.message,
+                transient: false,
+            });
+        }
         match job {
             Job::Preflight => Finding::Preflight(known.preflight.unwrap()),
             Job::WatchProtected => Finding::ProtectedChanged(known.protected_changes),
@@ -503,10 +513,74 @@ fn a_pod_that_ends_early_stops_the_run() {
         .as_mut()
         .unwrap();
     pod.phase = "Failed".into();
-    pod.terminated = BTreeMap::from([("postgres".into(), (1, "PANIC".into()))]);
+    pod.terminated = BTreeMap::from([("postgres".into(), (137, "OOMKilled".into()))]);
     model.run();
     model.assert_nothing_left();
     assert_eq!(model.condition("ScenariosPassed"), ("Unknown", "PodEnded"));
+    assert_eq!(model.status.outcome, Some(Outcome::Inconclusive));
+}
+
+/// The copy's server ends while `job` is at work; its pod goes on, as one with a second container does.
+fn the_server_ends(job: Job, code: i32, message: &str) -> Model {
+    let mut model = Model::new();
+    model.stuck = BTreeSet::from([job]);
+    model.run();
+    let pod = model.objects.get_mut(&Object::PostgresPod).unwrap();
+    pod.pod.as_mut().unwrap().terminated =
+        BTreeMap::from([("postgres".into(), (code, message.into()))]);
+    model.run();
+    model.assert_nothing_left();
+    model
+}
+
+#[test]
+fn a_server_that_breaks_down_fails_its_gate_whatever_is_at_work() {
+    for (job, gate) in [
+        (Job::Restore, "RestoreClean"),
+        (Job::ApplyMatrix, "MatrixExact"),
+        (Job::Scenario(1), "ScenariosPassed"),
+        (Job::Verify, "RowCountsMatch"),
+    ] {
+        let model = the_server_ends(job, 1, "");
+        assert_eq!(model.condition("NothingRestarted"), ("False", "Crashed"));
+        assert_eq!(model.condition(gate), ("Unknown", "Crashed"), "{job:?}");
+    }
+}
+
+#[test]
+fn a_server_that_is_production_is_never_asked_twice() {
+    for (refusal, reason) in [
+        ("CopyIsProduction", "IsProduction"),
+        ("CopyUnreadable", "Unreadable"),
+    ] {
+        let told =
+            format!(r#"{{"reason": "{refusal}", "message": "refused", "transient": false}}"#);
+        let model = the_server_ends(Job::PrepareCopy, 1, &told);
+        assert_eq!(model.condition("NotProduction"), ("False", reason));
+        assert!(!model.created().contains(&Object::HarnessPod));
+    }
+}
+
+#[test]
+fn a_pod_that_says_why_it_waits_gives_the_reason() {
+    let unfit = "0/2 nodes are available: 2 Insufficient memory.";
+    for (waiting, reason) in [
+        (("Unschedulable", unfit), "Unschedulable"),
+        (("ErrImageNeverPull", "no such image"), "ErrImageNeverPull"),
+        (("ContainerCreating", "image x"), "DeadlineExceeded"),
+        (("", ""), "DeadlineExceeded"),
+    ] {
+        let mut model = Model::new();
+        model.stuck = BTreeSet::from([Job::Dump(1)]);
+        model.run();
+        let pod = model.objects.get_mut(&Object::DumpPod).unwrap();
+        pod.pod.as_mut().unwrap().waiting = Some((waiting.0.into(), waiting.1.into()));
+        model.now = later(model.now, Duration::from_secs(36 * 60));
+        model.run();
+        model.assert_nothing_left();
+        assert_eq!(model.condition("SourceIdentified"), ("Unknown", reason));
+        assert_eq!(model.status.outcome, Some(Outcome::Inconclusive));
+    }
 }
 
 #[test]
