@@ -6,7 +6,8 @@ mod draft;
 use std::{
     collections::BTreeSet,
     ffi::OsStr,
-    io::{self, BufRead, BufReader, Read},
+    fs::File,
+    io::{self, BufRead, BufReader, Read, Take},
     path::Path,
 };
 
@@ -150,15 +151,19 @@ impl Seal<'_> {
         }
     }
 
+    fn open(&self, path: &str) -> io::Result<Take<File>> {
+        Ok(self.volume.file(OsStr::new(path))?.take(READ))
+    }
+
     fn harness_logs(&mut self, task: &SealTask) {
         let names: BTreeSet<&String> = task.logs.iter().collect();
         for name in names {
             let path = format!("{HARNESS}{name}.log");
             let mut draft = self.drafts.begin(&path);
-            let copied = self
-                .volume
-                .file(OsStr::new(&path))
-                .and_then(|file| draft.copy(self.scanner, &mut file.take(READ)));
+            let copied = self.open(&path).and_then(|mut file| {
+                draft.copy(self.scanner, &mut file)?;
+                whole(&file)
+            });
             match copied {
                 Ok(()) => self.drafts.add(draft),
                 Err(error) => self.dropped.add(format!("{path}: {error}")),
@@ -267,6 +272,14 @@ impl Dropped {
         let more = (self.more > 0).then(|| format!("and {} more", self.more));
         self.named.into_iter().chain(more).collect()
     }
+}
+
+/// Whether a file was read to its end.
+fn whole(file: &Take<File>) -> io::Result<()> {
+    if file.limit() > 0 {
+        return Ok(());
+    }
+    Err(io::Error::other(format!("it has {READ} bytes or more")))
 }
 
 /// Hands over line by line, and nothing for a line that is too long to be held.
