@@ -9,6 +9,7 @@ pub mod command;
 pub mod conditions;
 pub mod control;
 pub mod credential;
+pub mod evidence;
 pub mod facts;
 pub mod gate;
 pub mod inspect;

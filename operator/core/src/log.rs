@@ -13,6 +13,12 @@ use crate::facts::{LogWindow, LoggedError};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Entry {
+    /// When it was written.
+    pub timestamp: String,
+    /// The session that it belongs to.
+    pub session_id: Option<String>,
+    /// `client backend`, `checkpointer`, `parallel worker`, …
+    pub backend_type: String,
     /// Login role; absent for background processes. `SET ROLE` does not change it.
     pub user: Option<String>,
     /// Chosen by the client.
@@ -40,24 +46,29 @@ impl Entry {
         matches!(self.error_severity.as_str(), "ERROR" | "FATAL" | "PANIC")
     }
 
-    /// What kept facts say of an error. The message is kept only where it speaks of names and rights: others may quote rows.
-    fn logged(&self) -> LoggedError {
-        let sqlstate = self.state_code.clone().unwrap_or_default();
+    /// The message of an error as it may be kept: only where it speaks of names and rights, since others may quote rows.
+    pub(crate) fn message_without_rows(&self) -> String {
+        let sqlstate = self.state_code.as_deref().unwrap_or_default();
         let named = ["42", "28", "53", "57"]
             .iter()
             .any(|class| sqlstate.starts_with(class));
+        if named {
+            self.message.chars().take(200).collect()
+        } else {
+            String::new()
+        }
+    }
+
+    /// What kept facts say of an error.
+    fn logged(&self) -> LoggedError {
         LoggedError {
             statement: statement_class(self.statement.as_deref().unwrap_or_default()),
             severity: self.error_severity.clone(),
             user: self.user.clone().unwrap_or_default(),
             function: self.func_name.clone().unwrap_or_default(),
-            message: if named {
-                self.message.chars().take(200).collect()
-            } else {
-                String::new()
-            },
+            message: self.message_without_rows(),
             count: 1,
-            sqlstate,
+            sqlstate: self.state_code.clone().unwrap_or_default(),
         }
     }
 }

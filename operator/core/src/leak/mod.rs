@@ -49,15 +49,22 @@ pub struct Credential {
 }
 
 impl Credential {
-    /// A credential; an empty one is never found.
+    /// A credential; line ends behind the value, as in files, do not belong to it. An empty one is never found.
     ///
     /// One that is shorter than eight characters is looked for as it is and as it is spelled, but not encoded; if it is a common word, it is found
     /// wherever that stands.
     pub fn new(name: impl Into<String>, value: impl Into<Vec<u8>>) -> Self {
+        let mut value = value.into();
+        while value.pop_if(|byte| matches!(byte, b'\r' | b'\n')).is_some() {}
         Self {
             name: name.into(),
-            value: value.into(),
+            value,
         }
+    }
+
+    /// The value itself.
+    pub fn value(&self) -> &[u8] {
+        &self.value
     }
 }
 

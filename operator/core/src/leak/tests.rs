@@ -182,7 +182,10 @@ fn debug_says_no_value() {
 #[test]
 fn equal_credentials_have_the_first_name() {
     let facts = search(
-        &scanner(&[("token-seal", PASSWORD), ("token", PASSWORD)]),
+        &scanner(&[
+            ("token-seal", PASSWORD),
+            ("token", &format!("{PASSWORD}\n")),
+        ]),
         PASSWORD,
     );
     assert_eq!(finds(&facts), [("token-seal", "raw", 1)]);
