@@ -78,10 +78,6 @@ impl Agent {
                 .seal(task)
                 .await
                 .map_or_else(TaskResult::Failed, TaskResult::Seal),
-            Task::DigestInputs(_) => TaskResult::Failed(failure::lasting(
-                "NotBuilt",
-                "this agent does not take digests again",
-            )),
         }
     }
 

@@ -4,7 +4,7 @@ use dryrun_core::api::{DryRun, DryRunApproval, DryRunReport};
 use dryrun_core::control::TaskError;
 use dryrun_core::credential::scenario_password;
 use dryrun_core::facts::LeakFacts;
-use dryrun_core::leak::{Credential, Scanner};
+use dryrun_core::leak::{Credential, Scanner, TooMany};
 use dryrun_core::names::{self, Object, RUN_LABEL, key};
 use k8s_openapi::api::core::v1::{Event, PersistentVolumeClaim, Pod, Secret};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -12,8 +12,11 @@ use kube::api::{ListParams, LogParams};
 use kube::{Api, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
+use tokio::sync::Semaphore;
 
 use super::{Scope, permanent, transient};
+use crate::build::SOURCE_FILE;
 
 /// Bytes of one container's log that are read. The agents say little; what commands print goes to the evidence volume instead.
 const LOG_LIMIT: i64 = 4 << 20;
@@ -29,8 +32,8 @@ pub(super) fn roles(scope: &Scope) -> Vec<String> {
     declared.chain(own).collect()
 }
 
-/// A scanner for every credential of the run and production's password. They are read for it, and not kept.
-async fn scanner(scope: &Scope) -> Result<Scanner, TaskError> {
+/// Every credential of the run, and production's password. They are read for one search, and not kept.
+async fn credentials(scope: &Scope) -> Result<Vec<Credential>, TaskError> {
     let secrets: Api<Secret> = Api::namespaced(scope.client.clone(), &scope.namespace);
     let unreadable = |e: kube::Error| transient("SecretUnreadable", &e);
     let name = Object::Secret.name(&scope.name);
@@ -42,23 +45,45 @@ async fn scanner(scope: &Scope) -> Result<Scanner, TaskError> {
         data.into_iter()
             .filter_map(|(key, bytes)| Some((key, String::from_utf8(bytes.0).ok()?)))
     };
-    let mut credentials: Vec<Credential> = values(run)
-        .map(|(name, value)| Credential::new(name, value))
-        .collect();
-    let superuser = scope.credential(key::SUPERUSER).await?;
-    credentials.extend((0..scope.spec.harness.scenarios.len()).map(|i| {
+    let run: BTreeMap<String, String> = values(run).collect();
+    let superuser = run.get(key::SUPERUSER).cloned().unwrap_or_default();
+    let scenarios = (0..scope.spec.harness.scenarios.len()).map(|i| {
         let password = scenario_password(&superuser, &scope.uid, i);
         Credential::new(format!("scenario-{i}"), password)
-    }));
-    let password = values(source).find(|(key, _)| *key == reference.key);
-    credentials.extend(password.map(|(_, value)| Credential::new("source", value)));
-    Scanner::new(credentials, &roles(scope)).map_err(|e| permanent("ScannerFailed", e.to_string()))
+    });
+    let source = values(source).find(|(key, _)| *key == reference.key);
+    Ok(run
+        .iter()
+        .map(|(name, value)| Credential::new(name, value.as_bytes()))
+        .chain(scenarios)
+        .chain(source.map(|(_, value)| Credential::new(SOURCE_FILE, value)))
+        .collect())
+}
+
+/// An automaton over all forms of all credentials takes some megabytes, so there are few at a time.
+static SCANNERS: Semaphore = Semaphore::const_new(2);
+
+/// Searches texts, each with the place that it is from.
+async fn search(scope: &Scope, texts: Texts) -> Result<LeakFacts, TaskError> {
+    let (credentials, roles) = (credentials(scope).await?, roles(scope));
+    let _turn = SCANNERS.acquire().await;
+    let searching = tokio::task::spawn_blocking(move || {
+        let scanner = Scanner::new(credentials, &roles)?;
+        let mut facts = LeakFacts::default();
+        for (place, text) in texts {
+            scanner.search(&place, text.as_bytes(), &mut facts);
+        }
+        Ok::<_, TooMany>(facts)
+    });
+    match searching.await {
+        Ok(found) => found.map_err(|e| permanent("SearchFailed", e.to_string())),
+        Err(e) => Err(permanent("SearchFailed", e.to_string())),
+    }
 }
 
 /// The logs of all containers of a pod.
 pub(super) async fn container_logs(scope: &Scope, pod: Object) -> Result<LeakFacts, TaskError> {
     let unreadable = |e: kube::Error| transient("LogsUnreadable", &e);
-    let scanner = scanner(scope).await?;
     let (pods, name) = (scope.pods(), pod.name(&scope.name));
     let found = pods.get(&name).await.map_err(unreadable)?;
     let status = found.status.unwrap_or_default();
@@ -70,7 +95,7 @@ pub(super) async fn container_logs(scope: &Scope, pod: Object) -> Result<LeakFac
         .filter(|container| container.container_id.is_some())
         .map(|container| container.name.clone())
         .collect();
-    let mut facts = LeakFacts::default();
+    let mut texts = Texts::new();
     for container in begun {
         let params = LogParams {
             container: Some(container.clone()),
@@ -78,18 +103,15 @@ pub(super) async fn container_logs(scope: &Scope, pod: Object) -> Result<LeakFac
             ..LogParams::default()
         };
         let text = pods.logs(&name, &params).await.map_err(unreadable)?;
-        let place = format!("{name}/{container}");
-        scanner.search(&place, text.as_bytes(), &mut facts);
+        texts.push((format!("{name}/{container}"), text));
     }
-    Ok(facts)
+    search(scope, texts).await
 }
 
 /// Every object and event of the run, but the Secrets themselves.
 pub(super) async fn objects(scope: &Scope) -> Result<LeakFacts, TaskError> {
-    let scanner = scanner(scope).await?;
     let labelled = ListParams::default().labels(&format!("{RUN_LABEL}={}", scope.uid));
     let all = ListParams::default();
-    let mut facts = LeakFacts::default();
     let texts = [
         texts::<Pod>(scope, "Pod", &labelled).await?,
         texts::<PersistentVolumeClaim>(scope, "PersistentVolumeClaim", &labelled).await?,
@@ -104,10 +126,7 @@ pub(super) async fn objects(scope: &Scope) -> Result<LeakFacts, TaskError> {
         )
         .await?,
     ];
-    for (place, text) in texts.into_iter().flatten() {
-        scanner.search(&place, text.as_bytes(), &mut facts);
-    }
-    Ok(facts)
+    search(scope, texts.concat()).await
 }
 
 type Texts = Vec<(String, String)>;
