@@ -9,7 +9,9 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client, Config, NoTls};
 
-use super::statements::{BACKENDS, LOCK_ROLE, PASSWORD, RESTORE_ROLE, ROLE_EXISTS, TERMINATE};
+use super::statements::{
+    BACKENDS, LOCK_ROLE, PASSWORD, RESTORE_ROLE, ROLE_EXISTS, TERMINATE, UNLOGGED,
+};
 use crate::build::POSTGRES_PORT;
 
 /// How long opening a connection may take.
@@ -126,10 +128,19 @@ impl Session {
     /// Gives a role this password. What travels and what the server stores is a verifier.
     pub(crate) async fn set_password(&self, role: &str, password: &str) -> Result<(), TaskError> {
         let statement = PASSWORD.fill([&identifier(role), &verifier(password)]);
-        self.client
-            .batch_execute(&statement)
-            .await
-            .map_err(|e| failed("set a password", &e))
+        self.unlogged("set a password", &statement).await
+    }
+
+    /// Runs a statement that the copy's log must not show. Each part is sent by itself, see `unlogged.sql`; when one fails the session is of no more
+    /// use, since its transaction is open.
+    async fn unlogged(&self, doing: &str, statement: &str) -> Result<(), TaskError> {
+        for part in [UNLOGGED, statement, "COMMIT"] {
+            self.client
+                .batch_execute(part)
+                .await
+                .map_err(|e| failed(doing, &e))?;
+        }
+        Ok(())
     }
 
     /// Makes the superuser that restores, unless an earlier attempt has made it.
@@ -142,10 +153,7 @@ impl Session {
             return Ok(());
         }
         let statement = RESTORE_ROLE.fill([&identifier(role), &verifier(password)]);
-        self.client
-            .batch_execute(&statement)
-            .await
-            .map_err(|e| failed("create the restore role", &e))
+        self.unlogged("create the restore role", &statement).await
     }
 
     /// Takes every right from the superuser that restored.

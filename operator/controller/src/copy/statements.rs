@@ -10,6 +10,7 @@ macro_rules! sql {
 
 sql! {
     TERMINATE = "terminate.sql";
+    UNLOGGED = "unlogged.sql";
     BACKENDS = "backends.sql";
     LOG_SIZE = "log_size.sql";
     LOG_PIECE = "log_piece.sql";
