@@ -2,7 +2,7 @@
 
 use dryrun_core::api::{DryRun, DryRunReport, DryRunStatus};
 use dryrun_core::facts::Facts;
-use dryrun_core::gate::{Gate, PENDING, Status, Verdict};
+use dryrun_core::gate::{Gate, NOT_REACHED, PENDING, Status, Verdict};
 use dryrun_core::names::{self, MANAGER};
 use dryrun_core::report;
 use dryrun_core::step::ReportView;
@@ -83,7 +83,8 @@ pub(crate) async fn publish(
     for (gate, verdict) in verdicts {
         let (status, reason) = was(gate.name);
         if (status, reason) == (verdict.status.as_str(), verdict.reason.as_str())
-            || verdict.reason == PENDING
+            // What was never looked at is told by the end of the run.
+            || [PENDING, NOT_REACHED].contains(&verdict.reason.as_str())
             || status.is_empty()
         {
             continue;
@@ -127,6 +128,7 @@ pub(crate) async fn publish(
         let (status, reason) = was(summary);
         if (status, reason) == (now.status.as_str(), now.reason.as_str())
             || status.is_empty()
+            || now.message.is_empty()
             || now.reason == "Running"
         {
             continue;
