@@ -463,7 +463,8 @@ fn agent_path() -> String {
 fn confined(user: i64) -> SecurityContext {
     SecurityContext {
         run_as_user: Some(user),
-        run_as_group: Some(user),
+        // What one pod writes another may read: not every kind of volume takes the pod's group.
+        run_as_group: Some(RUN_GROUP),
         run_as_non_root: Some(true),
         allow_privilege_escalation: Some(false),
         read_only_root_filesystem: Some(true),
