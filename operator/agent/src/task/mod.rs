@@ -25,7 +25,7 @@ use hyper::body::Bytes;
 use crate::{
     children::Children,
     connection::Credentials,
-    failure::{self, Result},
+    failure::Result,
     reading,
 };
 
