@@ -161,7 +161,7 @@ fn world() -> World {
     )
     .unwrap();
     write("evidence/harness/closed", PASSWORD);
-    fs::set_permissions(harness.join("closed"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(harness.join("closed"), fs::Permissions::from_mode(0o0)).unwrap();
     let sparse = fs::File::create(harness.join("S4.log")).unwrap();
     sparse.set_len(64 << 20).unwrap();
     world

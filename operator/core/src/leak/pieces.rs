@@ -148,6 +148,7 @@ fn find(
         let begins: [usize; LANES] = std::array::from_fn(|lane| from + lane * length);
         let [mut a, mut b, mut c, mut d] = begins.map(state_at);
         let lanes = begins.map(|begin| &text[begin..begin + length]);
+        #[allow(clippy::needless_range_loop, reason = "it is the place in all four")]
         for place in 0..length {
             a = next(a, lanes[0][place]);
             b = next(b, lanes[1][place]);

@@ -22,7 +22,7 @@ const ITERATIONS: u32 = 100_000;
 /// Verifiers that are computed: a text that is full of them must not hold up the search.
 const VERIFIERS: usize = 64;
 /// Iterations that are computed for all verifiers and passwords together: seconds of one core.
-const WORK: u64 = 1 << 25;
+const WORK: u64 = 1 << 24;
 
 /// What follows [`PREFIX`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
