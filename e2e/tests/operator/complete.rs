@@ -105,7 +105,7 @@ pub(crate) async fn status_is_written_at_most_twelve_times(stage: &Stage) -> Res
     let Some(log) = stage.audit_log() else {
         return Ok(());
     };
-    let writes = audit::writes(&log, NAMESPACE, NAME)?;
+    let writes = audit::writes(&log, NAMESPACE, NAME, stage.since)?;
     let of_status = writes
         .iter()
         .filter(|write| write.resource == "dryruns/status")
@@ -183,7 +183,7 @@ pub(crate) async fn an_ended_run_is_left_alone(stage: &Stage) -> Result<()> {
     let Some(log) = stage.audit_log() else {
         return Ok(());
     };
-    let before = audit::writes(&log, NAMESPACE, NAME)?.len();
+    let before = audit::writes(&log, NAMESPACE, NAME, stage.since)?.len();
     let runs: Api<dryrun_core::api::DryRun> = Api::namespaced(stage.client.clone(), NAMESPACE);
     let touch = async |value: &str| {
         runs.patch(
@@ -204,7 +204,7 @@ pub(crate) async fn an_ended_run_is_left_alone(stage: &Stage) -> Result<()> {
     touch("twice").await?;
     // Not for something to happen: that nothing happens can only be seen by looking for a while.
     sleep(REST).await;
-    let writes = audit::writes(&log, NAMESPACE, NAME)?;
+    let writes = audit::writes(&log, NAMESPACE, NAME, stage.since)?;
     ensure!(
         writes.len() == before,
         "the operator wrote: {:?}",

@@ -24,6 +24,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
 
 /// Rehearses tools on isolated copies of production Postgres.
 #[derive(Parser)]
@@ -47,7 +48,7 @@ async fn main() -> anyhow::Result<()> {
         .json()
         .with_current_span(false)
         .with_span_list(false)
-        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+        .with_env_filter(filter()?)
         .init();
     rustls::crypto::ring::default_provider()
         .install_default()
@@ -93,6 +94,12 @@ async fn main() -> anyhow::Result<()> {
         ((), ()) = work => Ok(()),
         ended = health => ended.context("health server")?.context("health server"),
     }
+}
+
+/// What is logged. The client logs the whole body of an answer that it cannot read, and a log is no place for objects.
+fn filter() -> anyhow::Result<EnvFilter> {
+    let quiet = "kube_client::client=error".parse()?;
+    Ok(EnvFilter::from_default_env().add_directive(quiet))
 }
 
 /// Waits for the CRDs and says so, instead of ending.

@@ -4,6 +4,7 @@ use dryrun_core::api::DryRunReport;
 use futures::StreamExt;
 use jiff::Timestamp;
 use kube::api::{DeleteParams, Preconditions};
+use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action as Requeue;
 use kube::runtime::{Controller, watcher};
 use kube::{Api, Client, ResourceExt};
@@ -17,7 +18,8 @@ const RETRY: Duration = Duration::from_secs(60);
 
 /// Watches reports until the process is told to stop.
 pub(crate) async fn run(client: Client) {
-    let reports: Api<DryRunReport> = Api::all(client.clone());
+    // One report that another version wrote must not keep all others from expiring.
+    let reports: Api<DeserializeGuard<DryRunReport>> = Api::all(client.clone());
     Controller::new(reports, watcher::Config::default())
         .graceful_shutdown_on(crate::shutdown())
         .run(reconcile, error_policy, Arc::new(client))
@@ -65,7 +67,11 @@ async fn reconcile(report: Arc<DryRunReport>, client: Arc<Client>) -> Result<Req
     }
 }
 
-fn error_policy(report: Arc<DryRunReport>, error: &Error, _: Arc<Client>) -> Requeue {
+fn error_policy(
+    report: Arc<DeserializeGuard<DryRunReport>>,
+    error: &Error,
+    _: Arc<Client>,
+) -> Requeue {
     tracing::warn!(name = report.name_any(), %error, "an expired report cannot be deleted");
     Requeue::requeue(RETRY)
 }

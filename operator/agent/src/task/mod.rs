@@ -22,12 +22,7 @@ use dryrun_core::{
 };
 use hyper::body::Bytes;
 
-use crate::{
-    children::Children,
-    connection::Credentials,
-    failure::Result,
-    reading,
-};
+use crate::{children::Children, connection::Credentials, failure::Result, reading};
 
 /// `application_name` of the sessions that read production.
 const READING: &str = "dryrun-dump";
