@@ -17,6 +17,7 @@ pub mod matrix;
 pub mod names;
 pub mod plan;
 pub mod rows;
+pub mod settings;
 pub mod sql;
 pub mod step;
 #[cfg(test)]
