@@ -90,6 +90,7 @@ impl Stage {
                 rehearsal.query("postgres", include_str!("sql/remove.sql")).await?;
                 let create = format!("\\set password {LACKING_PASSWORD}\n{}", include_str!("sql/create.sql"));
                 rehearsal.query("postgres", &create).await?;
+                rehearsal.query("postgres", include_str!("sql/worlds.sql")).await?;
                 let request = rehearsal.request().await?;
                 for namespace in [NAMESPACE, DOOMED, UNPREPARED] {
                     furnish(&client, namespace, &request.inputs).await?;

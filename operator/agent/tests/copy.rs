@@ -116,6 +116,7 @@ fn restore(
             directory: world.path("dump/1").display().to_string(),
             dump_digest: digest.into(),
             forbidden_system_identifier: source.identifier.clone(),
+            minimum_free: 0,
         }),
     )
 }

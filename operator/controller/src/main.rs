@@ -10,6 +10,7 @@ mod health;
 mod jobs;
 mod observe;
 mod report;
+mod retention;
 
 use anyhow::Context as _;
 use clap::Parser;
@@ -72,7 +73,7 @@ async fn main() -> anyhow::Result<()> {
             .collect(),
         jobs,
         recorder: Recorder::new(
-            client,
+            client.clone(),
             Reporter {
                 controller: MANAGER.into(),
                 instance: std::env::var("HOSTNAME").ok(),
@@ -82,8 +83,14 @@ async fn main() -> anyhow::Result<()> {
     });
     ready.store(true, Ordering::Relaxed);
     tracing::info!(namespaces = ?context.namespaces, "operator started");
+    let work = async {
+        tokio::join!(
+            controller::run(context, ended),
+            retention::run(client.clone())
+        )
+    };
     tokio::select! {
-        () = controller::run(context, ended) => Ok(()),
+        ((), ()) = work => Ok(()),
         ended = health => ended.context("health server")?.context("health server"),
     }
 }

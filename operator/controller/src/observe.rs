@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
-use crate::build::key;
+use crate::build::{self, key};
 use crate::controller::Context;
 use crate::error::{Error, call};
 
@@ -207,9 +207,7 @@ async fn key_of(
             format!("create ConfigMap {name} in {namespace}"),
         ));
     };
-    let text = found.data.and_then(|mut data| data.remove(key));
-    let binary = found.binary_data.and_then(|mut data| data.remove(key));
-    match text.map(String::into_bytes).or(binary.map(|bytes| bytes.0)) {
+    match build::config_map_bytes(&found, key) {
         Some(bytes) => Ok(Ok(bytes)),
         None => Ok(problem(
             "ConfigMapKeyMissing",

@@ -1,5 +1,6 @@
 -- Every definition of the database as (kind, identity, md5 of the definition). No OID and no attribute number: both differ after a restore.
 -- Members of extensions are left out: the extension's version stands for them. Privileges and owners are judged elsewhere.
+-- Column options named pg_* are a server's own: some builds stamp every column with one that depends on when it was made, and no dump has it.
 -- Run it in a session of session.sql.
 WITH ns AS MATERIALIZED (
   SELECT oid, nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'
@@ -23,7 +24,8 @@ SELECT 'relation' AS kind, r.oid::regclass::text AS identity,
              pg_get_expr(d.adbin, d.adrelid), a.attidentity, a.attgenerated,
              CASE WHEN a.attcollation <> t.typcollation THEN a.attcollation::regcollation::text END,
              CASE WHEN a.attstorage <> t.typstorage THEN 'storage ' || a.attstorage::text END, nullif(a.attcompression, ''),
-             nullif(to_jsonb(a) ->> 'attstattarget', '-1'), array_to_string(a.attoptions, ','), array_to_string(a.attfdwoptions, ',')),
+             nullif(to_jsonb(a) ->> 'attstattarget', '-1'),
+             (SELECT string_agg(o, ',' ORDER BY o) FROM unnest(a.attoptions) o WHERE o !~ '^pg_'), array_to_string(a.attfdwoptions, ',')),
              ',' ORDER BY a.attnum)
             FROM pg_attribute a
             JOIN pg_type t ON t.oid = a.atttypid

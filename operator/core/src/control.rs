@@ -152,6 +152,8 @@ pub struct RestoreTask {
     pub dump_digest: String,
     /// Production's identifier: the copy's must differ, before the restore and after it.
     pub forbidden_system_identifier: String,
+    /// Bytes of the data volume that the restore must leave free at every moment; it is stopped when they are not.
+    pub minimum_free: u64,
 }
 
 /// What the restore pod says of the restore. The server's own log is the judge.
@@ -166,6 +168,8 @@ pub struct RestoreClaim {
     pub error_lines: u64,
     /// Bytes free on the data volume after the restore, as the pod sees it under the dump directory (`statvfs` f_bavail).
     pub free_bytes: u64,
+    /// The fewest bytes that were free there while `pg_restore` ran. Below the task's `minimum_free` it was stopped, and nothing after it was done.
+    pub lowest_free_bytes: u64,
     /// Milliseconds that `pg_restore` took.
     pub milliseconds: u64,
     /// Milliseconds that ANALYZE took.

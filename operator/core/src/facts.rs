@@ -67,6 +67,9 @@ pub struct Facts {
     /// When the watch over the protected workloads began, and began again: between the last look and these times nobody watched.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub watched_since: Vec<Timestamp>,
+    /// Why nobody could watch them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub watch_error: Option<TaskError>,
     /// What the watch saw change, in order; at most 20 stand here.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub protected_changes: Vec<String>,
@@ -490,6 +493,9 @@ pub struct CopyIdentity {
     pub cluster_name: String,
     /// `pg_is_in_recovery()`.
     pub in_recovery: bool,
+    /// Why whoever read it refused to work with the server: `CopyIsProduction`, `CopyUnreadable`, `CopyIsStranger`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
 }
 
 /// C-08: the harness pod as it really is.

@@ -71,6 +71,14 @@ impl Object {
         Self::IdentityPod,
     ];
 
+    /// The pods whose containers' logs are read: all that hold data or run somebody's code.
+    pub const LOGGED: [Self; 4] = [
+        Self::DumpPod,
+        Self::RestorePod,
+        Self::PostgresPod,
+        Self::HarnessPod,
+    ];
+
     /// Kind of the object.
     pub fn kind(self) -> &'static str {
         match self {
@@ -101,6 +109,22 @@ impl Object {
             Self::HarnessPod => "harness",
             Self::SealPod => "seal",
             Self::IdentityPod => "identity",
+        }
+    }
+
+    /// The NetworkPolicies that allow a pod something. No other of the namespace may.
+    pub fn allowances(self) -> &'static [Self] {
+        match self {
+            Self::DumpPod | Self::IdentityPod => &[Self::ProductionEgress],
+            Self::PostgresPod => &[Self::CopyIngress],
+            Self::RestorePod | Self::HarnessPod => &[Self::CopyEgress],
+            Self::Secret
+            | Self::DataVolume
+            | Self::EvidenceVolume
+            | Self::ProductionEgress
+            | Self::CopyEgress
+            | Self::CopyIngress
+            | Self::SealPod => &[],
         }
     }
 
@@ -162,10 +186,7 @@ pub mod key {
 
     /// Whether this pod may mount production's password.
     pub fn needs_source(pod: Object) -> bool {
-        matches!(
-            pod,
-            Object::DumpPod | Object::SealPod | Object::IdentityPod
-        )
+        matches!(pod, Object::DumpPod | Object::SealPod | Object::IdentityPod)
     }
 }
 

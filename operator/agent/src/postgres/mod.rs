@@ -112,17 +112,23 @@ fn refuse_existing(programs: &Programs, config: &PostgresConfig) -> Result<()> {
 
 /// The new server is not production, before it writes its first byte as a server.
 fn prove_new(programs: &Programs, config: &PostgresConfig) -> Result<()> {
-    let refuse = |why: String| Err(failure::lasting("CopyIsProduction", why));
+    let unreadable = |why: &str| {
+        Err(failure::lasting(
+            "CopyUnreadable",
+            format!("the copy cannot be told from production: {why}"),
+        ))
+    };
     let forbidden = &config.forbidden_system_identifier;
+    if forbidden.parse::<u64>().is_err() {
+        return unreadable("production's system identifier is no number");
+    }
     match system_identifier(programs, Path::new(&config.data_directory)) {
-        Ok(identifier) if !is(&identifier, forbidden) && forbidden.parse::<u64>().is_ok() => Ok(()),
-        Ok(identifier) => refuse(format!(
-            "the copy's system identifier is {identifier}, production's is {forbidden}"
+        Ok(identifier) if is(&identifier, forbidden) => Err(failure::lasting(
+            "CopyIsProduction",
+            format!("the copy has production's system identifier {forbidden}"),
         )),
-        Err(error) => refuse(format!(
-            "the copy cannot be told from production: {}",
-            error.message
-        )),
+        Ok(_) => Ok(()),
+        Err(error) => unreadable(&error.message),
     }
 }
 

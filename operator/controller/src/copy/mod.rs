@@ -7,4 +7,4 @@ mod session;
 pub(crate) mod settings;
 mod statements;
 
-pub(crate) use session::{Endpoint, Session, derived};
+pub(crate) use session::{Endpoint, Session};

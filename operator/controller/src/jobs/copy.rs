@@ -1,10 +1,10 @@
 //! Jobs on the copy.
 
-use dryrun_core::api::SslMode;
+use dryrun_core::api::{SslMode, bytes_of};
 use dryrun_core::control::{RestoreTask, Server, Task, TaskError, TaskResult};
 use dryrun_core::facts::{CopyIdentity, CopySummary, RestoreFacts, RolesFacts, VerificationFacts};
 use dryrun_core::matrix::Literal;
-use dryrun_core::names::{self, Object};
+use dryrun_core::names::{self, Object, key};
 use dryrun_core::rows::Rows;
 use dryrun_core::{log, names::RUN_LABEL};
 use kube::{Api, api::ListParams};
@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 use super::cluster::fingerprint;
 use super::{Scope, confused, permanent, transient};
-use crate::build::{DUMP_DIR, POSTGRES_PORT, key};
+use crate::build::{DUMP_DIR, POSTGRES_PORT};
 use crate::copy::{self, Session, matrix, reading};
 use crate::observe;
 
@@ -35,6 +35,8 @@ pub(super) async fn prepare(scope: &Scope) -> Result<CopyIdentity, TaskError> {
 /// C-05: the restore, then what the copy's own log says of it.
 pub(super) async fn restore(scope: &Scope) -> Result<RestoreFacts, TaskError> {
     let dump = scope.dump()?;
+    let minimum_free = bytes_of(&scope.spec.postgres.storage.minimum_free)
+        .map_err(|e| permanent("InvalidQuantity", e.to_string()))?;
     let task = Task::Restore(RestoreTask {
         server: Server {
             host: Object::PostgresPod.name(&scope.name),
@@ -54,6 +56,7 @@ pub(super) async fn restore(scope: &Scope) -> Result<RestoreFacts, TaskError> {
             .map(|a| a.digest.clone())
             .unwrap_or_default(),
         forbidden_system_identifier: scope.spec.source.system_identifier.clone(),
+        minimum_free,
     });
     let TaskResult::Restore(claim) = scope
         .agent(Object::RestorePod, "restore")
@@ -63,6 +66,16 @@ pub(super) async fn restore(scope: &Scope) -> Result<RestoreFacts, TaskError> {
     else {
         return Err(confused());
     };
+    let roles = scope.spec.privileges.roles.len() + dump.roles.len();
+    let roles_created = u32::try_from(roles).unwrap_or(u32::MAX);
+    if claim.lowest_free_bytes < minimum_free {
+        // It was stopped for want of space; the copy's server may not be able to tell anything any more.
+        return Ok(RestoreFacts {
+            claim,
+            logged: Vec::new(),
+            roles_created,
+        });
+    }
     let session = Session::maintenance(&scope.copy().await?).await?;
     let role = names::restore_role(&scope.uid);
     let errors = copy::log::entries(&session, |e| {
@@ -70,11 +83,10 @@ pub(super) async fn restore(scope: &Scope) -> Result<RestoreFacts, TaskError> {
     })
     .await?;
     session.lock_role(&role).await?;
-    let roles = scope.spec.privileges.roles.len() + dump.roles.len();
     Ok(RestoreFacts {
         claim,
         logged: log::group(&errors),
-        roles_created: u32::try_from(roles).unwrap_or(u32::MAX),
+        roles_created,
     })
 }
 

@@ -8,6 +8,7 @@ pub(super) static GATE: Gate = Gate {
     name: "MatrixExact",
     doc: "The whole access control of the copy, read back as a set, equals the frozen matrix in its scope, columns, memberships and attributes included, and its roles have no way to more but those that it allows.",
     command: Command::Roles,
+    evidence: &["/roles"],
     needs: &["G-08"],
     reasons: &matrix::REASONS,
     evaluate,

@@ -8,6 +8,7 @@ pub(super) static GATE: Gate = Gate {
     name: "PrivilegesHeld",
     doc: "After the scenarios the matrix still holds, no privilege outside its scope changed, and the server is set as the source is.",
     command: Command::Verify,
+    evidence: &["/verification"],
     needs: &["G-09"],
     reasons: &[
         matrix::REASONS[0],
