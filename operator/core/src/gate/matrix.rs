@@ -72,9 +72,13 @@ pub(super) const REASONS: [(&str, &str); 3] = [
     ),
 ];
 
+/// What makes a comparison fail.
+#[cfg(test)]
+type Spoil = fn(&mut MatrixDifference);
+
 /// Spoils a comparison in every way that both gates fail by, with the reason.
 #[cfg(test)]
-pub(super) fn spoil() -> Vec<(&'static str, fn(&mut MatrixDifference))> {
+pub(super) fn spoil() -> Vec<(&'static str, Spoil)> {
     use crate::facts::EscalationFacts;
     fn rows() -> Vec<RowGroup> {
         vec![RowGroup {
