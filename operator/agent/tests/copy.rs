@@ -8,6 +8,7 @@
 mod support;
 
 use std::{
+    collections::BTreeMap,
     fs,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
@@ -22,7 +23,7 @@ use dryrun_core::{
         TaskError, TaskResult,
     },
     facts::{SourceRequirements, StepClaim},
-    sql,
+    settings, sql,
 };
 use support::{
     Agent, PASSWORD, Process, World, connect, free_port, postgres,
@@ -162,15 +163,40 @@ fn steps(
 async fn a_copy_is_restored_equal_and_judged_by_its_own_checks() {
     let Some(programs) = postgres() else { return };
     let world = World::new();
-    let source = Production::start(&world, &programs, &[]).await;
+    // Settings that decide rights and meanings, one hidden behind the database's own.
+    let settings = [
+        "lo_compat_privileges=on",
+        "search_path=\"$user\", iu, public",
+        "IntervalStyle=iso_8601",
+        "xmlbinary=hex",
+        "bytea_output=escape",
+    ];
+    let source = Production::start(&world, &programs, &settings).await;
+    let of_database = "ALTER DATABASE directus SET xmlbinary TO base64; ALTER ROLE dump_ro SET \"TimeZone\" TO 'UTC'";
+    source.admin.batch_execute(of_database).await.unwrap();
     source.admin.batch_execute(RIGHTS).await.unwrap();
     let agent = Agent::start(&world);
     let dump = source.dump(&world, &agent, "dump", |_| {});
     assert_eq!(dump.problem, None);
     let archive = dump.archive.unwrap();
 
-    let (_copy, config) = start_copy(&world, &source, dump.requirements.unwrap());
+    let requirements = dump.requirements.unwrap();
+    assert_eq!(requirements.settings_unseen, ["TimeZone", "xmlbinary"]);
+    let (_copy, config) = start_copy(&world, &source, requirements);
     let operator = prepare(&config, dump.roles.iter().map(|role| role.name.as_str())).await;
+    let found: BTreeMap<String, String> = operator
+        .query(sql::SETTINGS, &[])
+        .await
+        .unwrap()
+        .iter()
+        .map(|row| (row.get(0), row.get(1)))
+        .collect();
+    let compared = settings::compare(&config.requirements.settings, &found, &found);
+    assert_eq!(compared.differing, Vec::<String>::new());
+    assert!(compared.compared > 20, "{compared:?}");
+    assert_eq!(found["lo_compat_privileges"], "on");
+    assert_eq!(found["search_path"], r#""$user", iu, public"#);
+    assert_eq!(found["bytea_output"], "escape");
 
     // Not with production's identifier, and not with another dump.
     let mut forbidden = source.server();
@@ -398,6 +424,27 @@ async fn a_data_directory_that_holds_production_is_never_started_nor_touched() {
     let error: TaskError =
         serde_json::from_slice(&fs::read(world.path("termination-log")).unwrap()).unwrap();
     assert_eq!(error.reason, "DataDirectoryNotEmpty");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_setting_that_the_image_lacks_is_named() {
+    let Some(programs) = postgres() else { return };
+    let world = World::new();
+    let source = Production::start(&world, &programs, &[]).await;
+    let requirements = SourceRequirements {
+        encoding: "UTF8".into(),
+        locale_provider: "libc".into(),
+        collate: "C".into(),
+        ctype: "C".into(),
+        settings: BTreeMap::from([("TimeZone".into(), "Nowhere/Land".into())]),
+        ..SourceRequirements::default()
+    };
+    let (mut refused, _) = start_copy(&world, &source, requirements);
+    assert_eq!(refused.code(), Some(1));
+    let error: TaskError =
+        serde_json::from_slice(&fs::read(world.path("termination-log")).unwrap()).unwrap();
+    assert_eq!(error.reason, "SettingRefused");
+    assert!(error.message.contains("\"TimeZone\""), "{error}");
 }
 
 /// Every file with its size and time of change.

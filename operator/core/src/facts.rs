@@ -291,6 +291,10 @@ pub struct SourceRequirements {
     pub extensions: BTreeMap<String, String>,
     /// Extensions that the copy's image does not have, as `name version`.
     pub unavailable: Vec<String>,
+    /// The server's own values of [`crate::settings::MIRRORED`], before any role or database changes them.
+    pub settings: BTreeMap<String, String>,
+    /// Those of them that could not be seen, since the dump's role, its session or the database has a value of its own.
+    pub settings_unseen: Vec<String>,
 }
 
 /// A role of the source that the dump refers to.
@@ -427,6 +431,22 @@ pub struct MatrixDifference {
     pub errors: Vec<String>,
     /// Summary of all rows outside the scope: counted and hashed.
     pub rest: SetSummary,
+    /// How declared roles could get more than these rows say.
+    pub escalations: EscalationFacts,
+}
+
+/// How declared roles could get more than their rows say.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct EscalationFacts {
+    /// Paths that declared roles have, those that are open to everybody included.
+    pub found: u64,
+    /// How many of them nobody has allowed.
+    pub unexpected: u64,
+    /// At most three of those, as `role: why: what`.
+    pub examples: Vec<String>,
+    /// Entries of the allow-list that match no path; at most 64 stand there.
+    pub vain: Vec<String>,
 }
 
 /// Rows of one class, grantee and privilege.
@@ -457,6 +477,8 @@ pub struct RolesFacts {
     pub statements: u64,
     /// Milliseconds of reading back and comparing.
     pub milliseconds: u64,
+    /// Production's settings of roles and databases that were taken away, since they decide what the copy logs; at most 20 stand here.
+    pub log_settings_reset: Vec<String>,
 }
 
 /// One reading of the copy's identity.
@@ -612,6 +634,20 @@ pub struct VerificationFacts {
     pub config_maps: BTreeMap<String, String>,
     /// The search of every object and event of the run.
     pub objects: LeakFacts,
+    /// The copy's server settings, against the source's and those before the scenarios.
+    pub settings: SettingsFacts,
+}
+
+/// Server settings compared.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SettingsFacts {
+    /// Settings of the source that were compared.
+    pub compared: u64,
+    /// Settings that differ from the source or changed while the scenarios ran, in a few words each; at most 20 stand here.
+    pub differing: Vec<String>,
+    /// How many differ.
+    pub differing_count: u64,
 }
 
 /// What a search for credentials found.

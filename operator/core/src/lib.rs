@@ -20,6 +20,7 @@ pub mod names;
 pub mod plan;
 pub mod report;
 pub mod rows;
+pub mod settings;
 pub mod sql;
 pub mod step;
 #[cfg(test)]

@@ -69,6 +69,7 @@ fn start(secrets: &Path) -> Result<std::convert::Infallible> {
         true,
     )?;
     write("pg_hba.conf", &hba::render(&config)?, false)?;
+    accept(&programs, data)?;
     let error = programs.command("postgres").arg("-D").arg(data).exec();
     Err(failure::file(programs.path("postgres"), &error))
 }
@@ -190,6 +191,20 @@ fn initialize(programs: &Programs, config: &PostgresConfig, password: &Path) -> 
         .map_err(|error| failure::file(&config.log_directory, &error))
 }
 
+/// Lets the server read its configuration: a setting of the source that this image's server refuses, such as a time zone that it does not have, is named.
+fn accept(programs: &Programs, data: &Path) -> Result<()> {
+    succeed(
+        programs
+            .command("postgres")
+            .arg("-D")
+            .arg(data)
+            .args(["-C", "port"]),
+        "postgres",
+        "SettingRefused",
+    )
+    .map(drop)
+}
+
 /// Runs a program to its end before anything serves: there is nothing else to wait for yet.
 fn succeed(command: &mut Command, name: &str, reason: &str) -> Result<String> {
     let output = command
@@ -201,7 +216,11 @@ fn succeed(command: &mut Command, name: &str, reason: &str) -> Result<String> {
     let stderr = String::from_utf8_lossy(&output.stderr);
     let said = stderr
         .lines()
-        .find(|line| line.contains("error:"))
+        .find(|line| {
+            ["error:", "invalid value", "unrecognized"]
+                .iter()
+                .any(|sign| line.contains(sign))
+        })
         .or(stderr.lines().next())
         .unwrap_or_default();
     Err(failure::lasting(

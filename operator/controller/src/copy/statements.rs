@@ -21,6 +21,7 @@ sql! {
     BASELINE_WRITE = "baseline_write.sql";
     BASELINE_READ = "baseline_read.sql";
     MATRIX_SESSION = "matrix_session.sql";
+    FILE_SETTINGS = "file_settings.sql";
 }
 
 pub(super) const MARKER: Template<1> =
