@@ -100,6 +100,19 @@ fn restore(
     world: &World,
     digest: &str,
 ) -> TaskResult {
+    restore_leaving(0, source, agent, id, config, world, digest)
+}
+
+/// A restore that must leave so many bytes free.
+fn restore_leaving(
+    minimum_free: u64,
+    source: &Production,
+    agent: &Agent,
+    id: &str,
+    config: &PostgresConfig,
+    world: &World,
+    digest: &str,
+) -> TaskResult {
     agent.run(
         id,
         &Task::Restore(RestoreTask {
@@ -117,7 +130,7 @@ fn restore(
             directory: world.path("dump/1").display().to_string(),
             dump_digest: digest.into(),
             forbidden_system_identifier: source.identifier.clone(),
-            minimum_free: 0,
+            minimum_free,
         }),
     )
 }
@@ -223,6 +236,21 @@ async fn a_copy_is_restored_equal_and_judged_by_its_own_checks() {
         TaskResult::Restore(claim) => claim,
         other => panic!("{other:?}"),
     };
+    assert!(claim.lowest_free_bytes > 0 && claim.lowest_free_bytes < u64::MAX);
+    // A volume that is never empty enough: the restore is stopped, and nothing is compared.
+    let full = restore_leaving(
+        u64::MAX,
+        &source,
+        &agent,
+        "full",
+        &config,
+        &world,
+        &archive.digest,
+    );
+    assert!(
+        matches!(&full, TaskResult::Restore(full) if full.exit_code == -1 && full.copy.catalog.rows == 0),
+        "{full:?}"
+    );
     let RestoreClaim {
         exit_code,
         errors,

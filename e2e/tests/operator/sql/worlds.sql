@@ -53,5 +53,16 @@ INSERT INTO bill SELECT n, 'EUR' FROM generate_series(1, 100) n;
 GRANT SELECT ON currency, bill TO dump_ro;
 RESET ROLE;
 
-REVOKE ALL ON DATABASE meddling, regional, disordered FROM PUBLIC;
-GRANT CONNECT ON DATABASE meddling, regional, disordered TO dump_ro;
+-- A materialized view that is small here and large where there is a cluster_name, as the copy has one.
+\connect postgres
+CREATE DATABASE swelling OWNER workflow_admin TEMPLATE stock;
+\connect swelling
+SET ROLE workflow_admin;
+CREATE MATERIALIZED VIEW flood AS
+    SELECT n, repeat(md5(n::text), 30) AS filling
+      FROM generate_series(1, CASE WHEN pg_catalog.current_setting('cluster_name') <> '' THEN 100000 ELSE 1 END) n;
+GRANT SELECT ON flood TO dump_ro;
+RESET ROLE;
+
+REVOKE ALL ON DATABASE meddling, regional, disordered, swelling FROM PUBLIC;
+GRANT CONNECT ON DATABASE meddling, regional, disordered, swelling TO dump_ro;
