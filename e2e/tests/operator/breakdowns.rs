@@ -39,7 +39,7 @@ pub(crate) async fn physical_copy(stage: &Stage) -> Result<()> {
         "somebody worked with it: {facts:?}"
     );
     if let Some(log) = stage.audit_log() {
-        let writes = audit::writes(&log, NAMESPACE, &run.name)?;
+        let writes = audit::writes(&log, NAMESPACE, &run.name, stage.since)?;
         let harness = Object::HarnessPod.name(&run.name);
         let made: Vec<_> = writes.iter().filter(|w| w.verb == "create").collect();
         ensure!(

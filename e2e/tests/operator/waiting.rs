@@ -327,7 +327,7 @@ pub(crate) async fn never_began(run: &Run<'_>) -> Result<()> {
         "it has a report"
     );
     if let Some(log) = run.stage.audit_log() {
-        let writes = audit::writes(&log, &run.namespace, &run.name)?;
+        let writes = audit::writes(&log, &run.namespace, &run.name, run.stage.since)?;
         ensure!(!writes.is_empty(), "the audit log knows nothing of it");
         let others: Vec<_> = writes
             .iter()

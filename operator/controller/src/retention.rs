@@ -31,7 +31,17 @@ pub(crate) async fn run(client: Client) {
         .await;
 }
 
-async fn reconcile(report: Arc<DryRunReport>, client: Arc<Client>) -> Result<Requeue, Error> {
+async fn reconcile(
+    report: Arc<DeserializeGuard<DryRunReport>>,
+    client: Arc<Client>,
+) -> Result<Requeue, Error> {
+    let Ok(report) = report.0.as_ref() else {
+        tracing::warn!(
+            name = report.name_any(),
+            "a report of another version cannot be read and is left alone"
+        );
+        return Ok(Requeue::await_change());
+    };
     let expires = report
         .status
         .as_ref()

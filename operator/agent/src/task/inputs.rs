@@ -162,7 +162,8 @@ mod tests {
         assert_eq!(digest_again(task.clone()).await.unwrap(), before);
 
         let file = placed.join("harness.py");
-        let undone: [(&dyn Fn(), &dyn Fn()); 4] = [
+        type Act<'a> = &'a dyn Fn();
+        let undone: [(Act<'_>, Act<'_>); 4] = [
             // One changed byte.
             (&|| fs::write(&file, "print!)").unwrap(), &|| {
                 fs::write(&file, "print()").unwrap()

@@ -49,7 +49,7 @@ pub struct DryRunReportSpec {
     #[schemars(length(min = 71, max = 71), regex(pattern = r"^sha256:[0-9a-f]{64}$"))]
     pub plan_hash: String,
     /// The whole plan: what was asked for, and what the operator resolved beside it. `planHash` is over its canonical JSON.
-    #[schemars(schema_with = "schema::any_object")]
+    #[schemars(schema_with = "schema::plan")]
     pub plan: serde_json::Value,
     /// Who asked for the run.
     #[schemars(length(max = 253))]
