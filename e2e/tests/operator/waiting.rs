@@ -200,9 +200,9 @@ pub(crate) async fn config_map_comes_in_time(stage: &Stage) -> Result<()> {
     never_began(&run).await
 }
 
-/// An image that no node has and no registry answers for: the run begins, waits for its pod, and ends at the deadline with the kubelet's reason and the image's name.
+/// An image that no node has, of a registry that is not there: the run begins, waits for its pod, and ends at the deadline with the kubelet's reason and the image's name.
 pub(crate) async fn missing_image(stage: &Stage) -> Result<()> {
-    const IMAGE: &str = "absent.invalid/postgres:17";
+    const IMAGE: &str = "127.0.0.1:1/postgres:17";
     let mut request = stage.small("missing-image");
     request["spec"]["postgres"]["image"] = json!(IMAGE);
     request["spec"]["deadlines"] = json!({"total": "5m", "start": "15s", "dump": "1s"});

@@ -387,7 +387,7 @@ fn pod_view(pod: &Pod) -> PodView {
             c.message.clone().unwrap_or_default(),
         )
     });
-    let waiting = all.iter().find_map(|c| {
+    let mut waiting = all.iter().filter_map(|c| {
         let waiting = c.state.as_ref()?.waiting.as_ref()?;
         let reason = waiting.reason.clone()?;
         // Reasons of a pod that starts as it should say nothing: the image is what may be missing then.
@@ -397,6 +397,17 @@ fn pod_view(pod: &Pod) -> PodView {
             message.unwrap_or_else(|| format!("image {}", c.image)),
         ))
     });
+    // What waits for another container tells less than what that one waits for.
+    let first = waiting.next();
+    let starting = first
+        .as_ref()
+        .is_some_and(|(reason, _)| PodView::STARTING.contains(&reason.as_str()));
+    let telling = if starting {
+        waiting.find(|(reason, _)| !PodView::STARTING.contains(&reason.as_str()))
+    } else {
+        None
+    };
+    let waiting = telling.or(first);
     PodView {
         phase: status.phase.unwrap_or_default(),
         node: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()),

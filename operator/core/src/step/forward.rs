@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use std::time::Duration;
 
 use super::world::later;
-use super::{Action, Job, Progress, ReportView, World};
+use super::{Action, Job, PodView, Progress, ReportView, World};
 use crate::command::Command;
 use crate::control::TaskError;
 use crate::facts::Facts;
@@ -396,9 +396,6 @@ fn seal(world: &World<'_>, deadline: Timestamp) -> Progress {
     }
 }
 
-/// Reasons of a pod that starts as it should: they do not say why it does not run.
-const STARTING: [&str; 2] = ["ContainerCreating", "PodInitializing"];
-
 /// What a command waited for when its deadline passed: one CamelCase word, which is the scheduler's or the kubelet's if a pod says why it
 /// does not run, and a sentence.
 pub(super) fn why_waiting(world: &World<'_>, command: Command) -> (String, String) {
@@ -422,7 +419,7 @@ pub(super) fn why_waiting(world: &World<'_>, command: Command) -> (String, Strin
             "{} waits: {reason}: {message}",
             object.reference(world.name)
         );
-        let late = reason.is_empty() || STARTING.contains(&reason.as_str());
+        let late = reason.is_empty() || PodView::STARTING.contains(&reason.as_str());
         let reason = if late { LATE.to_owned() } else { reason };
         Some((reason, sentence))
     });

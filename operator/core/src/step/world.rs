@@ -125,6 +125,11 @@ pub struct PodView {
     pub waiting: Option<(String, String)>,
 }
 
+impl PodView {
+    /// Reasons of a pod that starts as it should: they do not say why it does not run.
+    pub const STARTING: [&str; 2] = ["ContainerCreating", "PodInitializing"];
+}
+
 impl World<'_> {
     /// An object of the run that exists and is not being deleted.
     pub(super) fn alive(&self, object: Object) -> Option<&Observed> {
