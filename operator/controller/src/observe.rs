@@ -22,6 +22,9 @@ use crate::build::{self, key};
 use crate::controller::Context;
 use crate::error::{Error, call};
 
+/// Annotation of a claim whose volume is being made on that node (`WaitForFirstConsumer`).
+const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
+
 /// What was read, owned.
 pub(crate) struct Observation {
     pub(crate) plan: Result<PlanSummary, PlanProblem>,
@@ -300,7 +303,9 @@ async fn objects(
             .spec
             .as_ref()
             .and_then(|spec| spec.volume_name.clone());
+        let chosen = claim.annotations().contains_key(SELECTED_NODE);
         let claim_view = Observed {
+            provisioning: chosen && volume.is_none(),
             volume,
             ..observed(claim)
         };
@@ -343,6 +348,7 @@ fn observed<K: Resource>(object: &K) -> Observed {
         deleting: meta.deletion_timestamp.is_some(),
         pod: None,
         volume: None,
+        provisioning: false,
     }
 }
 

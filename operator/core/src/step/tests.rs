@@ -274,6 +274,7 @@ fn running(object: Object) -> Observed {
         deleting: false,
         pod: (object.kind() == "Pod").then_some(pod),
         volume: None,
+        provisioning: false,
     }
 }
 
@@ -581,6 +582,32 @@ fn a_pod_that_says_why_it_waits_gives_the_reason() {
         assert_eq!(model.condition("SourceIdentified"), ("Unknown", reason));
         assert_eq!(model.status.outcome, Some(Outcome::Inconclusive));
     }
+}
+
+#[test]
+fn a_volume_that_is_being_made_is_waited_for() {
+    let mut model = Model::new();
+    model.stuck = BTreeSet::from([Job::Dump(1)]);
+    model.run();
+    let claim = model.objects.get_mut(&Object::DataVolume).unwrap();
+    claim.provisioning = true;
+    model.deleted = true;
+    model.run();
+    let left: Vec<_> = model
+        .objects
+        .keys()
+        .filter(|o| o.kind() == "PersistentVolumeClaim")
+        .collect();
+    assert_eq!(
+        left,
+        [&Object::DataVolume],
+        "it is neither deleted nor is the end proven"
+    );
+    assert!(model.finalizer);
+    let claim = model.objects.get_mut(&Object::DataVolume).unwrap();
+    claim.provisioning = false;
+    model.run();
+    model.assert_nothing_left();
 }
 
 #[test]

@@ -106,6 +106,8 @@ pub struct Observed {
     pub pod: Option<PodView>,
     /// The PersistentVolume that a claim is bound to.
     pub volume: Option<String>,
+    /// A volume is being made for a claim: it comes, whether the claim is still there or not.
+    pub provisioning: bool,
 }
 
 /// What a pod does.
