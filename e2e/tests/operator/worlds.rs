@@ -229,6 +229,11 @@ pub(crate) async fn forgotten_ownership(stage: &Stage) -> Result<()> {
     .await
 }
 
+/// Who may create in a schema may set a trap for others there: a path that must be named.
+fn creates(role: &str) -> Value {
+    json!({"role": role, "why": "CREATE in schema", "what": "public", "reason": "its scenario makes something there"})
+}
+
 /// A role that may create makes a table that nobody spoke of.
 pub(crate) async fn undeclared_change(stage: &Stage) -> Result<()> {
     let mut request = stage.small("undeclared-change");
@@ -236,6 +241,7 @@ pub(crate) async fn undeclared_change(stage: &Stage) -> Result<()> {
     if let Some(grants) = grants.as_array_mut() {
         grants.push(json!({"to": "keeper", "object": "schema:public", "privileges": ["CREATE"]}));
     }
+    request["spec"]["privileges"]["escalationAllowed"] = json!([creates("keeper")]);
     request["spec"]["harness"]["scenarios"] =
         json!([steps("makes", "CREATE TABLE public.scratch (id integer)")]);
     let run = Run::begin(stage, request).await?;
@@ -258,6 +264,7 @@ pub(crate) async fn declared_migration(stage: &Stage) -> Result<()> {
             "owns": ["database:stock", "table:public.item", "sequence:public.item_id_seq", "large_object:737373"],
         }},
         "grants": [],
+        "escalationAllowed": [creates("workflow_admin")],
     });
     let mut migration = steps(
         "migrates",
