@@ -610,6 +610,21 @@ fn a_volume_that_is_being_made_is_waited_for() {
     model.assert_nothing_left();
 }
 
+/// A provisioner that never comes to an end keeps a run for a while only.
+#[test]
+fn a_volume_that_never_comes_is_given_up() {
+    let mut model = Model::new();
+    model.stuck = BTreeSet::from([Job::Dump(1)]);
+    model.run();
+    let claim = model.objects.get_mut(&Object::DataVolume).unwrap();
+    claim.provisioning = true;
+    model.deleted = true;
+    model.run();
+    model.now = later(model.now, Duration::from_secs(61));
+    model.run();
+    model.assert_nothing_left();
+}
+
 #[test]
 fn a_dump_is_tried_again_when_the_source_changed_under_it() {
     let mut model = Model::new();
