@@ -85,15 +85,23 @@ fn with_gates(readme: &str) -> Result<String> {
 }
 
 fn gates() -> Result<String> {
-    let mut table = String::from("\n| gate | condition | after | True when |\n|---|---|---|---|\n");
+    let mut table = String::from(
+        "\n| gate | condition | judged by the end of | True when | from these facts |\n|---|---|---|---|---|\n",
+    );
     for gate in gate::ALL {
+        let facts: Vec<String> = gate
+            .evidence
+            .iter()
+            .map(|pointer| format!("`{}`", pointer.trim_start_matches('/').replace('/', ".")))
+            .collect();
         writeln!(
             table,
-            "| {} | `{}` | {} | {} |",
+            "| {} | `{}` | {} | {} | {} |",
             gate.id,
             gate.name,
             gate.command.id(),
-            gate.doc
+            gate.doc,
+            facts.join(", ")
         )?;
     }
     table.push_str("\n| reason | of | meaning |\n|---|---|---|\n");

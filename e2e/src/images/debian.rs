@@ -27,6 +27,8 @@ pub(super) enum Suite {
     Bookworm,
     /// Debian 13.
     Trixie,
+    /// Debian 14, not released yet.
+    Forky,
 }
 
 impl Suite {
@@ -34,6 +36,7 @@ impl Suite {
         match self {
             Self::Bookworm => "bookworm",
             Self::Trixie => "trixie",
+            Self::Forky => "forky",
         }
     }
 
@@ -208,6 +211,10 @@ impl Extraction {
             "--extract-hook=ls \"$1/var/cache/apt/archives\" > '{}'",
             list.display()
         ));
+        // A suite that is not released states how long its list is valid, and a mirror may lag; who signed it is checked all the same.
+        if matches!(self.suite, Suite::Forky) {
+            mmdebstrap.arg("--aptopt=Acquire::Check-Valid-Until false");
+        }
         if let Some(hook) = self.hook {
             mmdebstrap.arg(format!("--extract-hook={hook}"));
         }

@@ -44,6 +44,10 @@ pub enum Image {
     Postgres17,
     /// Postgres 15 on Debian 12.
     Postgres15,
+    /// Postgres 18 on Debian's next release.
+    Postgres18,
+    /// Postgres 17 whose `initdb` makes what a physical copy of production is: a server with the identifier that it must not have.
+    PhysicalCopy,
     /// Python 3 with psycopg on Debian 13.
     Python,
 }
@@ -114,6 +118,8 @@ impl Workshop {
             Image::Netprobe => own::netprobe(self).await,
             Image::Postgres17 => official::postgres(self, image, debian::Suite::Trixie, 17).await,
             Image::Postgres15 => official::postgres(self, image, debian::Suite::Bookworm, 15).await,
+            Image::Postgres18 => official::postgres(self, image, debian::Suite::Forky, 18).await,
+            Image::PhysicalCopy => official::physical_copy(self).await,
             Image::Python => official::python(self).await,
         }
     }

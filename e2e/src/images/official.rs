@@ -1,6 +1,9 @@
 //! Stand-ins for official images, laid out as those are, so that what works with one works with the other.
 
+use std::fs;
+
 use anyhow::Result;
+use tokio::process::Command;
 
 use super::{
     Archive, Image, Workshop,
@@ -8,6 +11,7 @@ use super::{
     layer::Tree,
     oci::Config,
 };
+use crate::command;
 
 /// Postgres of the given major version: user `postgres` with number 999, programs in PATH, contrib extensions present. There is no
 /// entrypoint script: whoever starts it names the program.
@@ -17,6 +21,21 @@ pub(super) async fn postgres(
     suite: Suite,
     major: u8,
 ) -> Result<Archive> {
+    let name = format!("dryrun.local/postgres:{major}");
+    layout(image, name, suite, major, None, Tree::default())
+        .make(workshop)
+        .await
+}
+
+/// What a Postgres image is made of, with `upper` on top of the packages.
+fn layout(
+    image: Image,
+    name: String,
+    suite: Suite,
+    major: u8,
+    hook: Option<&'static str>,
+    upper: Tree,
+) -> Recipe {
     let server = format!("postgresql-{major}");
     let system = [
         "base-files",
@@ -28,7 +47,7 @@ pub(super) async fn postgres(
         "tzdata",
     ]
     .map(str::to_owned);
-    let upper = Tree::default()
+    let upper = upper
         .text("etc/passwd", "root:x:0:0:root:/root:/bin/sh\npostgres:x:999:999::/var/lib/postgresql:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n")
         .text("etc/group", "root:x:0:\npostgres:x:999:\nnogroup:x:65534:\n")
         .text("etc/nsswitch.conf", NSSWITCH)
@@ -47,19 +66,41 @@ pub(super) async fn postgres(
         working_dir: "/var/lib/postgresql",
         ..Config::default()
     };
-    let name = format!("dryrun.local/postgres:{major}");
     let packages = [server].into_iter().chain(system).collect();
     Recipe {
         image,
         name,
         suite,
         packages,
-        hook: None,
+        hook,
         upper,
         config,
     }
-    .make(workshop)
-    .await
+}
+
+/// Postgres 17 with an `initdb` of ours before Debian's. No program of Postgres makes a server with a given identifier; a copy of production's
+/// files has production's, and would have to be made anew for each cluster.
+pub(super) async fn physical_copy(workshop: &Workshop) -> Result<Archive> {
+    let directory = tempfile::tempdir()?;
+    let (code, program) = (
+        directory.path().join("initdb.c"),
+        directory.path().join("initdb"),
+    );
+    fs::write(&code, include_str!("initdb.c"))?;
+    let mut compiler = Command::new("cc");
+    compiler
+        .args(["-Os", "-static", "-s", "-Wl,--build-id=none", "-o"])
+        .arg(&program)
+        .arg(&code);
+    command::run(&mut compiler, &workshop.cache.log("physical-copy")).await?;
+    let upper = Tree::default().file("usr/lib/postgresql/17/bin/initdb", 0o755, &program);
+    let name = "dryrun.local/postgres-physical-copy:17".to_owned();
+    let hook = Some(
+        r#"mv "$1/usr/lib/postgresql/17/bin/initdb" "$1/usr/lib/postgresql/17/bin/initdb-of-debian""#,
+    );
+    layout(Image::PhysicalCopy, name, Suite::Trixie, 17, hook, upper)
+        .make(workshop)
+        .await
 }
 
 /// Python 3 with psycopg, as `python3` and `python`.

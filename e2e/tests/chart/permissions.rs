@@ -59,7 +59,9 @@ const OPERATOR: &[Line] = &[
         "dryrun.dev",
         &[
             "get dryrunreports",
+            "watch dryrunreports",
             "create dryrunreports",
+            "delete dryrunreports",
             "patch dryrunreports/status",
         ],
     ),
@@ -94,6 +96,10 @@ const OPERATOR: &[Line] = &[
             "delete secrets",
             "create persistentvolumeclaims",
             "get configmaps",
+            "create configmaps",
+            "get pods/log",
+            "list services",
+            "list events",
         ],
     ),
     may(
@@ -118,7 +124,6 @@ const OPERATOR: &[Line] = &[
             "get pods/exec",
             "create pods/attach",
             "patch pods/ephemeralcontainers",
-            "get pods/log",
         ],
     ),
     may_not(
@@ -129,6 +134,8 @@ const OPERATOR: &[Line] = &[
             "watch secrets",
             "update secrets",
             "create services",
+            "list configmaps",
+            "delete configmaps",
             "patch pods",
             "deletecollection pods",
         ],
@@ -143,7 +150,7 @@ const OPERATOR: &[Line] = &[
             "escalate clusterroles",
         ],
     ),
-    may(PROTECTED, "", &["get pods", "list pods"]),
+    may(PROTECTED, "", &["get pods", "list pods", "watch pods"]),
     may_not(
         PROTECTED,
         "",
@@ -177,7 +184,7 @@ const OPERATOR: &[Line] = &[
         "storage.k8s.io",
         &["get storageclasses", "list storageclasses"],
     ),
-    may("", "", &["get persistentvolumes"]),
+    may("", "", &["list persistentvolumes"]),
     may_not(
         "",
         "admissionregistration.k8s.io",

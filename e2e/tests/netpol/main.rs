@@ -19,9 +19,8 @@ use bench::{Bench, DEADLINE, Place};
 /// One test at a time: they measure.
 static ALONE: Mutex<()> = Mutex::const_new(());
 
-/// How soon a policy must be in force, and out of force again.
-/// The goal is 0.2 s, and an idle machine shows tens of milliseconds; a shared one is given longer, and the figures are printed.
-const EFFECT: Duration = Duration::from_secs(2);
+/// How soon a policy must be in force, and out of force again: an idle machine shows tens of milliseconds.
+const EFFECT: Duration = Duration::from_millis(200);
 
 fn deny_all() -> Result<NetworkPolicySpec> {
     Ok(serde_json::from_value(
@@ -174,10 +173,11 @@ async fn a_policy_is_in_force_within_a_fifth_of_a_second() -> Result<()> {
         }
         process.abort();
     }
-    // A busy machine delays one or the other.
     effects.sort();
-    let most = effects[effects.len() * 9 / 10];
-    ensure!(most <= EFFECT, "nine of ten took up to {most:?}");
+    let (median, most) = (effects[effects.len() / 2], effects[effects.len() * 9 / 10]);
+    println!("median {median:?}, nine of ten within {most:?}");
+    // A busy machine delays one or the other, not the half of them.
+    ensure!(median <= EFFECT, "the median is {median:?}");
     bench.remove().await
 }
 

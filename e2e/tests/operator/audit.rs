@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use jiff::Timestamp;
 use serde::Deserialize;
 
 use dryrun_e2e::rehearsal::SYSTEM;
@@ -26,6 +27,7 @@ pub(crate) struct Write {
 #[serde(rename_all = "camelCase")]
 struct Event {
     stage: String,
+    request_received_timestamp: Timestamp,
     verb: String,
     user: User,
     object_ref: Option<Object>,
@@ -46,11 +48,16 @@ struct Object {
     name: String,
 }
 
-/// Every attempt of the operator to write the DryRun `run`, its report or one of its objects, in order.
+/// Every attempt of the operator since then to write the DryRun `run`, its report or one of its objects, in order.
 ///
 /// # Errors
 /// The log cannot be read.
-pub(crate) fn writes(log: &std::path::Path, namespace: &str, run: &str) -> Result<Vec<Write>> {
+pub(crate) fn writes(
+    log: &std::path::Path,
+    namespace: &str,
+    run: &str,
+    since: Timestamp,
+) -> Result<Vec<Write>> {
     let operator = format!("system:serviceaccount:{SYSTEM}:dryrun-operator");
     let mut writes = Vec::new();
     for line in BufReader::new(File::open(log).context("opening the audit log")?).lines() {
@@ -60,7 +67,8 @@ pub(crate) fn writes(log: &std::path::Path, namespace: &str, run: &str) -> Resul
         }
         let event: Event = serde_json::from_str(&line).context("reading an audit event")?;
         let object = event.object_ref.unwrap_or_default();
-        let own = object.namespace == namespace
+        let own = event.request_received_timestamp >= since
+            && object.namespace == namespace
             && (object.name == run || object.name.starts_with(&format!("{run}-")));
         let written = ["create", "update", "patch", "delete", "deletecollection"]
             .contains(&event.verb.as_str());

@@ -82,7 +82,7 @@ pub(crate) async fn during_teardown(stage: &Stage) -> Result<()> {
     let run = Run::begin(stage, stage.small("deleted-ending")).await?;
     run.at(Command::Teardown).await?;
     delete(&run, "during teardown").await?;
-    run_is_over(&run, Command::Verify).await
+    run_is_over(&run, Command::Evidence).await
 }
 
 /// The namespace goes with everything in it: the run's pods first, the report too.

@@ -2,7 +2,7 @@
 //! teardown follows.
 
 use anyhow::{Context, Result, ensure};
-use dryrun_core::{api::Outcome, command::Command, names::Object};
+use dryrun_core::{command::Command, names::Object};
 use dryrun_e2e::{cluster::apply, rehearsal::PRODUCTION};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::{
@@ -12,7 +12,7 @@ use kube::{
 use serde_json::json;
 
 use crate::{
-    run::{Run, condition, status},
+    run::Run,
     stage::{NAMESPACE, Stage, soon, steps},
 };
 
@@ -214,7 +214,7 @@ pub(crate) async fn granted_away(stage: &Stage) -> Result<()> {
     .await
 }
 
-/// Protected pods go while the run is under way, one for good and one to be replaced. The run is judged to its end, and the last look tells.
+/// Protected pods go while the run is under way, one for good and one to be replaced. The run fails, wherever it is by then.
 pub(crate) async fn protected_pod_is_deleted(stage: &Stage) -> Result<()> {
     apply(&stage.client, include_str!("bystanders.yaml")).await?;
     let pods: Api<Pod> = Api::namespaced(stage.client.clone(), PRODUCTION);
@@ -238,24 +238,9 @@ pub(crate) async fn protected_pod_is_deleted(stage: &Stage) -> Result<()> {
     for name in ["bystander", &name] {
         pods.delete(name, &DeleteParams::default()).await?;
     }
-    let told = [
-        &*format!("{PRODUCTION}/bystander is gone"),
-        &*format!("{PRODUCTION}/{name} is gone"),
-    ];
-    run.ends_at("G-24", "Changed", &told, Command::Verify)
-        .await?;
-    let ended = run.end().await?;
-    let status = status(&ended);
-    ensure!(
-        status.outcome == Some(Outcome::Failed),
-        "the outcome is {:?}",
-        status.outcome
-    );
-    let held = condition(&status, "PrivilegesHeld")?;
-    ensure!(
-        held.status == "True",
-        "the run was not judged to its end: {held:?}"
-    );
+    // Whichever is seen first ends the run: the gate may not know of the other yet. Both names begin so.
+    let told = [&*format!("{PRODUCTION}/bystander"), " is gone"];
+    run.ends_by("G-24", "Changed", &told).await?;
     stage
         .rehearsal
         .administrator
@@ -270,7 +255,7 @@ pub(crate) async fn protected_pod_is_deleted(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-fn running(pod: &Pod) -> bool {
+pub(crate) fn running(pod: &Pod) -> bool {
     let phase = pod
         .status
         .as_ref()

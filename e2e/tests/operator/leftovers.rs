@@ -1,7 +1,8 @@
-//! Whatever of a run is still in the cluster: looked for by label in all kinds and namespaces, by name in its own, and among the volumes.
+//! Whatever of a run is still in the cluster: looked for by label in all kinds and namespaces, by name in its own, and among the volumes. Evidence
+//! has a label of its own and is meant to stay.
 
 use anyhow::{Context, Result};
-use dryrun_core::names::RUN_LABEL;
+use dryrun_core::names::{RETAINED_LABEL, RUN_LABEL};
 use k8s_openapi::api::core::v1::PersistentVolume;
 use kube::{
     Api, Client, ResourceExt,
@@ -58,7 +59,9 @@ pub(crate) async fn find(
         let near: Api<DynamicObject> = Api::namespaced_with(client.clone(), run.namespace, kind);
         let named = near.list_metadata(&ListParams::default()).await?;
         let named = named.iter().filter(|object| {
-            object.name_any().starts_with(&prefix) && !strangers.contains(&object.name_any())
+            object.name_any().starts_with(&prefix)
+                && !strangers.contains(&object.name_any())
+                && !object.labels().contains_key(RETAINED_LABEL)
         });
         left.extend(named.map(|object| reference(kind, object)));
     }

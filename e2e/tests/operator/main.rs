@@ -4,13 +4,19 @@
 //! All cases share one production and one operator, so this target has a `main` of its own. It takes the arguments of any other test program.
 
 mod audit;
+mod breakdowns;
 mod complete;
 mod deleted;
+mod denials;
+mod evidence;
 mod gates;
+mod host;
 mod leftovers;
+mod majors;
 mod run;
 mod stage;
 mod waiting;
+mod worlds;
 
 use std::{
     process::ExitCode,
@@ -39,7 +45,7 @@ macro_rules! cases {
 }
 
 /// The longest first.
-const CASES: [(&str, Case); 32] = cases![
+const CASES: [(&str, Case); 65] = cases![
     complete::passes_every_gate_that_is_judged,
     complete::status_is_written_at_most_twelve_times,
     complete::no_secret_is_anywhere,
@@ -50,6 +56,38 @@ const CASES: [(&str, Case); 32] = cases![
     deleted::with_its_namespace,
     deleted::during_teardown,
     deleted::waiting_for_approval,
+    evidence::stands_alone,
+    evidence::printed_secret,
+    evidence::swapped_config_map,
+    evidence::expires,
+    majors::postgres_18,
+    majors::postgres_15,
+    majors::a_newer_copy_leaves_the_catalog_open,
+    worlds::declared_migration,
+    breakdowns::crash_in_a_scenario,
+    breakdowns::protected_pod_restarts,
+    breakdowns::physical_copy,
+    denials::missing,
+    denials::missing_in_a_command,
+    denials::forged,
+    denials::caught,
+    denials::on_another_object,
+    denials::of_a_read_only_transaction,
+    denials::of_a_table_that_is_not_there,
+    denials::twin_is_denied_too,
+    worlds::undeclared_change,
+    worlds::escalation_path,
+    worlds::changed_setting,
+    worlds::literal_matrix,
+    worlds::unused_tolerance,
+    worlds::tolerated_error,
+    worlds::restore_error,
+    worlds::lost_rows,
+    worlds::intolerable,
+    worlds::granted_by_a_trigger,
+    worlds::forgotten_ownership,
+    worlds::volume_fills_up,
+    worlds::full_volume,
     gates::protected_pod_is_deleted,
     gates::undeclared_rows,
     gates::granted_away,
@@ -62,6 +100,7 @@ const CASES: [(&str, Case); 32] = cases![
     gates::protected_selector_matches_nothing,
     gates::taken_name,
     waiting::missing_image,
+    waiting::unschedulable,
     waiting::unprepared_namespace,
     waiting::missing_config_map,
     waiting::missing_config_map_key,

@@ -177,6 +177,21 @@ impl<'a> Run<'a> {
         told: &[&str],
         last: Command,
     ) -> Result<()> {
+        self.ends(id, reason, told, Some(last)).await
+    }
+
+    /// As [`Run::ends_at`], at whatever command it was: what failed the gate came from outside.
+    pub(crate) async fn ends_by(&self, id: &str, reason: &str, told: &[&str]) -> Result<()> {
+        self.ends(id, reason, told, None).await
+    }
+
+    async fn ends(
+        &self,
+        id: &str,
+        reason: &str,
+        told: &[&str],
+        last: Option<Command>,
+    ) -> Result<()> {
         let run = self.end().await?;
         let checked = self.stopped(&run, id, reason, told, last).await;
         if checked.is_err() {
@@ -185,13 +200,63 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
+    /// It ended at `last` with no gate False, and with each of `gates` Unknown for this reason.
+    pub(crate) async fn ends_open(
+        &self,
+        gates: &[&str],
+        reasons: &[&str],
+        told: &str,
+        last: Command,
+    ) -> Result<()> {
+        let ended = self.end().await?;
+        let status = status(&ended);
+        let story = self.story().await;
+        ensure!(status.outcome == Some(Outcome::Inconclusive), "{story}");
+        for type_ in gates {
+            let gate = condition(&status, type_)?;
+            ensure!(
+                gate.status == "Unknown" && reasons.contains(&gate.reason.as_str()),
+                "{type_} is {gate:?}\n{story}"
+            );
+            ensure!(
+                gate.message.contains(told),
+                "{type_} does not tell of {told:?}: {}\n{story}",
+                gate.message
+            );
+        }
+        let report = self.report().await?.status.unwrap_or_default();
+        self.went_no_further(&report.facts.began.keys().cloned().collect(), Some(last))?;
+        self.left_nothing().await
+    }
+
+    /// It ended with no gate False, and none Unknown but those that nobody probes, and those of `open`, by type and reason.
+    pub(crate) async fn ends_well(&self, open: &[(&str, &str)]) -> Result<()> {
+        let ended = self.end().await?;
+        let status = status(&ended);
+        let story = self.story().await;
+        for gate in gate::ALL {
+            let found = condition(&status, gate.name)?;
+            let unprobed = found.reason == gate::NOT_PROBED;
+            let known = open.contains(&(gate.name, found.reason.as_str()));
+            ensure!(
+                found.status == "True" || found.status == "Unknown" && (unprobed || known),
+                "{} is {found:?}\n{story}",
+                gate.id
+            );
+        }
+        for (type_, reason) in open {
+            ensure!(is(&ended, type_, "Unknown", reason), "{story}");
+        }
+        self.left_nothing().await
+    }
+
     async fn stopped(
         &self,
         run: &DryRun,
         id: &str,
         reason: &str,
         told: &[&str],
-        last: Command,
+        last: Option<Command>,
     ) -> Result<()> {
         let gate = gate::ALL
             .iter()
@@ -249,8 +314,15 @@ impl<'a> Run<'a> {
         self.left_nothing().await
     }
 
-    /// After `last` only teardown began.
-    fn went_no_further(&self, began: &BTreeSet<String>, last: Command) -> Result<()> {
+    /// After `last` only teardown began, which did begin.
+    fn went_no_further(&self, began: &BTreeSet<String>, last: Option<Command>) -> Result<()> {
+        ensure!(
+            began.contains(Command::Teardown.id()),
+            "there began only {began:?}"
+        );
+        let Some(last) = last else {
+            return Ok(());
+        };
         let later = |id: &&String| id.as_str() > last.id() && id.as_str() != Command::Teardown.id();
         let further: Vec<_> = began.iter().filter(later).collect();
         ensure!(
@@ -258,10 +330,7 @@ impl<'a> Run<'a> {
             "after {} there began {further:?}",
             last.id()
         );
-        ensure!(
-            began.contains(last.id()) && began.contains(Command::Teardown.id()),
-            "there began only {began:?}"
-        );
+        ensure!(began.contains(last.id()), "there began only {began:?}");
         Ok(())
     }
 

@@ -13,6 +13,7 @@ use dryrun_e2e::{
     phase::Progress,
     rehearsal::{APPROVER, Kubectl, PRODUCTION, REHEARSAL, REQUESTER, Rehearsal, demo},
 };
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::{
     Api, Client, ResourceExt,
@@ -65,6 +66,8 @@ pub(crate) struct Stage {
     production: BTreeMap<String, String>,
     turns: Semaphore,
     figures: Mutex<Vec<(String, String)>>,
+    /// When these cases began: another try on the same cluster may have left its traces.
+    pub(crate) since: Timestamp,
 }
 
 impl Stage {
@@ -90,6 +93,7 @@ impl Stage {
                 rehearsal.query("postgres", include_str!("sql/remove.sql")).await?;
                 let create = format!("\\set password {LACKING_PASSWORD}\n{}", include_str!("sql/create.sql"));
                 rehearsal.query("postgres", &create).await?;
+                rehearsal.query("postgres", include_str!("sql/worlds.sql")).await?;
                 let request = rehearsal.request().await?;
                 for namespace in [NAMESPACE, DOOMED, UNPREPARED] {
                     furnish(&client, namespace, &request.inputs).await?;
@@ -107,6 +111,7 @@ impl Stage {
             production: production(&client).await?,
             turns: Semaphore::new(TURNS),
             figures: Mutex::default(),
+            since: Timestamp::now(),
             rehearsal,
             client,
             request,

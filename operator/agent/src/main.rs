@@ -15,6 +15,7 @@ mod registry;
 mod serve;
 mod task;
 mod tls;
+mod volume;
 
 use std::{io, path::PathBuf, process};
 

@@ -35,6 +35,16 @@ pub(crate) struct Finished {
 pub(crate) async fn run(
     children: &Children,
     command: &mut Command,
+    line: impl FnMut(&str),
+) -> Result<Finished> {
+    run_until(children, command, std::future::pending(), line).await
+}
+
+/// Runs `command` to its end, or kills it and its process group as soon as `stop` is ready.
+pub(crate) async fn run_until(
+    children: &Children,
+    command: &mut Command,
+    stop: impl Future<Output = ()>,
     mut line: impl FnMut(&str),
 ) -> Result<Finished> {
     let name = command.get_program().to_string_lossy().into_owned();
@@ -63,7 +73,16 @@ pub(crate) async fn run(
         }
         Ok(())
     };
-    let (stdout, ()) = tokio::try_join!(read_stdout, read_stderr).map_err(failed)?;
+    let read = async { tokio::try_join!(read_stdout, read_stderr) };
+    tokio::pin!(read);
+    let read = tokio::select! {
+        read = &mut read => read,
+        () = stop => {
+            children.kill(&spawned.child);
+            read.await
+        }
+    };
+    let (stdout, ()) = read.map_err(failed)?;
     let status = spawned
         .child
         .exit

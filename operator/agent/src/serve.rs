@@ -6,7 +6,7 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -74,6 +74,7 @@ pub(crate) async fn run(options: Serve) -> Result<i32> {
         secrets: options.secrets,
         logs: options.logs,
         scratch: options.scratch,
+        archive: Mutex::default(),
     };
     let service = Arc::new(Service::new(agent, token.trim()));
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await?;
@@ -105,7 +106,11 @@ struct Service {
     exit: Notify,
 }
 
-type Answer = (StatusCode, Bytes);
+/// Status, media type and body.
+type Answer = (StatusCode, &'static str, Bytes);
+
+const JSON: &str = "application/json";
+const ZSTD: &str = "application/zstd";
 
 impl Service {
     fn new(agent: Agent, token: &str) -> Self {
@@ -122,10 +127,10 @@ impl Service {
         let leaving = AtomicBool::new(false);
         let service = service_fn(|request: Request<Incoming>| async {
             let exit = request.method() == Method::POST && request.uri().path() == "/v1/exit";
-            let (status, body) = self.answer(request).await;
+            let (status, media_type, body) = self.answer(request).await;
             let mut response = Response::builder()
                 .status(status)
-                .header(CONTENT_TYPE, "application/json");
+                .header(CONTENT_TYPE, media_type);
             if exit && status == StatusCode::OK {
                 leaving.store(true, Ordering::Relaxed);
                 // The connection ends with this answer, and the agent with the connection.
@@ -147,7 +152,7 @@ impl Service {
     async fn answer(&self, request: Request<Incoming>) -> Answer {
         let path = request.uri().path().to_owned();
         if (request.method(), path.as_str()) == (&Method::GET, "/v1/healthz") {
-            return (StatusCode::OK, Bytes::from_static(b"{}"));
+            return done();
         }
         if !self.admits(&request) {
             return refuse(
@@ -158,11 +163,15 @@ impl Service {
         }
         match (request.method().as_str(), path.strip_prefix("/v1/tasks/")) {
             ("POST", Some(id)) if !id.is_empty() => self.task(id, request).await,
-            ("POST", None) if path == "/v1/exit" => (StatusCode::OK, Bytes::from_static(b"{}")),
+            ("POST", None) if path == "/v1/exit" => done(),
+            ("GET", None) if path == "/v1/archive" => match self.agent.archive() {
+                Some(archive) => (StatusCode::OK, ZSTD, archive),
+                None => refuse(StatusCode::NOT_FOUND, "NotSealed", "nothing was sealed yet"),
+            },
             _ => refuse(
                 StatusCode::NOT_FOUND,
                 "NotFound",
-                "there are POST /v1/tasks/{id}, POST /v1/exit and GET /v1/healthz",
+                "there are POST /v1/tasks/{id}, POST /v1/exit, GET /v1/archive and GET /v1/healthz",
             ),
         }
     }
@@ -219,6 +228,10 @@ impl Service {
     }
 }
 
+fn done() -> Answer {
+    (StatusCode::OK, JSON, Bytes::from_static(b"{}"))
+}
+
 fn refuse(status: StatusCode, reason: &str, message: &str) -> Answer {
     json(
         status,
@@ -231,7 +244,11 @@ fn refuse(status: StatusCode, reason: &str, message: &str) -> Answer {
 
 fn json(status: StatusCode, value: &impl Serialize) -> Answer {
     match serde_json::to_vec(value) {
-        Ok(body) => (status, body.into()),
-        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string().into()),
+        Ok(body) => (status, JSON, body.into()),
+        Err(error) => (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            JSON,
+            error.to_string().into(),
+        ),
     }
 }

@@ -59,7 +59,7 @@ const CHANGES: &[(&str, &str)] = &[
     ),
     (
         "REFRESH MATERIALIZED VIEW iu.summary WITH NO DATA",
-        "relation iu.summary",
+        "filled matview iu.summary",
     ),
     ("CREATE TYPE iu.pair AS (a int, b text)", "relation iu.pair"),
     (

@@ -8,6 +8,7 @@
 mod support;
 
 use std::{
+    collections::BTreeMap,
     fs,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
@@ -22,7 +23,7 @@ use dryrun_core::{
         TaskError, TaskResult,
     },
     facts::{SourceRequirements, StepClaim},
-    sql,
+    settings, sql,
 };
 use support::{
     Agent, PASSWORD, Process, World, connect, free_port, postgres,
@@ -99,6 +100,19 @@ fn restore(
     world: &World,
     digest: &str,
 ) -> TaskResult {
+    restore_leaving(0, source, agent, id, config, world, digest)
+}
+
+/// A restore that must leave so many bytes free.
+fn restore_leaving(
+    minimum_free: u64,
+    source: &Production,
+    agent: &Agent,
+    id: &str,
+    config: &PostgresConfig,
+    world: &World,
+    digest: &str,
+) -> TaskResult {
     agent.run(
         id,
         &Task::Restore(RestoreTask {
@@ -116,6 +130,7 @@ fn restore(
             directory: world.path("dump/1").display().to_string(),
             dump_digest: digest.into(),
             forbidden_system_identifier: source.identifier.clone(),
+            minimum_free,
         }),
     )
 }
@@ -161,15 +176,40 @@ fn steps(
 async fn a_copy_is_restored_equal_and_judged_by_its_own_checks() {
     let Some(programs) = postgres() else { return };
     let world = World::new();
-    let source = Production::start(&world, &programs, &[]).await;
+    // Settings that decide rights and meanings, one hidden behind the database's own.
+    let settings = [
+        "lo_compat_privileges=on",
+        "search_path=\"$user\", iu, public",
+        "IntervalStyle=iso_8601",
+        "xmlbinary=hex",
+        "bytea_output=escape",
+    ];
+    let source = Production::start(&world, &programs, &settings).await;
+    let of_database = "ALTER DATABASE directus SET xmlbinary TO base64; ALTER ROLE dump_ro SET \"TimeZone\" TO 'UTC'";
+    source.admin.batch_execute(of_database).await.unwrap();
     source.admin.batch_execute(RIGHTS).await.unwrap();
     let agent = Agent::start(&world);
     let dump = source.dump(&world, &agent, "dump", |_| {});
     assert_eq!(dump.problem, None);
     let archive = dump.archive.unwrap();
 
-    let (_copy, config) = start_copy(&world, &source, dump.requirements.unwrap());
+    let requirements = dump.requirements.unwrap();
+    assert_eq!(requirements.settings_unseen, ["TimeZone", "xmlbinary"]);
+    let (_copy, config) = start_copy(&world, &source, requirements);
     let operator = prepare(&config, dump.roles.iter().map(|role| role.name.as_str())).await;
+    let found: BTreeMap<String, String> = operator
+        .query(sql::SETTINGS, &[])
+        .await
+        .unwrap()
+        .iter()
+        .map(|row| (row.get(0), row.get(1)))
+        .collect();
+    let compared = settings::compare(&config.requirements.settings, &found, &found);
+    assert_eq!(compared.differing, Vec::<String>::new());
+    assert!(compared.compared > 20, "{compared:?}");
+    assert_eq!(found["lo_compat_privileges"], "on");
+    assert_eq!(found["search_path"], r#""$user", iu, public"#);
+    assert_eq!(found["bytea_output"], "escape");
 
     // Not with production's identifier, and not with another dump.
     let mut forbidden = source.server();
@@ -196,6 +236,21 @@ async fn a_copy_is_restored_equal_and_judged_by_its_own_checks() {
         TaskResult::Restore(claim) => claim,
         other => panic!("{other:?}"),
     };
+    assert!(claim.lowest_free_bytes > 0 && claim.lowest_free_bytes < u64::MAX);
+    // A volume that is never empty enough: the restore is stopped, and nothing is compared.
+    let full = restore_leaving(
+        u64::MAX,
+        &source,
+        &agent,
+        "full",
+        &config,
+        &world,
+        &archive.digest,
+    );
+    assert!(
+        matches!(&full, TaskResult::Restore(full) if full.exit_code == -1 && full.copy.catalog.rows == 0),
+        "{full:?}"
+    );
     let RestoreClaim {
         exit_code,
         errors,
@@ -397,6 +452,27 @@ async fn a_data_directory_that_holds_production_is_never_started_nor_touched() {
     let error: TaskError =
         serde_json::from_slice(&fs::read(world.path("termination-log")).unwrap()).unwrap();
     assert_eq!(error.reason, "DataDirectoryNotEmpty");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_setting_that_the_image_lacks_is_named() {
+    let Some(programs) = postgres() else { return };
+    let world = World::new();
+    let source = Production::start(&world, &programs, &[]).await;
+    let requirements = SourceRequirements {
+        encoding: "UTF8".into(),
+        locale_provider: "libc".into(),
+        collate: "C".into(),
+        ctype: "C".into(),
+        settings: BTreeMap::from([("TimeZone".into(), "Nowhere/Land".into())]),
+        ..SourceRequirements::default()
+    };
+    let (mut refused, _) = start_copy(&world, &source, requirements);
+    assert_eq!(refused.code(), Some(1));
+    let error: TaskError =
+        serde_json::from_slice(&fs::read(world.path("termination-log")).unwrap()).unwrap();
+    assert_eq!(error.reason, "SettingRefused");
+    assert!(error.message.contains("\"TimeZone\""), "{error}");
 }
 
 /// Every file with its size and time of change.

@@ -1,9 +1,10 @@
 //! Does what was decided. Every effect on the cluster is here, but status and report.
 
-use dryrun_core::api::{DryRun, DryRunReport, DryRunReportSpec};
+use dryrun_core::api::{DryRun, DryRunReport, DryRunReportSpec, PlanSummary};
 use dryrun_core::facts::Facts;
 use dryrun_core::names::{self, FINALIZER, Object, RUN_LABEL};
-use dryrun_core::step::{Action, Approval, Observed};
+use dryrun_core::plan;
+use dryrun_core::step::{Action, Approval, Job, Observed};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Secret};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
@@ -26,7 +27,8 @@ pub(crate) struct Actor<'a> {
     pub(crate) facts: &'a Facts,
     pub(crate) objects: &'a BTreeMap<Object, Observed>,
     pub(crate) approval: &'a Approval,
-    pub(crate) plan_hash: &'a str,
+    /// The plan that was approved; absent once the run has begun.
+    pub(crate) plan: Option<&'a PlanSummary>,
     pub(crate) operator_image: &'a str,
 }
 
@@ -55,6 +57,10 @@ impl Actor<'_> {
             }
             Action::CancelJobs => {
                 self.jobs.cancel(&uid, |job| !job.is_teardown());
+                Ok(())
+            }
+            Action::EndWatch => {
+                self.jobs.cancel(&uid, |job| job == Job::WatchProtected);
                 Ok(())
             }
         }
@@ -96,12 +102,16 @@ impl Actor<'_> {
         else {
             return Ok(());
         };
+        let Some(plan) = self.plan else {
+            return Ok(());
+        };
         let mut report = DryRunReport::new(
             &names::report(&name, &uid),
             DryRunReportSpec {
                 dry_run_name: name.clone(),
                 dry_run_uid: uid.clone(),
-                plan_hash: self.plan_hash.to_owned(),
+                plan_hash: plan.hash.clone(),
+                plan: plan::document(&namespace, &name, &self.run.spec, &plan.resolved)?,
                 requested_by: self.run.spec.requested_by.clone(),
                 approved_by,
                 approval_name,
@@ -147,6 +157,7 @@ impl Actor<'_> {
             | Object::PostgresPod
             | Object::RestorePod
             | Object::HarnessPod
+            | Object::SealPod
             | Object::IdentityPod => self.post(object, build::pod(&plan, object)).await,
         }
     }
@@ -197,6 +208,7 @@ impl Actor<'_> {
             | Object::PostgresPod
             | Object::RestorePod
             | Object::HarnessPod
+            | Object::SealPod
             | Object::IdentityPod => self.remove::<Pod>(object).await,
         }
     }

@@ -1,6 +1,6 @@
 //! The operator's end of the control channel: HTTP to an agent on loopback of its pod, through a port-forward.
 
-use dryrun_core::control::{PORT, Task, TaskError, TaskResult};
+use dryrun_core::control::{Task, TaskError, TaskResult};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper::client::conn::http1::SendRequest;
@@ -19,6 +19,7 @@ const OPEN: Duration = Duration::from_secs(10);
 pub(crate) struct Agent {
     pub(crate) pods: Api<Pod>,
     pub(crate) pod: String,
+    pub(crate) port: u16,
     pub(crate) token: String,
 }
 
@@ -29,7 +30,9 @@ impl Agent {
     /// Transient when the channel could not be opened or broke; what the agent itself says otherwise.
     pub(crate) async fn run(&self, id: &str, task: &Task) -> Result<TaskResult, TaskError> {
         let body = serde_json::to_vec(task).map_err(|e| permanent("InvalidTask", e))?;
-        let answer = self.request(&format!("/v1/tasks/{id}"), body).await?;
+        let answer = self
+            .request(Method::POST, &format!("/v1/tasks/{id}"), body)
+            .await?;
         match serde_json::from_slice(&answer).map_err(|e| permanent("InvalidAnswer", e))? {
             TaskResult::Failed(error) => Err(error),
             result => Ok(result),
@@ -38,15 +41,31 @@ impl Agent {
 
     /// Lets the agent end.
     pub(crate) async fn release(&self) -> Result<(), TaskError> {
-        self.request("/v1/exit", Vec::new()).await.map(drop)
+        self.request(Method::POST, "/v1/exit", Vec::new())
+            .await
+            .map(drop)
     }
 
-    async fn request(&self, path: &str, body: Vec<u8>) -> Result<Bytes, TaskError> {
-        let mut forward = tokio::time::timeout(OPEN, self.pods.portforward(&self.pod, &[PORT]))
-            .await
-            .map_err(|e| transient("the port-forward was not opened in time", e))?
-            .map_err(|e| transient("cannot forward to the agent", e))?;
-        let answer = exchange(&mut forward, path, &self.token, body).await;
+    /// The archive that the agent has sealed.
+    pub(crate) async fn archive(&self) -> Result<Bytes, TaskError> {
+        self.request(Method::GET, "/v1/archive", Vec::new()).await
+    }
+
+    async fn request(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Bytes, TaskError> {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", "agent")
+            .header("authorization", format!("Bearer {}", self.token))
+            .header("content-type", "application/json")
+            .body(Full::new(Bytes::from(body)))
+            .map_err(|e| permanent("InvalidTask", e))?;
+        let mut forward =
+            tokio::time::timeout(OPEN, self.pods.portforward(&self.pod, &[self.port]))
+                .await
+                .map_err(|e| transient("the port-forward was not opened in time", e))?
+                .map_err(|e| transient("cannot forward to the agent", e))?;
+        let answer = exchange(&mut forward, self.port, request).await;
         forward.abort();
         answer
     }
@@ -54,12 +73,11 @@ impl Agent {
 
 async fn exchange(
     forward: &mut kube::api::Portforwarder,
-    path: &str,
-    token: &str,
-    body: Vec<u8>,
+    port: u16,
+    request: Request<Full<Bytes>>,
 ) -> Result<Bytes, TaskError> {
     let stream = forward
-        .take_stream(PORT)
+        .take_stream(port)
         .ok_or_else(|| transient("cannot forward to the agent", "no stream"))?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
@@ -74,14 +92,6 @@ async fn exchange(
         connection.abort();
         return Err(error);
     }
-    let request = Request::builder()
-        .method(Method::POST)
-        .uri(path)
-        .header("host", "agent")
-        .header("authorization", format!("Bearer {token}"))
-        .header("content-type", "application/json")
-        .body(Full::new(Bytes::from(body)))
-        .map_err(|e| permanent("InvalidTask", e))?;
     let outcome = async {
         let response = sender
             .send_request(request)

@@ -256,11 +256,7 @@ async fn turn(run: &DryRun, context: &Context) -> Result<Option<Requeue>, Error>
         facts: &decision.facts,
         objects: &seen.objects,
         approval: &seen.approval,
-        plan_hash: seen
-            .plan
-            .as_ref()
-            .map(|plan| plan.hash.as_str())
-            .unwrap_or_default(),
+        plan: seen.plan.as_ref().ok(),
         operator_image: &context.operator_image,
     };
     for action in decision.actions {

@@ -10,6 +10,7 @@ mod health;
 mod jobs;
 mod observe;
 mod report;
+mod retention;
 
 use anyhow::Context as _;
 use clap::Parser;
@@ -23,6 +24,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
 
 /// Rehearses tools on isolated copies of production Postgres.
 #[derive(Parser)]
@@ -46,7 +48,7 @@ async fn main() -> anyhow::Result<()> {
         .json()
         .with_current_span(false)
         .with_span_list(false)
-        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+        .with_env_filter(filter()?)
         .init();
     rustls::crypto::ring::default_provider()
         .install_default()
@@ -72,7 +74,7 @@ async fn main() -> anyhow::Result<()> {
             .collect(),
         jobs,
         recorder: Recorder::new(
-            client,
+            client.clone(),
             Reporter {
                 controller: MANAGER.into(),
                 instance: std::env::var("HOSTNAME").ok(),
@@ -82,10 +84,22 @@ async fn main() -> anyhow::Result<()> {
     });
     ready.store(true, Ordering::Relaxed);
     tracing::info!(namespaces = ?context.namespaces, "operator started");
+    let work = async {
+        tokio::join!(
+            controller::run(context, ended),
+            retention::run(client.clone())
+        )
+    };
     tokio::select! {
-        () = controller::run(context, ended) => Ok(()),
+        ((), ()) = work => Ok(()),
         ended = health => ended.context("health server")?.context("health server"),
     }
+}
+
+/// What is logged. The client logs the whole body of an answer that it cannot read, and a log is no place for objects.
+fn filter() -> anyhow::Result<EnvFilter> {
+    let quiet = "kube_client::client=error".parse()?;
+    Ok(EnvFilter::from_default_env().add_directive(quiet))
 }
 
 /// Waits for the CRDs and says so, instead of ending.

@@ -1,8 +1,9 @@
 //! Reads the world, once per pass.
 
-use dryrun_core::api::{DryRun, DryRunApproval, DryRunReport};
+use dryrun_core::api::{ConfigMapKey, DryRun, DryRunApproval, DryRunReport, MatrixRef};
 use dryrun_core::approval::{self, Wanted};
 use dryrun_core::facts::Facts;
+use dryrun_core::matrix::Literal;
 use dryrun_core::names::{self, Object, RUN_LABEL};
 use dryrun_core::step::{Approval, Observed, PlanProblem, PodView, ReportView};
 use dryrun_core::{api::PlanSummary, plan};
@@ -17,9 +18,12 @@ use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
-use crate::build::key;
+use crate::build::{self, key};
 use crate::controller::Context;
 use crate::error::{Error, call};
+
+/// Annotation of a claim whose volume is being made on that node (`WaitForFirstConsumer`).
+const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
 
 /// What was read, owned.
 pub(crate) struct Observation {
@@ -140,39 +144,16 @@ async fn resolve(
     let mut digests = BTreeMap::new();
     for input in &run.spec.harness.inputs {
         let reference = &input.config_map_ref;
-        let Some(found) = call(
-            format!("read ConfigMap {}", reference.name),
-            config_maps.get_opt(&reference.name),
-        )
-        .await?
-        else {
-            return Ok(problem(
-                "ConfigMapMissing",
-                format!("create ConfigMap {} in {namespace}", reference.name),
-            ));
+        match key_of(&config_maps, &namespace, reference).await? {
+            Ok(bytes) => digests.insert(address(reference), plan::hex(&Sha256::digest(&bytes))),
+            Err(problem) => return Ok(Err(problem)),
         };
-        let text = found
-            .data
-            .as_ref()
-            .and_then(|data| data.get(&reference.key))
-            .map(|text| text.clone().into_bytes());
-        let bytes = text.or_else(|| {
-            found
-                .binary_data
-                .as_ref()
-                .and_then(|data| data.get(&reference.key))
-                .map(|b| b.0.clone())
-        });
-        let Some(bytes) = bytes else {
-            return Ok(problem(
-                "ConfigMapKeyMissing",
-                format!("ConfigMap {} has no key {}", reference.name, reference.key),
-            ));
+    }
+    if let Some(reference) = &run.spec.privileges.matrix_ref {
+        match matrix(&config_maps, &namespace, reference).await? {
+            Ok((_, digest)) => digests.insert(address(&reference.config_map_ref), digest),
+            Err(problem) => return Ok(Err(problem)),
         };
-        digests.insert(
-            format!("{}/{}", reference.name, reference.key),
-            plan::hex(&Sha256::digest(&bytes)),
-        );
     }
     let reference = &run.spec.source.password_secret_ref;
     let secrets: Api<Secret> = Api::namespaced(client.clone(), &namespace);
@@ -210,7 +191,65 @@ async fn resolve(
     )?))
 }
 
-fn problem(reason: &str, message: String) -> Result<PlanSummary, PlanProblem> {
+/// How the plan names a key of a ConfigMap.
+fn address(reference: &ConfigMapKey) -> String {
+    format!("{}/{}", reference.name, reference.key)
+}
+
+/// The bytes of a key of a ConfigMap.
+async fn key_of(
+    config_maps: &Api<ConfigMap>,
+    namespace: &str,
+    reference: &ConfigMapKey,
+) -> Result<Result<Vec<u8>, PlanProblem>, Error> {
+    let ConfigMapKey { name, key } = reference;
+    let found = call(format!("read ConfigMap {name}"), config_maps.get_opt(name)).await?;
+    let Some(found) = found else {
+        return Ok(problem(
+            "ConfigMapMissing",
+            format!("create ConfigMap {name} in {namespace}"),
+        ));
+    };
+    match build::config_map_bytes(&found, key) {
+        Some(bytes) => Ok(Ok(bytes)),
+        None => Ok(problem(
+            "ConfigMapKeyMissing",
+            format!("ConfigMap {name} has no key {key}"),
+        )),
+    }
+}
+
+/// The list of rows that a matrix names, and its digest, which is the one that the matrix pins.
+pub(crate) async fn matrix(
+    config_maps: &Api<ConfigMap>,
+    namespace: &str,
+    reference: &MatrixRef,
+) -> Result<Result<(Literal, String), PlanProblem>, Error> {
+    let read = key_of(config_maps, namespace, &reference.config_map_ref).await?;
+    Ok(read.and_then(|bytes| pinned(reference, &bytes)))
+}
+
+fn pinned(reference: &MatrixRef, bytes: &[u8]) -> Result<(Literal, String), PlanProblem> {
+    let at = address(&reference.config_map_ref);
+    let digest = plan::hex(&Sha256::digest(bytes));
+    if digest != reference.sha256 {
+        return problem(
+            "MatrixDigestMismatch",
+            format!(
+                "the matrix in ConfigMap key {at} has sha256 {digest}, and matrixRef.sha256 is another: restore the key or make a new DryRun"
+            ),
+        );
+    }
+    match Literal::read(bytes) {
+        Ok(literal) => Ok((literal, digest)),
+        Err(error) => problem(
+            "MatrixInvalid",
+            format!("the matrix in ConfigMap key {at} cannot be read: {error}"),
+        ),
+    }
+}
+
+fn problem<T>(reason: &str, message: String) -> Result<T, PlanProblem> {
     Err(PlanProblem {
         reason: reason.into(),
         message,
@@ -264,7 +303,9 @@ async fn objects(
             .spec
             .as_ref()
             .and_then(|spec| spec.volume_name.clone());
+        let chosen = claim.annotations().contains_key(SELECTED_NODE);
         let claim_view = Observed {
+            provisioning: chosen && volume.is_none(),
             volume,
             ..observed(claim)
         };
@@ -307,6 +348,7 @@ fn observed<K: Resource>(object: &K) -> Observed {
         deleting: meta.deletion_timestamp.is_some(),
         pod: None,
         volume: None,
+        provisioning: false,
     }
 }
 
@@ -351,7 +393,7 @@ fn pod_view(pod: &Pod) -> PodView {
             c.message.clone().unwrap_or_default(),
         )
     });
-    let waiting = all.iter().find_map(|c| {
+    let mut waiting = all.iter().filter_map(|c| {
         let waiting = c.state.as_ref()?.waiting.as_ref()?;
         let reason = waiting.reason.clone()?;
         // Reasons of a pod that starts as it should say nothing: the image is what may be missing then.
@@ -361,6 +403,17 @@ fn pod_view(pod: &Pod) -> PodView {
             message.unwrap_or_else(|| format!("image {}", c.image)),
         ))
     });
+    // What waits for another container tells less than what that one waits for.
+    let first = waiting.next();
+    let starting = first
+        .as_ref()
+        .is_some_and(|(reason, _)| PodView::STARTING.contains(&reason.as_str()));
+    let telling = if starting {
+        waiting.find(|(reason, _)| !PodView::STARTING.contains(&reason.as_str()))
+    } else {
+        None
+    };
+    let waiting = telling.or(first);
     PodView {
         phase: status.phase.unwrap_or_default(),
         node: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()),
@@ -368,5 +421,40 @@ fn pod_view(pod: &Pod) -> PodView {
         running,
         terminated,
         waiting: unscheduled.or(waiting),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reference(sha256: String) -> MatrixRef {
+        MatrixRef {
+            config_map_ref: ConfigMapKey {
+                name: "frozen".into(),
+                key: "matrix.tsv.zst".into(),
+            },
+            sha256,
+        }
+    }
+
+    #[test]
+    fn a_matrix_is_what_was_pinned_or_nothing() {
+        let text = b"schema\tiu\ta\tUSAGE\tfalse\t+\n";
+        let digest = plan::hex(&Sha256::digest(text));
+        let (_, found) = pinned(&reference(digest.clone()), text).unwrap();
+        assert_eq!(found, digest);
+        let other = pinned(&reference("0".repeat(64)), text).unwrap_err();
+        assert_eq!(other.reason, "MatrixDigestMismatch");
+        assert!(other.message.contains(&digest) && other.message.contains("frozen/matrix.tsv.zst"));
+    }
+
+    #[test]
+    fn a_matrix_that_is_none_names_its_line() {
+        let text = b"schema\tiu\ta\tUSAGE\tfalse\t+\nnothing\n";
+        let digest = plan::hex(&Sha256::digest(text));
+        let problem = pinned(&reference(digest), text).unwrap_err();
+        assert_eq!(problem.reason, "MatrixInvalid");
+        assert!(problem.message.contains("line 2 is no row"));
     }
 }

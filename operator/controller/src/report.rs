@@ -1,13 +1,14 @@
 //! Says what was decided: facts and verdicts in the report, the status of the DryRun, and events.
 
-use dryrun_core::api::{DryRun, DryRunReport, DryRunReportStatus, DryRunStatus};
+use dryrun_core::api::{DryRun, DryRunReport, DryRunStatus};
 use dryrun_core::facts::Facts;
-use dryrun_core::gate::{Gate, PENDING, Status, Verdict};
+use dryrun_core::gate::{Gate, NOT_REACHED, PENDING, Status, Verdict};
 use dryrun_core::names::{self, MANAGER};
+use dryrun_core::report;
 use dryrun_core::step::ReportView;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{Patch, PatchParams};
 use kube::runtime::events::{Event, EventType, Recorder};
 use kube::{Api, Client, Resource, ResourceExt};
@@ -24,14 +25,7 @@ pub(crate) async fn write_report(
     status: &DryRunStatus,
 ) -> Result<(), Error> {
     let (namespace, name, uid) = key(run);
-    let report = DryRunReportStatus {
-        started_at: Some(Time(view.began)),
-        finished_at: status.outcome.map(|_| Time(Timestamp::now())),
-        outcome: status.outcome,
-        conditions: status.conditions.clone(),
-        facts: facts.clone(),
-        verdict: status.verdict.clone(),
-    };
+    let report = report::status(view, &run.spec, facts, status, Timestamp::now());
     let body = serde_json::json!({
         "apiVersion": DryRunReport::api_version(&()),
         "kind": DryRunReport::kind(&()),
@@ -89,7 +83,8 @@ pub(crate) async fn publish(
     for (gate, verdict) in verdicts {
         let (status, reason) = was(gate.name);
         if (status, reason) == (verdict.status.as_str(), verdict.reason.as_str())
-            || verdict.reason == PENDING
+            // What was never looked at is told by the end of the run.
+            || [PENDING, NOT_REACHED].contains(&verdict.reason.as_str())
             || status.is_empty()
         {
             continue;
@@ -104,24 +99,36 @@ pub(crate) async fn publish(
             Status::False => "Failed",
             Status::Unknown => "Unknown",
         };
-        let note = format!("{} {}: {}", gate.id, verdict.reason, verdict.message);
+        let note = match verdict.status {
+            Status::True => format!("{} {}: {}", gate.id, gate.name, verdict.message),
+            Status::False | Status::Unknown => {
+                let (reason, message) = (&verdict.reason, &verdict.message);
+                format!("{} {}: {reason}: {message}", gate.id, gate.name)
+            }
+        };
         event(
             recorder,
             &reference,
             type_,
-            &format!("{}{word}", gate.name),
+            &format!("Gate{word}"),
             gate.name,
             &note,
         )
         .await;
     }
-    for summary in ["Approved", "Succeeded", "NetZero"] {
+    // Reasons of the plan and its approval speak for themselves.
+    for (summary, prefix) in [
+        ("Approved", ""),
+        ("Succeeded", "Run"),
+        ("NetZero", "NetZero"),
+    ] {
         let Some(now) = after.iter().find(|c| c.type_ == summary) else {
             continue;
         };
         let (status, reason) = was(summary);
         if (status, reason) == (now.status.as_str(), now.reason.as_str())
             || status.is_empty()
+            || now.message.is_empty()
             || now.reason == "Running"
         {
             continue;
@@ -135,7 +142,7 @@ pub(crate) async fn publish(
             recorder,
             &reference,
             type_,
-            &format!("{summary}{}", now.reason),
+            &format!("{prefix}{}", now.reason),
             summary,
             &now.message,
         )
@@ -152,7 +159,7 @@ async fn event(
     note: &str,
 ) {
     let cut = |text: &str, limit: usize| text.chars().take(limit).collect::<String>();
-    // The recorder takes events with the same reason and action as one, whatever their note: both name the gate.
+    // The recorder takes events with the same reason and action as one, whatever their note: the action names the gate or the summary.
     let event = Event {
         type_,
         reason: cut(reason, 128),

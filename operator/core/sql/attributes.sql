@@ -1,7 +1,8 @@
 -- Every privilege that is no ACL entry, in the columns of privileges.sql: role attributes, memberships, settings, default privileges,
 -- ownership, row-level security and its policies, SECURITY DEFINER routines, view options, user mappings.
 --
--- Default privileges that are built in are spelled out, so that the loss of a pg_default_acl row is a visible change.
+-- Objects of initdb are left out while they are owned by the bootstrap superuser (10). Default privileges that are built in are spelled out, so
+-- that the loss of a pg_default_acl row is a visible change.
 -- Needs no privilege beyond CONNECT. search_path must be pg_catalog, so that names are qualified.
 WITH version AS (SELECT current_setting('server_version_num')::int AS number)
 SELECT 'role_attr' AS class, rolname::text AS object, rolname::text AS grantee, a.name || '=' || a.value AS privilege, false AS grantable, '+' AS sign, NULL::text[] AS grantors
@@ -43,20 +44,20 @@ UNION ALL
 SELECT 'owner_' || CASE c.relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'matview' WHEN 'f' THEN 'foreign_table' WHEN 'S' THEN 'sequence' ELSE 'table' END,
        format('%I.%I', n.nspname, c.relname), o.rolname::text, 'OWNER', false, '+', NULL
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_roles o ON o.oid = c.relowner
- WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND c.oid >= 16384 AND c.relpersistence <> 't'
+ WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND (c.oid >= 16384 OR c.relowner <> 10) AND c.relpersistence <> 't'
 UNION ALL
 SELECT 'owner_' || x.class, x.name, o.rolname::text, 'OWNER', false, '+', NULL
   FROM (
-    SELECT CASE prokind WHEN 'p' THEN 'procedure' ELSE 'function' END AS class, oid::regprocedure::text AS name, proowner AS owner FROM pg_proc WHERE oid >= 16384
+    SELECT CASE prokind WHEN 'p' THEN 'procedure' ELSE 'function' END AS class, oid::regprocedure::text AS name, proowner AS owner FROM pg_proc WHERE oid >= 16384 OR proowner <> 10
     UNION ALL SELECT 'schema', quote_ident(nspname), nspowner FROM pg_namespace WHERE nspname !~ '^pg_(toast|temp_|toast_temp_)'
     UNION ALL SELECT 'database', quote_ident(datname), datdba FROM pg_database WHERE datname = current_database()
     UNION ALL SELECT CASE t.typtype WHEN 'd' THEN 'domain' ELSE 'type' END, format('%I.%I', n.nspname, t.typname), t.typowner
                 FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace LEFT JOIN pg_class c ON c.oid = t.typrelid
-               WHERE t.oid >= 16384 AND t.typtype <> 'm' AND t.typelem = 0 AND (t.typtype <> 'c' OR c.relkind = 'c')
+               WHERE (t.oid >= 16384 OR t.typowner <> 10) AND t.typtype <> 'm' AND t.typelem = 0 AND (t.typtype <> 'c' OR c.relkind = 'c')
     UNION ALL SELECT 'fdw', quote_ident(fdwname), fdwowner FROM pg_foreign_data_wrapper
     UNION ALL SELECT 'foreign_server', quote_ident(srvname), srvowner FROM pg_foreign_server
     UNION ALL SELECT 'tablespace', quote_ident(spcname), spcowner FROM pg_tablespace
-    UNION ALL SELECT 'language', quote_ident(lanname), lanowner FROM pg_language WHERE oid >= 16384
+    UNION ALL SELECT 'language', quote_ident(lanname), lanowner FROM pg_language WHERE oid >= 16384 OR lanowner <> 10
     UNION ALL SELECT 'large_object', oid::text, lomowner FROM pg_largeobject_metadata
     UNION ALL SELECT 'publication', quote_ident(pubname), pubowner FROM pg_publication
     UNION ALL SELECT 'subscription', quote_ident(subname), subowner FROM pg_subscription WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())

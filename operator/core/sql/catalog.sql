@@ -14,7 +14,7 @@ WITH ns AS MATERIALIZED (
      AND NOT EXISTS (SELECT FROM member m WHERE m.classid = 'pg_class'::regclass AND m.objid = c.oid)
 )
 SELECT 'relation' AS kind, r.oid::regclass::text AS identity,
-       md5(concat_ws('|', r.relkind, r.relpersistence, r.relrowsecurity, r.relforcerowsecurity, r.relreplident, r.relispopulated,
+       md5(concat_ws('|', r.relkind, r.relpersistence, r.relrowsecurity, r.relforcerowsecurity, r.relreplident,
          array_to_string(r.reloptions, ','), (SELECT array_to_string(t.reloptions, ',') FROM pg_class t WHERE t.oid = r.reltoastrelid),
          (SELECT amname FROM pg_am a WHERE a.oid = r.relam AND r.relkind = 'r'),
          CASE WHEN r.reloftype <> 0 THEN r.reloftype::regtype::text END,
@@ -32,6 +32,9 @@ SELECT 'relation' AS kind, r.oid::regclass::text AS identity,
             LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
            WHERE a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped))) AS definition
   FROM rel r WHERE r.relkind IN ('r', 'p', 'v', 'm', 'f', 'c')
+UNION ALL
+-- A row of its own, there or not: a restore of the definitions alone fills none, and must not excuse a copy whose view is empty.
+SELECT 'filled matview', r.oid::regclass::text, '' FROM rel r WHERE r.relkind = 'm' AND r.relispopulated
 UNION ALL
 SELECT 'view', r.oid::regclass::text, md5(pg_get_viewdef(r.oid)) FROM rel r WHERE r.relkind IN ('v', 'm')
 UNION ALL

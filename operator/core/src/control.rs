@@ -6,17 +6,21 @@
 //! - `POST /v1/tasks/{id}` with a [`Task`] starts it and answers with its [`TaskResult`] when it has ended. The same id again joins the running
 //!   task or repeats its result: a lost connection or a restarted operator loses nothing and runs nothing twice.
 //! - `POST /v1/exit` ends the agent with exit code 0.
+//! - `GET /v1/archive` answers with the archive that the last [`Task::Seal`] made.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 use crate::api::{SqlStep, SslMode};
 use crate::facts::{
-    CopyFacts, DumpFacts, InputFacts, ScenarioClaim, SourceIdentity, SourceRequirements,
+    CopyFacts, DumpFacts, InputFacts, LeakFacts, ScenarioClaim, SealFacts, SourceIdentity,
+    SourceRequirements,
 };
 
 /// Loopback port of the main agent of a pod.
 pub const PORT: u16 = 7070;
+/// Loopback port of the second agent of a pod, which looks at what the first one's container may have done.
+pub const OBSERVER_PORT: u16 = 7071;
 /// Directory in which a pod's keys of the run secret are mounted.
 pub const SECRETS_DIR: &str = "/run/dryrun/secrets";
 /// File in [`SECRETS_DIR`] with the pod's control token.
@@ -48,6 +52,12 @@ pub enum Task {
     RunSql(SqlTask),
     /// C-13: read production's identity again.
     Identify(IdentifyTask),
+    /// C-11: search all logs of the run for its credentials and production's.
+    Search(SearchTask),
+    /// C-12: redact, search what is left, and put all that is kept into one archive.
+    Seal(SealTask),
+    /// C-11: take the digests of the harness's inputs again.
+    DigestInputs(VerifyInputsTask),
 }
 
 /// How a task ended.
@@ -65,6 +75,10 @@ pub enum TaskResult {
     Scenario(ScenarioClaim),
     /// Production's identity was read.
     Identify(SourceIdentity),
+    /// The logs were searched.
+    Search(LeakFacts),
+    /// The archive was made.
+    Seal(SealFacts),
     /// The task could not be done.
     Failed(TaskError),
 }
@@ -138,6 +152,8 @@ pub struct RestoreTask {
     pub dump_digest: String,
     /// Production's identifier: the copy's must differ, before the restore and after it.
     pub forbidden_system_identifier: String,
+    /// Bytes of the data volume that the restore must leave free at every moment; it is stopped when they are not.
+    pub minimum_free: u64,
 }
 
 /// What the restore pod says of the restore. The server's own log is the judge.
@@ -152,6 +168,8 @@ pub struct RestoreClaim {
     pub error_lines: u64,
     /// Bytes free on the data volume after the restore, as the pod sees it under the dump directory (`statvfs` f_bavail).
     pub free_bytes: u64,
+    /// The fewest bytes that were free there while `pg_restore` ran. Below the task's `minimum_free` it was stopped, and nothing after it was done.
+    pub lowest_free_bytes: u64,
     /// Milliseconds that `pg_restore` took.
     pub milliseconds: u64,
     /// Milliseconds that ANALYZE took.
@@ -241,6 +259,36 @@ pub struct SqlTask {
 pub struct IdentifyTask {
     /// Production.
     pub server: Server,
+}
+
+/// Where the seal pod finds what the run has written, and what it must look for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SearchTask {
+    /// Directory with the parts of the evidence volume: `server/`, `harness/`, `dump/`. Files of all of them are searched.
+    pub directory: String,
+    /// UID of the run: scenarios' passwords are derived with it.
+    pub run_uid: String,
+    /// Number of scenarios whose derived passwords are looked for.
+    pub scenarios: usize,
+    /// Roles of production and copy, for the forms that hash a password with its role.
+    pub roles: Vec<String>,
+}
+
+/// C-12, and the best effort of C-13.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SealTask {
+    /// Where to look, and what for.
+    pub search: SearchTask,
+    /// Texts of the operator that are kept beside the logs, by their path in the archive.
+    pub documents: BTreeMap<String, String>,
+    /// Names of the harness's logs that are kept, without `.log`: setup commands and scenarios. Other files are searched and not kept.
+    pub logs: Vec<String>,
+    /// Keep every statement of these roles from the copy's log; empty: keep no statement.
+    pub trace_roles: Vec<String>,
+    /// Bytes of all kept files together; the largest are cut beyond it.
+    pub max_bytes: u64,
 }
 
 /// The copy's server, as `dryrun-agent postgres` sets it up. Holds no secret: the bootstrap role's password is [`SUPERUSER_FILE`].

@@ -49,6 +49,30 @@ pub struct Facts {
     /// C-11.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verification: Option<VerificationFacts>,
+    /// C-11: the search of all logs on the evidence volume.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub search: Option<LeakFacts>,
+    /// C-03 to C-11: the searches of the logs of containers, by pod.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub container_logs: BTreeMap<String, LeakFacts>,
+    /// C-12, or the best effort of C-13.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<EvidenceFacts>,
+    /// The run's pods as they were when they were needed, by the part that they play.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub inspections: BTreeMap<String, PodInspection>,
+    /// C-11: the copy's pod once more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inspected_again: Option<PodInspection>,
+    /// When the watch over the protected workloads began, and began again: between the last look and these times nobody watched.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub watched_since: Vec<Timestamp>,
+    /// Why nobody could watch them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub watch_error: Option<TaskError>,
+    /// What the watch saw change, in order; at most 20 stand here.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub protected_changes: Vec<String>,
     /// C-13.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub teardown: Option<TeardownFacts>,
@@ -58,6 +82,9 @@ pub struct Facts {
     /// Attempts at the dump so far.
     #[serde(skip_serializing_if = "is_zero")]
     pub dump_attempts: u8,
+    /// UIDs of the run's claims: no PersistentVolume may be left that was made for one of them.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub claims: BTreeSet<String>,
     /// PersistentVolumes that the run's claims were bound to.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub volumes: BTreeSet<String>,
@@ -267,6 +294,10 @@ pub struct SourceRequirements {
     pub extensions: BTreeMap<String, String>,
     /// Extensions that the copy's image does not have, as `name version`.
     pub unavailable: Vec<String>,
+    /// The server's own values of [`crate::settings::MIRRORED`], before any role or database changes them.
+    pub settings: BTreeMap<String, String>,
+    /// Those of them that could not be seen, since the dump's role, its session or the database has a value of its own.
+    pub settings_unseen: Vec<String>,
 }
 
 /// A role of the source that the dump refers to.
@@ -403,6 +434,22 @@ pub struct MatrixDifference {
     pub errors: Vec<String>,
     /// Summary of all rows outside the scope: counted and hashed.
     pub rest: SetSummary,
+    /// How declared roles could get more than these rows say.
+    pub escalations: EscalationFacts,
+}
+
+/// How declared roles could get more than their rows say.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct EscalationFacts {
+    /// Paths that declared roles have, those that are open to everybody included.
+    pub found: u64,
+    /// How many of them nobody has allowed.
+    pub unexpected: u64,
+    /// At most three of those, as `role: why: what`.
+    pub examples: Vec<String>,
+    /// Entries of the allow-list that match no path; at most 64 stand there.
+    pub vain: Vec<String>,
 }
 
 /// Rows of one class, grantee and privilege.
@@ -433,6 +480,8 @@ pub struct RolesFacts {
     pub statements: u64,
     /// Milliseconds of reading back and comparing.
     pub milliseconds: u64,
+    /// Production's settings of roles and databases that were taken away, since they decide what the copy logs; at most 20 stand here.
+    pub log_settings_reset: Vec<String>,
 }
 
 /// One reading of the copy's identity.
@@ -447,6 +496,9 @@ pub struct CopyIdentity {
     pub cluster_name: String,
     /// `pg_is_in_recovery()`.
     pub in_recovery: bool,
+    /// Why whoever read it refused to work with the server: `CopyIsProduction`, `CopyUnreadable`, `CopyIsStranger`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
 }
 
 /// C-08: the harness pod as it really is.
@@ -579,6 +631,126 @@ pub struct VerificationFacts {
     pub pods: Vec<PodFingerprint>,
     /// Crashes and recoveries that the copy's log tells of.
     pub crashes: Vec<String>,
+    /// The harness's inputs, looked at again by the pod's observer.
+    pub inputs: InputFacts,
+    /// sha256 of each ConfigMap key that holds an input, in hex, by `name/key`, read again; empty when it is gone.
+    pub config_maps: BTreeMap<String, String>,
+    /// The search of every object and event of the run.
+    pub objects: LeakFacts,
+    /// The copy's server settings, against the source's and those before the scenarios.
+    pub settings: SettingsFacts,
+}
+
+/// Server settings compared.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SettingsFacts {
+    /// Settings of the source that were compared.
+    pub compared: u64,
+    /// Settings that differ from the source or changed while the scenarios ran, in a few words each; at most 20 stand here.
+    pub differing: Vec<String>,
+    /// How many differ.
+    pub differing_count: u64,
+}
+
+/// What a search for credentials found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LeakFacts {
+    /// Texts that were searched: files, containers' logs, objects.
+    pub texts: u64,
+    /// Bytes that were searched.
+    pub bytes: u64,
+    /// Credentials that were found; at most 20 stand here.
+    pub found: Vec<Leak>,
+    /// How many occurrences of credentials there were.
+    pub found_count: u64,
+    /// Texts of the shape of somebody's token or key, by the name of the shape: a warning, not a proof.
+    pub shapes: BTreeMap<String, u64>,
+    /// What could not be searched, and why; at most 20 stand here.
+    pub unread: Vec<String>,
+    /// The canary was found where it had been planted: the search finds what is there.
+    pub canary: bool,
+}
+
+/// A credential where none may be.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Leak {
+    /// Name of the credential, never its value.
+    pub credential: String,
+    /// The form in which it stood there: `raw`, `base64`, `hex`, `scram`, …
+    pub form: String,
+    /// The file, container or object.
+    pub place: String,
+    /// How often.
+    pub count: u64,
+}
+
+/// C-12: what the seal pod has put together.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SealFacts {
+    /// sha256 of the archive, `sha256:…`.
+    pub archive: String,
+    /// Bytes of the archive.
+    pub archive_bytes: u64,
+    /// sha256 of the manifest in it, `sha256:…`.
+    pub manifest: String,
+    /// The files in it, in the manifest's order.
+    pub files: Vec<SealedFile>,
+    /// What is not kept, and why.
+    pub dropped: Vec<String>,
+    /// The search of what is kept, after the redaction. Its canary was put among it for this search.
+    pub search: LeakFacts,
+}
+
+/// A file of the archive.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SealedFile {
+    /// Path in the archive.
+    pub path: String,
+    /// Bytes.
+    pub bytes: u64,
+    /// sha256, `sha256:…`.
+    pub sha256: String,
+    /// Occurrences of credentials that were blotted out.
+    pub redacted: u64,
+    /// Bytes at its end that were cut for `evidence.maxSize`.
+    pub cut_bytes: u64,
+}
+
+/// C-12: the evidence as it is kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct EvidenceFacts {
+    /// What the seal pod says.
+    pub seal: SealFacts,
+    /// C-12 was not reached: this was sealed on the way out, from whatever there was.
+    pub partial: bool,
+    /// The ConfigMaps that hold the archive, in order.
+    pub config_maps: Vec<String>,
+    /// sha256 over what was read back from them, `sha256:…`.
+    pub stored: String,
+    /// Why nothing could be sealed.
+    pub problem: Option<TaskError>,
+}
+
+/// A pod of the run as the apiserver has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PodInspection {
+    /// UID of the pod.
+    pub uid: String,
+    /// Keys of Secrets that it mounts or has in its environment, as `secret/key`; `secret/*` for a whole one.
+    pub secrets: BTreeSet<String>,
+    /// Files of Secrets whose mode is not 0440, as `volume mode`.
+    pub modes: Vec<String>,
+    /// Image references and the image IDs that they meant, by container.
+    pub images: BTreeMap<String, (String, String)>,
+    /// What lets it be reached or reach more than it should.
+    pub openings: Vec<String>,
 }
 
 /// C-13.

@@ -1,5 +1,9 @@
 //! What a live pod may do, read from the objects as the apiserver has them.
 
+mod pod;
+
+pub use pod::{CREDENTIALS, SOURCE, Secrets, inspect};
+
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, Volume};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;

@@ -2,6 +2,8 @@
 //!
 //! Fields: <https://www.postgresql.org/docs/current/runtime-config-logging.html#RUNTIME-CONFIG-LOGGING-JSONLOG>.
 
+mod statement;
+
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,6 +13,12 @@ use crate::facts::{LogWindow, LoggedError};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Entry {
+    /// When it was written.
+    pub timestamp: String,
+    /// The session that it belongs to.
+    pub session_id: Option<String>,
+    /// `client backend`, `checkpointer`, `parallel worker`, …
+    pub backend_type: String,
     /// Login role; absent for background processes. `SET ROLE` does not change it.
     pub user: Option<String>,
     /// Chosen by the client.
@@ -38,63 +46,75 @@ impl Entry {
         matches!(self.error_severity.as_str(), "ERROR" | "FATAL" | "PANIC")
     }
 
-    /// What kept facts say of an error. The message is kept only where it speaks of names and rights: others may quote rows.
-    fn logged(&self) -> LoggedError {
-        let sqlstate = self.state_code.clone().unwrap_or_default();
+    /// The message of an error as it may be kept: only where it speaks of names and rights, since others may quote rows.
+    pub(crate) fn message_without_rows(&self) -> String {
+        let sqlstate = self.state_code.as_deref().unwrap_or_default();
         let named = ["42", "28", "53", "57"]
             .iter()
             .any(|class| sqlstate.starts_with(class));
+        if named {
+            self.message.chars().take(200).collect()
+        } else {
+            String::new()
+        }
+    }
+
+    /// What kept facts say of an error.
+    fn logged(&self) -> LoggedError {
         LoggedError {
             statement: statement_class(self.statement.as_deref().unwrap_or_default()),
             severity: self.error_severity.clone(),
             user: self.user.clone().unwrap_or_default(),
             function: self.func_name.clone().unwrap_or_default(),
-            message: if named {
-                self.message.chars().take(200).collect()
-            } else {
-                String::new()
-            },
+            message: self.message_without_rows(),
             count: 1,
-            sqlstate,
+            sqlstate: self.state_code.clone().unwrap_or_default(),
         }
     }
 }
 
-/// The leading keywords of a statement: `CREATE POLICY`, `GRANT`, `ALTER TABLE`. Never an identifier.
+/// The class of a text's most severe statement: its leading keywords, such as `CREATE POLICY`, `GRANT` or `ALTER TABLE`, and never an identifier.
 ///
-/// A text with several statements is classed by its first; its error has one SQLSTATE all the same.
-pub fn statement_class(statement: &str) -> String {
-    const FILLERS: [&str; 9] = [
-        "OR",
-        "REPLACE",
-        "UNIQUE",
-        "TEMP",
-        "TEMPORARY",
-        "UNLOGGED",
-        "MATERIALIZED",
-        "CONSTRAINT",
-        "TRUSTED",
-    ];
-    let mut words = statement
-        .lines()
-        .filter(|line| !line.trim_start().starts_with("--"))
-        .flat_map(str::split_whitespace)
-        .map(|word| word.trim_end_matches(';').to_ascii_uppercase());
-    let Some(first) = words
-        .next()
-        .filter(|w| w.chars().all(|c| c.is_ascii_alphabetic()))
-    else {
-        return String::new();
-    };
-    match first.as_str() {
-        "CREATE" | "ALTER" | "DROP" => match words.find(|w| !FILLERS.contains(&w.as_str())) {
-            Some(kind) if kind.chars().all(|c| c.is_ascii_alphabetic()) => {
-                format!("{first} {kind}")
-            }
-            _ => first,
-        },
-        _ => first,
+/// `pg_restore` sends all statements of an entry as one text: the error has one SQLSTATE and does not say which of them raised it.
+pub fn statement_class(text: &str) -> String {
+    let mut worst: Option<String> = None;
+    for class in statement::classes(text) {
+        if worst
+            .as_deref()
+            .is_none_or(|worst| severity(&class) > severity(worst))
+        {
+            worst = Some(class);
+        }
     }
+    worst.unwrap_or_default()
+}
+
+/// How much would be missing from the copy after an error in a statement of this class.
+fn severity(class: &str) -> u8 {
+    match class {
+        // Nobody knows.
+        "" => 6,
+        // Rows that a policy hides would be open to everybody.
+        "CREATE POLICY" | "ALTER POLICY" => 5,
+        // One of a text's grants fails, and all are lost.
+        "GRANT" | "REVOKE" | "ALTER DEFAULT" => 4,
+        // Rows, sequences and large objects.
+        "COPY" | "INSERT" | "UPDATE" | "DELETE" | "SELECT" => 3,
+        "COMMENT" | "SECURITY" | "SET" | "RESET" => 0,
+        _ if class.starts_with("CREATE") => 2,
+        _ => 1,
+    }
+}
+
+/// Whether an error of the restore can be accepted at all. The CRD refuses a spec that tolerates another; its rule is this one, in CEL.
+pub fn is_tolerable(sqlstate: &str, statement: &str) -> bool {
+    const NEVER: [&str; 7] = ["08", "22", "23", "53", "57", "58", "XX"];
+    const SETTINGS: [&str; 4] = ["ALTER DATABASE", "COMMENT", "SECURITY", "SET"];
+    !NEVER.iter().any(|class| sqlstate.starts_with(class))
+        && severity(statement) < severity("GRANT")
+        && statement != "COPY"
+        // A role, type or operator class that does not exist takes with it what refers to it; a parameter takes only its setting.
+        && (sqlstate != "42704" || SETTINGS.contains(&statement))
 }
 
 /// Groups equal errors.
@@ -312,8 +332,56 @@ mod tests {
             ("COPY t FROM stdin;", "COPY"),
             ("\"odd\"", ""),
             ("", ""),
+            (
+                "SET x = 1; GRANT SELECT ON t TO r; CREATE TABLE t ()",
+                "GRANT",
+            ),
+            (
+                "CREATE TABLE t (); ALTER TABLE t ENABLE ROW LEVEL SECURITY; CREATE POLICY p ON t",
+                "CREATE POLICY",
+            ),
+            (
+                "CREATE TABLE t (); ALTER TABLE t OWNER TO x;",
+                "CREATE TABLE",
+            ),
+            ("COMMENT ON TABLE t IS 'a; GRANT b TO c'", "COMMENT"),
+            ("COMMENT ON TABLE t IS 'a'; \"odd\"", ""),
         ] {
             assert_eq!(statement_class(statement), class, "{statement}");
+        }
+    }
+
+    #[test]
+    fn what_would_be_missing_is_never_tolerable() {
+        for (sqlstate, statement) in [
+            ("42501", "CREATE POLICY"),
+            ("42704", "CREATE POLICY"),
+            ("42704", "GRANT"),
+            ("42501", "GRANT"),
+            ("42883", "REVOKE"),
+            ("42704", "ALTER DEFAULT"),
+            ("42704", "ALTER FUNCTION"),
+            ("42704", "CREATE TABLE"),
+            ("42P01", "COPY"),
+            ("22P02", "COPY"),
+            ("23505", "CREATE INDEX"),
+            ("53100", "CREATE TABLE"),
+            ("57014", "CREATE INDEX"),
+            ("58P01", "CREATE EXTENSION"),
+            ("08006", "COMMENT"),
+            ("XX000", "SET"),
+            ("42501", ""),
+        ] {
+            assert!(!is_tolerable(sqlstate, statement), "{sqlstate} {statement}");
+        }
+        for (sqlstate, statement) in [
+            ("42501", "COMMENT"),
+            ("42704", "SET"),
+            ("42704", "ALTER DATABASE"),
+            ("42P07", "CREATE SCHEMA"),
+            ("42P01", "CREATE VIEW"),
+        ] {
+            assert!(is_tolerable(sqlstate, statement), "{sqlstate} {statement}");
         }
     }
 

@@ -38,13 +38,15 @@ pub enum Object {
     RestorePod,
     /// Runs the scenarios.
     HarnessPod,
+    /// Searches and seals what is kept.
+    SealPod,
     /// Reads production's identity again.
     IdentityPod,
 }
 
 impl Object {
     /// All objects of a run.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Secret,
         Self::DataVolume,
         Self::EvidenceVolume,
@@ -55,16 +57,26 @@ impl Object {
         Self::PostgresPod,
         Self::RestorePod,
         Self::HarnessPod,
+        Self::SealPod,
         Self::IdentityPod,
     ];
 
     /// The pods among them.
-    pub const PODS: [Self; 5] = [
+    pub const PODS: [Self; 6] = [
         Self::DumpPod,
         Self::PostgresPod,
         Self::RestorePod,
         Self::HarnessPod,
+        Self::SealPod,
         Self::IdentityPod,
+    ];
+
+    /// The pods whose containers' logs are read: all that hold data or run somebody's code.
+    pub const LOGGED: [Self; 4] = [
+        Self::DumpPod,
+        Self::RestorePod,
+        Self::PostgresPod,
+        Self::HarnessPod,
     ];
 
     /// Kind of the object.
@@ -77,6 +89,7 @@ impl Object {
             | Self::PostgresPod
             | Self::RestorePod
             | Self::HarnessPod
+            | Self::SealPod
             | Self::IdentityPod => "Pod",
         }
     }
@@ -94,7 +107,24 @@ impl Object {
             Self::PostgresPod => "postgres",
             Self::RestorePod => "restore",
             Self::HarnessPod => "harness",
+            Self::SealPod => "seal",
             Self::IdentityPod => "identity",
+        }
+    }
+
+    /// The NetworkPolicies that allow a pod something. No other of the namespace may.
+    pub fn allowances(self) -> &'static [Self] {
+        match self {
+            Self::DumpPod | Self::IdentityPod => &[Self::ProductionEgress],
+            Self::PostgresPod => &[Self::CopyIngress],
+            Self::RestorePod | Self::HarnessPod => &[Self::CopyEgress],
+            Self::Secret
+            | Self::DataVolume
+            | Self::EvidenceVolume
+            | Self::ProductionEgress
+            | Self::CopyEgress
+            | Self::CopyIngress
+            | Self::SealPod => &[],
         }
     }
 
@@ -106,6 +136,57 @@ impl Object {
     /// `Kind/name`, as facts and messages have it.
     pub fn reference(self, run: &str) -> String {
         format!("{}/{}", self.kind(), self.name(run))
+    }
+}
+
+/// Keys of the run's Secret. Each pod mounts only its own.
+pub mod key {
+    use super::Object;
+
+    /// Password of the copy's bootstrap superuser.
+    pub const SUPERUSER: &str = "superuser";
+    /// Password of the superuser that restores.
+    pub const RESTORE: &str = "restore";
+    /// Planted in the copy's log, to be found there by the search for credentials.
+    pub const CANARY: &str = "canary";
+    /// Agents that have a control token of their own, by the name of their container.
+    pub const AGENTS: [&str; 8] = [
+        "dump", "isolate", "restore", "inputs", "observer", "harness", "seal", "identity",
+    ];
+
+    /// Control token of the agent in this container.
+    pub fn token(container: &str) -> String {
+        format!("token-{container}")
+    }
+
+    /// Every key.
+    pub fn all() -> Vec<String> {
+        let passwords = [SUPERUSER, RESTORE, CANARY].map(str::to_owned);
+        passwords.into_iter().chain(AGENTS.map(token)).collect()
+    }
+
+    /// The keys that this pod may mount.
+    pub fn of(pod: Object) -> Vec<String> {
+        match pod {
+            Object::DumpPod => vec![token("dump")],
+            Object::PostgresPod => vec![token("isolate"), SUPERUSER.into()],
+            Object::RestorePod => vec![token("restore"), RESTORE.into()],
+            Object::HarnessPod => ["inputs", "observer", "harness"].map(token).into(),
+            // It looks for all of them.
+            Object::SealPod => all(),
+            Object::IdentityPod => vec![token("identity")],
+            Object::Secret
+            | Object::DataVolume
+            | Object::EvidenceVolume
+            | Object::ProductionEgress
+            | Object::CopyEgress
+            | Object::CopyIngress => Vec::new(),
+        }
+    }
+
+    /// Whether this pod may mount production's password.
+    pub fn needs_source(pod: Object) -> bool {
+        matches!(pod, Object::DumpPod | Object::SealPod | Object::IdentityPod)
     }
 }
 
@@ -137,6 +218,11 @@ pub fn retained_labels(run: &str, uid: &str) -> BTreeMap<String, String> {
 /// Name of the report: with a part of the UID, since it outlives the DryRun and another of the same name may follow.
 pub fn report(run: &str, uid: &str) -> String {
     format!("{run}-{}", short(uid))
+}
+
+/// Name of the ConfigMap with this part of the evidence, counted from 0.
+pub fn evidence(run: &str, uid: &str, part: usize) -> String {
+    format!("{}-evidence-{part}", report(run, uid))
 }
 
 /// Name of the copy's bootstrap superuser, with which the operator judges it.

@@ -53,19 +53,32 @@ pub fn summarise(
     resolved: &Resolved,
 ) -> Result<PlanSummary, serde_json::Error> {
     let resolved = serde_json::to_value(resolved)?;
-    let whole = serde_json::json!({
-        "namespace": namespace,
-        "name": name,
-        "spec": serde_json::to_value(spec)?,
-        "resolved": resolved,
-    });
     Ok(PlanSummary {
-        hash: hash(&whole),
+        hash: hash(&document(namespace, name, spec, &resolved)?),
         resolved,
     })
 }
 
-fn hash(plan: &Value) -> String {
+/// The whole plan, whose hash is approved. The report keeps it, so that whoever has the report can take the hash again.
+///
+/// # Errors
+/// As [`summarise`].
+pub fn document(
+    namespace: &str,
+    name: &str,
+    spec: &DryRunSpec,
+    resolved: &Value,
+) -> Result<Value, serde_json::Error> {
+    Ok(serde_json::json!({
+        "namespace": namespace,
+        "name": name,
+        "spec": serde_json::to_value(spec)?,
+        "resolved": resolved,
+    }))
+}
+
+/// The plan's hash: sha256 over its domain and its canonical JSON, as `sha256:…`.
+pub fn hash(plan: &Value) -> String {
     let mut hasher = Sha256::new();
     hasher.update(DOMAIN);
     hasher.update(canonical(plan));
@@ -183,6 +196,14 @@ mod tests {
                 .unwrap()
                 .hash
         );
+    }
+
+    #[test]
+    fn a_kept_plan_has_the_hash_that_was_approved() {
+        let summary = summarise("rehearsal", "demo", &spec(), &resolved()).unwrap();
+        let kept = document("rehearsal", "demo", &spec(), &summary.resolved).unwrap();
+        let read: Value = serde_json::from_str(&kept.to_string()).unwrap();
+        assert_eq!(hash(&read), summary.hash);
     }
 
     #[test]

@@ -24,8 +24,12 @@ pub const ATTRIBUTES: &str = include_str!("../sql/attributes.sql");
 /// Everything that a matrix may name, as (class, name, owner, initial): a [`crate::matrix::Inventory`]. Its parameter is the names of the columns
 /// that are wanted.
 pub const OBJECTS: &str = include_str!("../sql/objects.sql");
-/// How roles could get more than the catalog shows them to have, as (role, why, what).
+/// How roles could get more than the catalog shows them to have, as (role, why, what): a set of [`crate::matrix::EscalationPath`]s. Needs the session of
+/// [`SESSION`].
 pub const ESCALATIONS: &str = include_str!("../sql/escalations.sql");
+
+/// Every setting of a server as (name, value, of_server).
+pub const SETTINGS: &str = include_str!("../sql/settings.sql");
 
 /// Quotes an identifier. Always quoted, so that no list of reserved words is needed; NUL cannot occur in a Postgres name.
 pub fn identifier(name: &str) -> String {

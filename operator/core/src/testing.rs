@@ -24,16 +24,6 @@ pub(crate) struct Worlds {
     pub(crate) unknown: Vec<(&'static str, World)>,
 }
 
-impl Worlds {
-    /// For a gate that is not judged yet.
-    pub(crate) fn none() -> Self {
-        Self {
-            fail: Vec::new(),
-            unknown: Vec::new(),
-        }
-    }
-}
-
 impl World {
     pub(crate) fn empty() -> Self {
         Self {
@@ -109,6 +99,36 @@ pub(crate) fn denied(object: &str) -> LoggedError {
     }
 }
 
+/// A search that found a credential.
+pub(crate) fn leaking(place: &str) -> LeakFacts {
+    LeakFacts {
+        found: vec![Leak {
+            credential: "superuser".into(),
+            form: "base64".into(),
+            place: place.into(),
+            count: 1,
+        }],
+        found_count: 1,
+        ..searched()
+    }
+}
+
+fn searched() -> LeakFacts {
+    LeakFacts {
+        texts: 3,
+        bytes: 1 << 20,
+        canary: true,
+        ..LeakFacts::default()
+    }
+}
+
+fn inspection(role: &str) -> PodInspection {
+    PodInspection {
+        uid: format!("uid-{role}"),
+        ..PodInspection::default()
+    }
+}
+
 fn pod(name: &str, container: &str) -> PodFingerprint {
     PodFingerprint {
         namespace: "incomex".into(),
@@ -126,7 +146,7 @@ fn pod(name: &str, container: &str) -> PodFingerprint {
     }
 }
 
-fn facts() -> Facts {
+pub(crate) fn facts() -> Facts {
     let identity = SourceIdentity {
         system_identifier: PRODUCTION.into(),
         version_num: 170_005,
@@ -140,6 +160,7 @@ fn facts() -> Facts {
         system_identifier: "7611578671664250000".into(),
         cluster_name: UID.into(),
         in_recovery: false,
+        refused: None,
     };
     let scenario = |name: &str,
                     exit_code: Option<i32>,
@@ -159,6 +180,15 @@ fn facts() -> Facts {
             errors,
             foreign: Vec::new(),
         },
+    };
+    let inputs = InputFacts {
+        inputs: vec![InputFact {
+            destination: "/unpacked/0".into(),
+            sha256: "a".repeat(64),
+            files: 3,
+            tree_digest: format!("sha256:{}", "c".repeat(64)),
+            problem: None,
+        }],
     };
     let set = |rows| SetSummary {
         rows,
@@ -203,6 +233,7 @@ fn facts() -> Facts {
         restore: Some(RestoreFacts {
             claim: crate::control::RestoreClaim {
                 free_bytes: 30 << 30,
+                lowest_free_bytes: 29 << 30,
                 copy: CopyFacts {
                     version_num: 170_005,
                     catalog: set(400),
@@ -226,13 +257,7 @@ fn facts() -> Facts {
             image_ids: BTreeMap::from([("harness".into(), "sha256:harness".into())]),
             ..HarnessFacts::default()
         }),
-        inputs: Some(InputFacts {
-            inputs: vec![InputFact {
-                sha256: "a".repeat(64),
-                files: 3,
-                ..InputFact::default()
-            }],
-        }),
+        inputs: Some(inputs.clone()),
         scenarios: vec![
             scenario("S2", Some(0), Vec::new(), Vec::new()),
             scenario("S9", Some(0), Vec::new(), vec![denied("iu.unit")]),
@@ -255,8 +280,37 @@ fn facts() -> Facts {
                 ..MatrixDifference::default()
             },
             pods: vec![pod("demo-harness", "harness")],
+            inputs,
+            config_maps: BTreeMap::from([("iu-cutter/source.tar".into(), "a".repeat(64))]),
+            objects: LeakFacts {
+                canary: false,
+                ..searched()
+            },
             ..VerificationFacts::default()
         }),
+        search: Some(searched()),
+        container_logs: crate::names::Object::LOGGED
+            .iter()
+            .map(|pod| (pod.role().to_owned(), searched()))
+            .collect(),
+        evidence: Some(EvidenceFacts {
+            seal: SealFacts {
+                archive: "sha256:archive".into(),
+                manifest: "sha256:manifest".into(),
+                files: vec![SealedFile::default()],
+                search: searched(),
+                ..SealFacts::default()
+            },
+            stored: "sha256:archive".into(),
+            config_maps: vec!["demo-0f1e2d3c-evidence-0".into()],
+            ..EvidenceFacts::default()
+        }),
+        inspections: ["dump", "postgres", "restore", "harness", "seal"]
+            .iter()
+            .map(|role| ((*role).to_owned(), inspection(role)))
+            .collect(),
+        inspected_again: Some(inspection("postgres")),
+        watched_since: vec![jiff::Timestamp::UNIX_EPOCH],
         teardown: Some(TeardownFacts {
             protected: Some(vec![pod("directus", "app")]),
             identity: Some(identity),

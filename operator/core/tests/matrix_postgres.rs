@@ -11,8 +11,10 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use dryrun_core::api::Privileges;
-use dryrun_core::facts::{MatrixDifference, PrivilegeRow, RowGroup};
-use dryrun_core::matrix::{self, CatalogObject, Compiled, Inventory, Reading, Statement};
+use dryrun_core::facts::{EscalationFacts, MatrixDifference, PrivilegeRow, RowGroup};
+use dryrun_core::matrix::{
+    self, CatalogObject, Compiled, EscalationPath, Inventory, Literal, Reading, Statement,
+};
 use dryrun_core::sql;
 use dryrun_testing::{SUPERUSER, Server, installations};
 use tokio_postgres::{Client, NoTls};
@@ -56,12 +58,9 @@ impl World {
         }
     }
 
-    async fn inventory(&self, privileges: &Privileges) -> Inventory {
-        let rows = self
-            .client
-            .query(sql::OBJECTS, &[&Inventory::columns_wanted(privileges)])
-            .await
-            .unwrap();
+    async fn inventory(&self, privileges: &Privileges, literal: Option<&Literal>) -> Inventory {
+        let wanted = Inventory::columns_wanted(privileges, literal);
+        let rows = self.client.query(sql::OBJECTS, &[&wanted]).await.unwrap();
         let object = |row: &tokio_postgres::Row| CatalogObject {
             class: row.get(0),
             name: row.get(1),
@@ -72,13 +71,24 @@ impl World {
     }
 
     async fn compile(&self, yaml: &str) -> Compiled {
+        self.compile_with(yaml, None).await
+    }
+
+    async fn compile_with(&self, yaml: &str, literal: Option<&Literal>) -> Compiled {
         let privileges: Privileges = serde_saphyr::from_str(yaml).unwrap();
-        matrix::compile(
-            &privileges,
-            &self.inventory(&privileges).await,
-            jiff::civil::date(2026, 11, 23),
-        )
-        .unwrap()
+        let inventory = self.inventory(&privileges, literal).await;
+        let today = jiff::civil::date(2026, 11, 23);
+        matrix::compile(&privileges, literal, &inventory, today).unwrap()
+    }
+
+    async fn escalations(&self, matrix: &Compiled) -> EscalationFacts {
+        let rows = self.client.query(sql::ESCALATIONS, &[]).await.unwrap();
+        let path = |row: &tokio_postgres::Row| EscalationPath {
+            role: row.get(0),
+            why: row.get(1),
+            what: row.get(2),
+        };
+        matrix::escalations(matrix, &rows.iter().map(path).collect())
     }
 
     async fn read(&self) -> Reading {
@@ -272,6 +282,117 @@ async fn every_class_is_applied_and_read_back() {
                 "{why} {what}: {paths:?}"
             );
         }
+    })
+    .await;
+}
+
+/// What is meant to be restored and granted from PUBLIC's point of view is no path, nor is a membership in a declared role.
+#[tokio::test]
+async fn an_innocent_matrix_has_no_escalation_path() {
+    against_every_server(async |world| {
+        let matrix = world.compile(PRIVILEGES).await;
+        world.bring_about(&matrix).await;
+        assert_eq!(world.escalations(&matrix).await, EscalationFacts::default());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn every_escalation_path_is_found() {
+    against_every_server(async |world| {
+        let matrix = world.compile(PRIVILEGES).await;
+        world.bring_about(&matrix).await;
+        let mut report = String::new();
+        for fault in include_str!("matrix/escalations.sql").lines() {
+            world.begin().await;
+            let injected = world.client.batch_execute(fault).await;
+            injected.unwrap_or_else(|error| panic!("{fault}: {error:?}"));
+            let facts = world.escalations(&matrix).await;
+            world.client.batch_execute("ROLLBACK").await.unwrap();
+            assert_ne!(facts.unexpected, 0, "{fault}");
+            report.extend([fault, "\n"]);
+            report.extend(facts.examples.iter().map(|path| format!("  {path}\n")));
+        }
+        insta::assert_snapshot!("escalations", report);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn allowed_paths_pass_and_must_be_there() {
+    against_every_server(async |world| {
+        let yaml = format!(
+            "{PRIVILEGES}\nescalationAllowed:\n\
+             - {{role: public, why: SECURITY DEFINER as workflow_admin, what: iu.close_day(date), reason: batch}}\n"
+        );
+        let matrix = world.compile(&yaml).await;
+        world.bring_about(&matrix).await;
+        let message = "the allowed escalation `public: SECURITY DEFINER as workflow_admin: iu.close_day(date)` matches nothing";
+        assert_eq!(world.escalations(&matrix).await.vain, [message]);
+        world.begin().await;
+        let grants = "GRANT EXECUTE ON FUNCTION iu.close_day(date) TO PUBLIC; GRANT USAGE ON SCHEMA iu TO PUBLIC";
+        world.client.batch_execute(grants).await.unwrap();
+        let facts = world.escalations(&matrix).await;
+        world.client.batch_execute("ROLLBACK").await.unwrap();
+        assert_eq!(facts, EscalationFacts { found: 1, ..EscalationFacts::default() });
+    })
+    .await;
+}
+
+/// A matrix that was frozen is the same matrix: its rows come from a reading, and are brought about and read back from the list alone.
+#[tokio::test]
+async fn a_frozen_matrix_is_the_same_matrix() {
+    against_every_server(async |world| {
+        let declared = world.compile(PRIVILEGES).await;
+        let mut lines: Vec<String> = declared.rows.iter().map(matrix::line).collect();
+        // What a list may have beside privileges: definitions, ownership, what was taken from initial privileges.
+        let pinned = world.read().await.rows.into_iter().filter(|row| {
+            row.class == "policy"
+                || row.class == "rls"
+                || row.sign == "-" && row.grantee == "public" && row.class == "function"
+                || row.class == "owner_table" && row.grantee == "workflow_admin"
+        });
+        lines.extend(pinned.map(|row| matrix::line(&row)));
+        lines.sort_unstable();
+        let literal = Literal::read(lines.join("\n").as_bytes()).unwrap();
+        let (roles, _) = PRIVILEGES.split_once("grants:").unwrap();
+        let matrix = world.compile_with(roles, Some(&literal)).await;
+        assert!(matrix.rows.is_superset(&declared.rows));
+        assert_eq!(matrix.rows.len(), lines.len());
+        let baseline = world.bring_about(&matrix).await;
+        let compare =
+            async || matrix::compare(&matrix, &world.read().await.rows, &baseline, &world.own);
+        assert_eq!(render(&compare().await), Vec::<String>::new());
+        world
+            .client
+            .batch_execute("DROP POLICY own ON iu.unit")
+            .await
+            .unwrap();
+        assert!(
+            render(&compare().await)
+                .iter()
+                .any(|line| line.contains("policy public") && line.contains("iu.unit.own"))
+        );
+    })
+    .await;
+}
+
+/// Production's settings of the log do not reach the copy's sessions; every other setting does.
+#[tokio::test]
+async fn what_production_logs_is_reset() {
+    against_every_server(async |world| {
+        let production = "ALTER DATABASE directus SET log_min_messages TO panic; ALTER ROLE reader SET log_statement TO none; \
+            ALTER ROLE ALL SET log_error_verbosity TO terse; ALTER ROLE reader IN DATABASE directus SET client_connection_check_interval TO 0; \
+            ALTER DATABASE directus SET lc_messages TO 'POSIX'; ALTER DATABASE directus SET bytea_output TO escape";
+        world.client.batch_execute(production).await.unwrap();
+        let settings = matrix::log_settings(&world.read().await);
+        assert_eq!(settings.len(), 5, "{settings:?}");
+        for setting in settings {
+            world.client.batch_execute(setting.reset().as_str()).await.unwrap();
+        }
+        assert_eq!(matrix::log_settings(&world.read().await), []);
+        let left: Vec<String> = world.read().await.rows.iter().filter(|row| row.class == "setting" && row.object == "db:directus").map(|row| row.privilege.clone()).collect();
+        assert!(left.contains(&"bytea_output=escape".to_owned()) && left.contains(&"work_mem=5MB".to_owned()), "{left:?}");
     })
     .await;
 }

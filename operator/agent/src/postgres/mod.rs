@@ -69,6 +69,7 @@ fn start(secrets: &Path) -> Result<std::convert::Infallible> {
         true,
     )?;
     write("pg_hba.conf", &hba::render(&config)?, false)?;
+    accept(&programs, data)?;
     let error = programs.command("postgres").arg("-D").arg(data).exec();
     Err(failure::file(programs.path("postgres"), &error))
 }
@@ -111,17 +112,23 @@ fn refuse_existing(programs: &Programs, config: &PostgresConfig) -> Result<()> {
 
 /// The new server is not production, before it writes its first byte as a server.
 fn prove_new(programs: &Programs, config: &PostgresConfig) -> Result<()> {
-    let refuse = |why: String| Err(failure::lasting("CopyIsProduction", why));
+    let unreadable = |why: &str| {
+        Err(failure::lasting(
+            "CopyUnreadable",
+            format!("the copy cannot be told from production: {why}"),
+        ))
+    };
     let forbidden = &config.forbidden_system_identifier;
+    if forbidden.parse::<u64>().is_err() {
+        return unreadable("production's system identifier is no number");
+    }
     match system_identifier(programs, Path::new(&config.data_directory)) {
-        Ok(identifier) if !is(&identifier, forbidden) && forbidden.parse::<u64>().is_ok() => Ok(()),
-        Ok(identifier) => refuse(format!(
-            "the copy's system identifier is {identifier}, production's is {forbidden}"
+        Ok(identifier) if is(&identifier, forbidden) => Err(failure::lasting(
+            "CopyIsProduction",
+            format!("the copy has production's system identifier {forbidden}"),
         )),
-        Err(error) => refuse(format!(
-            "the copy cannot be told from production: {}",
-            error.message
-        )),
+        Ok(_) => Ok(()),
+        Err(error) => unreadable(&error.message),
     }
 }
 
@@ -184,6 +191,20 @@ fn initialize(programs: &Programs, config: &PostgresConfig, password: &Path) -> 
         .map_err(|error| failure::file(&config.log_directory, &error))
 }
 
+/// Lets the server read its configuration: a setting of the source that this image's server refuses, such as a time zone that it does not have, is named.
+fn accept(programs: &Programs, data: &Path) -> Result<()> {
+    succeed(
+        programs
+            .command("postgres")
+            .arg("-D")
+            .arg(data)
+            .args(["-C", "port"]),
+        "postgres",
+        "SettingRefused",
+    )
+    .map(drop)
+}
+
 /// Runs a program to its end before anything serves: there is nothing else to wait for yet.
 fn succeed(command: &mut Command, name: &str, reason: &str) -> Result<String> {
     let output = command
@@ -195,7 +216,11 @@ fn succeed(command: &mut Command, name: &str, reason: &str) -> Result<String> {
     let stderr = String::from_utf8_lossy(&output.stderr);
     let said = stderr
         .lines()
-        .find(|line| line.contains("error:"))
+        .find(|line| {
+            ["error:", "invalid value", "unrecognized"]
+                .iter()
+                .any(|sign| line.contains(sign))
+        })
         .or(stderr.lines().next())
         .unwrap_or_default();
     Err(failure::lasting(

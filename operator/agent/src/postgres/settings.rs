@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use dryrun_core::{control::PostgresConfig, facts::SourceRequirements};
+use dryrun_core::{control::PostgresConfig, facts::SourceRequirements, settings::MIRRORED};
 
 use crate::failure::{self, Result};
 
@@ -54,7 +54,7 @@ const WAL: RangeInclusive<u64> = 256 << 20..=16 << 30;
 /// Part of the free space that the write-ahead log may take.
 const WAL_SHARE: u64 = 8;
 
-/// What is appended to `postgresql.conf`; the last line of a setting wins. `free_bytes` is what is free on the volume of the data directory.
+/// What is appended to `postgresql.conf`; the last line of a setting wins, so that the source's come first. `free_bytes` is what is free on the volume of the data directory.
 pub(super) fn render(config: &PostgresConfig, free_bytes: u64) -> Result<String> {
     let max_wal_size = (free_bytes / WAL_SHARE).clamp(*WAL.start(), *WAL.end());
     let cluster_name = &config.run_uid[..config.run_uid.floor_char_boundary(CLUSTER_NAME)];
@@ -73,8 +73,13 @@ pub(super) fn render(config: &PostgresConfig, free_bytes: u64) -> Result<String>
     let fixed = FIXED
         .iter()
         .map(|(name, value)| (*name, (*value).to_owned()));
+    // What the source has of no other settings than these is written, whatever else it says that it has.
+    let of_source = MIRRORED.iter().filter_map(|name| {
+        let value = config.requirements.settings.get(*name)?;
+        Some((*name, value.clone()))
+    });
     let mut text = String::from("\n# Written by dryrun-agent.\n");
-    for (name, value) in fixed.chain(own) {
+    for (name, value) in of_source.chain(fixed).chain(own) {
         if value.contains(char::is_control) {
             return Err(failure::lasting(
                 "InvalidConfig",
@@ -170,8 +175,34 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn the_sources_settings_are_taken_over_and_no_others() {
+        let mut config = config();
+        for (name, value) in [
+            ("search_path", r#""$user", it's"#),
+            ("xmloption", "document"),
+            ("log_statement", "none"),
+            ("archive_command", "curl"),
+        ] {
+            let settings = &mut config.requirements.settings;
+            settings.insert(name.into(), value.into());
+        }
+        let text = render(&config, 0).unwrap();
+        assert!(text.contains("search_path = '\"$user\", it''s'\nxmloption = 'document'\n"));
+        assert!(!text.contains("log_statement") && !text.contains("archive_command"));
+    }
+
+    #[test]
+    fn no_setting_is_both_the_sources_and_the_runs() {
+        assert!(FIXED.iter().all(|(name, _)| !MIRRORED.contains(name)));
+    }
+
+    #[test]
     fn a_value_cannot_become_a_setting() {
         let mut config = config();
+        let settings = &mut config.requirements.settings;
+        settings.insert("xmloption".into(), "content'\narchive_command = 'x".into());
+        assert!(render(&config, 0).is_err());
+        let mut config = self::config();
         config.listen_addresses = "*'\narchive_command = 'x".into();
         assert!(render(&config, 0).is_err());
     }

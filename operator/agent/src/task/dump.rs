@@ -132,6 +132,8 @@ impl Dump<'_> {
         let children = &self.agent.children;
         let (mut requirements, bytes) = source::requirements(client).await?;
         self.judge_disk(bytes)?;
+        (requirements.settings, requirements.settings_unseen) =
+            source::settings(credentials).await?;
         requirements.unavailable =
             source::unavailable(children, programs, &requirements.extensions).await?;
         let requirements = &*self.facts.requirements.insert(requirements);

@@ -33,6 +33,29 @@ pub(super) async fn run(task: VerifyInputsTask) -> Result<InputFacts> {
     Ok(InputFacts { inputs: facts })
 }
 
+/// Looks at verified inputs again, and changes nothing: the files as they are mounted, and what was unpacked from them.
+pub(super) async fn digest_again(task: VerifyInputsTask) -> Result<InputFacts> {
+    let mut inputs = Vec::new();
+    for input in &task.inputs {
+        let mut fact = InputFact {
+            destination: input.destination.clone(),
+            ..InputFact::default()
+        };
+        match fs::read(&input.source) {
+            Ok(bytes) => fact.sha256 = tree::hex(&Sha256::digest(&bytes)),
+            Err(error) => fact.problem = Some(format!("{}: {error}", input.source)),
+        }
+        match Content::read(Path::new(&input.destination)).await {
+            Ok(content) => {
+                (fact.files, fact.tree_digest) = (content.files(), content.digest());
+            }
+            Err(error) => fact.problem = Some(error.message),
+        }
+        inputs.push(fact);
+    }
+    Ok(InputFacts { inputs })
+}
+
 async fn seal(destination: &Path) -> Result<Content> {
     directory::set_modes(destination, 0o555, 0o444)
         .map_err(|error| failure::file(destination, &error))?;
@@ -120,5 +143,50 @@ mod tests {
                 .readonly()
         );
         assert!(!directory.path().join("wrong").exists());
+    }
+
+    #[tokio::test]
+    async fn every_change_of_a_placed_input_is_seen() {
+        let directory = tempfile::tempdir().unwrap();
+        let source = directory.path().join("harness.py");
+        fs::write(&source, "print()").unwrap();
+        let placed = directory.path().join("placed");
+        let task = VerifyInputsTask {
+            inputs: vec![VerifyInput {
+                source: source.display().to_string(),
+                destination: placed.display().to_string(),
+                sha256: tree::hex(&Sha256::digest("print()")),
+            }],
+        };
+        let before = run(task.clone()).await.unwrap();
+        assert_eq!(digest_again(task.clone()).await.unwrap(), before);
+
+        let file = placed.join("harness.py");
+        type Act<'a> = &'a dyn Fn();
+        let undone: [(Act<'_>, Act<'_>); 4] = [
+            // One changed byte.
+            (&|| fs::write(&file, "print!)").unwrap(), &|| {
+                fs::write(&file, "print()").unwrap()
+            }),
+            // An added file.
+            (&|| fs::write(placed.join("more"), "").unwrap(), &|| {
+                fs::remove_file(placed.join("more")).unwrap()
+            }),
+            // A link out of the tree.
+            (
+                &|| std::os::unix::fs::symlink("/etc/passwd", placed.join("link")).unwrap(),
+                &|| fs::remove_file(placed.join("link")).unwrap(),
+            ),
+            // Another file in the ConfigMap.
+            (&|| fs::write(&source, "other").unwrap(), &|| {
+                fs::write(&source, "print()").unwrap()
+            }),
+        ];
+        for (i, (change, undo)) in undone.iter().enumerate() {
+            change();
+            assert_ne!(digest_again(task.clone()).await.unwrap(), before, "{i}");
+            undo();
+            assert_eq!(digest_again(task.clone()).await.unwrap(), before, "{i}");
+        }
     }
 }

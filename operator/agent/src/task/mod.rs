@@ -5,16 +5,22 @@ mod dump;
 mod inputs;
 mod log;
 mod restore;
+mod seal;
+mod search;
 mod source;
 mod sql;
 mod unpack;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use dryrun_core::{
-    control::{IdentifyTask, Task, TaskResult},
-    facts::SourceIdentity,
+    control::{IdentifyTask, SealTask, Task, TaskResult},
+    facts::{SealFacts, SourceIdentity},
 };
+use hyper::body::Bytes;
 
 use crate::{children::Children, connection::Credentials, failure::Result, reading};
 
@@ -31,6 +37,8 @@ pub(crate) struct Agent {
     pub(crate) logs: PathBuf,
     /// Where commands work.
     pub(crate) scratch: PathBuf,
+    /// The archive that was sealed last.
+    pub(crate) archive: Mutex<Option<Bytes>>,
 }
 
 impl Agent {
@@ -45,6 +53,9 @@ impl Agent {
             Task::VerifyInputs(task) => inputs::run(task)
                 .await
                 .map_or_else(TaskResult::Failed, TaskResult::VerifyInputs),
+            Task::DigestInputs(task) => inputs::digest_again(task)
+                .await
+                .map_or_else(TaskResult::Failed, TaskResult::VerifyInputs),
             Task::RunCommand(task) => command::run(&self, task)
                 .await
                 .map_or_else(TaskResult::Failed, TaskResult::Scenario),
@@ -55,7 +66,26 @@ impl Agent {
                 .identify(&task)
                 .await
                 .map_or_else(TaskResult::Failed, TaskResult::Identify),
+            Task::Search(task) => search::run(&self.secrets, task)
+                .await
+                .map_or_else(TaskResult::Failed, TaskResult::Search),
+            Task::Seal(task) => self
+                .seal(task)
+                .await
+                .map_or_else(TaskResult::Failed, TaskResult::Seal),
         }
+    }
+
+    /// The archive that was sealed last, if there is one.
+    pub(crate) fn archive(&self) -> Option<Bytes> {
+        let archive = self.archive.lock().unwrap_or_else(PoisonError::into_inner);
+        archive.clone()
+    }
+
+    async fn seal(&self, task: SealTask) -> Result<SealFacts> {
+        let (facts, archive) = seal::run(&self.secrets, task).await?;
+        *self.archive.lock().unwrap_or_else(PoisonError::into_inner) = Some(archive);
+        Ok(facts)
     }
 
     async fn identify(&self, task: &IdentifyTask) -> Result<SourceIdentity> {

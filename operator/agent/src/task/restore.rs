@@ -5,7 +5,8 @@ use std::{
     io::Write,
     path::{Path, PathBuf},
     process::Command,
-    time::Instant,
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, Instant},
 };
 
 use dryrun_core::{
@@ -41,6 +42,8 @@ const SCRATCH: &str = "dryrun_scratch_catalog";
 const FILTERED: &str = "USER MAPPING";
 /// How many errors travel as text.
 const ERRORS: usize = 20;
+/// How often free space is looked at while the restore writes: a fast disk takes some 200 MB in that time.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Restores, and says what came of it. Errors of `pg_restore` are facts; only what makes the copy unusable fails the task.
 pub(super) async fn run(agent: &Agent, task: &RestoreTask) -> Result<RestoreClaim> {
@@ -57,6 +60,10 @@ pub(super) async fn run(agent: &Agent, task: &RestoreTask) -> Result<RestoreClai
     let before = restore.prove_copy(&maintenance).await?;
     let mut claim = restore.restore().await?;
     claim.free_bytes = directory::free_bytes(Path::new(&task.directory))?;
+    if claim.lowest_free_bytes < task.minimum_free {
+        // The copy is not whole, and its server may not have a byte left to answer with.
+        return Ok(claim);
+    }
     match restore.connect(&task.database).await {
         Ok(client) => {
             claim.analyze_milliseconds = analyze(&client).await?;
@@ -100,19 +107,24 @@ impl Restore<'_> {
 
     /// Reads the copy's identity, which must be readable and not production's.
     async fn prove_copy(&self, client: &Client) -> Result<SourceIdentity> {
-        let refuse = |why: String| failure::lasting("CopyIsProduction", why);
-        let identity = reading::identity(client).await.map_err(|error| {
-            refuse(format!(
-                "the copy cannot be told from production: {}",
-                error.message
-            ))
-        })?;
+        let unreadable = |why: &str| {
+            failure::lasting(
+                "CopyUnreadable",
+                format!("the copy cannot be told from production: {why}"),
+            )
+        };
+        let identity = reading::identity(client)
+            .await
+            .map_err(|error| unreadable(&error.message))?;
         let forbidden = &self.task.forbidden_system_identifier;
-        if forbidden.parse::<u64>().is_err() || dump::is(&identity, forbidden) {
-            return Err(refuse(format!(
-                "the copy has the system identifier {}, production's is {forbidden}",
-                identity.system_identifier
-            )));
+        if forbidden.parse::<u64>().is_err() {
+            return Err(unreadable("production's system identifier is no number"));
+        }
+        if dump::is(&identity, forbidden) {
+            return Err(failure::lasting(
+                "CopyIsProduction",
+                format!("the copy has production's system identifier {forbidden}"),
+            ));
         }
         Ok(identity)
     }
@@ -131,6 +143,18 @@ impl Restore<'_> {
     }
 
     async fn run(&self, command: &mut Command) -> Result<RestoreClaim> {
+        let volume = Path::new(&self.task.directory);
+        let lowest = AtomicU64::new(directory::free_bytes(volume)?);
+        // Ready when less is free than must be. A volume that cannot be looked at is looked at again at the end.
+        let full = async {
+            loop {
+                let free = directory::free_bytes(volume).unwrap_or(u64::MAX);
+                if free.min(lowest.fetch_min(free, Ordering::Relaxed)) < self.task.minimum_free {
+                    return;
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+        };
         command
             .arg(format!("--jobs={}", self.task.jobs))
             .args([
@@ -142,7 +166,7 @@ impl Restore<'_> {
             .arg(self.archive());
         let mut claim = RestoreClaim::default();
         let started = Instant::now();
-        let finished = program::run(&self.agent.children, command, |line| {
+        let finished = program::run_until(&self.agent.children, command, full, |line| {
             claim.error_lines += u64::from(line.contains("ERROR:"));
             if line.starts_with("pg_restore: error:") && claim.errors.len() < ERRORS {
                 claim.errors.push(failure::without_rows(line));
@@ -151,6 +175,7 @@ impl Restore<'_> {
         .await?;
         claim.milliseconds = started.elapsed().as_millis() as u64;
         claim.exit_code = finished.status.code().unwrap_or(-1);
+        claim.lowest_free_bytes = lowest.into_inner();
         Ok(claim)
     }
 

@@ -5,11 +5,15 @@ use std::{collections::BTreeMap, fs, path::Path};
 use dryrun_core::{
     control::{Server, TaskError},
     facts::{RightsFacts, SourceRequirements, SourceRole},
+    settings::MIRRORED,
+    sql,
 };
 use tokio_postgres::Client;
 
+use super::READING;
 use crate::{
     children::Children,
+    connection::Credentials,
     failure::{self, Result},
     program::{self, Programs},
     reading,
@@ -17,6 +21,8 @@ use crate::{
 
 /// PGOPTIONS of every session with production.
 pub(super) const READ_ONLY: &str = "-c default_transaction_read_only=on -c row_security=off";
+/// PGOPTIONS of the session that reads settings: it could not see the server's own value of what its options set.
+const ONLY_READ_ONLY: &str = "-c default_transaction_read_only=on";
 /// Shortest password that is searched for in evidence without finding innocent text.
 const PASSWORD: usize = 12;
 /// How many rights are listed by name.
@@ -97,6 +103,37 @@ pub(super) async fn requirements(client: &Client) -> Result<(SourceRequirements,
     .await?;
     requirements.extensions = extensions.into_iter().collect();
     Ok((requirements, bytes))
+}
+
+/// The server's own values of the settings that the copy takes over, and which of them could not be seen. Reads them in a session of its own.
+pub(super) async fn settings(
+    credentials: &Credentials<'_>,
+) -> Result<(BTreeMap<String, String>, Vec<String>)> {
+    let database = &credentials.server.database;
+    let client = credentials
+        .connect(database, READING, ONLY_READ_ONLY)
+        .await?;
+    let found = reading::rows(&client, sql::SETTINGS, |row| {
+        Ok((
+            row.try_get::<_, String>(0)?,
+            row.try_get::<_, String>(1)?,
+            row.try_get::<_, bool>(2)?,
+        ))
+    })
+    .await?;
+    let mut settings = BTreeMap::new();
+    let mut unseen = Vec::new();
+    for (name, value, of_server) in found {
+        if !MIRRORED.contains(&name.as_str()) {
+            continue;
+        }
+        if of_server {
+            settings.insert(name, value);
+        } else {
+            unseen.push(name);
+        }
+    }
+    Ok((settings, unseen))
 }
 
 /// Roles that the database refers to, and their memberships as (role, member).

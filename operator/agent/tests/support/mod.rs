@@ -218,6 +218,25 @@ impl Agent {
         )
     }
 
+    /// A body that is no text, with its status and media type.
+    pub fn download(&self, path: &str, token: Option<&str>) -> (u16, String, Vec<u8>) {
+        let mut answer = Vec::new();
+        self.send("GET", path, token, "")
+            .read_to_end(&mut answer)
+            .unwrap();
+        let end = answer
+            .windows(4)
+            .position(|part| part == b"\r\n\r\n")
+            .unwrap();
+        let head = String::from_utf8(answer[..end].to_vec()).unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        let media_type = head
+            .lines()
+            .find_map(|line| line.strip_prefix("content-type: "))
+            .unwrap_or_default();
+        (status, media_type.to_owned(), answer[end + 4..].to_vec())
+    }
+
     pub fn send(&self, method: &str, path: &str, token: Option<&str>, body: &str) -> TcpStream {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
         stream.set_read_timeout(Some(DEADLINE)).unwrap();

@@ -6,14 +6,15 @@ mod volumes;
 
 pub(crate) use pods::{Containers, pod};
 pub(crate) use pods::{
-    DUMP_DIR, INPUTS_DIR, POSTGRES_PORT, SERVER_LOGS_DIR, SOURCE_FILE, UNPACKED_DIR,
+    DUMP_DIR, EVIDENCE_DIR, INPUTS_DIR, POSTGRES_PORT, SERVER_LOGS_DIR, SOURCE_FILE, UNPACKED_DIR,
 };
 pub(crate) use policies::policy;
-pub(crate) use volumes::{CREDENTIAL_LENGTH, claim, key, secret};
+pub(crate) use volumes::{CREDENTIAL_LENGTH, claim, secret};
 
 use dryrun_core::api::{DryRun, DryRunSpec};
 use dryrun_core::facts::Facts;
 use dryrun_core::names::{self, Object};
+use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::{Resource, ResourceExt};
 
@@ -54,6 +55,19 @@ impl Plan<'_> {
             block_owner_deletion: None,
         }
     }
+}
+
+/// What a ConfigMap has under a key, as text or as bytes.
+pub(crate) fn config_map_bytes(map: &ConfigMap, key: &str) -> Option<Vec<u8>> {
+    let text = map
+        .data
+        .as_ref()
+        .and_then(|data| data.get(key))
+        .map(|text| text.clone().into_bytes());
+    text.or_else(|| {
+        let bytes = map.binary_data.as_ref()?.get(key)?;
+        Some(bytes.0.clone())
+    })
 }
 
 /// Name and namespace of a DryRun, as every stored object has them.

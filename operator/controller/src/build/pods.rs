@@ -4,10 +4,10 @@
 //! production's data running for ever. The agent gets in by an init container of the operator's image, so that official images work as they are.
 
 use dryrun_core::control::{
-    AGENT_DIR, HARNESS_LOGS_DIR, PORT, POSTGRES_ENV, PostgresConfig, SCRATCH_DIR, SECRETS_DIR,
-    SUPERUSER_FILE, TOKEN_FILE,
+    AGENT_DIR, HARNESS_LOGS_DIR, OBSERVER_PORT, PORT, POSTGRES_ENV, PostgresConfig, SCRATCH_DIR,
+    SECRETS_DIR, SUPERUSER_FILE, TOKEN_FILE,
 };
-use dryrun_core::names::{self, Object};
+use dryrun_core::names::{self, Object, key};
 use k8s_openapi::api::core::v1::{
     Affinity, Capabilities, ConfigMapVolumeSource, Container, EmptyDirVolumeSource, EnvVar,
     KeyToPath, NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm,
@@ -20,7 +20,6 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Plan;
-use super::volumes::key;
 
 /// Port of the copy.
 pub(crate) const POSTGRES_PORT: u16 = 5432;
@@ -30,6 +29,8 @@ pub(crate) const DUMP_DIR: &str = "/data/dump";
 pub(crate) const INPUTS_DIR: &str = "/inputs";
 /// Where it unpacks them, one directory each.
 pub(crate) const UNPACKED_DIR: &str = "/unpacked";
+/// Where the seal pod finds all that was written.
+pub(crate) const EVIDENCE_DIR: &str = "/evidence";
 /// Where the copy writes its logs.
 pub(crate) const SERVER_LOGS_DIR: &str = "/evidence/server";
 /// File in [`SECRETS_DIR`] with production's password.
@@ -38,6 +39,8 @@ pub(crate) const SOURCE_FILE: &str = "source";
 const RUN_GROUP: i64 = 64_000;
 /// User of containers that run the operator's image.
 const AGENT_USER: i64 = 64_001;
+/// User of the observer: what it sees can be changed neither by the harness nor by what the other agents do.
+const OBSERVER_USER: i64 = 64_002;
 /// What a pod's deadline has beyond the run's, so that teardown is not cut short.
 const DEADLINE_MARGIN: Duration = Duration::from_secs(600);
 
@@ -49,6 +52,8 @@ impl Containers {
     pub(crate) const ISOLATE: &str = "isolate";
     /// The harness's init container that verifies inputs.
     pub(crate) const INPUTS: &str = "inputs";
+    /// The harness's sidecar that looks at the inputs again.
+    pub(crate) const OBSERVER: &str = "observer";
 }
 
 /// One of the run's pods.
@@ -58,6 +63,7 @@ pub(crate) fn pod(plan: &Plan<'_>, object: Object) -> Pod {
         Object::PostgresPod => postgres(plan),
         Object::RestorePod => restore(plan),
         Object::HarnessPod => harness(plan),
+        Object::SealPod => seal(plan),
         _ => identity(plan),
     };
     spec.affinity = same_node(plan);
@@ -230,6 +236,10 @@ fn harness(plan: &Plan<'_>) -> PodSpec {
             "inputs-secrets",
             vec![run_keys(plan, &[(key::token("inputs"), TOKEN_FILE)])],
         ),
+        projected(
+            "observer-secrets",
+            vec![run_keys(plan, &[(key::token("observer"), TOKEN_FILE)])],
+        ),
         memory("tmp"),
         disk("scratch"),
         disk("unpacked"),
@@ -239,6 +249,13 @@ fn harness(plan: &Plan<'_>) -> PodSpec {
     let mut sources = vec![
         mount("inputs-secrets", SECRETS_DIR),
         mount("unpacked", UNPACKED_DIR),
+    ];
+    let mut seen = vec![
+        mount("observer-secrets", SECRETS_DIR),
+        VolumeMount {
+            read_only: Some(true),
+            ..mount("unpacked", UNPACKED_DIR)
+        },
     ];
     let mut mounts = vec![
         agent_mount(),
@@ -261,10 +278,12 @@ fn harness(plan: &Plan<'_>) -> PodSpec {
             }),
             ..Volume::default()
         });
-        sources.push(VolumeMount {
+        let source = VolumeMount {
             read_only: Some(true),
             ..mount(&format!("input-{i}"), &format!("{INPUTS_DIR}/{i}"))
-        });
+        };
+        sources.push(source.clone());
+        seen.push(source);
         mounts.push(VolumeMount {
             read_only: Some(true),
             ..part("unpacked", &i.to_string(), &input.mount_path)
@@ -284,7 +303,59 @@ fn harness(plan: &Plan<'_>) -> PodSpec {
             harness.run_as_user,
         )
     };
-    base(plan, vec![inputs, install(plan)], vec![runner], volumes)
+    // A native sidecar (KEP-753): it is there before the user's code and ends after it.
+    let observer = Container {
+        resources: Some(small()),
+        restart_policy: Some("Always".into()),
+        security_context: Some(confined(OBSERVER_USER)),
+        volume_mounts: Some(seen),
+        ..agent_on(plan, Containers::OBSERVER, OBSERVER_PORT)
+    };
+    base(
+        plan,
+        vec![inputs, install(plan), observer],
+        vec![runner],
+        volumes,
+    )
+}
+
+fn seal(plan: &Plan<'_>) -> PodSpec {
+    let read_only = |directory: &str| VolumeMount {
+        read_only: Some(true),
+        ..part(
+            "evidence",
+            directory,
+            &format!("{EVIDENCE_DIR}/{directory}"),
+        )
+    };
+    let container = Container {
+        resources: Some(quantities(
+            &[("cpu", "50m"), ("memory", "64Mi")],
+            &[("memory", "1Gi")],
+        )),
+        volume_mounts: Some(vec![
+            secrets_mount(),
+            mount("tmp", "/tmp"),
+            read_only("dump"),
+            read_only("server"),
+            read_only("harness"),
+        ]),
+        ..agent(plan, Object::SealPod.role())
+    };
+    // All that it looks for, and its own token under the name that every agent has it.
+    let all = key::all();
+    let keys: Vec<(String, &str)> = all
+        .iter()
+        .map(|key| (key.clone(), key.as_str()))
+        .chain([(key::token("seal"), TOKEN_FILE)])
+        .collect();
+    let secrets = vec![run_keys(plan, &keys), source_key(plan)];
+    base(
+        plan,
+        Vec::new(),
+        vec![container],
+        vec![secrets_volume(secrets), memory("tmp"), evidence(plan)],
+    )
 }
 
 fn identity(plan: &Plan<'_>) -> PodSpec {
@@ -360,12 +431,16 @@ fn serve(name: &str, image: &str, user: i64) -> Container {
 
 /// A container of the operator's image that serves the control channel.
 fn agent(plan: &Plan<'_>, name: &str) -> Container {
+    agent_on(plan, name, PORT)
+}
+
+fn agent_on(plan: &Plan<'_>, name: &str, port: u16) -> Container {
     Container {
         command: Some(vec![
             "/dryrun-agent".into(),
             "serve".into(),
             "--port".into(),
-            PORT.to_string(),
+            port.to_string(),
         ]),
         ..serve(name, plan.operator_image, AGENT_USER)
     }
@@ -388,7 +463,8 @@ fn agent_path() -> String {
 fn confined(user: i64) -> SecurityContext {
     SecurityContext {
         run_as_user: Some(user),
-        run_as_group: Some(user),
+        // What one pod writes another may read: not every kind of volume takes the pod's group.
+        run_as_group: Some(RUN_GROUP),
         run_as_non_root: Some(true),
         allow_privilege_escalation: Some(false),
         read_only_root_filesystem: Some(true),

@@ -1,6 +1,6 @@
 //! The run's Secret and volumes.
 
-use dryrun_core::names::Object;
+use dryrun_core::names::{Object, key};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{
     PersistentVolumeClaim, PersistentVolumeClaimSpec, Secret, VolumeResourceRequirements,
@@ -17,22 +17,6 @@ const EVIDENCE_SIZE: &str = "1Gi";
 /// Length of every generated credential; see [`generate`].
 pub(crate) const CREDENTIAL_LENGTH: usize = 32;
 
-/// Keys of the run's Secret. Each pod mounts only its own.
-pub(crate) mod key {
-    /// Password of the copy's bootstrap superuser.
-    pub(crate) const SUPERUSER: &str = "superuser";
-    /// Password of the superuser that restores.
-    pub(crate) const RESTORE: &str = "restore";
-    /// Control token of the pod with this role.
-    pub(crate) fn token(role: &str) -> String {
-        format!("token-{role}")
-    }
-    /// Roles of pods and init containers that have a control token.
-    pub(crate) const TOKENS: [&str; 6] = [
-        "dump", "isolate", "restore", "inputs", "harness", "identity",
-    ];
-}
-
 /// A credential of letters and digits alone: it reads the same raw and in JSON, SQL, CSV, URLs and connection strings, so that a leak of it is
 /// found in few forms. 32 characters are 190 bits.
 pub(crate) fn generate() -> String {
@@ -45,10 +29,8 @@ pub(crate) fn generate() -> String {
 
 /// The run's credentials, in one immutable Secret.
 pub(crate) fn secret(plan: &Plan<'_>) -> Secret {
-    let keys = [key::SUPERUSER.to_owned(), key::RESTORE.to_owned()]
+    let data: BTreeMap<String, ByteString> = key::all()
         .into_iter()
-        .chain(key::TOKENS.map(key::token));
-    let data: BTreeMap<String, ByteString> = keys
         .map(|key| (key, ByteString(generate().into_bytes())))
         .collect();
     Secret {

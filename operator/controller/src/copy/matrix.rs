@@ -3,7 +3,7 @@
 use dryrun_core::api::DryRunSpec;
 use dryrun_core::control::TaskError;
 use dryrun_core::facts::{DumpFacts, MatrixDifference, RolesFacts};
-use dryrun_core::matrix::{self, CatalogObject, Compiled, Inventory, Reading};
+use dryrun_core::matrix::{self, CatalogObject, Compiled, Inventory, Literal, Reading};
 use dryrun_core::names;
 use dryrun_core::rows::Rows;
 use dryrun_core::sql::{self, identifier};
@@ -73,12 +73,21 @@ fn own(uid: &str) -> BTreeSet<String> {
     BTreeSet::from([names::bootstrap_role(uid), names::restore_role(uid)])
 }
 
+/// The matrix as it is declared.
+pub(crate) struct Declared<'a> {
+    pub(crate) spec: &'a DryRunSpec,
+    /// The list of rows that the spec's `matrixRef` names, if it names one.
+    pub(crate) literal: Option<&'a Literal>,
+    pub(crate) uid: &'a str,
+    /// The copy's `server_version_num`.
+    pub(crate) version_num: u32,
+}
+
 async fn inventory(
     client: &impl GenericClient,
-    spec: &DryRunSpec,
-    version_num: u32,
+    declared: &Declared<'_>,
 ) -> Result<Inventory, TaskError> {
-    let wanted = Inventory::columns_wanted(&spec.privileges);
+    let wanted = Inventory::columns_wanted(&declared.spec.privileges, declared.literal);
     let rows = client
         .query(sql::OBJECTS, &[&wanted])
         .await
@@ -89,19 +98,23 @@ async fn inventory(
         owner: row.get(2),
         initial: row.get(3),
     });
-    Ok(Inventory::new(version_num, objects))
+    Ok(Inventory::new(declared.version_num, objects))
 }
 
 async fn compile(
     client: &impl GenericClient,
-    spec: &DryRunSpec,
-    version_num: u32,
+    declared: &Declared<'_>,
 ) -> Result<Result<Compiled, Vec<String>>, TaskError> {
-    let inventory = inventory(client, spec, version_num).await?;
+    let inventory = inventory(client, declared).await?;
     let today = jiff::Timestamp::now()
         .to_zoned(jiff::tz::TimeZone::UTC)
         .date();
-    Ok(matrix::compile(&spec.privileges, &inventory, today))
+    Ok(matrix::compile(
+        &declared.spec.privileges,
+        declared.literal,
+        &inventory,
+        today,
+    ))
 }
 
 /// A privilege reading in the text form that is kept.
@@ -118,15 +131,19 @@ fn parsed(text: &str) -> BTreeSet<dryrun_core::facts::PrivilegeRow> {
 /// The name under which the privileges after the revoke are kept.
 const BASELINE: &str = "privileges-revoked";
 
+/// How many of production's settings of the log are named in the facts.
+const SETTINGS_SHOWN: usize = 20;
+
 /// C-06: what production granted to declared roles is recorded and revoked, the matrix applied, read back and compared.
+///
+/// The catalog was compared with the source's before, right after the restore; so this is the time to take away what production has set for the log.
 pub(crate) async fn apply(
     session: &mut Session,
     maintenance: &Session,
-    spec: &DryRunSpec,
-    uid: &str,
-    version_num: u32,
+    matrix: &Declared<'_>,
 ) -> Result<RolesFacts, TaskError> {
-    let compiled = match compile(&session.client, spec, version_num).await? {
+    let spec = matrix.spec;
+    let compiled = match compile(&session.client, matrix).await? {
         Ok(compiled) => compiled,
         Err(errors) => {
             let applied = MatrixDifference {
@@ -139,7 +156,10 @@ pub(crate) async fn apply(
             });
         }
     };
-    let (declared, own) = (spec.privileges.roles.keys().cloned().collect(), own(uid));
+    let (declared, own) = (
+        spec.privileges.roles.keys().cloned().collect(),
+        own(matrix.uid),
+    );
     let restored = reading::privileges(&session.client).await?;
     let production = matrix::compare(&compiled, &restored.rows, &restored.rows, &own);
 
@@ -152,6 +172,13 @@ pub(crate) async fn apply(
         .batch_execute(MATRIX_SESSION)
         .await
         .map_err(|e| failed("apply the matrix", &e))?;
+    let log_settings = matrix::log_settings(&restored);
+    for setting in &log_settings {
+        transaction
+            .batch_execute(setting.reset().as_str())
+            .await
+            .map_err(|e| failed("reset what production logs", &e))?;
+    }
     let revoke = matrix::revoke(&restored, &declared);
     for statement in &revoke {
         transaction
@@ -180,12 +207,21 @@ pub(crate) async fn apply(
         .await
         .map_err(|e| failed("prepare the session", &e))?;
     let found = reading::privileges(&session.client).await?;
-    let applied = matrix::compare(&compiled, &found.rows, &baseline.rows, &own);
+    let paths = reading::escalations(&session.client).await?;
+    let applied = MatrixDifference {
+        escalations: matrix::escalations(&compiled, &paths),
+        ..matrix::compare(&compiled, &found.rows, &baseline.rows, &own)
+    };
     Ok(RolesFacts {
         production,
         applied,
-        statements: (revoke.len() + grant.len()) as u64,
+        statements: (log_settings.len() + revoke.len() + grant.len()) as u64,
         milliseconds: u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX),
+        log_settings_reset: log_settings
+            .iter()
+            .take(SETTINGS_SHOWN)
+            .map(ToString::to_string)
+            .collect(),
     })
 }
 
@@ -193,11 +229,9 @@ pub(crate) async fn apply(
 pub(crate) async fn compare_again(
     session: &Session,
     maintenance: &Session,
-    spec: &DryRunSpec,
-    uid: &str,
-    version_num: u32,
+    matrix: &Declared<'_>,
 ) -> Result<(MatrixDifference, Rows), TaskError> {
-    let compiled = match compile(&session.client, spec, version_num).await? {
+    let compiled = match compile(&session.client, matrix).await? {
         Ok(compiled) => compiled,
         Err(errors) => {
             return Ok((
@@ -211,7 +245,11 @@ pub(crate) async fn compare_again(
     };
     let baseline = parsed(&reading::kept(maintenance, BASELINE).await?);
     let found = reading::privileges(&session.client).await?;
-    let difference = matrix::compare(&compiled, &found.rows, &baseline, &own(uid));
+    let paths = reading::escalations(&session.client).await?;
+    let difference = MatrixDifference {
+        escalations: matrix::escalations(&compiled, &paths),
+        ..matrix::compare(&compiled, &found.rows, &baseline, &own(matrix.uid))
+    };
     Ok((difference, as_rows(&found)))
 }
 

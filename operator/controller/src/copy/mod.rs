@@ -4,6 +4,7 @@ pub(crate) mod log;
 pub(crate) mod matrix;
 pub(crate) mod reading;
 mod session;
+pub(crate) mod settings;
 mod statements;
 
-pub(crate) use session::{Endpoint, Session, derived};
+pub(crate) use session::{Endpoint, Session};

@@ -2,9 +2,10 @@
 
 use dryrun_core::control::TaskError;
 use dryrun_core::facts::PrivilegeRow;
-use dryrun_core::matrix::Reading;
+use dryrun_core::matrix::{EscalationPath, Reading};
 use dryrun_core::rows::Rows;
 use dryrun_core::sql;
+use std::collections::BTreeSet;
 use tokio_postgres::GenericClient;
 
 use super::Session;
@@ -66,6 +67,22 @@ pub(crate) async fn privileges(client: &impl GenericClient) -> Result<Reading, T
         }
     }
     Ok(reading)
+}
+
+/// Every way in which a role could get more than its privileges say.
+pub(crate) async fn escalations(
+    client: &impl GenericClient,
+) -> Result<BTreeSet<EscalationPath>, TaskError> {
+    let rows = client
+        .query(sql::ESCALATIONS, &[])
+        .await
+        .map_err(|e| failed("read escalation paths", &e))?;
+    let path = |row: &tokio_postgres::Row| EscalationPath {
+        role: row.get(0),
+        why: row.get(1),
+        what: row.get(2),
+    };
+    Ok(rows.iter().map(path).collect())
 }
 
 /// Keeps a set in the maintenance database, where it outlives the operator and no declared role sees it.

@@ -3,20 +3,23 @@
 use dryrun_core::control::TaskError;
 use dryrun_core::facts::CopyIdentity;
 use dryrun_core::sql::{self, identifier, literal};
-use dryrun_core::step::Job;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client, Config, NoTls};
 
-use super::statements::{BACKENDS, LOCK_ROLE, PASSWORD, RESTORE_ROLE, ROLE_EXISTS, TERMINATE};
+use super::statements::{
+    BACKENDS, LOCK_ROLE, PASSWORD, RESTORE_ROLE, ROLE_EXISTS, TERMINATE, UNLOGGED,
+};
 use crate::build::POSTGRES_PORT;
 
 /// How long opening a connection may take.
 const OPEN: Duration = Duration::from_secs(10);
 /// The maintenance database: there before the restore, and closed to declared roles.
 const MAINTENANCE: &str = "postgres";
+/// admin_shutdown, crash_shutdown, cannot_connect_now.
+const GOING_DOWN: [&str; 3] = ["57P01", "57P02", "57P03"];
 
 /// Where the copy is, and who the operator is there.
 #[derive(Clone)]
@@ -102,28 +105,42 @@ impl Session {
     }
 
     fn refuse_strangers(&self, endpoint: &Endpoint) -> Result<(), TaskError> {
-        let production = self.identity.system_identifier.is_empty()
-            || self.identity.system_identifier == endpoint.forbidden;
-        if production || self.identity.cluster_name != endpoint.uid {
-            return Err(TaskError {
-                reason: "CopyIsProduction".into(),
-                message: format!(
-                    "the server that answered has identifier {} and cluster_name {:?}",
-                    self.identity.system_identifier, self.identity.cluster_name
-                ),
-                transient: false,
-            });
-        }
-        Ok(())
+        let found = &self.identity;
+        let reason = if found.system_identifier.is_empty() {
+            "CopyUnreadable"
+        } else if found.system_identifier == endpoint.forbidden {
+            "CopyIsProduction"
+        } else if found.cluster_name != endpoint.uid {
+            "CopyIsStranger"
+        } else {
+            return Ok(());
+        };
+        Err(TaskError {
+            reason: reason.into(),
+            message: format!(
+                "the server that answered has identifier {} and cluster_name {:?}",
+                found.system_identifier, found.cluster_name
+            ),
+            transient: false,
+        })
     }
 
     /// Gives a role this password. What travels and what the server stores is a verifier.
     pub(crate) async fn set_password(&self, role: &str, password: &str) -> Result<(), TaskError> {
         let statement = PASSWORD.fill([&identifier(role), &verifier(password)]);
-        self.client
-            .batch_execute(&statement)
-            .await
-            .map_err(|e| failed("set a password", &e))
+        self.unlogged("set a password", &statement).await
+    }
+
+    /// Runs a statement that the copy's log must not show. Each part is sent by itself, see `unlogged.sql`; when one fails the session is of no more
+    /// use, since its transaction is open.
+    async fn unlogged(&self, doing: &str, statement: &str) -> Result<(), TaskError> {
+        for part in [UNLOGGED, statement, "COMMIT"] {
+            self.client
+                .batch_execute(part)
+                .await
+                .map_err(|e| failed(doing, &e))?;
+        }
+        Ok(())
     }
 
     /// Makes the superuser that restores, unless an earlier attempt has made it.
@@ -136,10 +153,7 @@ impl Session {
             return Ok(());
         }
         let statement = RESTORE_ROLE.fill([&identifier(role), &verifier(password)]);
-        self.client
-            .batch_execute(&statement)
-            .await
-            .map_err(|e| failed("create the restore role", &e))
+        self.unlogged("create the restore role", &statement).await
     }
 
     /// Takes every right from the superuser that restored.
@@ -212,6 +226,7 @@ async fn identity(client: &Client) -> Result<CopyIdentity, TaskError> {
         system_identifier: sql::system_identifier(row.get("system_identifier")),
         cluster_name: row.get("cluster_name"),
         in_recovery: row.get("in_recovery"),
+        refused: None,
     })
 }
 
@@ -233,26 +248,16 @@ fn unreachable(what: &str, cause: impl std::fmt::Display) -> TaskError {
 /// An error of a statement. Its text may quote rows or a password, so only the SQLSTATE travels; a lost connection may be tried again.
 pub(crate) fn failed(doing: &str, error: &tokio_postgres::Error) -> TaskError {
     match error.code() {
-        Some(code) => TaskError {
+        // The server is going down, which is no fault of the statement: whether it has broken down is seen by its pod.
+        Some(code) if !GOING_DOWN.contains(&code.code()) => TaskError {
             reason: "StatementFailed".into(),
             message: format!("cannot {doing}: SQLSTATE {}", code.code()),
             transient: false,
         },
-        None => TaskError {
+        _ => TaskError {
             reason: "CopyUnreachable".into(),
             message: format!("cannot {doing}: the connection was lost"),
             transient: true,
         },
     }
-}
-
-/// A password for one scenario, made from a secret of the run: the same after a restart of the operator, and new for each scenario.
-pub(crate) fn derived(secret: &str, uid: &str, job: Job) -> String {
-    use sha2::{Digest, Sha256};
-    const LETTERS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-    let digest = Sha256::digest(format!("dryrun.dev scenario\n{uid}\n{job:?}\n{secret}"));
-    digest
-        .iter()
-        .map(|byte| char::from(LETTERS[usize::from(*byte) % LETTERS.len()]))
-        .collect()
 }

@@ -10,6 +10,7 @@ macro_rules! sql {
 
 sql! {
     TERMINATE = "terminate.sql";
+    UNLOGGED = "unlogged.sql";
     BACKENDS = "backends.sql";
     LOG_SIZE = "log_size.sql";
     LOG_PIECE = "log_piece.sql";
@@ -20,6 +21,7 @@ sql! {
     BASELINE_WRITE = "baseline_write.sql";
     BASELINE_READ = "baseline_read.sql";
     MATRIX_SESSION = "matrix_session.sql";
+    FILE_SETTINGS = "file_settings.sql";
 }
 
 pub(super) const MARKER: Template<1> =

@@ -12,7 +12,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::{Scope, confused, permanent, transient};
-use crate::build::{DUMP_DIR, INPUTS_DIR, SOURCE_FILE, UNPACKED_DIR};
+use crate::build::{Containers, DUMP_DIR, INPUTS_DIR, SOURCE_FILE, UNPACKED_DIR};
 
 /// Production, as a pod without names must be told of it.
 async fn source(source: &Source) -> Result<Server, TaskError> {
@@ -80,6 +80,19 @@ pub(super) async fn release(
 }
 
 pub(super) async fn verify_inputs(scope: &Scope) -> Result<InputFacts, TaskError> {
+    look_at_inputs(scope, Containers::INPUTS, Task::VerifyInputs).await
+}
+
+/// C-11: the inputs once more, by the sidecar that the user's code cannot touch.
+pub(super) async fn digest_inputs(scope: &Scope) -> Result<InputFacts, TaskError> {
+    look_at_inputs(scope, Containers::OBSERVER, Task::DigestInputs).await
+}
+
+async fn look_at_inputs(
+    scope: &Scope,
+    container: &str,
+    task: fn(VerifyInputsTask) -> Task,
+) -> Result<InputFacts, TaskError> {
     let inputs = scope
         .spec
         .harness
@@ -91,11 +104,11 @@ pub(super) async fn verify_inputs(scope: &Scope) -> Result<InputFacts, TaskError
             destination: format!("{UNPACKED_DIR}/{i}"),
             sha256: input.sha256.clone(),
         });
-    let task = Task::VerifyInputs(VerifyInputsTask {
+    let task = task(VerifyInputsTask {
         inputs: inputs.collect(),
     });
     match scope
-        .agent(Object::HarnessPod, "inputs")
+        .agent(Object::HarnessPod, container)
         .await?
         .run("inputs", &task)
         .await?

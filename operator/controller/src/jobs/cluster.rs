@@ -1,24 +1,29 @@
 //! Jobs that look at the cluster.
 
+use dryrun_core::api::ProtectedWorkloads;
 use dryrun_core::control::TaskError;
 use dryrun_core::facts::{
-    ContainerFingerprint, HarnessFacts, PodFingerprint, PreflightFacts, SecretFacts,
+    ContainerFingerprint, HarnessFacts, PodFingerprint, PodInspection, PreflightFacts, SecretFacts,
     StorageClassFacts,
 };
 use dryrun_core::inspect;
 use dryrun_core::names::{Object, REHEARSAL_LABEL, RUN_LABEL};
+use dryrun_core::plan;
 use dryrun_core::step::Finding;
-use k8s_openapi::api::core::v1::{Namespace, PersistentVolume, PersistentVolumeClaim, Pod, Secret};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Namespace, PersistentVolume, PersistentVolumeClaim, Pod, Secret, Service,
+};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::api::{ListParams, PartialObjectMeta};
 use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Scope, transient};
-use crate::build::CREDENTIAL_LENGTH;
+use crate::build::{self, CREDENTIAL_LENGTH};
 
 /// Annotation of the cluster's default StorageClass.
 const DEFAULT_CLASS: &str = "storageclass.kubernetes.io/is-default-class";
@@ -117,6 +122,15 @@ async fn storage_class(scope: &Scope) -> kube::Result<Option<StorageClassFacts>>
     }))
 }
 
+/// The label selector of protected workloads, as the API takes it.
+pub(super) fn selector(workloads: &ProtectedWorkloads) -> String {
+    let pairs = workloads.selector.iter();
+    pairs
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect::<Vec<_>>()
+        .join(",")
+}
+
 /// One look at the protected workloads.
 #[derive(Default)]
 pub(super) struct Protected {
@@ -131,12 +145,7 @@ pub(super) struct Protected {
 pub(super) async fn protected(scope: &Scope) -> Protected {
     let mut look = Protected::default();
     for workloads in &scope.spec.protected {
-        let selector = workloads
-            .selector
-            .iter()
-            .map(|(key, value)| format!("{key}={value}"))
-            .collect::<Vec<_>>()
-            .join(",");
+        let selector = selector(workloads);
         let api: Api<Pod> = Api::namespaced(scope.client.clone(), &workloads.namespace);
         match api.list(&ListParams::default().labels(&selector)).await {
             Ok(found) if found.items.is_empty() => look.unmatched.push(format!(
@@ -233,6 +242,54 @@ pub(super) async fn harness(scope: &Scope) -> Result<HarnessFacts, TaskError> {
     })
 }
 
+/// A pod as the apiserver has it, with everything that could open it.
+pub(super) async fn inspect(scope: &Scope, pod: Object) -> Result<PodInspection, TaskError> {
+    let unreadable = |e: kube::Error| transient("ObjectsUnreadable", &e);
+    let services: Api<Service> = Api::namespaced(scope.client.clone(), &scope.namespace);
+    let everything = ListParams::default();
+    let (pods, name) = (scope.pods(), pod.name(&scope.name));
+    let (found, policies, services) =
+        futures::try_join!(pods.get(&name), policies(scope), services.list(&everything))
+            .map_err(unreadable)?;
+    let own: Vec<String> = pod
+        .allowances()
+        .iter()
+        .map(|policy| policy.name(&scope.name))
+        .collect();
+    let secrets = inspect::Secrets {
+        credentials: &Object::Secret.name(&scope.name),
+        source: &scope.spec.source.password_secret_ref.name,
+    };
+    Ok(inspect::inspect(
+        &found,
+        &services.items,
+        &policies,
+        &own,
+        secrets,
+    ))
+}
+
+/// sha256 of each ConfigMap key that holds an input; empty for one that is gone.
+pub(super) async fn input_digests(scope: &Scope) -> Result<BTreeMap<String, String>, TaskError> {
+    let api: Api<ConfigMap> = Api::namespaced(scope.client.clone(), &scope.namespace);
+    let mut digests = BTreeMap::new();
+    for input in &scope.spec.harness.inputs {
+        let reference = &input.config_map_ref;
+        let found = api
+            .get_opt(&reference.name)
+            .await
+            .map_err(|e| transient("ConfigMapUnreadable", &e))?;
+        let digest = found
+            .and_then(|map| build::config_map_bytes(&map, &reference.key))
+            .map(|bytes| plan::hex(&Sha256::digest(&bytes)));
+        digests.insert(
+            format!("{}/{}", reference.name, reference.key),
+            digest.unwrap_or_default(),
+        );
+    }
+    Ok(digests)
+}
+
 /// C-13: two looks by exact name and by label that find nothing, volumes included.
 pub(super) async fn prove_net_zero(scope: &Scope) -> Result<Finding, TaskError> {
     loop {
@@ -263,9 +320,16 @@ async fn left(scope: &Scope) -> kube::Result<Vec<String>> {
     left.extend(listed::<PersistentVolumeClaim>(scope, &labelled, "PersistentVolumeClaim").await?);
     left.extend(listed::<NetworkPolicy>(scope, &labelled, "NetworkPolicy").await?);
     let volumes: Api<PersistentVolume> = Api::all(scope.client.clone());
-    for volume in &scope.facts.volumes {
-        if volumes.get_metadata_opt(volume).await?.is_some() {
-            left.push(format!("PersistentVolume/{volume}"));
+    for volume in volumes.list(&ListParams::default()).await? {
+        let claim = volume
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.claim_ref.as_ref());
+        let claimed = claim
+            .and_then(|claim| claim.uid.as_ref())
+            .is_some_and(|uid| scope.facts.claims.contains(uid));
+        if claimed || scope.facts.volumes.contains(&volume.name_any()) {
+            left.push(format!("PersistentVolume/{}", volume.name_any()));
         }
     }
     left.sort();

@@ -1,18 +1,20 @@
 //! Jobs on the copy.
 
-use dryrun_core::api::SslMode;
+use dryrun_core::api::{SslMode, bytes_of};
 use dryrun_core::control::{RestoreTask, Server, Task, TaskError, TaskResult};
 use dryrun_core::facts::{CopyIdentity, CopySummary, RestoreFacts, RolesFacts, VerificationFacts};
-use dryrun_core::names::{self, Object};
+use dryrun_core::matrix::Literal;
+use dryrun_core::names::{self, Object, key};
 use dryrun_core::rows::Rows;
 use dryrun_core::{log, names::RUN_LABEL};
-use kube::api::ListParams;
+use kube::{Api, api::ListParams};
 use std::collections::BTreeMap;
 
 use super::cluster::fingerprint;
-use super::{Scope, confused, transient};
-use crate::build::{DUMP_DIR, POSTGRES_PORT, key};
+use super::{Scope, confused, permanent, transient};
+use crate::build::{DUMP_DIR, POSTGRES_PORT};
 use crate::copy::{self, Session, matrix, reading};
+use crate::observe;
 
 /// How many changed catalog rows stand in the facts.
 const CHANGES_SHOWN: usize = 100;
@@ -33,6 +35,8 @@ pub(super) async fn prepare(scope: &Scope) -> Result<CopyIdentity, TaskError> {
 /// C-05: the restore, then what the copy's own log says of it.
 pub(super) async fn restore(scope: &Scope) -> Result<RestoreFacts, TaskError> {
     let dump = scope.dump()?;
+    let minimum_free = bytes_of(&scope.spec.postgres.storage.minimum_free)
+        .map_err(|e| permanent("InvalidQuantity", e.to_string()))?;
     let task = Task::Restore(RestoreTask {
         server: Server {
             host: Object::PostgresPod.name(&scope.name),
@@ -52,6 +56,7 @@ pub(super) async fn restore(scope: &Scope) -> Result<RestoreFacts, TaskError> {
             .map(|a| a.digest.clone())
             .unwrap_or_default(),
         forbidden_system_identifier: scope.spec.source.system_identifier.clone(),
+        minimum_free,
     });
     let TaskResult::Restore(claim) = scope
         .agent(Object::RestorePod, "restore")
@@ -61,6 +66,16 @@ pub(super) async fn restore(scope: &Scope) -> Result<RestoreFacts, TaskError> {
     else {
         return Err(confused());
     };
+    let roles = scope.spec.privileges.roles.len() + dump.roles.len();
+    let roles_created = u32::try_from(roles).unwrap_or(u32::MAX);
+    if claim.lowest_free_bytes < minimum_free {
+        // It was stopped for want of space; the copy's server may not be able to tell anything any more.
+        return Ok(RestoreFacts {
+            claim,
+            logged: Vec::new(),
+            roles_created,
+        });
+    }
     let session = Session::maintenance(&scope.copy().await?).await?;
     let role = names::restore_role(&scope.uid);
     let errors = copy::log::entries(&session, |e| {
@@ -68,11 +83,10 @@ pub(super) async fn restore(scope: &Scope) -> Result<RestoreFacts, TaskError> {
     })
     .await?;
     session.lock_role(&role).await?;
-    let roles = scope.spec.privileges.roles.len() + dump.roles.len();
     Ok(RestoreFacts {
         claim,
         logged: log::group(&errors),
-        roles_created: u32::try_from(roles).unwrap_or(u32::MAX),
+        roles_created,
     })
 }
 
@@ -81,12 +95,11 @@ pub(super) async fn apply_matrix(scope: &Scope) -> Result<(RolesFacts, CopyIdent
     let endpoint = scope.copy().await?;
     let maintenance = Session::maintenance(&endpoint).await?;
     let mut session = Session::open(&endpoint, &scope.spec.source.database).await?;
+    let literal = literal(scope).await?;
     let facts = matrix::apply(
         &mut session,
         &maintenance,
-        &scope.spec,
-        &scope.uid,
-        version(scope),
+        &declared(scope, literal.as_ref()),
     )
     .await?;
     Ok((facts, session.identity("harness")))
@@ -107,6 +120,7 @@ pub(super) async fn baseline(scope: &Scope) -> Result<CopySummary, TaskError> {
     ] {
         reading::keep(&maintenance, kind, &rows.to_text()).await?;
     }
+    copy::settings::keep(&maintenance).await?;
     copy::log::trace(&maintenance).await?;
     Ok(CopySummary {
         counts: counts.summary(),
@@ -135,14 +149,11 @@ pub(super) async fn verify(scope: &Scope) -> Result<VerificationFacts, TaskError
     );
     let counts = reading::counts(&session.client).await?;
     let catalog = reading::catalog(&session.client).await?;
-    let (difference, privileges) = matrix::compare_again(
-        &session,
-        &maintenance,
-        &scope.spec,
-        &scope.uid,
-        version(scope),
-    )
-    .await?;
+    let literal = literal(scope).await?;
+    let (difference, privileges) =
+        matrix::compare_again(&session, &maintenance, &declared(scope, literal.as_ref())).await?;
+    let requirements = scope.dump()?.requirements.clone().unwrap_or_default();
+    let settings = copy::settings::compare(&maintenance, &requirements).await?;
 
     let changed: Vec<String> = catalog
         .differing(&catalog_before, None)
@@ -178,7 +189,31 @@ pub(super) async fn verify(scope: &Scope) -> Result<VerificationFacts, TaskError
         privileges_changed: privileges.difference(&privileges_before, None),
         pods: pods.iter().map(fingerprint).collect(),
         crashes: log::crashes(&crashes),
+        settings,
+        ..VerificationFacts::default()
     })
+}
+
+/// The list of rows that the spec names, with the digest that was approved.
+async fn literal(scope: &Scope) -> Result<Option<Literal>, TaskError> {
+    let Some(reference) = &scope.spec.privileges.matrix_ref else {
+        return Ok(None);
+    };
+    let config_maps = Api::namespaced(scope.client.clone(), &scope.namespace);
+    let read = observe::matrix(&config_maps, &scope.namespace, reference)
+        .await
+        .map_err(|e| transient("ConfigMapUnreadable", &e))?;
+    read.map(|(literal, _)| Some(literal))
+        .map_err(|problem| permanent(&problem.reason, problem.message))
+}
+
+fn declared<'a>(scope: &'a Scope, literal: Option<&'a Literal>) -> matrix::Declared<'a> {
+    matrix::Declared {
+        spec: &scope.spec,
+        literal,
+        uid: &scope.uid,
+        version_num: version(scope),
+    }
 }
 
 /// The copy's version: production's, as the dump's facts have it, since both are of one major.

@@ -3,15 +3,19 @@
 mod agents;
 mod cluster;
 mod copy;
+mod evidence;
+mod leaks;
 mod scenario;
 mod supervisor;
+mod watch;
 
 pub(crate) use supervisor::Supervisor;
 
 use dryrun_core::api::DryRunSpec;
 use dryrun_core::control::TaskError;
-use dryrun_core::facts::{DumpFacts, Facts};
-use dryrun_core::names::{self, Object};
+use dryrun_core::control::{OBSERVER_PORT, PORT};
+use dryrun_core::facts::{DumpFacts, Facts, VerificationFacts};
+use dryrun_core::names::{self, Object, key};
 use dryrun_core::step::{Finding, Job};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, Secret};
@@ -19,7 +23,7 @@ use kube::{Api, Client};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::build::key;
+use crate::build::Containers;
 use crate::channel::Agent;
 use crate::copy::Endpoint;
 
@@ -65,9 +69,15 @@ impl Scope {
 
     /// The agent in a container of a pod.
     async fn agent(&self, pod: Object, container: &str) -> Result<Agent, TaskError> {
+        let port = if container == Containers::OBSERVER {
+            OBSERVER_PORT
+        } else {
+            PORT
+        };
         Ok(Agent {
             pods: self.pods(),
             pod: pod.name(&self.name),
+            port,
             token: self.credential(&key::token(container)).await?,
         })
     }
@@ -146,15 +156,15 @@ fn longest_pause(reason: &str) -> Duration {
 async fn attempt(job: Job, scope: &Scope) -> Result<Finding, TaskError> {
     match job {
         Job::Preflight => cluster::preflight(scope).await.map(Finding::Preflight),
+        Job::WatchProtected => watch::protected(scope).await.map(Finding::ProtectedChanged),
+        Job::Inspect(pod) => cluster::inspect(scope, pod).await.map(Finding::Inspected),
+        Job::ReadLogs(pod) => leaks::container_logs(scope, pod)
+            .await
+            .map(Finding::LogsRead),
         Job::InspectSecret => cluster::secret(scope).await.map(Finding::Secret),
         Job::Dump(attempt) => agents::dump(scope, attempt).await.map(Finding::Dump),
         Job::ReleaseIsolate => {
-            agents::release(
-                scope,
-                Object::PostgresPod,
-                crate::build::Containers::ISOLATE,
-            )
-            .await
+            agents::release(scope, Object::PostgresPod, Containers::ISOLATE).await
         }
         Job::PrepareCopy => copy::prepare(scope).await.map(Finding::CopyPrepared),
         Job::Restore => copy::restore(scope).await.map(Finding::Restored),
@@ -163,13 +173,18 @@ async fn attempt(job: Job, scope: &Scope) -> Result<Finding, TaskError> {
             .map(|(facts, identity)| Finding::Matrix(facts, identity)),
         Job::InspectHarness => cluster::harness(scope).await.map(Finding::Harness),
         Job::VerifyInputs => agents::verify_inputs(scope).await.map(Finding::Inputs),
-        Job::ReleaseInputs => {
-            agents::release(scope, Object::HarnessPod, crate::build::Containers::INPUTS).await
-        }
+        Job::ReleaseInputs => agents::release(scope, Object::HarnessPod, Containers::INPUTS).await,
         Job::Setup(index) => agents::setup(scope, index).await.map(Finding::Setup),
         Job::Baseline => copy::baseline(scope).await.map(Finding::Baseline),
         Job::Scenario(index) => scenario::run(scope, index).await.map(Finding::Scenario),
-        Job::Verify => copy::verify(scope).await.map(Finding::Verified),
+        Job::Verify => verify(scope).await,
+        Job::Search => evidence::search(scope).await.map(Finding::Searched),
+        Job::Seal => evidence::seal(scope)
+            .await
+            .map(|kept| Finding::Sealed(kept, None)),
+        Job::SealPartly => evidence::seal_partly(scope)
+            .await
+            .map(|(kept, search)| Finding::Sealed(kept, Some(search))),
         Job::FingerprintProtected => {
             let found = cluster::protected(scope).await;
             Ok(Finding::Protected(found.pods, found.errors))
@@ -177,6 +192,24 @@ async fn attempt(job: Job, scope: &Scope) -> Result<Finding, TaskError> {
         Job::Identify => agents::identify(scope).await.map(Finding::Identified),
         Job::ProveNetZero => cluster::prove_net_zero(scope).await,
     }
+}
+
+/// C-11: the copy, the inputs, the pods and the objects, all at a time.
+async fn verify(scope: &Scope) -> Result<Finding, TaskError> {
+    let (copy, inputs, config_maps, pod, objects) = futures::try_join!(
+        copy::verify(scope),
+        agents::digest_inputs(scope),
+        cluster::input_digests(scope),
+        cluster::inspect(scope, Object::PostgresPod),
+        leaks::objects(scope),
+    )?;
+    let facts = VerificationFacts {
+        inputs,
+        config_maps,
+        objects,
+        ..copy
+    };
+    Ok(Finding::Verified(Box::new(facts), pod))
 }
 
 fn transient(reason: &str, cause: &dyn std::fmt::Display) -> TaskError {

@@ -6,16 +6,16 @@
 
 use dryrun_core::api::Scenario;
 use dryrun_core::control::{CommandTask, Login, SqlTask, Task, TaskError, TaskResult};
+use dryrun_core::credential::{scenario_password, scenario_secret};
 use dryrun_core::facts::ScenarioFacts;
 use dryrun_core::log::WindowReader;
-use dryrun_core::names::{self, Object};
-use dryrun_core::step::Job;
+use dryrun_core::names::{self, Object, key};
 use std::time::Duration;
 
 use super::agents::millis;
 use super::{Scope, confused, permanent};
-use crate::build::{POSTGRES_PORT, key};
-use crate::copy::{self, Session, derived};
+use crate::build::POSTGRES_PORT;
+use crate::copy::{self, Session};
 
 /// How long backends may take to notice that their client is gone (`client_connection_check_interval` is 200 ms).
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -29,14 +29,11 @@ pub(super) async fn run(scope: &Scope, index: usize) -> Result<ScenarioFacts, Ta
         .ok_or_else(|| permanent("NoSuchScenario", "there is no such scenario"))?;
     let roles: Vec<String> = scope.spec.privileges.roles.keys().cloned().collect();
     let session = Session::maintenance(&scope.copy().await?).await?;
-    let secret = derived(
-        &scope.credential(key::SUPERUSER).await?,
-        &scope.uid,
-        Job::Scenario(index),
-    );
+    let superuser = scope.credential(key::SUPERUSER).await?;
+    let secret = scenario_secret(&superuser, &scope.uid, index);
     let marker = |edge: &str| format!("dryrun scenario {index} {edge} {}", &secret[..16]);
     // The marker shows a half of the secret; the password is made from the whole.
-    let password = derived(&secret, &scope.uid, Job::Scenario(index));
+    let password = scenario_password(&superuser, &scope.uid, index);
     let offset = scope
         .facts
         .scenarios
@@ -57,6 +54,10 @@ pub(super) async fn run(scope: &Scope, index: usize) -> Result<ScenarioFacts, Ta
         session
             .set_password(&scenario.identity.login, &password)
             .await?;
+        if index == 0 {
+            // The search for credentials must find it again, or it proves nothing.
+            copy::log::mark(&session, &scope.credential(key::CANARY).await?).await?;
+        }
         copy::log::mark(&session, &marker("begins")).await?;
     }
     let task = task(scope, scenario, password).await?;

@@ -156,7 +156,7 @@ impl Default for RestoreSpec {
 /// An error of the restore that is accepted, at most so many times.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[x_kube(validation = kube::core::Rule::new("!self.sqlstate.matches('^(22|23|53|57|58|08|XX)') && !(self.statement == 'CREATE POLICY') && !(self.sqlstate == '42704' && self.statement in ['GRANT', 'REVOKE', 'CREATE TABLE', 'CREATE TYPE', 'CREATE EXTENSION'])")
+#[x_kube(validation = kube::core::Rule::new("!self.sqlstate.matches('^(08|22|23|53|57|58|XX)') && !(self.statement in ['CREATE POLICY', 'ALTER POLICY', 'GRANT', 'REVOKE', 'ALTER DEFAULT', 'COPY']) && (self.sqlstate != '42704' || self.statement in ['ALTER DATABASE', 'COMMENT', 'SECURITY', 'SET'])")
     .message("this class of error can never be tolerated: data, a policy, a grant or an object would be missing from the copy"))]
 pub struct ToleratedError {
     /// The error's SQLSTATE.

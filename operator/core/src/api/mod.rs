@@ -26,10 +26,10 @@ pub use harness::{
     SqlExpectation, SqlStep,
 };
 pub use privileges::{
-    Escalation, Grant, MatrixMode, MembershipSpec, Privilege, PrivilegeScope, Privileges, RoleSpec,
-    Waiver,
+    Escalation, Grant, MatrixMode, MatrixRef, MembershipSpec, Privilege, PrivilegeScope,
+    Privileges, Profile, ProfileGrant, RoleSpec, Waiver,
 };
-pub use report::{DryRunReport, DryRunReportSpec, DryRunReportStatus};
+pub use report::{CommandTime, DryRunReport, DryRunReportSpec, DryRunReportStatus, KeptEvidence};
 pub use scalar::{InvalidDuration, InvalidQuantity, Span, bytes_of};
 pub use source::{DumpOptions, SecretKeyRef, Source, SourceNetwork, SslMode};
 pub use status::{Child, DryRunStatus, Outcome, PlanSummary};

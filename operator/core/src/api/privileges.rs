@@ -5,13 +5,19 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-use super::schema;
+use super::{ConfigMapKey, schema};
 
 /// The frozen matrix.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(validation = kube::core::Rule::new("self.roles.all(name, name.size() > 0 && name.size() < 64 && !name.startsWith('pg_') && !(name in ['public', 'none']))")
     .message("a role's name has 1 to 63 characters, does not begin with pg_ and is not public or none: Postgres keeps those for itself"))]
+#[x_kube(validation = kube::core::Rule::new("self.roles.all(name, !has(self.roles[name].profiles) || self.roles[name].profiles.all(p, has(self.profiles) && p in self.profiles))")
+    .message("a role's profiles must be names in privileges.profiles"))]
+#[x_kube(validation = kube::core::Rule::new("!has(self.profiles) || self.profiles.all(name, !has(self.profiles[name].includes) || self.profiles[name].includes.all(p, p in self.profiles))")
+    .message("a profile's includes must be names in privileges.profiles"))]
+#[x_kube(validation = kube::core::Rule::new("!has(self.matrixRef) || !((has(self.grants) && self.grants.size() > 0) || has(self.profiles))")
+    .message("rows are either listed in the matrix that matrixRef names or given by grants and profiles: leave one of them out"))]
 pub struct Privileges {
     /// Which rows of the catalog must be declared.
     #[serde(default)]
@@ -26,7 +32,14 @@ pub struct Privileges {
     #[serde(default)]
     #[schemars(length(max = 512))]
     pub grants: Vec<Grant>,
-    /// Escalation paths of declared roles that are meant to exist.
+    /// Named lists of privileges, given to roles by `roles.*.profiles`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 32, "minProperties" = 1))]
+    pub profiles: BTreeMap<String, Profile>,
+    /// The rows themselves, as a run has frozen them, instead of grants and profiles.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub matrix_ref: Option<MatrixRef>,
+    /// Escalation paths of declared roles that are meant to exist. An attribute that `roles` declares needs no entry here.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub escalation_allowed: Vec<Escalation>,
@@ -90,7 +103,11 @@ pub struct RoleSpec {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub member_of: Vec<MembershipSpec>,
-    /// `ALTER ROLE … SET`.
+    /// Names in `privileges.profiles`: the role is granted what they list.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 63)))]
+    pub profiles: Vec<String>,
+    /// `ALTER ROLE … SET`. Not of parameters that decide what is logged: the run is judged by its log.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schema::texts")]
     pub settings: BTreeMap<String, String>,
@@ -112,6 +129,7 @@ impl Default for RoleSpec {
             bypassrls: false,
             connection_limit: -1,
             member_of: Vec::new(),
+            profiles: Vec::new(),
             settings: BTreeMap::new(),
             owns: Vec::new(),
         }
@@ -245,11 +263,91 @@ pub struct Grant {
     pub expect_rows: Option<u32>,
 }
 
+/// A named list of privileges without a grantee.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Profile {
+    /// Profiles whose privileges are part of this one. A profile never comes to include itself.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 63)))]
+    pub includes: Vec<String>,
+    /// What the profile lists itself.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub grants: Vec<ProfileGrant>,
+}
+
+/// A grant that gets its grantee from the role that has the profile.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = kube::core::Rule::new("!self.object.contains('*') || has(self.expectRows)")
+    .message("a pattern needs expectRows, the number of privilege rows that it must give: without it a pattern that matches nothing would pass"))]
+#[x_kube(validation = kube::core::Rule::new("(has(self.privileges) && self.privileges.size() > 0) || has(self.columns)")
+    .message("a grant needs privileges or columns"))]
+pub struct ProfileGrant {
+    /// The object or a pattern of objects, as in a grant.
+    #[schemars(
+        length(min = 3, max = 320),
+        regex(
+            pattern = r"^(table|view|matview|foreign_table|sequence|function|procedure|schema|database|type|domain|language|parameter|large_object|fdw|foreign_server|tablespace):.+$"
+        )
+    )]
+    pub object: String,
+    /// The privileges on the object as a whole.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub privileges: Vec<Privilege>,
+    /// The privileges on single columns of a table or view.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "schema::columns")]
+    pub columns: BTreeMap<Privilege, Vec<String>>,
+    /// WITH GRANT OPTION.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub grantable: bool,
+    /// Objects that the pattern must leave out, written like `object`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(max = 320)))]
+    pub except: Vec<String>,
+    /// The number of privilege rows that a pattern must give each role that has the profile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100000))]
+    pub expect_rows: Option<u32>,
+}
+
+impl ProfileGrant {
+    /// The grant that a role with the profile has by it.
+    pub fn to(&self, role: &str) -> Grant {
+        Grant {
+            to: role.to_owned(),
+            object: self.object.clone(),
+            privileges: self.privileges.clone(),
+            columns: self.columns.clone(),
+            grantable: self.grantable,
+            except: self.except.clone(),
+            expect_rows: self.expect_rows,
+        }
+    }
+}
+
+/// A matrix as a list of rows in a ConfigMap.
+///
+/// One row per line, in the six columns of a waiver separated by tabs, sorted, none twice; plain or compressed by zstd. Roles, their attributes,
+/// memberships and settings stay in `roles`; such rows may stand in the list too and must then say the same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct MatrixRef {
+    /// The key that holds it.
+    pub config_map_ref: ConfigMapKey,
+    /// sha256 of the key's bytes, in lower-case hex.
+    #[schemars(length(min = 64, max = 64), regex(pattern = r"^[0-9a-f]{64}$"))]
+    pub sha256: String,
+}
+
 /// An escalation path that is meant to exist.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Escalation {
-    /// The declared role.
+    /// The declared role, or `public` for a path that is open to everybody.
     #[schemars(length(min = 1, max = 63))]
     pub role: String,
     /// The kind of path, as the report names it.

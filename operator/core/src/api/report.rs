@@ -48,6 +48,9 @@ pub struct DryRunReportSpec {
     /// Hash of the plan that was approved and run.
     #[schemars(length(min = 71, max = 71), regex(pattern = r"^sha256:[0-9a-f]{64}$"))]
     pub plan_hash: String,
+    /// The whole plan: what was asked for, and what the operator resolved beside it. `planHash` is over its canonical JSON.
+    #[schemars(schema_with = "schema::plan")]
+    pub plan: serde_json::Value,
     /// Who asked for the run.
     #[schemars(length(max = 253))]
     pub requested_by: String,
@@ -73,12 +76,21 @@ pub struct DryRunReportStatus {
     /// When teardown was proven complete, or given up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<Time>,
+    /// When this report and its evidence are deleted: `evidence.retain` after the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Time>,
     /// How the run ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,
     /// The gates and summaries as they stood last.
     #[schemars(length(max = 48))]
     pub conditions: Vec<Condition>,
+    /// When each command began and how long it took, in order.
+    #[schemars(length(max = 16))]
+    pub commands: Vec<CommandTime>,
+    /// What is kept beside this report, once it is sealed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<KeptEvidence>,
     /// The facts that the gates were judged from.
     /// Versioned with the operator that wrote them: a schema of every field would be larger than most reports.
     #[schemars(schema_with = "schema::any_object")]
@@ -86,4 +98,40 @@ pub struct DryRunReportStatus {
     /// One line per gate, as in the DryRun.
     #[schemars(length(max = 64), inner(length(max = 512)))]
     pub verdict: Vec<String>,
+}
+
+/// A command of the run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CommandTime {
+    /// `C-01` … `C-13`.
+    #[schemars(length(max = 8))]
+    pub command: String,
+    /// When it began.
+    pub began_at: Time,
+    /// Milliseconds until the next one began, or until the end of the run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub milliseconds: Option<u64>,
+}
+
+/// The evidence that is kept beside the report, in ConfigMaps that are deleted with it.
+///
+/// Put together in order, their `archive` keys are a tar, compressed with zstd, whose `MANIFEST.sha256` `sha256sum --check` reads.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct KeptEvidence {
+    /// The ConfigMaps, in order.
+    #[schemars(length(max = 64), inner(length(max = 253)))]
+    pub config_maps: Vec<String>,
+    /// sha256 of the archive, `sha256:…`.
+    #[schemars(length(max = 71))]
+    pub archive: String,
+    /// sha256 of the manifest in it, `sha256:…`.
+    #[schemars(length(max = 71))]
+    pub manifest: String,
+    /// The run ended before C-12: this was sealed on the way out.
+    pub partial: bool,
+    /// Files that were cut for `evidence.maxSize`, with the number of bytes, and what is not kept at all.
+    #[schemars(length(max = 256), inner(length(max = 512)))]
+    pub cut: Vec<String>,
 }

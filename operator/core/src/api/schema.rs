@@ -63,6 +63,11 @@ pub(super) fn resources(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// A plan: its members are bounded where they come from, in the DryRun.
+pub(super) fn plan(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "object", "maxProperties": 8, "x-kubernetes-preserve-unknown-fields": true})
+}
+
 /// An object that the operator writes and whose fields follow its version.
 pub(super) fn any_object(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})

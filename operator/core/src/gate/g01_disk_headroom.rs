@@ -7,8 +7,9 @@ use crate::command::Command;
 pub(super) static GATE: Gate = Gate {
     id: "G-01",
     name: "DiskHeadroom",
-    doc: "The data volume had the declared free space, and room for a copy of the source, before a byte was dumped and still has the declared free space after the restore.",
+    doc: "The data volume had the declared free space, and room for a copy of the source, before a byte was dumped, and the declared free space at every moment of the restore and after it.",
     command: Command::Dump,
+    evidence: &["/dump/disk"],
     needs: &[],
     reasons: &[
         (
@@ -49,26 +50,32 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
             ),
         );
     }
-    match evidence
-        .facts
-        .restore
-        .as_ref()
-        .map(|restore| restore.claim.free_bytes)
-    {
-        Some(free) if free < minimum => Verdict::fail(
-            "InsufficientSpace",
-            format!(
-                "{} MiB free after the restore, {} MiB needed",
+    let before = format!(
+        "{} MiB free before the dump, {} MiB needed",
+        mib(disk.free_bytes),
+        mib(needed)
+    );
+    let Some(restore) = &evidence.facts.restore else {
+        return Verdict::pass(before);
+    };
+    let moments = [
+        ("during", restore.claim.lowest_free_bytes),
+        ("after", restore.claim.free_bytes),
+    ];
+    for (when, free) in moments {
+        if free < minimum {
+            let message = format!(
+                "{} MiB free {when} the restore, {} MiB needed",
                 mib(free),
                 mib(minimum)
-            ),
-        ),
-        _ => Verdict::pass(format!(
-            "{} MiB free before the dump, {} MiB needed",
-            mib(disk.free_bytes),
-            mib(needed)
-        )),
+            );
+            return Verdict::fail("InsufficientSpace", message);
+        }
     }
+    Verdict::pass(format!(
+        "{before}; at least {} MiB during the restore",
+        mib(restore.claim.lowest_free_bytes)
+    ))
 }
 
 fn mib(bytes: u64) -> u64 {
@@ -93,6 +100,10 @@ fn worlds() -> crate::testing::Worlds {
             (
                 "InsufficientSpace",
                 World::with(|f| f.restore.as_mut().unwrap().claim.free_bytes = 5),
+            ),
+            (
+                "InsufficientSpace",
+                World::with(|f| f.restore.as_mut().unwrap().claim.lowest_free_bytes = 5),
             ),
         ],
         unknown: vec![("Pending", World::empty())],

@@ -8,6 +8,7 @@ pub(super) static GATE: Gate = Gate {
     name: "NamesFree",
     doc: "Every exact name of the run's objects was free or is held by this run, and the volumes will be deleted with their claims.",
     command: Command::Preflight,
+    evidence: &["/preflight"],
     needs: &[],
     reasons: &[
         (

@@ -8,6 +8,7 @@ pub(super) static GATE: Gate = Gate {
     name: "ProtectedRecorded",
     doc: "UID, container IDs, start times, restart counts and image IDs of every protected workload were recorded before the first create.",
     command: Command::Preflight,
+    evidence: &["/preflight"],
     needs: &[],
     reasons: &[(
         "NotRecorded",

@@ -2,16 +2,31 @@
 
 use super::{Evidence, Gate, Verdict, count, examples};
 use crate::command::Command;
+use crate::inspect;
+use crate::names::{Object, key};
 
 pub(super) static GATE: Gate = Gate {
     id: "G-04",
     name: "SecretsSealed",
-    doc: "The run's credentials are random, stand in one immutable Secret, and each pod mounts only the keys that it needs.",
+    doc: "The run's credentials are random, stand in one immutable Secret, each pod mounts only the keys that it needs, readable for its group alone, and no object or event holds one.",
     command: Command::Secrets,
+    evidence: &["/secrets"],
     needs: &[],
     reasons: &[
         ("Mutable", "The Secret can be changed."),
         ("Malformed", "A value is not 32 random letters and digits."),
+        (
+            "KeysBeyondNeed",
+            "A pod has a key of a Secret that it does not need.",
+        ),
+        (
+            "FileModes",
+            "A pod has a Secret's file with another mode than 0440.",
+        ),
+        (
+            "Exposed",
+            "A credential of the run or of production stands in an object or an event.",
+        ),
     ],
     evaluate,
     #[cfg(test)]
@@ -19,7 +34,8 @@ pub(super) static GATE: Gate = Gate {
 };
 
 fn evaluate(evidence: &Evidence<'_>) -> Verdict {
-    let Some(secrets) = &evidence.facts.secrets else {
+    let facts = evidence.facts;
+    let Some(secrets) = &facts.secrets else {
         return Verdict::pending();
     };
     if !secrets.immutable {
@@ -31,15 +47,56 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
             format!("malformed keys: {}", examples(&secrets.malformed)),
         );
     }
+    for (role, pod) in &facts.inspections {
+        if let Some(key) = pod.secrets.iter().find(|key| !needs(role, key)) {
+            return Verdict::fail("KeysBeyondNeed", format!("the {role} pod mounts {key}"));
+        }
+        if !pod.modes.is_empty() {
+            return Verdict::fail(
+                "FileModes",
+                format!("the {role} pod: {}", examples(&pod.modes)),
+            );
+        }
+    }
+    if let Some(leak) = facts
+        .verification
+        .as_ref()
+        .and_then(|v| v.objects.found.first())
+    {
+        return Verdict::fail("Exposed", super::leak(leak));
+    }
     Verdict::pass(format!(
         "{} in one immutable Secret",
         count(secrets.keys.len() as u64, "value")
     ))
 }
 
+/// Whether the pod that plays this part needs this key.
+fn needs(role: &str, found: &str) -> bool {
+    let Some(pod) = Object::PODS.into_iter().find(|pod| pod.role() == role) else {
+        return false;
+    };
+    match found.split_once('/') {
+        Some((inspect::CREDENTIALS, wanted)) => key::of(pod).iter().any(|key| key == wanted),
+        // Production's password has a gate of its own, which says more about it.
+        Some((inspect::SOURCE, _)) => true,
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 fn worlds() -> crate::testing::Worlds {
-    use crate::testing::{World, Worlds};
+    use crate::facts::PodInspection;
+    use crate::testing::{World, Worlds, leaking};
+    let harness = |change: fn(&mut PodInspection)| {
+        World::with(move |f| change(f.inspections.get_mut("harness").unwrap()))
+    };
+    let mounting = |key: &str| {
+        World::with(|f| {
+            let pod = f.inspections.get_mut("harness").unwrap();
+            pod.secrets.insert(key.into());
+        })
+    };
     Worlds {
         fail: vec![
             (
@@ -53,6 +110,17 @@ fn worlds() -> crate::testing::Worlds {
             (
                 "Malformed",
                 World::with(|f| f.secrets.as_mut().unwrap().keys.clear()),
+            ),
+            ("KeysBeyondNeed", mounting("credentials/superuser")),
+            ("KeysBeyondNeed", mounting("credentials/*")),
+            ("KeysBeyondNeed", mounting("somebody-elses/key")),
+            (
+                "FileModes",
+                harness(|pod| pod.modes = vec!["secrets 0644".into()]),
+            ),
+            (
+                "Exposed",
+                World::with(|f| f.verification.as_mut().unwrap().objects = leaking("Event/demo.1")),
             ),
         ],
         unknown: vec![("Pending", World::empty())],

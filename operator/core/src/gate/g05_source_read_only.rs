@@ -8,6 +8,7 @@ pub(super) static GATE: Gate = Gate {
     name: "SourceReadOnly",
     doc: "Production was read in read-only sessions only: the agent's own wrote nothing, pg_dump's were started read-only with a lock timeout, and the role could read everything.",
     command: Command::Dump,
+    evidence: &["/dump/rights", "/dump/sessions", "/dump/archive"],
     needs: &["G-06"],
     reasons: &[
         (

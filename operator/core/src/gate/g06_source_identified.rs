@@ -8,6 +8,7 @@ pub(super) static GATE: Gate = Gate {
     name: "SourceIdentified",
     doc: "The server that was dumped has the declared system identifier; its start time, timeline, address and version are recorded.",
     command: Command::Dump,
+    evidence: &["/dump/identity"],
     needs: &[],
     reasons: &[
         (

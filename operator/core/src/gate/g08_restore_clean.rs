@@ -4,12 +4,14 @@ use super::{Evidence, Gate, Verdict, count, examples};
 use crate::api::ToleratedError;
 use crate::command::Command;
 use crate::facts::LoggedError;
+use crate::log::is_tolerable;
 
 pub(super) static GATE: Gate = Gate {
     id: "G-08",
     name: "RestoreClean",
     doc: "The restore left no error in the copy's own log but those that the spec tolerates, and pg_restore saw no other.",
     command: Command::Restore,
+    evidence: &["/restore"],
     needs: &["G-05", "G-10"],
     reasons: &[
         (
@@ -90,6 +92,7 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
 
 fn matches(tolerated: &ToleratedError, logged: &LoggedError) -> bool {
     logged.severity == "ERROR"
+        && is_tolerable(&logged.sqlstate, &logged.statement)
         && tolerated.sqlstate == logged.sqlstate
         && tolerated.statement == logged.statement
         && tolerated

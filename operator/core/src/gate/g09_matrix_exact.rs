@@ -6,8 +6,9 @@ use crate::command::Command;
 pub(super) static GATE: Gate = Gate {
     id: "G-09",
     name: "MatrixExact",
-    doc: "The whole access control of the copy, read back as a set, equals the frozen matrix in its scope, columns, memberships and attributes included.",
+    doc: "The whole access control of the copy, read back as a set, equals the frozen matrix in its scope, columns, memberships and attributes included, and its roles have no way to more but those that it allows.",
     command: Command::Roles,
+    evidence: &["/roles"],
     needs: &["G-08"],
     reasons: &matrix::REASONS,
     evaluate,
@@ -24,36 +25,15 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
 
 #[cfg(test)]
 fn worlds() -> crate::testing::Worlds {
-    use crate::facts::RowGroup;
     use crate::testing::{World, Worlds};
     Worlds {
-        fail: vec![
-            (
-                "MatrixDiffers",
-                World::with(|f| {
-                    f.roles.as_mut().unwrap().applied.missing = vec![RowGroup {
-                        rows: 1,
-                        ..RowGroup::default()
-                    }]
-                }),
-            ),
-            (
-                "MatrixDiffers",
-                World::with(|f| {
-                    f.roles.as_mut().unwrap().applied.unexpected = vec![RowGroup {
-                        rows: 1,
-                        ..RowGroup::default()
-                    }]
-                }),
-            ),
-            (
-                "InvalidMatrix",
-                World::with(|f| {
-                    f.roles.as_mut().unwrap().applied.errors =
-                        vec!["view:iu.* matches 12 rows, not 13".into()]
-                }),
-            ),
-        ],
+        fail: matrix::spoil()
+            .into_iter()
+            .map(|(reason, spoil)| {
+                let world = World::with(|f| spoil(&mut f.roles.as_mut().unwrap().applied));
+                (reason, world)
+            })
+            .collect(),
         unknown: vec![("Pending", World::empty())],
     }
 }

@@ -8,6 +8,7 @@ pub(super) static GATE: Gate = Gate {
     name: "NotProduction",
     doc: "The copy's system identifier differs from production's before the first write, before the restore and before the harness; equal or unreadable stops the run at once.",
     command: Command::Identity,
+    evidence: &["/copyIdentity"],
     needs: &["G-06"],
     reasons: &[
         (
@@ -28,6 +29,13 @@ pub(super) static GATE: Gate = Gate {
     worlds,
 };
 
+/// Reasons for which an agent or a session refuses to work with a server, each with the reason that it is here.
+pub const REFUSALS: [(&str, &str); 3] = [
+    ("CopyIsProduction", "IsProduction"),
+    ("CopyUnreadable", "Unreadable"),
+    ("CopyIsStranger", "Stranger"),
+];
+
 /// The readings that the proof needs.
 const READINGS: [&str; 2] = ["restore", "harness"];
 
@@ -35,28 +43,20 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
     let production = &evidence.spec.source.system_identifier;
     for reading in &evidence.facts.copy_identity {
         let when = &reading.before;
+        if let Some(refused) = &reading.refused {
+            return refusal(refused, when, production);
+        }
         match reading.system_identifier.parse::<u64>() {
             Err(_) => {
-                return Verdict::fail(
-                    "Unreadable",
-                    format!("the copy's identifier could not be read before {when}"),
-                );
+                return refusal("CopyUnreadable", when, production);
             }
             Ok(found) if production.parse() == Ok(found) => {
-                return Verdict::fail(
-                    "IsProduction",
-                    format!(
-                        "the copy has production's system identifier {production} before {when}"
-                    ),
-                );
+                return refusal("CopyIsProduction", when, production);
             }
             Ok(_) => {}
         }
         if reading.cluster_name != evidence.uid || reading.in_recovery {
-            return Verdict::fail(
-                "Stranger",
-                format!("the server that answered before {when} is not this run's copy"),
-            );
+            return refusal("CopyIsStranger", when, production);
         }
     }
     if READINGS.iter().all(|when| {
@@ -79,9 +79,27 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
     Verdict::pending()
 }
 
+/// The verdict on a server that was refused.
+fn refusal(refused: &str, when: &str, production: &str) -> Verdict {
+    let reason = REFUSALS
+        .iter()
+        .find(|(refusal, _)| *refusal == refused)
+        .map_or("Unreadable", |(_, reason)| *reason);
+    let message = match reason {
+        "IsProduction" => {
+            format!("the copy has production's system identifier {production} before {when}")
+        }
+        "Stranger" => format!("the server that answered before {when} is not this run's copy"),
+        _ => format!("the copy's identifier could not be read before {when}"),
+    };
+    Verdict::fail(reason, message)
+}
+
 #[cfg(test)]
 fn worlds() -> crate::testing::Worlds {
     use crate::testing::{PRODUCTION, World, Worlds};
+    let refused =
+        |reason: &'static str| World::with(|f| f.copy_identity[1].refused = Some(reason.into()));
     Worlds {
         fail: vec![
             (
@@ -104,6 +122,9 @@ fn worlds() -> crate::testing::Worlds {
                 "Stranger",
                 World::with(|f| f.copy_identity[0].in_recovery = true),
             ),
+            ("IsProduction", refused("CopyIsProduction")),
+            ("Unreadable", refused("CopyUnreadable")),
+            ("Stranger", refused("CopyIsStranger")),
         ],
         unknown: vec![
             ("Pending", World::empty()),

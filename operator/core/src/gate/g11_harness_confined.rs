@@ -8,6 +8,7 @@ pub(super) static GATE: Gate = Gate {
     name: "HarnessConfined",
     doc: "The harness pod as it really is has no API token, no host access, no privilege, read-only inputs and a disposable work volume, and may reach the copy alone.",
     command: Command::Harness,
+    evidence: &["/harness"],
     needs: &["G-10"],
     reasons: &[(
         "NotConfined",

@@ -2,6 +2,7 @@
 
 use super::{Evidence, Gate, Verdict, count, examples};
 use crate::command::Command;
+use crate::facts::Facts;
 use std::collections::BTreeMap;
 
 pub(super) static GATE: Gate = Gate {
@@ -9,13 +10,17 @@ pub(super) static GATE: Gate = Gate {
     name: "NothingRestarted",
     doc: "No container of the run restarted, no backend of the copy crashed, and one image reference meant one image.",
     command: Command::Verify,
+    evidence: &["/verification/pods"],
     needs: &["G-10"],
     reasons: &[
         (
             "Restarted",
             "A container of the run restarted or is another one than before.",
         ),
-        ("Crashed", "The copy's log tells of a crash or a recovery."),
+        (
+            CRASHED,
+            "The copy's server broke down, or its log tells of a crash or a recovery.",
+        ),
         (
             "ImageChanged",
             "A container runs another image than the one recorded before.",
@@ -26,7 +31,15 @@ pub(super) static GATE: Gate = Gate {
     worlds,
 };
 
+/// Reason of a run that was stopped because the copy's server has broken down: it does not start again, so its log cannot be asked.
+pub const CRASHED: &str = "Crashed";
+
 fn evaluate(evidence: &Evidence<'_>) -> Verdict {
+    if let Some(stopped) = &evidence.facts.stopped
+        && stopped.reason == CRASHED
+    {
+        return Verdict::fail(CRASHED, stopped.message.clone());
+    }
     let Some(verification) = &evidence.facts.verification else {
         return Verdict::pending();
     };
@@ -58,11 +71,14 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
             }
         }
     }
+    if let Some(change) = other_image(evidence.facts) {
+        return Verdict::fail("ImageChanged", change);
+    }
     if !restarted.is_empty() {
         return Verdict::fail("Restarted", examples(&restarted));
     }
     if !verification.crashes.is_empty() {
-        return Verdict::fail("Crashed", examples(&verification.crashes));
+        return Verdict::fail(CRASHED, examples(&verification.crashes));
     }
     if containers == 0 {
         return Verdict::pending();
@@ -73,11 +89,34 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
     ))
 }
 
+/// A reference that meant one image first and another one later.
+fn other_image(facts: &Facts) -> Option<String> {
+    let mut meant: BTreeMap<&str, &str> = BTreeMap::new();
+    let pods = facts.inspections.values().chain(&facts.inspected_again);
+    for (reference, image) in pods.flat_map(|pod| pod.images.values()) {
+        let first = meant.entry(reference).or_insert(image);
+        if *first != image {
+            return Some(format!("{reference} was {first} and is {image}"));
+        }
+    }
+    None
+}
+
 #[cfg(test)]
 fn worlds() -> crate::testing::Worlds {
     use crate::testing::{World, Worlds};
     Worlds {
         fail: vec![
+            (
+                "ImageChanged",
+                World::with(|f| {
+                    for (role, image) in [("dump", "sha256:1"), ("restore", "sha256:2")] {
+                        let pod = f.inspections.get_mut(role).unwrap();
+                        pod.images
+                            .insert(role.into(), ("postgres:17".into(), image.into()));
+                    }
+                }),
+            ),
             (
                 "Restarted",
                 World::with(|f| {
@@ -89,6 +128,17 @@ fn worlds() -> crate::testing::Worlds {
                 "Crashed",
                 World::with(|f| {
                     f.verification.as_mut().unwrap().crashes = vec!["terminated by signal 9".into()]
+                }),
+            ),
+            (
+                CRASHED,
+                World::with(|f| {
+                    f.verification = None;
+                    f.stopped = Some(crate::facts::Stopped {
+                        step: "C-10".into(),
+                        reason: CRASHED.into(),
+                        message: "its server ended with 1".into(),
+                    });
                 }),
             ),
             (

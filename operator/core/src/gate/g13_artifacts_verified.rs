@@ -8,6 +8,7 @@ pub(super) static GATE: Gate = Gate {
     name: "ArtifactsVerified",
     doc: "Every input had its declared sha256 inside the harness pod, before any code of the user ran.",
     command: Command::Stage,
+    evidence: &["/inputs"],
     needs: &["G-11"],
     reasons: &[
         (

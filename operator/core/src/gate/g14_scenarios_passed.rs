@@ -10,6 +10,7 @@ pub(super) static GATE: Gate = Gate {
     name: "ScenariosPassed",
     doc: "Every scenario ended as expected, and the copy's own log shows its expected errors and no other between its markers.",
     command: Command::Scenarios,
+    evidence: &["/scenarios"],
     needs: &["G-13", "G-09"],
     reasons: &[
         (
@@ -224,15 +225,17 @@ fn worlds() -> crate::testing::Worlds {
                 first(|s| s.window.foreign = vec![denied("iu.unit")]),
             ),
             ("Unattributable", first(|s| s.window.enclosed = false)),
-            (
-                "SetupFailed",
-                World::with(|f| {
+            ("SetupFailed", {
+                let mut world = World::with(|f| {
                     f.setup = vec![ScenarioClaim {
                         exit_code: Some(2),
                         ..ScenarioClaim::default()
                     }]
-                }),
-            ),
+                });
+                let setup = serde_json::json!([{"command": ["false"]}]);
+                world.spec.harness.setup = serde_json::from_value(setup).unwrap();
+                world
+            }),
         ],
         unknown: vec![
             ("Pending", World::empty()),

@@ -11,6 +11,7 @@ pub(super) static GATE: Gate = Gate {
     name: "DenialsProven",
     doc: "Every expected denial was raised by the server's own access check, on the declared object, and the same statement is allowed in its twin.",
     command: Command::Scenarios,
+    evidence: &["/scenarios"],
     needs: &["G-13", "G-09"],
     reasons: &[
         (
@@ -66,9 +67,9 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
                 None => unpaired += 1,
                 Some(None) => return Verdict::pending(),
                 Some(Some((twin, facts))) => {
-                    if failure(twin, facts).is_some()
-                        || !facts.window.errors.is_empty() && expected_errors(twin).is_empty()
-                    {
+                    // A twin that expects a denial itself shows nothing.
+                    let denied = facts.window.errors.iter().any(|l| l.sqlstate == DENIED);
+                    if failure(twin, facts).is_some() || denied {
                         return Verdict::fail(
                             "TwinFailed",
                             format!(
@@ -162,6 +163,13 @@ fn worlds() -> crate::testing::Worlds {
                 "TwinFailed",
                 World::with(|f| f.scenarios[0].claim.exit_code = Some(1)),
             ),
+            ("TwinFailed", {
+                let mut world =
+                    World::with(|f| f.scenarios[0].window.errors = vec![denied("iu.unit")]);
+                world.spec.harness.scenarios[0].expect.sqlstate = Some(DENIED.into());
+                world.spec.harness.scenarios[0].unpaired = Some(true);
+                world
+            }),
         ],
         unknown: vec![
             ("Pending", World::empty()),

@@ -9,6 +9,7 @@ pub(super) static GATE: Gate = Gate {
     name: "CatalogMatches",
     doc: "The copy's catalog equalled the source's after the restore, and the scenarios changed in it what was declared and nothing else.",
     command: Command::Verify,
+    evidence: &["/restore", "/verification"],
     needs: &["G-08"],
     reasons: &[
         (

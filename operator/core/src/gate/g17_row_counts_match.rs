@@ -9,6 +9,7 @@ pub(super) static GATE: Gate = Gate {
     name: "RowCountsMatch",
     doc: "Every table of the copy had the source's exact row count after the restore, and the scenarios moved the counts as declared and no other.",
     command: Command::Verify,
+    evidence: &["/restore", "/verification"],
     needs: &["G-08"],
     reasons: &[
         (

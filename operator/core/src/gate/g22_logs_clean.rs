@@ -1,20 +1,97 @@
 //! G-22 LogsClean.
 
-use super::{Evidence, Gate, NOT_EVALUATED, Verdict};
+use super::{Evidence, Gate, Verdict, count, leak};
 use crate::command::Command;
+use crate::names::Object;
 
 pub(super) static GATE: Gate = Gate {
     id: "G-22",
     name: "LogsClean",
-    doc: "No log of the run holds a credential of the run or of production.",
+    doc: "No log of the run, of the copy's server, the harness or any container, holds a credential of the run or of production in any form.",
     command: Command::Verify,
+    evidence: &["/search", "/containerLogs"],
     needs: &[],
-    reasons: &[],
+    reasons: &[
+        (
+            "CredentialFound",
+            "A log holds a credential; the message says which, in what form, and where.",
+        ),
+        (
+            "CanaryMissed",
+            "The search did not find the canary that was planted in the copy's log: it proves nothing.",
+        ),
+        ("NotSearched", "A log could not be searched."),
+    ],
     evaluate,
     #[cfg(test)]
-    worlds: crate::testing::Worlds::none,
+    worlds,
 };
 
-fn evaluate(_: &Evidence<'_>) -> Verdict {
-    Verdict::unknown(NOT_EVALUATED, "this version does not judge the logs")
+fn evaluate(evidence: &Evidence<'_>) -> Verdict {
+    let facts = evidence.facts;
+    let searches = || facts.search.iter().chain(facts.container_logs.values());
+    if let Some(found) = searches().find_map(|search| search.found.first()) {
+        return Verdict::fail("CredentialFound", leak(found));
+    }
+    let Some(volume) = &facts.search else {
+        return Verdict::pending();
+    };
+    if Object::LOGGED
+        .iter()
+        .any(|pod| !facts.container_logs.contains_key(pod.role()))
+    {
+        return Verdict::pending();
+    }
+    if !volume.canary {
+        return Verdict::unknown("CanaryMissed", "the canary in the copy's log was not found");
+    }
+    if let Some(unread) = searches().find_map(|search| search.unread.first()) {
+        return Verdict::unknown("NotSearched", unread.clone());
+    }
+    let sum = |of: fn(&crate::facts::LeakFacts) -> u64| searches().map(of).sum::<u64>();
+    let warnings = sum(|search| search.shapes.values().sum());
+    let shapes = match warnings {
+        0 => String::new(),
+        n => format!("; {} of the shape of a token", count(n, "text")),
+    };
+    Verdict::pass(format!(
+        "{}, {} KiB{shapes}",
+        count(sum(|search| search.texts), "log"),
+        sum(|search| search.bytes) >> 10
+    ))
+}
+
+#[cfg(test)]
+fn worlds() -> crate::testing::Worlds {
+    use crate::facts::LeakFacts;
+    use crate::testing::{World, Worlds, leaking};
+    let volume =
+        |change: fn(&mut LeakFacts)| World::with(move |f| change(f.search.as_mut().unwrap()));
+    Worlds {
+        fail: vec![
+            (
+                "CredentialFound",
+                World::with(|f| f.search = Some(leaking("harness/S2.log"))),
+            ),
+            (
+                "CredentialFound",
+                World::with(|f| {
+                    f.container_logs
+                        .insert("dump".into(), leaking("demo-dump/dump"));
+                }),
+            ),
+        ],
+        unknown: vec![
+            ("Pending", World::empty()),
+            (
+                "Pending",
+                World::with(|f| drop(f.container_logs.remove("harness"))),
+            ),
+            ("CanaryMissed", volume(|search| search.canary = false)),
+            (
+                "NotSearched",
+                volume(|search| search.unread = vec!["harness/x: permission denied".into()]),
+            ),
+        ],
+    }
 }

@@ -1,20 +1,104 @@
 //! G-23 EvidenceClean.
 
-use super::{Evidence, Gate, NOT_EVALUATED, Verdict};
+use super::{Evidence, Gate, Verdict, count, leak};
 use crate::command::Command;
 
 pub(super) static GATE: Gate = Gate {
     id: "G-23",
     name: "EvidenceClean",
-    doc: "Nothing that is kept holds a credential, and all of it stands under one sha256 manifest.",
+    doc: "What is kept was redacted, then searched and found clean, stands whole under one sha256 manifest, and was read back as it was sealed.",
     command: Command::Evidence,
+    evidence: &["/evidence"],
     needs: &[],
-    reasons: &[],
+    reasons: &[
+        (
+            "CredentialFound",
+            "A credential is left in what was to be kept.",
+        ),
+        ("StoredDiffers", "What is stored is not what was sealed."),
+        (
+            "CanaryMissed",
+            "The search did not find the canary that was put among what is kept: it proves nothing.",
+        ),
+        (
+            "Partial",
+            "The run ended early: this was sealed on the way out, from what there was.",
+        ),
+        ("NotSealed", "Nothing could be sealed."),
+    ],
     evaluate,
     #[cfg(test)]
-    worlds: crate::testing::Worlds::none,
+    worlds,
 };
 
-fn evaluate(_: &Evidence<'_>) -> Verdict {
-    Verdict::unknown(NOT_EVALUATED, "this version does not judge what is kept")
+fn evaluate(evidence: &Evidence<'_>) -> Verdict {
+    let Some(kept) = &evidence.facts.evidence else {
+        return Verdict::pending();
+    };
+    if let Some(problem) = &kept.problem {
+        return Verdict::unknown("NotSealed", problem.to_string());
+    }
+    let seal = &kept.seal;
+    if let Some(found) = seal.search.found.first() {
+        return Verdict::fail("CredentialFound", leak(found));
+    }
+    if kept.stored != seal.archive || seal.archive.is_empty() {
+        return Verdict::fail(
+            "StoredDiffers",
+            format!("sealed {}, stored {}", seal.archive, kept.stored),
+        );
+    }
+    if !seal.search.canary {
+        return Verdict::unknown(
+            "CanaryMissed",
+            "the canary among what is kept was not found",
+        );
+    }
+    let files = format!(
+        "{} under manifest {}",
+        count(seal.files.len() as u64, "file"),
+        seal.manifest
+    );
+    if kept.partial {
+        return Verdict::unknown("Partial", files);
+    }
+    let cut = seal.files.iter().filter(|file| file.cut_bytes > 0).count() as u64;
+    Verdict::pass(match cut {
+        0 => files,
+        n => format!("{files}; {} cut", count(n, "file")),
+    })
+}
+
+#[cfg(test)]
+fn worlds() -> crate::testing::Worlds {
+    use crate::control::TaskError;
+    use crate::facts::EvidenceFacts;
+    use crate::testing::{World, Worlds, leaking};
+    let kept =
+        |change: fn(&mut EvidenceFacts)| World::with(move |f| change(f.evidence.as_mut().unwrap()));
+    Worlds {
+        fail: vec![
+            (
+                "CredentialFound",
+                kept(|e| e.seal.search = leaking("harness/S2.log")),
+            ),
+            ("StoredDiffers", kept(|e| e.stored = "sha256:other".into())),
+            ("StoredDiffers", kept(|e| e.stored.clear())),
+        ],
+        unknown: vec![
+            ("Pending", World::empty()),
+            ("CanaryMissed", kept(|e| e.seal.search.canary = false)),
+            ("Partial", kept(|e| e.partial = true)),
+            (
+                "NotSealed",
+                kept(|e| {
+                    e.problem = Some(TaskError {
+                        reason: "DeadlineExceeded".into(),
+                        message: "no answer".into(),
+                        transient: false,
+                    })
+                }),
+            ),
+        ],
+    }
 }

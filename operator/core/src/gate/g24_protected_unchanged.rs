@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 pub(super) static GATE: Gate = Gate {
     id: "G-24",
     name: "ProtectedUnchanged",
-    doc: "Every protected workload is the one that was recorded before the first create: none restarted, was replaced, came or went.",
+    doc: "Every protected workload is the one that was recorded before the first create: none restarted, was replaced, came or went at any moment of the run.",
     command: Command::Teardown,
+    evidence: &["/preflight", "/teardown/protected"],
     needs: &["G-03"],
     reasons: &[
         (
@@ -20,6 +21,10 @@ pub(super) static GATE: Gate = Gate {
             "NotReadable",
             "The protected workloads could not be looked at again.",
         ),
+        (
+            "NotWatched",
+            "The protected workloads could not be watched while the run went on.",
+        ),
     ],
     evaluate,
     #[cfg(test)]
@@ -27,8 +32,11 @@ pub(super) static GATE: Gate = Gate {
 };
 
 fn evaluate(evidence: &Evidence<'_>) -> Verdict {
-    let (Some(preflight), Some(teardown)) = (&evidence.facts.preflight, &evidence.facts.teardown)
-    else {
+    let facts = evidence.facts;
+    if !facts.protected_changes.is_empty() {
+        return Verdict::fail("Changed", examples(&facts.protected_changes));
+    }
+    let (Some(preflight), Some(teardown)) = (&facts.preflight, &facts.teardown) else {
         return Verdict::pending();
     };
     if !teardown.protected_errors.is_empty() {
@@ -38,15 +46,32 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
         return Verdict::pending();
     };
     let changes = changes(&preflight.protected, now);
-    if changes.is_empty() {
-        Verdict::pass(format!("{} unchanged", count(now.len() as u64, "pod")))
-    } else {
-        Verdict::fail("Changed", examples(&changes))
+    if !changes.is_empty() {
+        return Verdict::fail("Changed", examples(&changes));
     }
+    if let Some(error) = &facts.watch_error {
+        return Verdict::unknown("NotWatched", error.to_string());
+    }
+    let gaps = match facts.watched_since.get(1..) {
+        // Who was away sees no restart, but a container that restarted has another ID.
+        Some(again) if !again.is_empty() => format!(
+            "; nobody watched before {}: container IDs bridge the gap",
+            again
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(", ")
+        ),
+        _ => String::new(),
+    };
+    Verdict::pass(format!(
+        "{} unchanged{gaps}",
+        count(now.len() as u64, "pod")
+    ))
 }
 
 /// What differs between two looks at the same workloads.
-fn changes(before: &[PodFingerprint], now: &[PodFingerprint]) -> Vec<String> {
+pub fn changes(before: &[PodFingerprint], now: &[PodFingerprint]) -> Vec<String> {
     fn by_name(pods: &[PodFingerprint]) -> BTreeMap<(&str, &str), &PodFingerprint> {
         pods.iter()
             .map(|p| ((p.namespace.as_str(), p.name.as_str()), p))
@@ -79,6 +104,11 @@ fn worlds() -> crate::testing::Worlds {
     };
     Worlds {
         fail: vec![
+            // It came and went between the two looks: the watch saw it.
+            (
+                "Changed",
+                World::with(|f| f.protected_changes = vec!["incomex/directus-2 is new".into()]),
+            ),
             ("Changed", now(Vec::clear)),
             (
                 "Changed",
@@ -115,6 +145,16 @@ fn worlds() -> crate::testing::Worlds {
                 "NotReadable",
                 World::with(|f| {
                     f.teardown.as_mut().unwrap().protected_errors = vec!["forbidden".into()]
+                }),
+            ),
+            (
+                "NotWatched",
+                World::with(|f| {
+                    f.watch_error = Some(crate::control::TaskError {
+                        reason: "Forbidden".into(),
+                        message: "may not watch pods".into(),
+                        transient: false,
+                    })
                 }),
             ),
         ],

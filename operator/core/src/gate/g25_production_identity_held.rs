@@ -8,6 +8,7 @@ pub(super) static GATE: Gate = Gate {
     name: "ProductionIdentityHeld",
     doc: "Production is the same server as at the dump: identifier, start time, timeline, address and version were read again and are equal.",
     command: Command::Teardown,
+    evidence: &["/dump/identity", "/teardown/identity"],
     needs: &["G-06"],
     reasons: &[
         (

@@ -33,22 +33,75 @@ pub(super) fn judge(difference: &MatrixDifference, milliseconds: Option<u64>) ->
             ),
         );
     }
+    let paths = &difference.escalations;
+    if let Some(vain) = paths.vain.first() {
+        return Verdict::fail("InvalidMatrix", vain.clone());
+    }
+    if paths.unexpected > 0 {
+        return Verdict::fail(
+            "EscalationPath",
+            format!(
+                "{} that no escalationAllowed names: {}",
+                count(paths.unexpected, "path"),
+                paths.examples.join("; ")
+            ),
+        );
+    }
     let took = milliseconds.map_or_else(String::new, |ms| format!(" in {ms} ms"));
     Verdict::pass(format!(
-        "{} equal{took}; {} outside the scope",
+        "{} equal{took}; {} outside the scope; {} allowed",
         count(difference.found, "row"),
-        difference.rest.rows
+        difference.rest.rows,
+        count(paths.found, "escalation path")
     ))
 }
 
 /// The reasons of both gates.
-pub(super) const REASONS: [(&str, &str); 2] = [
+pub(super) const REASONS: [(&str, &str); 3] = [
     (
         "MatrixDiffers",
         "A declared privilege is missing, or one is there that was not declared.",
     ),
     (
         "InvalidMatrix",
-        "A declaration cannot hold: a pattern matches nothing or another number of rows, an object does not exist, a waiver has expired.",
+        "A declaration cannot hold: a pattern matches nothing or another number of rows, an object does not exist, a waiver has expired, an accepted difference or path is not there.",
+    ),
+    (
+        "EscalationPath",
+        "A declared role could get more than its rows say, by a path that privileges.escalationAllowed does not name.",
     ),
 ];
+
+/// What makes a comparison fail.
+#[cfg(test)]
+type Spoil = fn(&mut MatrixDifference);
+
+/// Spoils a comparison in every way that both gates fail by, with the reason.
+#[cfg(test)]
+pub(super) fn spoil() -> Vec<(&'static str, Spoil)> {
+    use crate::facts::EscalationFacts;
+    fn rows() -> Vec<RowGroup> {
+        vec![RowGroup {
+            rows: 1,
+            ..RowGroup::default()
+        }]
+    }
+    vec![
+        ("MatrixDiffers", |difference| difference.missing = rows()),
+        ("MatrixDiffers", |difference| difference.unexpected = rows()),
+        ("InvalidMatrix", |difference| {
+            difference.errors = vec!["view:iu.* matches 12 rows, not 13".into()]
+        }),
+        ("InvalidMatrix", |difference| {
+            difference.escalations.vain = vec!["the allowed escalation matches nothing".into()]
+        }),
+        ("EscalationPath", |difference| {
+            difference.escalations = EscalationFacts {
+                found: 2,
+                unexpected: 1,
+                examples: vec!["cutter_exec: CREATE in schema: public".into()],
+                vain: Vec::new(),
+            }
+        }),
+    ]
+}

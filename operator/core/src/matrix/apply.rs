@@ -40,7 +40,7 @@ pub fn apply(matrix: &Compiled) -> Vec<Statement> {
     let mut attributes: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     let (mut memberships, mut grants, mut settings, mut logins) =
         (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for row in matrix.rows.iter().chain(&matrix.given_back) {
+    for row in matrix.brought_about() {
         match RowClass::parse(&row.class) {
             RowClass::Attribute if row.privilege == "LOGIN=true" => {
                 logins.push(statements::ALTER_ROLE.fill([&identifier(&row.grantee), "LOGIN"]));
@@ -181,6 +181,7 @@ grants:
 ";
         let matrix = compile(
             &serde_saphyr::from_str(yaml).unwrap(),
+            None,
             &inventory(160_000, &objects),
             jiff::civil::date(2026, 11, 23),
         )

@@ -184,6 +184,9 @@ pub(super) const SETTING: &str = "setting";
 /// What the classes of the rows of [`RowClass::Owner`] begin with.
 pub(super) const OWNER: &str = "owner_";
 
+/// Classes of the rows of [`RowClass::Definition`].
+pub(super) const DEFINITIONS: [&str; 4] = ["rls", "policy", "secdef", "view_option"];
+
 impl RowClass {
     /// The class of rows of this name.
     pub(super) fn parse(class: &str) -> Self {

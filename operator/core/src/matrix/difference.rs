@@ -83,6 +83,7 @@ pub fn compare(
         ),
         errors,
         rest: summary(rest),
+        ..MatrixDifference::default()
     }
 }
 

@@ -4,9 +4,14 @@ use jiff::civil::Date;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::class::{ATTRIBUTE, MEMBERSHIP, SETTING};
+use super::escalation::EscalationPath;
 use super::inventory::Inventory;
+use super::literal::Literal;
+use super::log_settings::decides_log;
 use super::row::{PUBLIC, granted};
-use crate::api::{MatrixMode, MembershipSpec, PrivilegeScope, Privileges, RoleSpec, Waiver};
+use crate::api::{
+    Escalation, MatrixMode, MembershipSpec, PrivilegeScope, Privileges, RoleSpec, Waiver,
+};
 use crate::facts::PrivilegeRow;
 
 /// First version in which memberships have options of their own.
@@ -19,8 +24,12 @@ pub struct Compiled {
     pub rows: BTreeSet<PrivilegeRow>,
     /// Rows with the sign `-` that must be gone: privileges that PUBLIC has from the beginning, that production took away, and that are declared.
     pub(super) given_back: BTreeSet<PrivilegeRow>,
+    /// Those of the rows that no statement brings about: they are checked.
+    pub(super) checked: BTreeSet<PrivilegeRow>,
     /// Rows that may differ.
     pub(super) waivers: BTreeSet<PrivilegeRow>,
+    /// Escalation paths that may be there.
+    pub(super) escalation_allowed: BTreeSet<EscalationPath>,
     /// Names of the declared roles.
     pub(super) roles: BTreeSet<String>,
     pub(super) scope: PrivilegeScope,
@@ -28,13 +37,14 @@ pub struct Compiled {
     pub(super) membership_options: bool,
 }
 
-/// Expands a matrix over the objects of a database. A waiver ends on its day, UTC, which the caller takes from its clock.
+/// Expands a matrix over the objects of a database; `literal` is the list of rows that the spec's `matrixRef` names, if it names one. A waiver ends on its day, UTC, which the caller takes from its clock.
 ///
 /// # Errors
 /// Every declaration that cannot hold, one sentence each: patterns that match nothing or the wrong number, objects, columns, roles and parameters that
 /// do not exist, privileges that the class or the server's version does not have, contradictions, expired waivers.
 pub fn compile(
     privileges: &Privileges,
+    literal: Option<&Literal>,
     inventory: &Inventory,
     today: Date,
 ) -> Result<Compiled, Vec<String>> {
@@ -48,11 +58,18 @@ pub fn compile(
         compiler.role(name, role);
     }
     for (index, grant) in privileges.grants.iter().enumerate() {
-        compiler.grant(index, grant);
+        compiler.grant(&format!("grants[{index}]"), grant);
+    }
+    compiler.profiles();
+    if let Some(literal) = literal {
+        compiler.literal(literal);
     }
     compiler.contradictions();
     for (index, waiver) in privileges.waivers.iter().enumerate() {
         compiler.waiver(index, waiver, today);
+    }
+    for (index, escalation) in privileges.escalation_allowed.iter().enumerate() {
+        compiler.escalation(index, escalation);
     }
     if !compiler.errors.is_empty() {
         return Err(compiler.errors);
@@ -100,6 +117,9 @@ impl Compiler<'_> {
             self.membership(name, role, membership);
         }
         for (parameter, value) in &role.settings {
+            if decides_log(parameter) {
+                self.errors.push(format!("roles.{name}.settings: {parameter} decides what is logged, and scenarios are judged by the log; leave it out"));
+            }
             match self.inventory.parameter(parameter) {
                 Some(parameter) => {
                     self.matrix.rows.insert(granted(
@@ -152,9 +172,16 @@ impl Compiler<'_> {
 
     /// Rows that differ in the grant option alone: Postgres holds only one of the two.
     fn contradictions(&mut self) {
-        let mut seen: BTreeMap<[&str; 4], bool> = BTreeMap::new();
+        let mut seen: BTreeMap<[&str; 5], bool> = BTreeMap::new();
         for row in &self.matrix.rows {
-            let key = [&row.class, &row.object, &row.grantee, &row.privilege].map(String::as_str);
+            let key = [
+                &row.class,
+                &row.object,
+                &row.grantee,
+                &row.privilege,
+                &row.sign,
+            ]
+            .map(String::as_str);
             if seen
                 .insert(key, row.grantable)
                 .is_some_and(|other| other != row.grantable)
@@ -204,6 +231,25 @@ impl Compiler<'_> {
         });
     }
 
+    fn escalation(&mut self, index: usize, escalation: &Escalation) {
+        let at = format!("escalationAllowed[{index}]");
+        let Escalation {
+            role, why, what, ..
+        } = escalation;
+        if !self.is_grantee(role) {
+            self.errors
+                .push(format!("{at}: {role} is not a declared role"));
+        }
+        let path = EscalationPath {
+            role: role.clone(),
+            why: why.clone(),
+            what: what.clone(),
+        };
+        if !self.matrix.escalation_allowed.insert(path) {
+            self.errors.push(format!("{at} stands there twice"));
+        }
+    }
+
     /// Whether a grant may name this grantee.
     pub(super) fn is_grantee(&self, role: &str) -> bool {
         role == PUBLIC || self.privileges.roles.contains_key(role)
@@ -235,7 +281,7 @@ mod tests {
                 "parameter:TimeZone",
             ],
         );
-        match compile(&privileges(yaml), &inventory, today()) {
+        match compile(&privileges(yaml), None, &inventory, today()) {
             Ok(matrix) => matrix
                 .rows
                 .iter()
@@ -250,6 +296,7 @@ mod tests {
     fn attributes_that_are_not_stated_are_postgres_defaults() {
         let matrix = compile(
             &privileges("roles: {a: {login: true, connectionLimit: 2}}"),
+            None,
             &inventory(150_000, &[]),
             today(),
         )
@@ -364,5 +411,42 @@ mod tests {
             lines(&waiver("2027-01-01", "true", "!"), 170_000),
             ["waivers[0]: the sign is `+` or `-`, not `!`"]
         );
+    }
+
+    #[test]
+    fn allowed_escalations_are_of_declared_roles_or_everybody() {
+        let allow = |role: &str| {
+            format!(
+                "{{roles: {{a: {{}}}}, escalationAllowed: [{{role: {role}, why: predefined role, what: pg_monitor, reason: watches}}]}}"
+            )
+        };
+        assert_eq!(lines(&allow("a"), 170_000), Vec::<String>::new());
+        assert_eq!(lines(&allow("public"), 170_000), Vec::<String>::new());
+        assert_eq!(
+            lines(&allow("other"), 170_000),
+            ["escalationAllowed[0]: other is not a declared role"]
+        );
+        let entry = "{role: a, why: attribute, what: CREATEDB, reason: x}";
+        assert_eq!(
+            lines(
+                &format!("{{roles: {{a: {{}}}}, escalationAllowed: [{entry}, {entry}]}}"),
+                170_000
+            ),
+            ["escalationAllowed[1] stands there twice"]
+        );
+    }
+
+    #[test]
+    fn what_decides_the_log_is_not_for_the_matrix() {
+        for parameter in ["log_statement", "LOG_min_messages", "lc_messages"] {
+            let errors = lines(
+                &format!("roles: {{a: {{settings: {{{parameter}: none}}}}}}"),
+                170_000,
+            );
+            assert!(
+                errors[0].contains("decides what is logged"),
+                "{parameter}: {errors:?}"
+            );
+        }
     }
 }

@@ -12,10 +12,11 @@ use crate::api::{Grant, Privilege};
 use crate::facts::PrivilegeRow;
 
 /// First version with the privilege MAINTAIN.
-const MAINTAIN: u32 = 170_000;
+pub(super) const MAINTAIN: u32 = 170_000;
 
 impl Compiler<'_> {
-    pub(super) fn grant(&mut self, index: usize, grant: &Grant) {
+    /// Expands one grant, which stands in the spec at `at`.
+    pub(super) fn grant(&mut self, at: &str, grant: &Grant) {
         let mut expansion = Expansion::default();
         if !self.is_grantee(&grant.to) {
             expansion
@@ -32,12 +33,10 @@ impl Compiler<'_> {
                 .errors
                 .push(format!("it gives {rows} rows, expectRows is {expected}"));
         }
-        let errors = expansion.errors.into_iter().map(|error| {
-            format!(
-                "grants[{index}] (to {} on {}): {error}",
-                grant.to, grant.object
-            )
-        });
+        let errors = expansion
+            .errors
+            .into_iter()
+            .map(|error| format!("{at} (to {} on {}): {error}", grant.to, grant.object));
         self.errors.extend(errors);
         self.matrix.rows.extend(expansion.rows);
         self.matrix.given_back.extend(expansion.given_back);

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::class::{COLUMN, ObjectClass};
+use super::literal::Literal;
 use super::name::{self, ObjectName};
 use super::selector::Selector;
 use crate::api::Privileges;
@@ -33,14 +34,20 @@ pub struct Inventory {
 }
 
 impl Inventory {
-    /// Names of the columns that the grants name: the parameter of [`crate::sql::OBJECTS`].
-    pub fn columns_wanted(privileges: &Privileges) -> Vec<String> {
-        let columns: BTreeSet<&String> = privileges
-            .grants
-            .iter()
-            .flat_map(|grant| grant.columns.values().flatten())
+    /// Names of the columns that grants, profiles and the list of rows name: the parameter of [`crate::sql::OBJECTS`].
+    pub fn columns_wanted(privileges: &Privileges, literal: Option<&Literal>) -> Vec<String> {
+        let grants = privileges.grants.iter().map(|grant| &grant.columns);
+        let profiles = privileges
+            .profiles
+            .values()
+            .flat_map(|profile| &profile.grants)
+            .map(|grant| &grant.columns);
+        let columns: BTreeSet<String> = grants
+            .chain(profiles)
+            .flat_map(|columns| columns.values().flatten().cloned())
+            .chain(literal.into_iter().flat_map(Literal::columns))
             .collect();
-        columns.into_iter().cloned().collect()
+        columns.into_iter().collect()
     }
 
     /// Orders what the server answered to [`crate::sql::OBJECTS`]; the version is its `server_version_num`.
@@ -100,6 +107,11 @@ impl Inventory {
             .flat_map(move |objects| objects.range(first.clone()..))
             .take_while(move |(name, _)| name.schema == *schema)
             .filter(move |(name, _)| selector.selects(name))
+    }
+
+    /// The object of this name.
+    pub(super) fn object(&self, class: ObjectClass, name: &ObjectName) -> Option<&CatalogObject> {
+        self.objects.get(&class)?.get(name)
     }
 
     /// Routines of the same name with other arguments, as rows have them.

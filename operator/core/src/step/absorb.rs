@@ -1,11 +1,14 @@
 //! What a job found becomes a fact.
 
+use crate::command::Command;
 use crate::control::TaskError;
 use crate::facts::{
-    CopyIdentity, CopySummary, DumpFacts, Facts, HarnessFacts, InputFacts, PodFingerprint,
-    PreflightFacts, RestoreFacts, RolesFacts, ScenarioClaim, ScenarioFacts, SecretFacts,
-    SourceIdentity, Stopped, TeardownFacts, VerificationFacts,
+    CopyIdentity, CopySummary, DumpFacts, EvidenceFacts, Facts, HarnessFacts, InputFacts,
+    LeakFacts, PodFingerprint, PodInspection, PreflightFacts, RestoreFacts, RolesFacts,
+    ScenarioClaim, ScenarioFacts, SecretFacts, SourceIdentity, Stopped, TeardownFacts,
+    VerificationFacts,
 };
+use crate::gate::REFUSALS;
 use crate::step::Job;
 
 /// How a job ended.
@@ -14,8 +17,14 @@ use crate::step::Job;
 pub enum Finding {
     /// [`Job::Preflight`].
     Preflight(PreflightFacts),
+    /// [`Job::WatchProtected`]: what happened to them.
+    ProtectedChanged(Vec<String>),
     /// [`Job::InspectSecret`].
     Secret(SecretFacts),
+    /// [`Job::Inspect`].
+    Inspected(PodInspection),
+    /// [`Job::ReadLogs`].
+    LogsRead(LeakFacts),
     /// [`Job::Dump`].
     Dump(DumpFacts),
     /// [`Job::ReleaseIsolate`] and [`Job::ReleaseInputs`]: the name of the init container.
@@ -36,8 +45,12 @@ pub enum Finding {
     Baseline(CopySummary),
     /// [`Job::Scenario`].
     Scenario(ScenarioFacts),
-    /// [`Job::Verify`].
-    Verified(VerificationFacts),
+    /// [`Job::Verify`], with the copy's pod as it is now.
+    Verified(Box<VerificationFacts>, PodInspection),
+    /// [`Job::Search`].
+    Searched(LeakFacts),
+    /// [`Job::Seal`] and [`Job::SealPartly`], with a search that was made on the way.
+    Sealed(EvidenceFacts, Option<LeakFacts>),
     /// [`Job::FingerprintProtected`]: the pods, or why they could not be read.
     Protected(Vec<PodFingerprint>, Vec<String>),
     /// [`Job::Identify`].
@@ -53,8 +66,8 @@ pub enum Finding {
     Failed(TaskError),
 }
 
-/// Reason of an agent that found production's identifier in the copy.
-const COPY_IS_PRODUCTION: &str = "CopyIsProduction";
+/// How many changes of protected workloads stand in the facts.
+const CHANGES: usize = 20;
 /// How often a dump is tried when the source's catalog changes under it.
 pub(super) const DUMP_ATTEMPTS: u8 = 3;
 
@@ -62,7 +75,23 @@ pub(super) const DUMP_ATTEMPTS: u8 = 3;
 pub fn absorb(facts: &mut Facts, job: Job, finding: Finding) {
     match finding {
         Finding::Preflight(found) => facts.preflight = Some(found),
+        Finding::ProtectedChanged(changes) => {
+            let room = CHANGES.saturating_sub(facts.protected_changes.len());
+            facts
+                .protected_changes
+                .extend(changes.into_iter().take(room));
+        }
         Finding::Secret(found) => facts.secrets = Some(found),
+        Finding::Inspected(found) => {
+            if let Job::Inspect(pod) = job {
+                facts.inspections.insert(pod.role().to_owned(), found);
+            }
+        }
+        Finding::LogsRead(found) => {
+            if let Job::ReadLogs(pod) = job {
+                facts.container_logs.insert(pod.role().to_owned(), found);
+            }
+        }
         Finding::Dump(found) => {
             facts.dump_attempts += 1;
             let again = found.problem.as_ref().is_some_and(|p| p.transient)
@@ -83,7 +112,15 @@ pub fn absorb(facts: &mut Facts, job: Job, finding: Finding) {
         Finding::Setup(claim) => facts.setup.push(claim),
         Finding::Baseline(found) => facts.before = Some(found),
         Finding::Scenario(found) => facts.scenarios.push(found),
-        Finding::Verified(found) => facts.verification = Some(found),
+        Finding::Verified(found, pod) => {
+            facts.verification = Some(*found);
+            facts.inspected_again = Some(pod);
+        }
+        Finding::Searched(found) => facts.search = Some(found),
+        Finding::Sealed(found, search) => {
+            facts.evidence = Some(found);
+            facts.search = facts.search.take().or(search);
+        }
         Finding::Protected(pods, errors) => {
             let teardown = teardown(facts);
             if errors.is_empty() {
@@ -104,6 +141,14 @@ pub fn absorb(facts: &mut Facts, job: Job, finding: Finding) {
 
 fn failed(facts: &mut Facts, job: Job, error: TaskError) {
     match job {
+        Job::WatchProtected => facts.watch_error = Some(error),
+        Job::SealPartly => {
+            facts.evidence = Some(EvidenceFacts {
+                partial: true,
+                problem: Some(error),
+                ..EvidenceFacts::default()
+            });
+        }
         Job::Identify => teardown(facts).identity_error = Some(error),
         Job::FingerprintProtected => teardown(facts).protected_errors = vec![error.to_string()],
         Job::ProveNetZero => teardown(facts).proof_error = Some(error.to_string()),
@@ -112,6 +157,8 @@ fn failed(facts: &mut Facts, job: Job, error: TaskError) {
         }
         Job::Preflight
         | Job::InspectSecret
+        | Job::Inspect(_)
+        | Job::ReadLogs(_)
         | Job::ReleaseIsolate
         | Job::PrepareCopy
         | Job::Restore
@@ -122,20 +169,32 @@ fn failed(facts: &mut Facts, job: Job, error: TaskError) {
         | Job::Setup(_)
         | Job::Baseline
         | Job::Scenario(_)
-        | Job::Verify => {
-            if error.reason == COPY_IS_PRODUCTION {
-                // G-10 judges readings; one that could not be read aborts as hard as one that is equal.
-                facts.copy_identity.push(CopyIdentity {
-                    before: "restore".into(),
-                    ..CopyIdentity::default()
-                });
-            }
+        | Job::Verify
+        | Job::Search
+        | Job::Seal => {
+            refused(facts, job.command(), &error.reason);
             facts.stopped = Some(Stopped {
                 step: job.command().id().into(),
                 reason: error.reason,
                 message: error.message,
             });
         }
+    }
+}
+
+/// G-10 judges readings: that a server was refused for what it is becomes one.
+pub(super) fn refused(facts: &mut Facts, command: Command, reason: &str) {
+    if REFUSALS.iter().any(|(refusal, _)| *refusal == reason) {
+        let before = if command <= Command::Restore {
+            "restore"
+        } else {
+            "harness"
+        };
+        facts.copy_identity.push(CopyIdentity {
+            before: before.into(),
+            refused: Some(reason.to_owned()),
+            ..CopyIdentity::default()
+        });
     }
 }
 

@@ -4,10 +4,15 @@ use jiff::Timestamp;
 use std::time::Duration;
 
 use super::world::later;
-use super::{Action, Job, Progress, ReportView, World};
+use super::{Action, Job, PodView, Progress, ReportView, World};
 use crate::command::Command;
+use crate::control::TaskError;
 use crate::facts::Facts;
+use crate::gate::{CRASHED, REFUSALS};
 use crate::names::Object;
+
+/// Something must change first.
+const WAIT: Progress = Progress::Act(Vec::new());
 
 /// The first command that is not done, how far it is, and its deadline. Its begin is written into the facts.
 pub(super) fn advance(
@@ -39,15 +44,17 @@ pub(super) fn advance(
             Command::Harness => harness(world, deadline),
             Command::Stage => stage(world, deadline),
             Command::Scenarios => scenarios(world, deadline),
-            Command::Verify => job(
-                world.facts.verification.is_some(),
-                world,
-                Job::Verify,
-                deadline,
-            ),
-            Command::Evidence | Command::Teardown => Progress::Done,
+            Command::Verify => verify(world, deadline),
+            Command::Evidence => seal(world, deadline),
+            Command::Teardown => Progress::Done,
         };
         if !matches!(progress, Progress::Done) {
+            // What the copy's server does not outlive, no later command can bring on.
+            let progress = if command > Command::Isolate {
+                ended(world, Object::PostgresPod).unwrap_or(progress)
+            } else {
+                progress
+            };
             facts
                 .began
                 .entry(command.id().to_owned())
@@ -85,7 +92,7 @@ fn job(done: bool, world: &World<'_>, job: Job, deadline: Timestamp) -> Progress
     if done {
         Progress::Done
     } else if world.running.contains(&job) {
-        Progress::Wait
+        WAIT
     } else {
         Progress::Act(vec![Action::Start(job, deadline)])
     }
@@ -100,17 +107,44 @@ fn job_in(
     work: Job,
     deadline: Timestamp,
 ) -> Progress {
-    if done || world.running.contains(&work) {
-        return job(done, world, work, deadline);
+    if done {
+        return Progress::Done;
     }
+    // Before the job is asked: one that talks to a server which has ended tries until its deadline.
     if let Some(stop) = ended(world, pod) {
         return stop;
+    }
+    if world.running.contains(&work) {
+        return WAIT;
     }
     if world.runs(pod, container) {
         job(false, world, work, deadline)
     } else {
-        Progress::Wait
+        WAIT
     }
+}
+
+/// A job in a pod that was looked at before.
+fn inspected_job_in(
+    world: &World<'_>,
+    pod: Object,
+    container: &str,
+    work: Job,
+    deadline: Timestamp,
+) -> Progress {
+    let inspected = world.facts.inspections.contains_key(pod.role());
+    let work = if inspected { work } else { Job::Inspect(pod) };
+    job_in(false, world, pod, container, work, deadline)
+}
+
+/// Deletes a pod that has done its work, once its logs were read. Nothing is left to do when it is on its way out.
+fn dismiss(world: &World<'_>, pod: Object, deadline: Timestamp) -> Option<Progress> {
+    world.alive(pod)?;
+    Some(if world.facts.container_logs.contains_key(pod.role()) {
+        Progress::Act(vec![Action::Delete(pod)])
+    } else {
+        job(false, world, Job::ReadLogs(pod), deadline)
+    })
 }
 
 /// Creates what is missing of these; a pod that is being deleted is waited for.
@@ -134,7 +168,10 @@ fn ended(world: &World<'_>, object: Object) -> Option<Progress> {
         ));
     }
     let pod = observed.pod.as_ref()?;
-    if pod.phase != "Failed" && pod.phase != "Succeeded" {
+    let server = (object == Object::PostgresPod)
+        .then(|| pod.terminated.get(SERVER))
+        .flatten();
+    if server.is_none() && pod.phase != "Failed" && pod.phase != "Succeeded" {
         return None;
     }
     let cause = pod.terminated.iter().find(|(_, (code, _))| *code != 0).map(
@@ -145,10 +182,30 @@ fn ended(world: &World<'_>, object: Object) -> Option<Progress> {
             )
         },
     );
+    let reason = server.map_or("PodEnded", |(code, message)| why_ended(*code, message));
     Some(Progress::Stop(
-        "PodEnded",
+        reason,
         cause.unwrap_or_else(|| format!("{reference} ended early")),
     ))
+}
+
+/// Container of the copy's server.
+const SERVER: &str = "postgres";
+
+/// Exit codes of a server that was told to go, by the kubelet or whoever else has power over its node: 0, and 128 with SIGKILL or SIGTERM.
+const TOLD_TO_GO: [i32; 3] = [0, 137, 143];
+
+/// Why the copy's server is not there any more: its agent refused to start it, it broke down, or it was ended from outside.
+fn why_ended(code: i32, message: &str) -> &'static str {
+    let Ok(told) = serde_json::from_str::<TaskError>(message) else {
+        return if TOLD_TO_GO.contains(&code) {
+            "PodEnded"
+        } else {
+            CRASHED
+        };
+    };
+    let refusal = REFUSALS.iter().find(|(refusal, _)| *refusal == told.reason);
+    refusal.map_or("PodEnded", |(refusal, _)| refusal)
 }
 
 fn preflight(world: &World<'_>, deadline: Timestamp) -> Progress {
@@ -182,7 +239,7 @@ fn dump(world: &World<'_>, deadline: Timestamp) -> Progress {
             Object::DumpPod,
         ],
     )
-    .unwrap_or_else(|| job_in(false, world, Object::DumpPod, "dump", attempt, deadline))
+    .unwrap_or_else(|| inspected_job_in(world, Object::DumpPod, "dump", attempt, deadline))
 }
 
 fn isolate(world: &World<'_>, deadline: Timestamp) -> Progress {
@@ -195,11 +252,10 @@ fn isolate(world: &World<'_>, deadline: Timestamp) -> Progress {
     ) {
         return create;
     }
-    if world.alive(Object::DumpPod).is_some() {
-        return Progress::Act(vec![Action::Delete(Object::DumpPod)]);
+    if let Some(progress) = dismiss(world, Object::DumpPod, deadline) {
+        return progress;
     }
-    job_in(
-        false,
+    inspected_job_in(
         world,
         Object::PostgresPod,
         "isolate",
@@ -225,14 +281,7 @@ fn restore(world: &World<'_>, deadline: Timestamp) -> Progress {
             deadline,
         );
     }
-    job_in(
-        false,
-        world,
-        Object::RestorePod,
-        "restore",
-        Job::Restore,
-        deadline,
-    )
+    inspected_job_in(world, Object::RestorePod, "restore", Job::Restore, deadline)
 }
 
 fn harness(world: &World<'_>, deadline: Timestamp) -> Progress {
@@ -242,11 +291,10 @@ fn harness(world: &World<'_>, deadline: Timestamp) -> Progress {
     if let Some(create) = ensure(world, &[Object::HarnessPod]) {
         return create;
     }
-    if world.alive(Object::RestorePod).is_some() {
-        return Progress::Act(vec![Action::Delete(Object::RestorePod)]);
+    if let Some(progress) = dismiss(world, Object::RestorePod, deadline) {
+        return progress;
     }
-    job_in(
-        false,
+    inspected_job_in(
         world,
         Object::HarnessPod,
         "inputs",
@@ -285,9 +333,6 @@ fn stage(world: &World<'_>, deadline: Timestamp) -> Progress {
 }
 
 fn scenarios(world: &World<'_>, deadline: Timestamp) -> Progress {
-    if let Some(stop) = ended(world, Object::PostgresPod) {
-        return stop;
-    }
     if world.facts.before.is_none() {
         return job(false, world, Job::Baseline, deadline);
     }
@@ -305,8 +350,55 @@ fn scenarios(world: &World<'_>, deadline: Timestamp) -> Progress {
     )
 }
 
-/// What a command waited for when its deadline passed.
-pub(super) fn why_waiting(world: &World<'_>, command: Command) -> String {
+fn verify(world: &World<'_>, deadline: Timestamp) -> Progress {
+    let facts = world.facts;
+    let read = |pod: Object| facts.container_logs.contains_key(pod.role());
+    let jobs = [
+        (facts.verification.is_some(), Job::Verify),
+        (
+            read(Object::PostgresPod),
+            Job::ReadLogs(Object::PostgresPod),
+        ),
+        (read(Object::HarnessPod), Job::ReadLogs(Object::HarnessPod)),
+    ];
+    if facts.search.is_some() && jobs.iter().all(|(done, _)| *done) {
+        return Progress::Done;
+    }
+    let open = jobs
+        .iter()
+        .filter(|(done, job)| !done && !world.running.contains(job))
+        .map(|(_, job)| Action::Start(*job, deadline));
+    let mut actions: Vec<Action> = open.collect();
+    if facts.search.is_none() {
+        let search = ensure(world, &[Object::SealPod]).unwrap_or_else(|| {
+            inspected_job_in(world, Object::SealPod, "seal", Job::Search, deadline)
+        });
+        match search {
+            Progress::Act(more) => actions.extend(more),
+            Progress::Done | Progress::Stop(..) => return search,
+        }
+    }
+    Progress::Act(actions)
+}
+
+fn seal(world: &World<'_>, deadline: Timestamp) -> Progress {
+    if world.facts.evidence.is_some() {
+        return Progress::Done;
+    }
+    let sealing = job_in(false, world, Object::SealPod, "seal", Job::Seal, deadline);
+    match (sealing, world.alive(Object::HarnessPod)) {
+        // It has done its work, and nothing of it may run beside the seal.
+        (Progress::Act(mut actions), Some(_)) => {
+            actions.push(Action::Delete(Object::HarnessPod));
+            Progress::Act(actions)
+        }
+        (sealing, _) => sealing,
+    }
+}
+
+/// What a command waited for when its deadline passed: one CamelCase word, which is the scheduler's or the kubelet's if a pod says why it
+/// does not run, and a sentence.
+pub(super) fn why_waiting(world: &World<'_>, command: Command) -> (String, String) {
     let pod = match command {
         Command::Dump => Some(Object::DumpPod),
         Command::Isolate => Some(Object::PostgresPod),
@@ -314,22 +406,31 @@ pub(super) fn why_waiting(world: &World<'_>, command: Command) -> String {
             .into_iter()
             .find(|p| world.pod(*p).is_some_and(|p| p.waiting.is_some())),
         Command::Harness | Command::Stage | Command::Scenarios => Some(Object::HarnessPod),
+        Command::Verify | Command::Evidence => Some(Object::SealPod),
         Command::Preflight
         | Command::Secrets
         | Command::Roles
         | Command::Identity
-        | Command::Verify
-        | Command::Evidence
         | Command::Teardown => None,
     };
     let waiting = pod.and_then(|object| {
         let (reason, message) = world.pod(object)?.waiting.clone()?;
-        Some(format!(
+        let sentence = format!(
             "{} waits: {reason}: {message}",
             object.reference(world.name)
-        ))
+        );
+        let late = reason.is_empty() || PodView::STARTING.contains(&reason.as_str());
+        let reason = if late { LATE.to_owned() } else { reason };
+        Some((reason, sentence))
     });
-    waiting
-        .or_else(|| world.trouble.clone())
-        .unwrap_or_else(|| format!("{} did not end before its deadline", command.id()))
+    waiting.unwrap_or_else(|| {
+        let sentence = world
+            .trouble
+            .clone()
+            .unwrap_or_else(|| format!("{} did not end before its deadline", command.id()));
+        (LATE.to_owned(), sentence)
+    })
 }
+
+/// Reason of a command that nothing but time stopped.
+const LATE: &str = "DeadlineExceeded";

@@ -3,6 +3,8 @@
 //! [`decide`] is level-based: it looks at the facts and objects as they are, never at what it said before, so an operator that was restarted
 //! goes on where the run is. It names actions and has no effect itself.
 
+#[cfg(test)]
+mod abort;
 mod absorb;
 mod forward;
 mod status;
@@ -24,6 +26,8 @@ use crate::facts::{Facts, Stopped};
 use crate::gate::{self, Evidence, Gate, Status, Verdict};
 use crate::names::Object;
 
+/// How long the protected workloads are watched after the run's own end.
+const WATCH_BEYOND: Duration = Duration::from_secs(24 * 3600);
 /// How soon an incomplete plan is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
@@ -44,15 +48,23 @@ pub enum Action {
     Start(Job, Timestamp),
     /// End every job that does not belong to teardown.
     CancelJobs,
+    /// End the watch over the protected workloads.
+    EndWatch,
 }
 
 /// Work that takes longer than an API call. It runs beside the reconciler and ends with a [`Finding`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Job {
     /// C-01: look at names, volumes and protected workloads.
     Preflight,
+    /// C-01 to C-13: watch the protected workloads until something happens to them.
+    WatchProtected,
     /// C-02: read the Secret back.
     InspectSecret,
+    /// Look at a pod as it is, before its agent is given anything to do.
+    Inspect(Object),
+    /// Read and search the logs of a pod's containers, before it is deleted.
+    ReadLogs(Object),
     /// C-03: dump; counted from 1.
     Dump(u8),
     /// C-04: let the copy's init container end.
@@ -77,6 +89,12 @@ pub enum Job {
     Scenario(usize),
     /// C-11: compare the copy with what it was.
     Verify,
+    /// C-11: search all logs of the run.
+    Search,
+    /// C-12: redact, search and seal what is kept, and store it.
+    Seal,
+    /// C-13: the same as far as it can be had, when C-12 was not reached.
+    SealPartly,
     /// C-13: look at the protected workloads again.
     FingerprintProtected,
     /// C-13: read production's identity again.
@@ -86,18 +104,35 @@ pub enum Job {
 }
 
 impl Job {
-    /// Jobs of teardown go on when a run is stopped.
+    /// Jobs that go on when a run is stopped.
     pub fn is_teardown(self) -> bool {
         matches!(
             self,
-            Self::FingerprintProtected | Self::Identify | Self::ProveNetZero
+            Self::WatchProtected
+                | Self::FingerprintProtected
+                | Self::Identify
+                | Self::SealPartly
+                | Self::ProveNetZero
         )
     }
 
     /// The command that it belongs to.
     pub fn command(self) -> Command {
         match self {
-            Self::Preflight => Command::Preflight,
+            Self::Preflight | Self::WatchProtected => Command::Preflight,
+            Self::Inspect(pod) => match pod {
+                Object::DumpPod => Command::Dump,
+                Object::PostgresPod => Command::Isolate,
+                Object::RestorePod => Command::Restore,
+                Object::HarnessPod => Command::Harness,
+                Object::SealPod => Command::Verify,
+                _ => Command::Teardown,
+            },
+            Self::ReadLogs(pod) => match pod {
+                Object::DumpPod => Command::Isolate,
+                Object::RestorePod => Command::Harness,
+                _ => Command::Verify,
+            },
             Self::InspectSecret => Command::Secrets,
             Self::Dump(_) => Command::Dump,
             Self::ReleaseIsolate => Command::Isolate,
@@ -106,8 +141,11 @@ impl Job {
             Self::InspectHarness | Self::Setup(_) => Command::Harness,
             Self::VerifyInputs | Self::ReleaseInputs => Command::Stage,
             Self::Baseline | Self::Scenario(_) => Command::Scenarios,
-            Self::Verify => Command::Verify,
-            Self::FingerprintProtected | Self::Identify | Self::ProveNetZero => Command::Teardown,
+            Self::Verify | Self::Search => Command::Verify,
+            Self::Seal => Command::Evidence,
+            Self::FingerprintProtected | Self::Identify | Self::SealPartly | Self::ProveNetZero => {
+                Command::Teardown
+            }
         }
     }
 }
@@ -152,10 +190,8 @@ enum Stand {
 enum Progress {
     /// Its facts are there.
     Done,
-    /// These actions bring it on.
+    /// These actions bring it on. None: something must change first.
     Act(Vec<Action>),
-    /// Something must change first.
-    Wait,
     /// It cannot go on: one CamelCase word, and what to change.
     Stop(&'static str, String),
 }
@@ -172,6 +208,13 @@ pub fn decide(world: &World<'_>) -> Decision {
             .objects
             .values()
             .filter_map(|object| object.volume.clone()),
+    );
+    facts.claims.extend(
+        world
+            .objects
+            .iter()
+            .filter(|(object, _)| object.kind() == "PersistentVolumeClaim")
+            .map(|(_, claim)| claim.uid.clone()),
     );
     let judged = |facts: &Facts| {
         gate::judge(
@@ -199,55 +242,38 @@ pub fn decide(world: &World<'_>) -> Decision {
             {
                 let (at, progress, deadline) = forward::advance(world, report, &mut facts);
                 match progress {
-                    Progress::Act(actions) if world.now < deadline => {
-                        return finish(
-                            world,
-                            facts,
-                            verdicts,
-                            Stand::At {
-                                command: at,
-                                actions,
-                                wake: Some(deadline),
-                            },
-                        );
+                    Progress::Act(mut actions) if world.now < deadline => {
+                        actions.extend(watch(world, report, &mut facts));
+                        let wake = Some(deadline);
+                        let stand = Stand::At {
+                            command: at,
+                            actions,
+                            wake,
+                        };
+                        return finish(world, facts, verdicts, stand);
                     }
-                    Progress::Wait if world.now < deadline => {
-                        return finish(
-                            world,
-                            facts,
-                            verdicts,
-                            Stand::At {
-                                command: at,
-                                actions: Vec::new(),
-                                wake: Some(deadline),
-                            },
-                        );
-                    }
-                    Progress::Wait | Progress::Act(_) => {
-                        facts.stopped = Some(stopped(
-                            at,
-                            "DeadlineExceeded",
-                            forward::why_waiting(world, at),
-                        ))
+                    Progress::Act(_) => {
+                        let (reason, message) = forward::why_waiting(world, at);
+                        facts.stopped = Some(stopped(at, &reason, message));
                     }
                     Progress::Stop(reason, message) => {
+                        absorb::refused(&mut facts, at, reason);
                         facts.stopped = Some(stopped(at, reason, message))
                     }
                     Progress::Done => command = Command::Teardown,
                 }
                 verdicts = judged(&facts);
             }
-            let (actions, wake, proven) = teardown::advance(world, &mut facts);
+            let (mut actions, wake, proven) = teardown::advance(world, &mut facts);
             if proven {
                 verdicts = judged(&facts);
                 let outcome = status::outcome(&verdicts);
-                let actions = if world.finalizer {
-                    vec![Action::RemoveFinalizer]
-                } else {
-                    Vec::new()
-                };
-                Stand::Over { outcome, actions }
+                Stand::Over {
+                    outcome,
+                    actions: let_go(world),
+                }
             } else {
+                actions.extend(watch(world, report, &mut facts));
                 Stand::At {
                     command,
                     actions,
@@ -267,15 +293,44 @@ fn stopped(command: Command, reason: &str, message: String) -> Stopped {
     }
 }
 
+/// The protected workloads are watched from the moment they were recorded until they are looked at for the last time. Each begin of the watch is a
+/// fact: before the second and later ones nobody watched.
+fn watch(world: &World<'_>, report: &ReportView, facts: &mut Facts) -> Option<Action> {
+    let recorded = facts
+        .preflight
+        .as_ref()
+        .is_some_and(|preflight| !preflight.protected.is_empty());
+    let told = !facts.protected_changes.is_empty() || facts.watch_error.is_some();
+    let over = facts
+        .teardown
+        .as_ref()
+        .is_some_and(|t| t.protected.is_some() || !t.protected_errors.is_empty());
+    if !recorded || told || over || world.running.contains(&Job::WatchProtected) {
+        return None;
+    }
+    facts.watched_since.push(world.now);
+    let end = world.after(report.began, &world.spec.deadlines.total);
+    // Teardown follows the run, and has no deadline of its own.
+    Some(Action::Start(
+        Job::WatchProtected,
+        world::later(end, WATCH_BEYOND),
+    ))
+}
+
+/// What is left to do when a run is over.
+fn let_go(world: &World<'_>) -> Vec<Action> {
+    let watch = world
+        .running
+        .contains(&Job::WatchProtected)
+        .then_some(Action::EndWatch);
+    let finalizer = world.finalizer.then_some(Action::RemoveFinalizer);
+    watch.into_iter().chain(finalizer).collect()
+}
+
 /// A run that has ended: only the finalizer may be left. Its status stays, whatever has become of its report since.
 fn ended(world: &World<'_>) -> Decision {
-    let actions = if world.finalizer {
-        vec![Action::RemoveFinalizer]
-    } else {
-        Vec::new()
-    };
     Decision {
-        actions,
+        actions: let_go(world),
         status: world.status.clone(),
         facts: world.facts.clone(),
         wake: None,

@@ -22,7 +22,7 @@ pub(super) fn outcome(verdicts: &[(&'static Gate, Verdict)]) -> Outcome {
 }
 
 /// Commands that take moments: they are shown with the one that follows.
-const MOMENTARY: [Command; 2] = [Command::Preflight, Command::Secrets];
+const MOMENTARY: [Command; 3] = [Command::Preflight, Command::Secrets, Command::Evidence];
 
 /// Whether a status is worth a write: a plan, an approval, the next command, a failure or an end. Verdicts that passed go with the command that
 /// they let begin, UIDs and messages with whatever comes next: more would wake watchers for nothing.

@@ -9,11 +9,15 @@ use super::world::later;
 use super::{Action, Job, World};
 use crate::command::Command;
 use crate::control::TaskError;
-use crate::facts::Facts;
+use crate::facts::{EvidenceFacts, Facts};
 use crate::names::Object;
 
 /// How long a look at the cluster may take.
 const LOOK: Duration = Duration::from_secs(30);
+/// How long a run that ended early is given to seal what there is.
+const SEAL: Duration = Duration::from_secs(60);
+/// How long a volume that is being made is waited for.
+const PROVISION: Duration = Duration::from_secs(60);
 /// How soon the proof is tried again after it found something.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -38,33 +42,46 @@ pub(super) fn advance(
         .copied()
         .unwrap_or(world.now);
     let deadline = later(began, world.spec.deadlines.start.or(Duration::ZERO));
-    let mut actions: Vec<Action> = delete(world, |o| {
-        Object::PODS.contains(&o) && o != Object::IdentityPod
-    });
-    let wake = Some(deadline);
-
-    let identity = identify(world, facts, deadline);
-    if let Some(mut steps) = identity {
-        actions.append(&mut steps);
+    let late = [Object::IdentityPod, Object::SealPod];
+    let mut actions: Vec<Action> =
+        delete(world, |o| Object::PODS.contains(&o) && !late.contains(&o));
+    let limit = later(began, SEAL);
+    let sealing = seal(world, facts, limit);
+    let identifying = identify(world, facts, deadline);
+    let wake = match (&sealing, &identifying) {
+        (Some(_), _) => Some(limit.min(deadline)),
+        _ => Some(deadline),
+    };
+    let busy = sealing.is_some() || identifying.is_some();
+    for (pod, steps) in [
+        (Object::SealPod, sealing),
+        (Object::IdentityPod, identifying),
+    ] {
+        actions.extend(steps.unwrap_or_else(|| delete(world, |o| o == pod)));
+    }
+    if busy {
         return (actions, wake, false);
     }
-    actions.extend(delete(world, |o| o == Object::IdentityPod));
     if world.objects.keys().any(|o| Object::PODS.contains(o)) {
         return (actions, None, false);
     }
-    actions.extend(delete(world, |o| {
-        matches!(
-            o,
-            Object::Secret | Object::DataVolume | Object::EvidenceVolume
-        )
-    }));
-    if world.objects.keys().any(|o| {
-        matches!(
-            o,
-            Object::Secret | Object::DataVolume | Object::EvidenceVolume
-        )
-    }) {
-        return (actions, None, false);
+    let data = [Object::Secret, Object::DataVolume, Object::EvidenceVolume];
+    // A volume that is made for a claim which has gone belongs to nobody for a while; one that is bound goes with its claim.
+    let limit = later(began, PROVISION);
+    let coming = |o: Object| {
+        world.now < limit
+            && world
+                .objects
+                .get(&o)
+                .is_some_and(|claim| claim.provisioning)
+    };
+    actions.extend(delete(world, |o| data.contains(&o) && !coming(o)));
+    if world.objects.keys().any(|o| data.contains(o)) {
+        return (
+            actions,
+            data.iter().any(|o| coming(*o)).then_some(limit),
+            false,
+        );
     }
     actions.extend(delete(world, |_| true));
     if !world.objects.is_empty() {
@@ -151,12 +168,56 @@ fn identify(world: &World<'_>, facts: &mut Facts, deadline: Timestamp) -> Option
 }
 
 fn give_up(facts: &mut Facts, reason: &str, message: String) -> Option<Vec<Action>> {
-    facts.teardown.get_or_insert_default().identity_error = Some(TaskError {
+    facts.teardown.get_or_insert_default().identity_error = Some(failure(reason, message));
+    None
+}
+
+fn failure(reason: &str, message: String) -> TaskError {
+    TaskError {
         reason: reason.into(),
         message,
         transient: false,
-    });
-    None
+    }
+}
+
+/// Steps towards what can be sealed of a run that ended before C-12; nothing when it is sealed, or can no longer be.
+fn seal(world: &World<'_>, facts: &mut Facts, limit: Timestamp) -> Option<Vec<Action>> {
+    // Before the dump nothing has written anything: the report is all there is.
+    if facts.evidence.is_some() || facts.dump.is_none() {
+        return None;
+    }
+    let mut lost = |reason: &str, message: String| {
+        facts.evidence = Some(EvidenceFacts {
+            partial: true,
+            problem: Some(failure(reason, message)),
+            ..EvidenceFacts::default()
+        });
+        None
+    };
+    let gone = [Object::Secret, Object::EvidenceVolume]
+        .into_iter()
+        .find(|o| world.alive(*o).is_none());
+    if let Some(gone) = gone {
+        let what = gone.reference(world.name);
+        return lost("ObjectGone", format!("{what} was deleted by somebody else"));
+    }
+    if world.now >= limit {
+        return lost(
+            "DeadlineExceeded",
+            "the seal pod did not answer in time".into(),
+        );
+    }
+    match world.objects.get(&Object::SealPod) {
+        None => Some(vec![Action::Create(Object::SealPod)]),
+        Some(pod) if pod.deleting => lost(
+            "PodDeleted",
+            "the seal pod was deleted by somebody else".into(),
+        ),
+        Some(_) if world.runs(Object::SealPod, "seal") => {
+            Some(start(world, Job::SealPartly, limit))
+        }
+        Some(_) => Some(Vec::new()),
+    }
 }
 
 /// In a terminating namespace nothing can be created and our Roles may be gone: what is seen is deleted; what cannot be seen, the namespace

@@ -3,7 +3,7 @@
 use super::world::later;
 use super::*;
 use crate::api::{DryRunStatus, PlanSummary};
-use crate::facts::{CopySummary, ScenarioClaim};
+use crate::facts::{CopySummary, EvidenceFacts};
 use crate::testing::{UID, World as Known};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -11,12 +11,12 @@ use std::time::Duration;
 const BEGIN: i64 = 1_800_000_000;
 
 /// A cluster in which every pod starts and every job finds what the complete run of [`Known::passing`] found.
-struct Model {
-    known: Known,
+pub(super) struct Model {
+    pub(super) known: Known,
     plan: Result<PlanSummary, PlanProblem>,
     approval: Approval,
-    status: DryRunStatus,
-    facts: Facts,
+    pub(super) status: DryRunStatus,
+    pub(super) facts: Facts,
     report: bool,
     deleted: bool,
     finalizer: bool,
@@ -25,12 +25,12 @@ struct Model {
     running: BTreeSet<Job>,
     stuck: BTreeSet<Job>,
     now: Timestamp,
-    log: Vec<Action>,
+    pub(super) log: Vec<Action>,
     status_writes: usize,
 }
 
 impl Model {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             known: Known::passing(),
             plan: Ok(PlanSummary {
@@ -58,7 +58,7 @@ impl Model {
     }
 
     /// One pass of the shell. False when there was nothing to do.
-    fn pass(&mut self) -> bool {
+    pub(super) fn pass(&mut self) -> bool {
         let decision = decide(&World {
             name: "demo",
             namespace: "rehearsal",
@@ -103,6 +103,17 @@ impl Model {
         acted || changed || ended
     }
 
+    /// Whether the facts so far fail a gate.
+    pub(super) fn failed(&self) -> bool {
+        let evidence = Evidence {
+            spec: &self.known.spec,
+            facts: &self.facts,
+            uid: UID,
+        };
+        let verdicts = gate::judge(&evidence, &self.status.conditions);
+        verdicts.iter().any(|(_, v)| v.status == Status::False)
+    }
+
     fn act(&mut self, action: Action) {
         match action {
             Action::AddFinalizer => self.finalizer = true,
@@ -132,6 +143,7 @@ impl Model {
             }
             Action::Start(job, _) => assert!(self.running.insert(job), "{job:?} is started once"),
             Action::CancelJobs => self.running.retain(|job| job.is_teardown()),
+            Action::EndWatch => drop(self.running.remove(&Job::WatchProtected)),
         }
     }
 
@@ -139,7 +151,7 @@ impl Model {
         let jobs: Vec<Job> = self
             .running
             .iter()
-            .filter(|job| !self.stuck.contains(job))
+            .filter(|job| !self.stuck.contains(job) && !self.watches(**job))
             .copied()
             .collect();
         for job in &jobs {
@@ -150,11 +162,29 @@ impl Model {
         !jobs.is_empty()
     }
 
+    /// The watch goes on until something happens.
+    fn watches(&self, job: Job) -> bool {
+        job == Job::WatchProtected && self.known.facts.protected_changes.is_empty()
+    }
+
     fn finding(&self, job: Job) -> Finding {
         let known = self.known.facts.clone();
+        if let Some(stopped) = known.stopped
+            && stopped.step == job.command().id()
+            && !job.is_teardown()
+        {
+            return Finding::Failed(crate::control::TaskError {
+                reason: stopped.reason,
+                message: stopped.message,
+                transient: false,
+            });
+        }
         match job {
             Job::Preflight => Finding::Preflight(known.preflight.unwrap()),
+            Job::WatchProtected => Finding::ProtectedChanged(known.protected_changes),
             Job::InspectSecret => Finding::Secret(known.secrets.unwrap()),
+            Job::Inspect(pod) => Finding::Inspected(known.inspections[pod.role()].clone()),
+            Job::ReadLogs(pod) => Finding::LogsRead(known.container_logs[pod.role()].clone()),
             Job::Dump(_) => Finding::Dump(known.dump.unwrap()),
             Job::ReleaseIsolate => Finding::Released("isolate"),
             Job::PrepareCopy => Finding::CopyPrepared(known.copy_identity[0].clone()),
@@ -165,13 +195,22 @@ impl Model {
             Job::InspectHarness => Finding::Harness(known.harness.unwrap()),
             Job::VerifyInputs => Finding::Inputs(known.inputs.unwrap()),
             Job::ReleaseInputs => Finding::Released("inputs"),
-            Job::Setup(_) => Finding::Setup(ScenarioClaim {
-                exit_code: Some(0),
-                ..ScenarioClaim::default()
-            }),
+            Job::Setup(i) => Finding::Setup(known.setup[i].clone()),
             Job::Baseline => Finding::Baseline(CopySummary::default()),
             Job::Scenario(i) => Finding::Scenario(known.scenarios[i].clone()),
-            Job::Verify => Finding::Verified(known.verification.unwrap()),
+            Job::Verify => Finding::Verified(
+                Box::new(known.verification.unwrap()),
+                known.inspected_again.unwrap(),
+            ),
+            Job::Search => Finding::Searched(known.search.unwrap()),
+            Job::Seal => Finding::Sealed(known.evidence.unwrap(), None),
+            Job::SealPartly => {
+                let sealed = EvidenceFacts {
+                    partial: true,
+                    ..known.evidence.unwrap()
+                };
+                Finding::Sealed(sealed, known.search)
+            }
             Job::FingerprintProtected => {
                 Finding::Protected(known.teardown.unwrap().protected.unwrap(), Vec::new())
             }
@@ -195,7 +234,7 @@ impl Model {
         );
     }
 
-    fn condition(&self, type_: &str) -> (&str, &str) {
+    pub(super) fn condition(&self, type_: &str) -> (&str, &str) {
         crate::conditions::find(&self.status.conditions, type_)
             .map_or(("", ""), |c| (c.status.as_str(), c.reason.as_str()))
     }
@@ -213,7 +252,7 @@ impl Model {
             .collect()
     }
 
-    fn assert_nothing_left(&self) {
+    pub(super) fn assert_nothing_left(&self) {
         assert!(self.objects.is_empty(), "{:?}", self.objects);
         assert!(self.running.is_empty(), "{:?}", self.running);
         assert!(!self.finalizer);
@@ -222,7 +261,7 @@ impl Model {
 
 fn running(object: Object) -> Observed {
     let containers = [
-        "dump", "isolate", "postgres", "restore", "inputs", "harness", "identity",
+        "dump", "isolate", "postgres", "restore", "inputs", "harness", "seal", "identity",
     ];
     let pod = PodView {
         phase: "Running".into(),
@@ -235,6 +274,7 @@ fn running(object: Object) -> Observed {
         deleting: false,
         pod: (object.kind() == "Pod").then_some(pod),
         volume: None,
+        provisioning: false,
     }
 }
 
@@ -250,21 +290,18 @@ fn a_run_goes_through_all_commands_and_leaves_nothing() {
         "{} status writes",
         model.status_writes
     );
-    // Gates that this version does not judge keep a run from passing.
+    // Gates that this version does not probe keep a run from passing.
     assert_eq!(model.status.outcome, Some(Outcome::Inconclusive));
     assert_eq!(model.condition("Succeeded"), ("False", "Inconclusive"));
     assert_eq!(model.facts.stopped, None);
-    assert_eq!(model.status.gates.as_deref(), Some("19/25"));
+    assert_eq!(model.status.gates.as_deref(), Some("22/25"));
     assert_eq!(model.status.verdict.len(), 25);
     let order: Vec<Command> = model
         .log
         .iter()
-        .filter_map(|a| {
-            if let Action::Start(j, _) = a {
-                Some(j.command())
-            } else {
-                None
-            }
+        .filter_map(|a| match a {
+            Action::Start(j, _) if *j != Job::WatchProtected => Some(j.command()),
+            _ => None,
         })
         .collect();
     assert!(order.is_sorted(), "{order:?}");
@@ -370,7 +407,7 @@ fn deletion_at_any_moment_leads_to_teardown_alone() {
             })
             .collect();
         assert!(
-            after.is_subset(&BTreeSet::from([Object::IdentityPod])),
+            after.is_subset(&BTreeSet::from([Object::IdentityPod, Object::SealPod])),
             "{after:?} after {passes}"
         );
         assert!(
@@ -477,10 +514,115 @@ fn a_pod_that_ends_early_stops_the_run() {
         .as_mut()
         .unwrap();
     pod.phase = "Failed".into();
-    pod.terminated = BTreeMap::from([("postgres".into(), (1, "PANIC".into()))]);
+    pod.terminated = BTreeMap::from([("postgres".into(), (137, "OOMKilled".into()))]);
     model.run();
     model.assert_nothing_left();
     assert_eq!(model.condition("ScenariosPassed"), ("Unknown", "PodEnded"));
+    assert_eq!(model.status.outcome, Some(Outcome::Inconclusive));
+}
+
+/// The copy's server ends while `job` is at work; its pod goes on, as one with a second container does.
+fn the_server_ends(job: Job, code: i32, message: &str) -> Model {
+    let mut model = Model::new();
+    model.stuck = BTreeSet::from([job]);
+    model.run();
+    let pod = model.objects.get_mut(&Object::PostgresPod).unwrap();
+    pod.pod.as_mut().unwrap().terminated =
+        BTreeMap::from([("postgres".into(), (code, message.into()))]);
+    model.run();
+    model.assert_nothing_left();
+    model
+}
+
+#[test]
+fn a_server_that_breaks_down_fails_its_gate_whatever_is_at_work() {
+    for (job, gate) in [
+        (Job::Restore, "RestoreClean"),
+        (Job::ApplyMatrix, "MatrixExact"),
+        (Job::Scenario(1), "ScenariosPassed"),
+        (Job::Verify, "RowCountsMatch"),
+    ] {
+        let model = the_server_ends(job, 1, "");
+        assert_eq!(model.condition("NothingRestarted"), ("False", "Crashed"));
+        assert_eq!(model.condition(gate), ("Unknown", "Crashed"), "{job:?}");
+    }
+}
+
+#[test]
+fn a_server_that_is_production_is_never_asked_twice() {
+    for (refusal, reason) in [
+        ("CopyIsProduction", "IsProduction"),
+        ("CopyUnreadable", "Unreadable"),
+    ] {
+        let told =
+            format!(r#"{{"reason": "{refusal}", "message": "refused", "transient": false}}"#);
+        let model = the_server_ends(Job::PrepareCopy, 1, &told);
+        assert_eq!(model.condition("NotProduction"), ("False", reason));
+        assert!(!model.created().contains(&Object::HarnessPod));
+    }
+}
+
+#[test]
+fn a_pod_that_says_why_it_waits_gives_the_reason() {
+    let unfit = "0/2 nodes are available: 2 Insufficient memory.";
+    for (waiting, reason) in [
+        (("Unschedulable", unfit), "Unschedulable"),
+        (("ErrImageNeverPull", "no such image"), "ErrImageNeverPull"),
+        (("ContainerCreating", "image x"), "DeadlineExceeded"),
+        (("", ""), "DeadlineExceeded"),
+    ] {
+        let mut model = Model::new();
+        model.stuck = BTreeSet::from([Job::Dump(1)]);
+        model.run();
+        let pod = model.objects.get_mut(&Object::DumpPod).unwrap();
+        pod.pod.as_mut().unwrap().waiting = Some((waiting.0.into(), waiting.1.into()));
+        model.now = later(model.now, Duration::from_secs(36 * 60));
+        model.run();
+        model.assert_nothing_left();
+        assert_eq!(model.condition("SourceIdentified"), ("Unknown", reason));
+        assert_eq!(model.status.outcome, Some(Outcome::Inconclusive));
+    }
+}
+
+#[test]
+fn a_volume_that_is_being_made_is_waited_for() {
+    let mut model = Model::new();
+    model.stuck = BTreeSet::from([Job::Dump(1)]);
+    model.run();
+    let claim = model.objects.get_mut(&Object::DataVolume).unwrap();
+    claim.provisioning = true;
+    model.deleted = true;
+    model.run();
+    let left: Vec<_> = model
+        .objects
+        .keys()
+        .filter(|o| o.kind() == "PersistentVolumeClaim")
+        .collect();
+    assert_eq!(
+        left,
+        [&Object::DataVolume],
+        "it is neither deleted nor is the end proven"
+    );
+    assert!(model.finalizer);
+    let claim = model.objects.get_mut(&Object::DataVolume).unwrap();
+    claim.provisioning = false;
+    model.run();
+    model.assert_nothing_left();
+}
+
+/// A provisioner that never comes to an end keeps a run for a while only.
+#[test]
+fn a_volume_that_never_comes_is_given_up() {
+    let mut model = Model::new();
+    model.stuck = BTreeSet::from([Job::Dump(1)]);
+    model.run();
+    let claim = model.objects.get_mut(&Object::DataVolume).unwrap();
+    claim.provisioning = true;
+    model.deleted = true;
+    model.run();
+    model.now = later(model.now, Duration::from_secs(61));
+    model.run();
+    model.assert_nothing_left();
 }
 
 #[test]

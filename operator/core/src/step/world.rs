@@ -106,6 +106,8 @@ pub struct Observed {
     pub pod: Option<PodView>,
     /// The PersistentVolume that a claim is bound to.
     pub volume: Option<String>,
+    /// A volume is being made for a claim: it comes, whether the claim is still there or not.
+    pub provisioning: bool,
 }
 
 /// What a pod does.
@@ -123,6 +125,11 @@ pub struct PodView {
     pub terminated: BTreeMap<String, (i32, String)>,
     /// Why it does not run yet: a reason and a message of the scheduler or the kubelet.
     pub waiting: Option<(String, String)>,
+}
+
+impl PodView {
+    /// Reasons of a pod that starts as it should: they do not say why it does not run.
+    pub const STARTING: [&str; 2] = ["ContainerCreating", "PodInitializing"];
 }
 
 impl World<'_> {

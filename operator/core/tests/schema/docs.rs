@@ -35,9 +35,13 @@ fn accept<T: DeserializeOwned>(kind: &str, manifest: &str) -> T {
 #[test]
 fn manifests_of_the_readme() {
     let readme = read("README.md");
-    let [run, approval] = blocks(&readme)[..] else {
-        panic!("the README has a DryRun and its approval")
+    let [run, matrix, approval] = blocks(&readme)[..] else {
+        panic!("the README has a DryRun, a matrix and an approval")
     };
+    let mut with_matrix: Value = serde_saphyr::from_str(run).unwrap();
+    let matrix: Value = serde_saphyr::from_str(matrix).unwrap();
+    with_matrix["spec"]["privileges"] = matrix["privileges"].clone();
+    let _: DryRun = accept("DryRun", &serde_json::to_string(&with_matrix).unwrap());
     let run: DryRun = accept("DryRun", run);
     assert!(bytes_of(&run.spec.postgres.storage.size).is_ok());
     let approval: DryRunApproval = accept("DryRunApproval", approval);

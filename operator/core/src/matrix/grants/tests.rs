@@ -30,6 +30,7 @@ fn compiled(grants: &str, version: u32) -> Result<Compiled, Vec<String>> {
     .unwrap();
     compile(
         &privileges,
+        None,
         &inventory(version, &OBJECTS),
         jiff::civil::date(2026, 11, 23),
     )
@@ -189,6 +190,7 @@ fn an_initial_privilege_of_public_is_no_row_once_it_is_there() {
         serde_saphyr::from_str("{roles: {a: {}}, grants: [{to: public, object: 'schema:public', privileges: [USAGE, CREATE], expectRows: 2}]}").unwrap();
     let matrix = compile(
         &privileges,
+        None,
         &Inventory::new(160_000, [schema]),
         jiff::civil::date(2026, 11, 23),
     )
@@ -202,4 +204,66 @@ fn an_initial_privilege_of_public_is_no_row_once_it_is_there() {
         matrix.given_back.iter().map(line).collect::<Vec<_>>(),
         ["schema\tpublic\tpublic\tUSAGE\tfalse\t-"]
     );
+}
+
+/// One object of each class, as a grant names it.
+const CLASSES: [&str; 17] = [
+    "database:d",
+    "schema:s",
+    "table:s.t",
+    "view:s.v",
+    "matview:s.m",
+    "foreign_table:s.f",
+    "sequence:s.q",
+    "function:s.f(integer)",
+    "procedure:s.p()",
+    "type:s.t",
+    "domain:s.d",
+    "language:l",
+    "large_object:1",
+    "fdw:f",
+    "foreign_server:s",
+    "tablespace:t",
+    "parameter:app.x",
+];
+
+#[test]
+fn all_is_no_privilege_on_any_class() {
+    assert_eq!(CLASSES.len(), ObjectClass::ALL.len());
+    for object in CLASSES {
+        for privileges in ["privileges: [ALL]", "columns: {ALL: [c]}"] {
+            let yaml = format!(
+                "{{roles: {{a: {{}}}}, grants: [{{to: a, object: '{object}', {privileges}}}]}}"
+            );
+            let error = serde_saphyr::from_str::<Privileges>(&yaml).unwrap_err();
+            assert!(error.to_string().contains("ALL"), "{object}: {error}");
+        }
+    }
+}
+
+#[test]
+fn a_pattern_that_matches_nothing_is_an_error_on_every_class() {
+    for object in CLASSES {
+        let (class, name) = object.split_once(':').unwrap();
+        let pattern = match name.split_once('.') {
+            Some((schema, _)) if class != "parameter" => format!("{class}:{schema}.nothing*"),
+            _ => format!("{class}:nothing*"),
+        };
+        let privilege = ObjectClass::parse(class).unwrap().privileges()[0].as_sql();
+        let message = format!("grants[0] (to a on {pattern}): no {class} matches");
+        assert_eq!(
+            lines(&format!(
+                "{{to: a, object: '{pattern}', privileges: [{privilege}], expectRows: 1}}"
+            )),
+            [message]
+        );
+        // Where it is left out from a larger pattern, too.
+        assert_eq!(
+            lines(&format!(
+                "{{to: a, object: '{pattern}', privileges: [{privilege}], except: ['{pattern}'], expectRows: 1}}"
+            ))
+            .len(),
+            2
+        );
+    }
 }

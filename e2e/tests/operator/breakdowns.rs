@@ -1,0 +1,123 @@
+//! What breaks under a run: its copy turns out to be production, its server crashes, a protected workload restarts.
+
+use anyhow::{Context, Result, ensure};
+use dryrun_core::{command::Command, names::Object};
+use dryrun_e2e::{cluster::apply, images::Image, rehearsal::PRODUCTION};
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Api, api::DeleteParams};
+use serde_json::json;
+
+use crate::{
+    audit,
+    gates::running,
+    host,
+    run::Run,
+    stage::{NAMESPACE, Stage, soon, steps},
+};
+
+/// An image whose server has production's identifier, as one on a copy of production's files would: it is never started, and no harness is made.
+pub(crate) async fn physical_copy(stage: &Stage) -> Result<()> {
+    let images = stage
+        .rehearsal
+        .cluster
+        .load_images(&[Image::PhysicalCopy])
+        .await?;
+    let image = images.first().context("no image was made")?;
+    let mut request = stage.small("physical-copy");
+    request["spec"]["postgres"]["image"] = json!(image.name);
+    let run = Run::begin(stage, request).await?;
+    run.ends_at(
+        "G-10",
+        "IsProduction",
+        &["production's system identifier", "before restore"],
+        Command::Restore,
+    )
+    .await?;
+    let facts = run.report().await?.status.unwrap_or_default().facts;
+    ensure!(
+        facts.restore.is_none() && facts.roles.is_none() && facts.harness.is_none(),
+        "somebody worked with it: {facts:?}"
+    );
+    if let Some(log) = stage.audit_log() {
+        let writes = audit::writes(&log, NAMESPACE, &run.name, stage.since)?;
+        let harness = Object::HarnessPod.name(&run.name);
+        let made: Vec<_> = writes.iter().filter(|w| w.verb == "create").collect();
+        ensure!(
+            made.iter()
+                .any(|w| w.name == Object::PostgresPod.name(&run.name))
+                && made.iter().all(|w| w.name != harness),
+            "there were created {made:?}"
+        );
+    }
+    Ok(())
+}
+
+/// A backend is killed in mid-scenario, as by a segmentation fault: the server ends with it, and the run with the server.
+pub(crate) async fn crash_in_a_scenario(stage: &Stage) -> Result<()> {
+    if !host::is_here(stage, "crash in a scenario") {
+        return Ok(());
+    }
+    let mut request = stage.small("crash");
+    request["spec"]["harness"]["scenarios"] = json!([
+        steps("sleeps", "SELECT pg_sleep(300)"),
+        steps("never", "SELECT FROM item LIMIT 1"),
+    ]);
+    let run = Run::begin(stage, request).await?;
+    run.at(Command::Scenarios).await?;
+    host::kill_by_title(&format!("postgres: {}: keeper ", run.uid)).await?;
+    run.ends_at(
+        "G-12",
+        "Crashed",
+        &["postgres ended with 1"],
+        Command::Scenarios,
+    )
+    .await
+}
+
+/// A protected pod's container is killed: it is the same pod, and its container another.
+pub(crate) async fn protected_pod_restarts(stage: &Stage) -> Result<()> {
+    const NAME: &str = "bystander-restarting";
+    if !host::is_here(stage, "protected pod restarts") {
+        return Ok(());
+    }
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": NAME, "namespace": PRODUCTION, "labels": {"app": NAME}},
+        "spec": {
+            "automountServiceAccountToken": false,
+            "terminationGracePeriodSeconds": 0,
+            "securityContext": {"runAsNonRoot": true, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}},
+            "containers": [{
+                "name": "bystander", "image": "dryrun.local/pause:1", "imagePullPolicy": "Never",
+                "securityContext": {"allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": {"drop": ["ALL"]}},
+            }],
+        },
+    });
+    apply(&stage.client, &pod.to_string()).await?;
+    let pods: Api<Pod> = Api::namespaced(stage.client.clone(), PRODUCTION);
+    let id = soon("the bystander is running", async || {
+        let pod = pods.get(NAME).await?;
+        let status = pod.status.clone().unwrap_or_default();
+        let containers = status.container_statuses.unwrap_or_default();
+        let id = containers
+            .into_iter()
+            .find_map(|container| container.container_id);
+        Ok(id
+            .filter(|_| running(&pod))
+            .ok_or_else(|| "it is not".to_owned()))
+    })
+    .await?;
+    let mut request = stage.small("protects-restarting");
+    request["spec"]["protected"] = json!([{"namespace": PRODUCTION, "selector": {"app": NAME}}]);
+    let run = Run::begin(stage, request).await?;
+    run.at(Command::Dump).await?;
+    host::kill_container(&id).await?;
+    run.ends_by(
+        "G-24",
+        "Changed",
+        &[&format!("{PRODUCTION}/{NAME} restarted")],
+    )
+    .await?;
+    pods.delete(NAME, &DeleteParams::default()).await?;
+    Ok(())
+}

@@ -1,0 +1,201 @@
+//! What is kept of a run: complete, clean, verifiable without the cluster, and gone when its time is over.
+
+use std::{collections::BTreeMap, io::Read};
+
+use anyhow::{Context, Result, ensure};
+use dryrun_core::{
+    api::{DryRunReport, KeptEvidence},
+    command::Command,
+    names, plan, tree,
+};
+use k8s_openapi::{ByteString, api::core::v1::ConfigMap};
+use kube::{
+    Api,
+    api::{Patch, PatchParams, PostParams},
+};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use crate::{
+    run::Run,
+    stage::{NAMESPACE, Stage, soon, steps},
+};
+
+/// A file's path in the archive, and its content.
+type Files = BTreeMap<String, Vec<u8>>;
+
+/// Reads the archive as a person would: put together, checked against the report, unpacked, checked against its manifest.
+pub(crate) async fn read(stage: &Stage, kept: &KeptEvidence) -> Result<Files> {
+    let maps: Api<ConfigMap> = Api::namespaced(stage.client.clone(), NAMESPACE);
+    let mut archive = Vec::new();
+    for name in &kept.config_maps {
+        let map = maps.get(name).await?;
+        ensure!(map.immutable == Some(true), "{name} can be changed");
+        let ByteString(part) = map
+            .binary_data
+            .and_then(|mut data| data.remove("archive"))
+            .with_context(|| format!("{name} has no part of the archive"))?;
+        archive.extend(part);
+    }
+    ensure!(
+        tree::prefixed(&Sha256::digest(&archive)) == kept.archive,
+        "the archive is not the one that the report names"
+    );
+    let tar = zstd::decode_all(&*archive).context("decompressing the archive")?;
+    let mut files = Files::new();
+    for entry in tar::Archive::new(&*tar).entries()? {
+        let mut entry = entry?;
+        let path = entry.path()?.display().to_string();
+        let mut content = Vec::new();
+        entry.read_to_end(&mut content)?;
+        files.insert(path, content);
+    }
+    let manifest = files
+        .remove("MANIFEST.sha256")
+        .context("there is no manifest")?;
+    ensure!(
+        tree::prefixed(&Sha256::digest(&manifest)) == kept.manifest,
+        "the manifest is not the one that the report names"
+    );
+    let lines: BTreeMap<String, String> = String::from_utf8(manifest)?
+        .lines()
+        .filter_map(|line| line.split_once("  "))
+        .map(|(digest, path)| (path.to_owned(), digest.to_owned()))
+        .collect();
+    let found: BTreeMap<String, String> = files
+        .iter()
+        .map(|(path, content)| (path.clone(), tree::hex(&Sha256::digest(content))))
+        .collect();
+    ensure!(
+        lines == found,
+        "the manifest says {lines:?}, there is {found:?}"
+    );
+    Ok(files)
+}
+
+/// The evidence of a run that has ended.
+async fn kept(run: &Run<'_>) -> Result<KeptEvidence> {
+    let report = run.report().await?.status.unwrap_or_default();
+    report.evidence.context("nothing is kept")
+}
+
+/// The archive and the report tell everything: plan with its hash, approval, gates, facts, logs.
+pub(crate) async fn stands_alone(stage: &Stage) -> Result<()> {
+    let mut request = stage.small("stands-alone");
+    request["spec"]["verification"]["trace"] = json!(true);
+    request["spec"]["harness"]["scenarios"] = json!([
+        steps("reads", "SELECT FROM item LIMIT 1"),
+        {"name": "speaks", "as": {"login": "keeper"}, "command": ["python", "-c", "print('a line of output')"]},
+    ]);
+    let run = Run::begin(stage, request).await?;
+    run.end().await?;
+    let report = run.report().await?;
+    ensure!(
+        plan::hash(&report.spec.plan) == report.spec.plan_hash,
+        "the report's plan does not have the approved hash"
+    );
+    let kept = kept(&run).await?;
+    ensure!(!kept.partial, "the evidence is partial");
+    let files = read(stage, &kept).await?;
+    let text = |path: &str| {
+        let content = files.get(path).with_context(|| format!("no {path}"))?;
+        Ok::<_, anyhow::Error>(String::from_utf8_lossy(content).into_owned())
+    };
+    for (path, told) in [
+        ("plan.json", "\"systemIdentifier\""),
+        ("approval.json", "\"approvedBy\": \"bob\""),
+        ("gates.json", "\"G-16\""),
+        ("facts.json", "\"archive\""),
+        ("harness/speaks.log", "a line of output"),
+        ("trace/statements.jsonl", "SELECT FROM item LIMIT 1"),
+    ] {
+        ensure!(text(path)?.contains(told), "{path} does not tell {told}");
+    }
+    text("server/server.jsonl")?;
+    let status = report.status.unwrap_or_default();
+    let commands: Vec<&str> = status.commands.iter().map(|c| &*c.command).collect();
+    ensure!(
+        commands.first() == Some(&"C-01") && commands.last() == Some(&"C-13"),
+        "times of {commands:?} alone"
+    );
+    Ok(())
+}
+
+/// A scenario prints its own password in base64: the gate says where, and what is kept has it no more.
+pub(crate) async fn printed_secret(stage: &Stage) -> Result<()> {
+    let mut request = stage.small("printed-secret");
+    let code = "import base64, os; print(base64.b64encode(open(os.environ['PGPASSFILE'], 'rb').read()).decode())";
+    request["spec"]["harness"]["scenarios"] = json!([
+        {"name": "prints", "as": {"login": "keeper"}, "command": ["python", "-c", code]},
+    ]);
+    let run = Run::begin(stage, request).await?;
+    run.ends_at(
+        "G-22",
+        "CredentialFound",
+        &["scenario-0", "base64", "harness/prints.log"],
+        Command::Verify,
+    )
+    .await?;
+    let kept = kept(&run).await?;
+    ensure!(kept.partial, "the evidence of a run that failed is partial");
+    let files = read(stage, &kept).await?;
+    let log = String::from_utf8_lossy(&files["harness/prints.log"]).into_owned();
+    ensure!(log.contains("[redacted scenario-0]"), "the log is {log:?}");
+    Ok(())
+}
+
+/// Somebody puts another file into the input's ConfigMap while the scenarios run.
+pub(crate) async fn swapped_config_map(stage: &Stage) -> Result<()> {
+    let maps: Api<ConfigMap> = Api::namespaced(stage.client.clone(), NAMESPACE);
+    let (name, text) = ("swapped", "print('as declared')");
+    let map =
+        serde_json::from_value(json!({"metadata": {"name": name}, "data": {"script.py": text}}))?;
+    maps.create(&PostParams::default(), &map).await?;
+    let mut request = stage.small("swapped-config-map");
+    request["spec"]["harness"]["inputs"] = json!([{
+        "configMapRef": {"name": name, "key": "script.py"}, "mountPath": "/scripts",
+        "sha256": tree::hex(&Sha256::digest(text)),
+    }]);
+    request["spec"]["harness"]["scenarios"] = json!([steps("waits", "SELECT pg_sleep(3)")]);
+    let run = Run::begin(stage, request).await?;
+    run.at(Command::Scenarios).await?;
+    let other = json!({"data": {"script.py": "print('something else')"}});
+    maps.patch(name, &PatchParams::default(), &Patch::Merge(&other))
+        .await?;
+    run.ends_at(
+        "G-20",
+        "ConfigMapChanged",
+        &["swapped/script.py"],
+        Command::Verify,
+    )
+    .await
+}
+
+/// Report and evidence go when `evidence.retain` is over, and nothing else with them.
+pub(crate) async fn expires(stage: &Stage) -> Result<()> {
+    let mut request = stage.small("expires");
+    request["spec"]["evidence"] = json!({"retain": "5s"});
+    let run = Run::begin(stage, request).await?;
+    run.end().await?;
+    let parts = kept(&run).await?.config_maps;
+    let reports: Api<DryRunReport> = Api::namespaced(stage.client.clone(), NAMESPACE);
+    let maps: Api<ConfigMap> = Api::namespaced(stage.client.clone(), NAMESPACE);
+    soon("report and evidence are gone", async || {
+        let report = reports.get_opt(&names::report(&run.name, &run.uid)).await?;
+        if report.is_some() {
+            return Ok(Err("the report is there".to_owned()));
+        }
+        for part in &parts {
+            if maps.get_opt(part).await?.is_some() {
+                return Ok(Err(format!("{part} is there")));
+            }
+        }
+        Ok(Ok(()))
+    })
+    .await?;
+    ensure!(
+        run.api().get_opt(&run.name).await?.is_some(),
+        "the DryRun went with its report"
+    );
+    Ok(())
+}

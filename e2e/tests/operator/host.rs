@@ -1,0 +1,82 @@
+//! Processes of the local cluster's pods, as the machine's administrator sees them: what no API can do to a pod.
+
+use std::fs;
+
+use anyhow::{Result, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::stage::{Stage, soon};
+
+/// Kills, as soon as there is one, every process whose command line begins so.
+///
+/// # Errors
+/// None comes in time, or it cannot be killed.
+pub(crate) async fn kill_by_title(title: &str) -> Result<()> {
+    soon(&format!("a process {title:?}"), async || {
+        kill(&of_title(title)?, title)
+    })
+    .await
+}
+
+/// Kills every process of a container, by the ID that the kubelet has for it.
+///
+/// # Errors
+/// There is none, or it cannot be killed.
+pub(crate) async fn kill_container(id: &str) -> Result<()> {
+    let id = id.rsplit('/').next().unwrap_or(id);
+    ensure!(id.len() == 64, "{id:?} is no container's ID");
+    soon(&format!("a process of container {id}"), async || {
+        kill(&of_container(id)?, id)
+    })
+    .await
+}
+
+/// Whether the cluster's processes are this machine's; a case that needs them is told as skipped elsewhere.
+pub(crate) fn is_here(stage: &Stage, case: &str) -> bool {
+    let here = stage.audit_log().is_some();
+    if !here {
+        stage.note(format!("{case}: skipped, not a local cluster"), "");
+    }
+    here
+}
+
+fn kill(processes: &[i32], what: &str) -> Result<Result<(), String>> {
+    for process in processes {
+        if let Some(pid) = Pid::from_raw(*process) {
+            kill_process(pid, Signal::KILL)?;
+        }
+    }
+    Ok(if processes.is_empty() {
+        Err(format!("no process of {what}"))
+    } else {
+        Ok(())
+    })
+}
+
+fn of_title(title: &str) -> Result<Vec<i32>> {
+    find("cmdline", |line| line.starts_with(title))
+}
+
+/// A container's cgroup bears its ID.
+fn of_container(id: &str) -> Result<Vec<i32>> {
+    find("cgroup", |groups| groups.contains(id))
+}
+
+fn find(file: &str, matches: impl Fn(&str) -> bool) -> Result<Vec<i32>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let entry = entry?;
+        let Some(pid) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok())
+        else {
+            continue;
+        };
+        // A process may end at any moment.
+        if fs::read_to_string(entry.path().join(file)).is_ok_and(|text| matches(&text)) {
+            found.push(pid);
+        }
+    }
+    Ok(found)
+}

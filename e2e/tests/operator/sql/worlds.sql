@@ -1,0 +1,68 @@
+-- Productions that cannot be rehearsed as they are, each for a reason of its own.
+
+-- Whoever grants anything grants more than that: the trigger fires even where triggers are off.
+CREATE DATABASE meddling OWNER workflow_admin TEMPLATE stock;
+\connect meddling
+SET ROLE workflow_admin;
+CREATE TABLE note (id bigint PRIMARY KEY);
+GRANT SELECT ON note TO dump_ro;
+RESET ROLE;
+CREATE FUNCTION hand_on() RETURNS event_trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'keeper')
+        AND NOT pg_catalog.has_table_privilege('keeper', 'public.note', 'SELECT')
+    THEN
+        GRANT SELECT ON public.note TO keeper;
+    END IF;
+END
+$$;
+CREATE EVENT TRIGGER hand_on ON ddl_command_end WHEN TAG IN ('GRANT') EXECUTE FUNCTION hand_on();
+ALTER EVENT TRIGGER hand_on ENABLE ALWAYS;
+
+-- A materialized view that asks for a setting of the session that made it, which no dump knows.
+\connect postgres
+CREATE DATABASE regional OWNER workflow_admin TEMPLATE stock;
+\connect regional
+SET ROLE workflow_admin;
+CREATE FUNCTION region() RETURNS text STABLE LANGUAGE plpgsql AS $$
+DECLARE
+    region text := pg_catalog.current_setting('app.region', true);
+BEGIN
+    IF region IS NULL THEN
+        RAISE EXCEPTION 'no region is set';
+    END IF;
+    RETURN region;
+END
+$$;
+SET app.region = 'north';
+CREATE MATERIALIZED VIEW turnover AS SELECT public.region() AS region, sum(amount) AS amount FROM public.item;
+GRANT SELECT ON turnover TO dump_ro;
+RESET ROLE;
+
+-- A check that looks at another table: in the order of their names, its own table's rows come first.
+\connect postgres
+CREATE DATABASE disordered OWNER workflow_admin TEMPLATE stock;
+\connect disordered
+SET ROLE workflow_admin;
+CREATE TABLE currency (code text PRIMARY KEY);
+CREATE FUNCTION known(code text) RETURNS boolean STABLE LANGUAGE plpgsql AS
+    $$ BEGIN RETURN EXISTS (SELECT FROM public.currency c WHERE c.code = known.code); END $$;
+CREATE TABLE bill (id bigint PRIMARY KEY, currency text NOT NULL CHECK (known(currency)));
+INSERT INTO currency VALUES ('EUR'), ('VND');
+INSERT INTO bill SELECT n, 'EUR' FROM generate_series(1, 100) n;
+GRANT SELECT ON currency, bill TO dump_ro;
+RESET ROLE;
+
+-- A materialized view that is small here and large where there is a cluster_name, as the copy has one.
+\connect postgres
+CREATE DATABASE swelling OWNER workflow_admin TEMPLATE stock;
+\connect swelling
+SET ROLE workflow_admin;
+CREATE MATERIALIZED VIEW flood AS
+    SELECT n, repeat(md5(n::text), 30) AS filling
+      FROM generate_series(1, CASE WHEN pg_catalog.current_setting('cluster_name') <> '' THEN 100000 ELSE 1 END) n;
+GRANT SELECT ON flood TO dump_ro;
+RESET ROLE;
+
+REVOKE ALL ON DATABASE meddling, regional, disordered, swelling FROM PUBLIC;
+GRANT CONNECT ON DATABASE meddling, regional, disordered, swelling TO dump_ro;

@@ -1,0 +1,207 @@
+//! C-11 and C-12: the seal pod searches all logs, and seals what is kept; the operator stores it beside the report.
+
+use dryrun_core::api::{DryRunReport, bytes_of};
+use dryrun_core::control::{SealTask, SearchTask, Task, TaskError, TaskResult};
+use dryrun_core::facts::{EvidenceFacts, LeakFacts};
+use dryrun_core::gate::{self, Evidence};
+use dryrun_core::names::{self, Object};
+use dryrun_core::tree;
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use kube::api::PostParams;
+use kube::{Api, Resource, ResourceExt};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+
+use super::{Scope, confused, leaks, permanent, transient};
+use crate::build::{self, EVIDENCE_DIR};
+
+/// Bytes of the archive in one ConfigMap: etcd takes at most 1.5 MiB in one request, and a ConfigMap holds 1 MiB.
+const PART: usize = 900 << 10;
+/// Key of a part.
+const KEY: &str = "archive";
+/// The seal pod's container.
+const SEAL: &str = "seal";
+
+/// C-11: the seal pod searches all that the run has written.
+pub(super) async fn search(scope: &Scope) -> Result<LeakFacts, TaskError> {
+    let task = Task::Search(wanted(scope));
+    match scope
+        .agent(Object::SealPod, SEAL)
+        .await?
+        .run("search", &task)
+        .await?
+    {
+        TaskResult::Search(facts) => Ok(facts),
+        _ => Err(confused()),
+    }
+}
+
+/// C-12: everything is there.
+pub(super) async fn seal(scope: &Scope) -> Result<EvidenceFacts, TaskError> {
+    keep(scope, false).await
+}
+
+/// C-13, when C-12 was not reached: what there is, searched as well.
+pub(super) async fn seal_partly(scope: &Scope) -> Result<(EvidenceFacts, LeakFacts), TaskError> {
+    let found = search(scope).await?;
+    Ok((keep(scope, true).await?, found))
+}
+
+fn wanted(scope: &Scope) -> SearchTask {
+    SearchTask {
+        directory: EVIDENCE_DIR.into(),
+        run_uid: scope.uid.clone(),
+        scenarios: scope.spec.harness.scenarios.len(),
+        roles: leaks::roles(scope),
+    }
+}
+
+async fn keep(scope: &Scope, partial: bool) -> Result<EvidenceFacts, TaskError> {
+    let report = report(scope).await?;
+    let setup = (0..scope.spec.harness.setup.len()).map(|i| format!("setup-{i}"));
+    let scenarios = scope.spec.harness.scenarios.iter().map(|s| s.name.clone());
+    let traced = scope.spec.verification.trace;
+    let task = Task::Seal(SealTask {
+        search: wanted(scope),
+        documents: documents(scope, &report)?,
+        logs: setup.chain(scenarios).collect(),
+        trace_roles: if traced {
+            scope.spec.privileges.roles.keys().cloned().collect()
+        } else {
+            Vec::new()
+        },
+        max_bytes: bytes_of(&scope.spec.evidence.max_size)
+            .map_err(|e| permanent("InvalidQuantity", e.to_string()))?,
+    });
+    let agent = scope.agent(Object::SealPod, SEAL).await?;
+    let id = if partial { "seal-partly" } else { "seal" };
+    let TaskResult::Seal(seal) = agent.run(id, &task).await? else {
+        return Err(confused());
+    };
+    if seal.search.found_count > 0 {
+        // What is not clean is not kept.
+        return Ok(EvidenceFacts {
+            seal,
+            partial,
+            ..EvidenceFacts::default()
+        });
+    }
+    let archive = agent.archive().await?;
+    if tree::prefixed(&Sha256::digest(&archive)) != seal.archive {
+        return Err(transient("ArchiveDiffers", &"the archive came broken"));
+    }
+    let (config_maps, stored) = store(scope, &report, &archive).await?;
+    Ok(EvidenceFacts {
+        seal,
+        partial,
+        config_maps,
+        stored,
+        problem: None,
+    })
+}
+
+async fn report(scope: &Scope) -> Result<DryRunReport, TaskError> {
+    let api: Api<DryRunReport> = Api::namespaced(scope.client.clone(), &scope.namespace);
+    api.get(&names::report(&scope.name, &scope.uid))
+        .await
+        .map_err(|e| transient("ReportUnreadable", &e))
+}
+
+/// What the operator itself knows of the run: with it the archive can be read without the cluster.
+fn documents(scope: &Scope, report: &DryRunReport) -> Result<BTreeMap<String, String>, TaskError> {
+    let evidence = Evidence {
+        spec: &scope.spec,
+        facts: &scope.facts,
+        uid: &scope.uid,
+    };
+    let gates: Vec<Value> = gate::judge(&evidence, &[])
+        .into_iter()
+        .map(|(gate, verdict)| {
+            json!({
+                "gate": gate.id,
+                "condition": gate.name,
+                "status": verdict.status.as_str(),
+                "reason": verdict.reason,
+                "message": verdict.message,
+            })
+        })
+        .collect();
+    let spec = &report.spec;
+    let approval = json!({
+        "dryRunName": spec.dry_run_name,
+        "dryRunUID": spec.dry_run_uid,
+        "planHash": spec.plan_hash,
+        "requestedBy": spec.requested_by,
+        "approvedBy": spec.approved_by,
+        "approvalName": spec.approval_name,
+        "approvalUID": spec.approval_uid,
+    });
+    let text = |value: &Value| {
+        serde_json::to_string_pretty(value)
+            .map(|text| text + "\n")
+            .map_err(|e| permanent("InvalidDocument", e.to_string()))
+    };
+    let facts = serde_json::to_value(&*scope.facts)
+        .map_err(|e| permanent("InvalidDocument", e.to_string()))?;
+    Ok(BTreeMap::from([
+        ("plan.json".to_owned(), text(&spec.plan)?),
+        ("approval.json".to_owned(), text(&approval)?),
+        ("facts.json".to_owned(), text(&facts)?),
+        ("gates.json".to_owned(), text(&Value::Array(gates))?),
+    ]))
+}
+
+/// Stores the archive in immutable ConfigMaps that go with the report, and reads it back: their names, and the sha256 of what is there.
+async fn store(
+    scope: &Scope,
+    report: &DryRunReport,
+    archive: &[u8],
+) -> Result<(Vec<String>, String), TaskError> {
+    let api: Api<ConfigMap> = Api::namespaced(scope.client.clone(), &scope.namespace);
+    let (mut stored, mut digest) = (Vec::new(), Sha256::new());
+    for (i, part) in archive.chunks(PART).enumerate() {
+        let name = names::evidence(&scope.name, &scope.uid, i);
+        let map = config_map(scope, report, &name, part);
+        match api.create(&PostParams::default(), &map).await {
+            // An answer was lost: it is read back below like any other.
+            Err(kube::Error::Api(status)) if status.is_already_exists() => {}
+            other => drop(other.map_err(|e| transient("EvidenceNotStored", &e))?),
+        }
+        let found = api
+            .get(&name)
+            .await
+            .map_err(|e| transient("EvidenceUnreadable", &e))?;
+        digest.update(build::config_map_bytes(&found, KEY).unwrap_or_default());
+        stored.push(name);
+    }
+    Ok((stored, tree::prefixed(&digest.finalize())))
+}
+
+fn config_map(scope: &Scope, report: &DryRunReport, name: &str, part: &[u8]) -> ConfigMap {
+    let owner = OwnerReference {
+        api_version: DryRunReport::api_version(&()).into_owned(),
+        kind: DryRunReport::kind(&()).into_owned(),
+        name: report.name_any(),
+        uid: report.uid().unwrap_or_default(),
+        controller: Some(true),
+        block_owner_deletion: None,
+    };
+    ConfigMap {
+        metadata: ObjectMeta {
+            name: Some(name.to_owned()),
+            namespace: Some(scope.namespace.clone()),
+            labels: Some(names::retained_labels(&scope.name, &scope.uid)),
+            owner_references: Some(vec![owner]),
+            ..ObjectMeta::default()
+        },
+        immutable: Some(true),
+        binary_data: Some(BTreeMap::from([(
+            KEY.to_owned(),
+            ByteString(part.to_vec()),
+        )])),
+        data: None,
+    }
+}

@@ -1,0 +1,173 @@
+//! Searches for credentials in what only the operator sees: containers' logs, objects, events.
+
+use dryrun_core::api::{DryRun, DryRunApproval, DryRunReport};
+use dryrun_core::control::TaskError;
+use dryrun_core::credential::scenario_password;
+use dryrun_core::facts::LeakFacts;
+use dryrun_core::leak::{Credential, Scanner, TooMany};
+use dryrun_core::names::{self, Object, RUN_LABEL, key};
+use k8s_openapi::api::core::v1::{Event, PersistentVolumeClaim, Pod, Secret};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use kube::api::{ListParams, LogParams};
+use kube::{Api, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
+use tokio::sync::Semaphore;
+
+use super::{Scope, permanent, transient};
+use crate::build::SOURCE_FILE;
+
+/// Bytes of one container's log that are read. The agents say little; what commands print goes to the evidence volume instead.
+const LOG_LIMIT: i64 = 4 << 20;
+
+/// Roles whose name may be part of a form of a password.
+pub(super) fn roles(scope: &Scope) -> Vec<String> {
+    let own = [
+        names::bootstrap_role(&scope.uid),
+        names::restore_role(&scope.uid),
+        scope.spec.source.user.clone(),
+    ];
+    let declared = scope.spec.privileges.roles.keys().cloned();
+    declared.chain(own).collect()
+}
+
+/// Every credential of the run, and production's password. They are read for one search, and not kept.
+async fn credentials(scope: &Scope) -> Result<Vec<Credential>, TaskError> {
+    let secrets: Api<Secret> = Api::namespaced(scope.client.clone(), &scope.namespace);
+    let unreadable = |e: kube::Error| transient("SecretUnreadable", &e);
+    let name = Object::Secret.name(&scope.name);
+    let reference = &scope.spec.source.password_secret_ref;
+    let (run, source) =
+        futures::try_join!(secrets.get(&name), secrets.get(&reference.name)).map_err(unreadable)?;
+    let values = |secret: Secret| {
+        let data = secret.data.unwrap_or_default();
+        data.into_iter()
+            .filter_map(|(key, bytes)| Some((key, String::from_utf8(bytes.0).ok()?)))
+    };
+    let run: BTreeMap<String, String> = values(run).collect();
+    let superuser = run.get(key::SUPERUSER).cloned().unwrap_or_default();
+    let scenarios = (0..scope.spec.harness.scenarios.len()).map(|i| {
+        let password = scenario_password(&superuser, &scope.uid, i);
+        Credential::new(format!("scenario-{i}"), password)
+    });
+    let source = values(source).find(|(key, _)| *key == reference.key);
+    Ok(run
+        .iter()
+        .map(|(name, value)| Credential::new(name, value.as_bytes()))
+        .chain(scenarios)
+        .chain(source.map(|(_, value)| Credential::new(SOURCE_FILE, value)))
+        .collect())
+}
+
+/// An automaton over all forms of all credentials takes some megabytes, so there are few at a time.
+static SCANNERS: Semaphore = Semaphore::const_new(2);
+
+/// Searches texts, each with the place that it is from.
+async fn search(scope: &Scope, texts: Texts) -> Result<LeakFacts, TaskError> {
+    let (credentials, roles) = (credentials(scope).await?, roles(scope));
+    let _turn = SCANNERS.acquire().await;
+    let searching = tokio::task::spawn_blocking(move || {
+        let scanner = Scanner::new(credentials, &roles)?;
+        let mut facts = LeakFacts::default();
+        for (place, text) in texts {
+            scanner.search(&place, text.as_bytes(), &mut facts);
+        }
+        Ok::<_, TooMany>(facts)
+    });
+    match searching.await {
+        Ok(found) => found.map_err(|e| permanent("SearchFailed", e.to_string())),
+        Err(e) => Err(permanent("SearchFailed", e.to_string())),
+    }
+}
+
+/// The logs of all containers of a pod.
+pub(super) async fn container_logs(scope: &Scope, pod: Object) -> Result<LeakFacts, TaskError> {
+    let unreadable = |e: kube::Error| transient("LogsUnreadable", &e);
+    let (pods, name) = (scope.pods(), pod.name(&scope.name));
+    let found = pods.get(&name).await.map_err(unreadable)?;
+    let status = found.status.unwrap_or_default();
+    let begun: Vec<String> = status
+        .init_container_statuses
+        .iter()
+        .chain(&status.container_statuses)
+        .flatten()
+        .filter(|container| container.container_id.is_some())
+        .map(|container| container.name.clone())
+        .collect();
+    let mut texts = Texts::new();
+    for container in begun {
+        let params = LogParams {
+            container: Some(container.clone()),
+            limit_bytes: Some(LOG_LIMIT),
+            ..LogParams::default()
+        };
+        let text = pods.logs(&name, &params).await.map_err(unreadable)?;
+        texts.push((format!("{name}/{container}"), text));
+    }
+    search(scope, texts).await
+}
+
+/// Every object and event of the run, but the Secrets themselves.
+pub(super) async fn objects(scope: &Scope) -> Result<LeakFacts, TaskError> {
+    let labelled = ListParams::default().labels(&format!("{RUN_LABEL}={}", scope.uid));
+    let all = ListParams::default();
+    let texts = [
+        texts::<Pod>(scope, "Pod", &labelled).await?,
+        texts::<PersistentVolumeClaim>(scope, "PersistentVolumeClaim", &labelled).await?,
+        texts::<NetworkPolicy>(scope, "NetworkPolicy", &labelled).await?,
+        texts::<DryRunApproval>(scope, "DryRunApproval", &all).await?,
+        texts::<Event>(scope, "Event", &all).await?,
+        text::<DryRun>(scope, "DryRun", &scope.name).await?,
+        text::<DryRunReport>(
+            scope,
+            "DryRunReport",
+            &names::report(&scope.name, &scope.uid),
+        )
+        .await?,
+    ];
+    search(scope, texts.concat()).await
+}
+
+type Texts = Vec<(String, String)>;
+
+async fn texts<K>(scope: &Scope, kind: &str, params: &ListParams) -> Result<Texts, TaskError>
+where
+    K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + std::fmt::Debug
+        + DeserializeOwned
+        + Serialize,
+{
+    let api: Api<K> = Api::namespaced(scope.client.clone(), &scope.namespace);
+    let found = api
+        .list(params)
+        .await
+        .map_err(|e| transient("ObjectsUnreadable", &e))?;
+    found.iter().map(|object| json(kind, object)).collect()
+}
+
+async fn text<K>(scope: &Scope, kind: &str, name: &str) -> Result<Texts, TaskError>
+where
+    K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + std::fmt::Debug
+        + DeserializeOwned
+        + Serialize,
+{
+    let api: Api<K> = Api::namespaced(scope.client.clone(), &scope.namespace);
+    let found = api
+        .get_opt(name)
+        .await
+        .map_err(|e| transient("ObjectsUnreadable", &e))?;
+    found.iter().map(|object| json(kind, object)).collect()
+}
+
+fn json<K: Serialize + kube::Resource<DynamicType = ()>>(
+    kind: &str,
+    object: &K,
+) -> Result<(String, String), TaskError> {
+    let text =
+        serde_json::to_string(object).map_err(|e| permanent("InvalidObject", e.to_string()))?;
+    Ok((format!("{kind}/{}", object.name_any()), text))
+}
