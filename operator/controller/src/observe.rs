@@ -253,6 +253,9 @@ fn problem<T>(reason: &str, message: String) -> Result<T, PlanProblem> {
     })
 }
 
+/// Annotation of a claim whose pod has a node: from then on its provisioner is at work.
+const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
+
 /// The run's objects: those of its names that carry its UID.
 async fn objects(
     client: &Client,
@@ -300,8 +303,10 @@ async fn objects(
             .spec
             .as_ref()
             .and_then(|spec| spec.volume_name.clone());
+        let provisioning = volume.is_none() && claim.annotations().contains_key(SELECTED_NODE);
         let claim_view = Observed {
             volume,
+            provisioning,
             ..observed(claim)
         };
         objects.extend(
@@ -343,6 +348,7 @@ fn observed<K: Resource>(object: &K) -> Observed {
         deleting: meta.deletion_timestamp.is_some(),
         pod: None,
         volume: None,
+        provisioning: false,
     }
 }
 

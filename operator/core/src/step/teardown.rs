@@ -63,11 +63,15 @@ pub(super) fn advance(
     if world.objects.keys().any(|o| Object::PODS.contains(o)) {
         return (actions, None, false);
     }
+    // A volume that is on its way would come to be after all was proven to be gone, and nobody would know its name.
+    let awaited = |o: Object| {
+        world.now < deadline && world.objects.get(&o).is_some_and(|seen| seen.provisioning)
+    };
     actions.extend(delete(world, |o| {
         matches!(
             o,
             Object::Secret | Object::DataVolume | Object::EvidenceVolume
-        )
+        ) && !awaited(o)
     }));
     if world.objects.keys().any(|o| {
         matches!(
@@ -75,7 +79,12 @@ pub(super) fn advance(
             Object::Secret | Object::DataVolume | Object::EvidenceVolume
         )
     }) {
-        return (actions, None, false);
+        let wake = world
+            .objects
+            .keys()
+            .any(|o| awaited(*o))
+            .then_some(deadline);
+        return (actions, wake, false);
     }
     actions.extend(delete(world, |_| true));
     if !world.objects.is_empty() {

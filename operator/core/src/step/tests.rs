@@ -274,6 +274,7 @@ fn running(object: Object) -> Observed {
         deleting: false,
         pod: (object.kind() == "Pod").then_some(pod),
         volume: None,
+        provisioning: false,
     }
 }
 
@@ -559,6 +560,42 @@ fn a_server_that_is_production_is_never_asked_twice() {
         assert_eq!(model.condition("NotProduction"), ("False", reason));
         assert!(!model.created().contains(&Object::HarnessPod));
     }
+}
+
+#[test]
+fn a_volume_on_its_way_is_waited_for() {
+    let mut model = Model::new();
+    model.stuck = BTreeSet::from([Job::Dump(1)]);
+    model.run();
+    let claim = model.objects.get_mut(&Object::DataVolume).unwrap();
+    claim.provisioning = true;
+    model.deleted = true;
+    model.run();
+    assert!(model.objects.contains_key(&Object::DataVolume));
+    assert!(!model.objects.contains_key(&Object::EvidenceVolume));
+    let claim = model.objects.get_mut(&Object::DataVolume).unwrap();
+    (claim.provisioning, claim.volume) = (false, Some("pvc-1".into()));
+    model.run();
+    model.assert_nothing_left();
+    assert!(model.facts.volumes.contains("pvc-1"));
+}
+
+/// A provisioner that never comes to an end keeps a run only until its teardown's deadline.
+#[test]
+fn a_volume_that_never_comes_is_given_up() {
+    let mut model = Model::new();
+    model.stuck = BTreeSet::from([Job::Dump(1)]);
+    model.run();
+    model
+        .objects
+        .get_mut(&Object::DataVolume)
+        .unwrap()
+        .provisioning = true;
+    model.deleted = true;
+    model.run();
+    model.now = later(model.now, Duration::from_secs(36 * 60));
+    model.run();
+    model.assert_nothing_left();
 }
 
 #[test]

@@ -106,6 +106,8 @@ pub struct Observed {
     pub pod: Option<PodView>,
     /// The PersistentVolume that a claim is bound to.
     pub volume: Option<String>,
+    /// A claim has a node and no volume yet: its provisioner makes one, whether the claim is deleted meanwhile or not.
+    pub provisioning: bool,
 }
 
 /// What a pod does.
