@@ -184,7 +184,7 @@ const OPERATOR: &[Line] = &[
         "storage.k8s.io",
         &["get storageclasses", "list storageclasses"],
     ),
-    may("", "", &["get persistentvolumes"]),
+    may("", "", &["list persistentvolumes"]),
     may_not(
         "",
         "admissionregistration.k8s.io",

@@ -45,7 +45,7 @@ macro_rules! cases {
 }
 
 /// The longest first.
-const CASES: [(&str, Case); 62] = cases![
+const CASES: [(&str, Case); 65] = cases![
     complete::passes_every_gate_that_is_judged,
     complete::status_is_written_at_most_twelve_times,
     complete::no_secret_is_anywhere,
@@ -76,6 +76,9 @@ const CASES: [(&str, Case); 62] = cases![
     denials::of_a_table_that_is_not_there,
     denials::twin_is_denied_too,
     worlds::undeclared_change,
+    worlds::escalation_path,
+    worlds::changed_setting,
+    worlds::literal_matrix,
     worlds::unused_tolerance,
     worlds::tolerated_error,
     worlds::restore_error,

@@ -5,14 +5,16 @@ use dryrun_core::{
     api::DryRun,
     command::Command,
     facts::{DumpFacts, RestoreFacts},
+    tree,
 };
-use k8s_openapi::api::storage::v1::StorageClass;
+use k8s_openapi::api::{core::v1::ConfigMap, storage::v1::StorageClass};
 use kube::{Api, ResourceExt, api::PostParams};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use crate::{
     run::{Run, condition, status},
-    stage::{Stage, soon, steps},
+    stage::{NAMESPACE, Stage, soon, steps},
 };
 
 /// The StorageClass of the local cluster's small file system.
@@ -229,19 +231,87 @@ pub(crate) async fn forgotten_ownership(stage: &Stage) -> Result<()> {
     .await
 }
 
-/// Who may create in a schema may set a trap for others there: a path that must be named.
-fn creates(role: &str) -> Value {
-    json!({"role": role, "why": "CREATE in schema", "what": "public", "reason": "its scenario makes something there"})
+/// A role may create in a schema: declared as a row, and yet a way to more that nobody has allowed.
+pub(crate) async fn escalation_path(stage: &Stage) -> Result<()> {
+    let run = Run::begin(stage, creating(stage, "escalation-path")).await?;
+    run.ends_at(
+        "G-09",
+        "EscalationPath",
+        &["keeper: CREATE in schema: public"],
+        Command::Roles,
+    )
+    .await
 }
 
-/// A role that may create makes a table that nobody spoke of.
-pub(crate) async fn undeclared_change(stage: &Stage) -> Result<()> {
-    let mut request = stage.small("undeclared-change");
+/// A run whose keeper may create tables.
+fn creating(stage: &Stage, name: &str) -> Value {
+    let mut request = stage.small(name);
     let grants = &mut request["spec"]["privileges"]["grants"];
     if let Some(grants) = grants.as_array_mut() {
         grants.push(json!({"to": "keeper", "object": "schema:public", "privileges": ["CREATE"]}));
     }
-    request["spec"]["privileges"]["escalationAllowed"] = json!([creates("keeper")]);
+    request
+}
+
+/// An escalation path that is meant to be there.
+fn allowed(role: &str, why: &str, what: &str) -> Value {
+    json!([{"role": role, "why": why, "what": what, "reason": "this case needs it"}])
+}
+
+/// A scenario changes a setting of the server, with effect only after a reload: no privilege and no definition shows it.
+pub(crate) async fn changed_setting(stage: &Stage) -> Result<()> {
+    let mut request = stage.small("changed-setting");
+    let privileges = &mut request["spec"]["privileges"];
+    if let Some(grants) = privileges["grants"].as_array_mut() {
+        grants.push(
+            json!({"to": "keeper", "object": "parameter:work_mem", "privileges": ["ALTER_SYSTEM"]}),
+        );
+    }
+    privileges["escalationAllowed"] =
+        allowed("keeper", "SET/ALTER SYSTEM on parameter", "work_mem");
+    request["spec"]["harness"]["scenarios"] =
+        json!([steps("sets", "ALTER SYSTEM SET work_mem = '8MB'")]);
+    let run = Run::begin(stage, request).await?;
+    run.ends_at("G-18", "SettingsDiffer", &["work_mem"], Command::Verify)
+        .await
+}
+
+/// The rows of the matrix stand in a ConfigMap, as they were frozen.
+pub(crate) async fn literal_matrix(stage: &Stage) -> Result<()> {
+    let (name, key) = ("frozen-matrix", "rows.tsv");
+    let rows = [
+        "database\tstock\tkeeper\tCONNECT\tfalse\t+",
+        "table\tpublic.item\tkeeper\tINSERT\tfalse\t+",
+        "table\tpublic.item\tkeeper\tSELECT\tfalse\t+",
+    ];
+    let text = rows.map(|row| format!("{row}\n")).concat();
+    let maps: Api<ConfigMap> = Api::namespaced(stage.client.clone(), NAMESPACE);
+    let map = serde_json::from_value(json!({"metadata": {"name": name}, "data": {key: text}}))?;
+    maps.create(&PostParams::default(), &map).await?;
+    let mut request = stage.small("literal-matrix");
+    request["spec"]["privileges"] = json!({
+        "roles": {"keeper": {"login": true}},
+        "matrixRef": {"configMapRef": {"name": name, "key": key}, "sha256": tree::hex(&Sha256::digest(&text))},
+    });
+    let run = Run::begin(stage, request.clone()).await?;
+    run.ends_well(&[]).await?;
+
+    // Another list than the pinned one is told before anybody could approve it.
+    request["metadata"]["name"] = json!("literal-matrix-changed");
+    request["spec"]["privileges"]["matrixRef"]["sha256"] = json!("0".repeat(64));
+    let run = Run::ask(stage, request).await?;
+    run.until("the digest is refused", |run| {
+        crate::run::is(run, "Approved", "Unknown", "MatrixDigestMismatch")
+    })
+    .await
+    .map(drop)
+}
+
+/// A role that may create makes a table that nobody spoke of.
+pub(crate) async fn undeclared_change(stage: &Stage) -> Result<()> {
+    let mut request = creating(stage, "undeclared-change");
+    request["spec"]["privileges"]["escalationAllowed"] =
+        allowed("keeper", "CREATE in schema", "public");
     request["spec"]["harness"]["scenarios"] =
         json!([steps("makes", "CREATE TABLE public.scratch (id integer)")]);
     let run = Run::begin(stage, request).await?;
@@ -264,7 +334,7 @@ pub(crate) async fn declared_migration(stage: &Stage) -> Result<()> {
             "owns": ["database:stock", "table:public.item", "sequence:public.item_id_seq", "large_object:737373"],
         }},
         "grants": [],
-        "escalationAllowed": [creates("workflow_admin")],
+        "escalationAllowed": allowed("workflow_admin", "CREATE in schema", "public"),
     });
     let mut migration = steps(
         "migrates",

@@ -22,6 +22,9 @@ use crate::build::{self, key};
 use crate::controller::Context;
 use crate::error::{Error, call};
 
+/// Annotation of a claim whose volume is being made on that node (`WaitForFirstConsumer`).
+const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
+
 /// What was read, owned.
 pub(crate) struct Observation {
     pub(crate) plan: Result<PlanSummary, PlanProblem>,
@@ -253,9 +256,6 @@ fn problem<T>(reason: &str, message: String) -> Result<T, PlanProblem> {
     })
 }
 
-/// Annotation of a claim whose pod has a node: from then on its provisioner is at work.
-const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
-
 /// The run's objects: those of its names that carry its UID.
 async fn objects(
     client: &Client,
@@ -303,10 +303,10 @@ async fn objects(
             .spec
             .as_ref()
             .and_then(|spec| spec.volume_name.clone());
-        let provisioning = volume.is_none() && claim.annotations().contains_key(SELECTED_NODE);
+        let chosen = claim.annotations().contains_key(SELECTED_NODE);
         let claim_view = Observed {
+            provisioning: chosen && volume.is_none(),
             volume,
-            provisioning,
             ..observed(claim)
         };
         objects.extend(

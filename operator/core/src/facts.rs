@@ -82,6 +82,9 @@ pub struct Facts {
     /// Attempts at the dump so far.
     #[serde(skip_serializing_if = "is_zero")]
     pub dump_attempts: u8,
+    /// UIDs of the run's claims: no PersistentVolume may be left that was made for one of them.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub claims: BTreeSet<String>,
     /// PersistentVolumes that the run's claims were bound to.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub volumes: BTreeSet<String>,

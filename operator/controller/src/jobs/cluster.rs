@@ -320,9 +320,16 @@ async fn left(scope: &Scope) -> kube::Result<Vec<String>> {
     left.extend(listed::<PersistentVolumeClaim>(scope, &labelled, "PersistentVolumeClaim").await?);
     left.extend(listed::<NetworkPolicy>(scope, &labelled, "NetworkPolicy").await?);
     let volumes: Api<PersistentVolume> = Api::all(scope.client.clone());
-    for volume in &scope.facts.volumes {
-        if volumes.get_metadata_opt(volume).await?.is_some() {
-            left.push(format!("PersistentVolume/{volume}"));
+    for volume in volumes.list(&ListParams::default()).await? {
+        let claim = volume
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.claim_ref.as_ref());
+        let claimed = claim
+            .and_then(|claim| claim.uid.as_ref())
+            .is_some_and(|uid| scope.facts.claims.contains(uid));
+        if claimed || scope.facts.volumes.contains(&volume.name_any()) {
+            left.push(format!("PersistentVolume/{}", volume.name_any()));
         }
     }
     left.sort();

@@ -209,6 +209,13 @@ pub fn decide(world: &World<'_>) -> Decision {
             .values()
             .filter_map(|object| object.volume.clone()),
     );
+    facts.claims.extend(
+        world
+            .objects
+            .iter()
+            .filter(|(object, _)| object.kind() == "PersistentVolumeClaim")
+            .map(|(_, claim)| claim.uid.clone()),
+    );
     let judged = |facts: &Facts| {
         gate::judge(
             &Evidence {

@@ -16,6 +16,8 @@ use crate::names::Object;
 const LOOK: Duration = Duration::from_secs(30);
 /// How long a run that ended early is given to seal what there is.
 const SEAL: Duration = Duration::from_secs(60);
+/// How long a volume that is being made is waited for.
+const PROVISION: Duration = Duration::from_secs(60);
 /// How soon the proof is tried again after it found something.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -63,28 +65,23 @@ pub(super) fn advance(
     if world.objects.keys().any(|o| Object::PODS.contains(o)) {
         return (actions, None, false);
     }
-    // A volume that is on its way would come to be after all was proven to be gone, and nobody would know its name.
-    let awaited = |o: Object| {
-        world.now < deadline && world.objects.get(&o).is_some_and(|seen| seen.provisioning)
+    let data = [Object::Secret, Object::DataVolume, Object::EvidenceVolume];
+    // A volume that is made for a claim which has gone belongs to nobody for a while; one that is bound goes with its claim.
+    let limit = later(began, PROVISION);
+    let coming = |o: Object| {
+        world.now < limit
+            && world
+                .objects
+                .get(&o)
+                .is_some_and(|claim| claim.provisioning)
     };
-    actions.extend(delete(world, |o| {
-        matches!(
-            o,
-            Object::Secret | Object::DataVolume | Object::EvidenceVolume
-        ) && !awaited(o)
-    }));
-    if world.objects.keys().any(|o| {
-        matches!(
-            o,
-            Object::Secret | Object::DataVolume | Object::EvidenceVolume
-        )
-    }) {
-        let wake = world
-            .objects
-            .keys()
-            .any(|o| awaited(*o))
-            .then_some(deadline);
-        return (actions, wake, false);
+    actions.extend(delete(world, |o| data.contains(&o) && !coming(o)));
+    if world.objects.keys().any(|o| data.contains(o)) {
+        return (
+            actions,
+            data.iter().any(|o| coming(*o)).then_some(limit),
+            false,
+        );
     }
     actions.extend(delete(world, |_| true));
     if !world.objects.is_empty() {

@@ -563,42 +563,6 @@ fn a_server_that_is_production_is_never_asked_twice() {
 }
 
 #[test]
-fn a_volume_on_its_way_is_waited_for() {
-    let mut model = Model::new();
-    model.stuck = BTreeSet::from([Job::Dump(1)]);
-    model.run();
-    let claim = model.objects.get_mut(&Object::DataVolume).unwrap();
-    claim.provisioning = true;
-    model.deleted = true;
-    model.run();
-    assert!(model.objects.contains_key(&Object::DataVolume));
-    assert!(!model.objects.contains_key(&Object::EvidenceVolume));
-    let claim = model.objects.get_mut(&Object::DataVolume).unwrap();
-    (claim.provisioning, claim.volume) = (false, Some("pvc-1".into()));
-    model.run();
-    model.assert_nothing_left();
-    assert!(model.facts.volumes.contains("pvc-1"));
-}
-
-/// A provisioner that never comes to an end keeps a run only until its teardown's deadline.
-#[test]
-fn a_volume_that_never_comes_is_given_up() {
-    let mut model = Model::new();
-    model.stuck = BTreeSet::from([Job::Dump(1)]);
-    model.run();
-    model
-        .objects
-        .get_mut(&Object::DataVolume)
-        .unwrap()
-        .provisioning = true;
-    model.deleted = true;
-    model.run();
-    model.now = later(model.now, Duration::from_secs(36 * 60));
-    model.run();
-    model.assert_nothing_left();
-}
-
-#[test]
 fn a_pod_that_says_why_it_waits_gives_the_reason() {
     let unfit = "0/2 nodes are available: 2 Insufficient memory.";
     for (waiting, reason) in [
@@ -618,6 +582,47 @@ fn a_pod_that_says_why_it_waits_gives_the_reason() {
         assert_eq!(model.condition("SourceIdentified"), ("Unknown", reason));
         assert_eq!(model.status.outcome, Some(Outcome::Inconclusive));
     }
+}
+
+#[test]
+fn a_volume_that_is_being_made_is_waited_for() {
+    let mut model = Model::new();
+    model.stuck = BTreeSet::from([Job::Dump(1)]);
+    model.run();
+    let claim = model.objects.get_mut(&Object::DataVolume).unwrap();
+    claim.provisioning = true;
+    model.deleted = true;
+    model.run();
+    let left: Vec<_> = model
+        .objects
+        .keys()
+        .filter(|o| o.kind() == "PersistentVolumeClaim")
+        .collect();
+    assert_eq!(
+        left,
+        [&Object::DataVolume],
+        "it is neither deleted nor is the end proven"
+    );
+    assert!(model.finalizer);
+    let claim = model.objects.get_mut(&Object::DataVolume).unwrap();
+    claim.provisioning = false;
+    model.run();
+    model.assert_nothing_left();
+}
+
+/// A provisioner that never comes to an end keeps a run for a while only.
+#[test]
+fn a_volume_that_never_comes_is_given_up() {
+    let mut model = Model::new();
+    model.stuck = BTreeSet::from([Job::Dump(1)]);
+    model.run();
+    let claim = model.objects.get_mut(&Object::DataVolume).unwrap();
+    claim.provisioning = true;
+    model.deleted = true;
+    model.run();
+    model.now = later(model.now, Duration::from_secs(61));
+    model.run();
+    model.assert_nothing_left();
 }
 
 #[test]

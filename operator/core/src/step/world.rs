@@ -106,7 +106,7 @@ pub struct Observed {
     pub pod: Option<PodView>,
     /// The PersistentVolume that a claim is bound to.
     pub volume: Option<String>,
-    /// A claim has a node and no volume yet: its provisioner makes one, whether the claim is deleted meanwhile or not.
+    /// A volume is being made for a claim: it comes, whether the claim is still there or not.
     pub provisioning: bool,
 }
 
