@@ -231,7 +231,7 @@ fn it_exits_when_told_and_at_once_on_sigterm() {
     let mut agent = Agent::start(&world);
     let task = serde_json::to_string(&Task::RunCommand(command(
         "S1",
-        "echo > begun; sleep 1000",
+        "echo $$ > begun.new; mv begun.new begun; exec sleep 1000",
         LONG,
     )))
     .unwrap();
@@ -243,6 +243,15 @@ fn it_exits_when_told_and_at_once_on_sigterm() {
     agent.process.signal(Signal::TERM);
     assert_eq!(agent.process.code(), Some(143));
     assert!(started.elapsed() < Duration::from_secs(1));
+    // In a pod the command ends with its PID 1; here it would go on.
+    let pid = fs::read_to_string(world.path("scratch/begun")).unwrap();
+    assert!(
+        Command::new("kill")
+            .arg(pid.trim())
+            .status()
+            .unwrap()
+            .success()
+    );
 }
 
 #[test]
