@@ -9,6 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::facts::{LogWindow, LoggedError};
 
+/// Function of PL/pgSQL that raises what a RAISE says.
+pub(crate) const RAISE: &str = "exec_stmt_raise";
+
 /// One line of the log, as far as gates need it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
@@ -46,13 +49,15 @@ impl Entry {
         matches!(self.error_severity.as_str(), "ERROR" | "FATAL" | "PANIC")
     }
 
-    /// The message of an error as it may be kept: only where it speaks of names and rights, since others may quote rows.
+    /// The message of an error as it may be kept: only where the server itself speaks of names and rights. Others may quote rows, and so may a RAISE,
+    /// whatever SQLSTATE it borrows.
     pub(crate) fn message_without_rows(&self) -> String {
         let sqlstate = self.state_code.as_deref().unwrap_or_default();
         let named = ["42", "28", "53", "57"]
             .iter()
             .any(|class| sqlstate.starts_with(class));
-        if named {
+        let raised = self.func_name.as_deref() == Some(RAISE);
+        if named && !raised {
             self.message.chars().take(200).collect()
         } else {
             String::new()
@@ -383,6 +388,18 @@ mod tests {
         ] {
             assert!(is_tolerable(sqlstate, statement), "{sqlstate} {statement}");
         }
+    }
+
+    #[test]
+    fn a_raise_says_nothing_that_is_kept() {
+        let entry = |function: &str| Entry {
+            state_code: Some("42501".into()),
+            message: "permission denied for alice@example.com".into(),
+            func_name: Some(function.into()),
+            ..Entry::default()
+        };
+        assert_eq!(entry(RAISE).message_without_rows(), "");
+        assert_ne!(entry("aclcheck_error").message_without_rows(), "");
     }
 
     #[test]

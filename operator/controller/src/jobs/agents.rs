@@ -118,6 +118,11 @@ async fn look_at_inputs(
     }
 }
 
+/// Name of a setup command's log: no scenario can have it, since theirs begin with a letter or a digit.
+pub(super) fn setup_log(index: usize) -> String {
+    format!("_setup-{index}")
+}
+
 pub(super) async fn setup(scope: &Scope, index: usize) -> Result<ScenarioClaim, TaskError> {
     let command = scope
         .spec
@@ -126,7 +131,7 @@ pub(super) async fn setup(scope: &Scope, index: usize) -> Result<ScenarioClaim, 
         .get(index)
         .ok_or_else(|| permanent("NoSuchCommand", "there is no such setup command"))?;
     let task = Task::RunCommand(CommandTask {
-        name: format!("setup-{index}"),
+        name: setup_log(index),
         command: command.command.clone(),
         env: scope.spec.harness.env.clone(),
         login: None,

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
-use super::{Scope, confused, leaks, permanent, transient};
+use super::{Scope, agents, confused, leaks, permanent, transient};
 use crate::build::{self, EVIDENCE_DIR};
 
 /// Bytes of the archive in one ConfigMap: etcd takes at most 1.5 MiB in one request, and a ConfigMap holds 1 MiB.
@@ -61,7 +61,7 @@ fn wanted(scope: &Scope) -> SearchTask {
 
 async fn keep(scope: &Scope, partial: bool) -> Result<EvidenceFacts, TaskError> {
     let report = report(scope).await?;
-    let setup = (0..scope.spec.harness.setup.len()).map(|i| format!("setup-{i}"));
+    let setup = (0..scope.spec.harness.setup.len()).map(agents::setup_log);
     let scenarios = scope.spec.harness.scenarios.iter().map(|s| s.name.clone());
     let traced = scope.spec.verification.trace;
     let task = Task::Seal(SealTask {
