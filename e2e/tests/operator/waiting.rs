@@ -205,7 +205,7 @@ pub(crate) async fn missing_image(stage: &Stage) -> Result<()> {
     const IMAGE: &str = "127.0.0.1:1/postgres:17";
     let mut request = stage.small("missing-image");
     request["spec"]["postgres"]["image"] = json!(IMAGE);
-    request["spec"]["deadlines"] = json!({"total": "5m", "start": "15s", "dump": "1s"});
+    request["spec"]["deadlines"] = json!({"total": "5m", "start": "45s", "dump": "1s"});
     let run = Run::begin(stage, request).await?;
     run.ends_open(
         &["SourceIdentified", "SourceReadOnly"],

@@ -22,6 +22,17 @@ use crate::{
     reading,
 };
 
+/// What libpq says when a connection that was there is gone (`src/interfaces/libpq/fe-misc.c`): another attempt may have a better one.
+const LOST: [&str; 3] = [
+    "server closed the connection unexpectedly",
+    "could not receive data from server",
+    "could not send data to server",
+];
+
+fn is_lost(line: &str) -> bool {
+    LOST.iter().any(|lost| line.contains(lost))
+}
+
 /// Directory of `pg_dump`'s output below the task's directory.
 pub(super) const ARCHIVE: &str = "archive";
 /// The source's catalog, next to the archive.
@@ -290,10 +301,11 @@ impl Dump<'_> {
             );
             return Err(failure::passing("SourceLocked", message));
         }
-        Err(failure::lasting(
-            "DumpFailed",
-            format!("pg_dump ended with {}: {message}", finished.status),
-        ))
+        let message = format!("pg_dump ended with {}: {message}", finished.status);
+        if errors.iter().any(|line| is_lost(line)) {
+            return Err(failure::passing("ConnectionLost", message));
+        }
+        Err(failure::lasting("DumpFailed", message))
     }
 
     /// Puts the side files next to the archive, lets the run's group read all of it, and gives its digest and the archive's bytes.
@@ -332,4 +344,19 @@ fn unchanged(before: &Rows, after: &Rows) -> Result<(), TaskError> {
         difference.examples.join(", ")
     );
     Err(failure::passing("SourceChangedDuringDump", message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lost_connection_is_told_from_a_refusal() {
+        assert!(is_lost(
+            "pg_dump: error: query failed: server closed the connection unexpectedly"
+        ));
+        assert!(!is_lost(
+            "pg_dump: error: query failed: ERROR:  permission denied for table item"
+        ));
+    }
 }
