@@ -7,6 +7,11 @@
 //!   task or repeats its result: a lost connection or a restarted operator loses nothing and runs nothing twice.
 //! - `POST /v1/exit` ends the agent with exit code 0.
 //! - `GET /v1/archive` answers with the archive that the last [`Task::Seal`] made.
+//! - `PUT /v1/watch` with a [`WatchTask`] begins to probe at intervals, beside whatever task runs; when one is at work already, it goes on as it is.
+//! - `GET /v1/watch` answers at once with the [`Tally`] of each of its targets so far, in the task's order.
+//! - `GET /v1/watch/breach` answers with the same, but only when an attempt at a target other than an excused one has connected.
+//!
+//! An agent that was started with `--echo` answers on that port of every address of its pod, over TCP and UDP, with what it is sent.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -16,6 +21,7 @@ use crate::facts::{
     CopyFacts, DumpFacts, InputFacts, LeakFacts, ScenarioClaim, SealFacts, SourceIdentity,
     SourceRequirements,
 };
+use crate::probe::{Tally, Target};
 
 /// Loopback port of the main agent of a pod.
 pub const PORT: u16 = 7070;
@@ -58,6 +64,8 @@ pub enum Task {
     Seal(SealTask),
     /// C-11: take the digests of the harness's inputs again.
     DigestInputs(VerifyInputsTask),
+    /// C-04 to C-11: try to reach targets.
+    Probe(ProbeTask),
 }
 
 /// How a task ended.
@@ -79,6 +87,8 @@ pub enum TaskResult {
     Search(LeakFacts),
     /// The archive was made.
     Seal(SealFacts),
+    /// The targets were tried; one tally for each, in the task's order.
+    Probe(Vec<Tally>),
     /// The task could not be done.
     Failed(TaskError),
 }
@@ -289,6 +299,34 @@ pub struct SealTask {
     pub trace_roles: Vec<String>,
     /// Bytes of all kept files together; the largest are cut beyond it.
     pub max_bytes: u64,
+}
+
+/// C-04 to C-11: targets, all tried at a time, several times over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProbeTask {
+    /// What to reach.
+    pub targets: Vec<Target>,
+    /// How often each is tried.
+    pub rounds: u32,
+    /// Milliseconds from the begin of one round to that of the next; a round need not have ended by then.
+    pub interval_ms: u64,
+    /// Milliseconds that an answer is waited for.
+    pub timeout_ms: u64,
+    /// What an echo must send back: different in every task, so that no old answer can pass.
+    pub nonce: String,
+}
+
+/// C-08 to C-11: targets, tried at intervals for as long as the agent lives.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WatchTask {
+    /// What to try, and how; `rounds` does not count.
+    pub probe: ProbeTask,
+    /// Whether the target at the same place of `probe.targets` may be reached without a breach.
+    pub excused: Vec<bool>,
+    /// Milliseconds that are added to the interval at random, at most.
+    pub jitter_ms: u64,
 }
 
 /// The copy's server, as `dryrun-agent postgres` sets it up. Holds no secret: the bootstrap role's password is [`SUPERUSER_FILE`].

@@ -18,6 +18,7 @@ pub mod log;
 pub mod matrix;
 pub mod names;
 pub mod plan;
+pub mod probe;
 pub mod report;
 pub mod rows;
 pub mod settings;
