@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::control::{RestoreClaim, TaskError};
+use crate::isolation::IsolationFacts;
 
 /// All facts of a run, each absent until its step has given it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -64,6 +65,9 @@ pub struct Facts {
     /// C-11: the copy's pod once more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub inspected_again: Option<PodInspection>,
+    /// C-04 to C-11: what pods of the run tried to reach.
+    #[serde(skip_serializing_if = "IsolationFacts::is_empty")]
+    pub isolation: IsolationFacts,
     /// When the watch over the protected workloads began, and began again: between the last look and these times nobody watched.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub watched_since: Vec<Timestamp>,
@@ -79,6 +83,9 @@ pub struct Facts {
     /// When each step began, by its name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub began: BTreeMap<String, Timestamp>,
+    /// Node that the scheduler chose for the dump pod: there the volumes are, so all later pods follow it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub node: String,
     /// Attempts at the dump so far.
     #[serde(skip_serializing_if = "is_zero")]
     pub dump_attempts: u8,
@@ -128,6 +135,8 @@ pub struct PreflightFacts {
     pub storage_class: Option<StorageClassFacts>,
     /// Why the volumes or pods could not be created here, such as an exceeded quota or an unprepared namespace.
     pub obstacles: Vec<String>,
+    /// Nodes that pods can be scheduled to.
+    pub nodes: u32,
     /// The protected workloads as they were.
     pub protected: Vec<PodFingerprint>,
     /// Why protected workloads could not be recorded.
@@ -190,8 +199,6 @@ pub struct SecretFacts {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct DumpFacts {
-    /// Node that the dump pod ran on: all later pods follow it. Filled in by the operator.
-    pub node: String,
     /// Free space on the data volume.
     pub disk: Option<DiskFacts>,
     /// Who production is.

@@ -13,6 +13,7 @@ pub mod evidence;
 pub mod facts;
 pub mod gate;
 pub mod inspect;
+pub mod isolation;
 pub mod leak;
 pub mod log;
 pub mod matrix;

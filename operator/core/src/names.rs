@@ -1,6 +1,9 @@
 //! Every name and label of a run's objects is made here and nowhere else.
 
+use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
+
+use crate::plan::hex;
 
 /// Label with the DryRun's UID on every object of a run.
 pub const RUN_LABEL: &str = "dryrun.dev/run";
@@ -8,7 +11,11 @@ pub const RUN_LABEL: &str = "dryrun.dev/run";
 pub const ROLE_LABEL: &str = "dryrun.dev/role";
 /// Label with the DryRun's UID on what outlives the run.
 pub const RETAINED_LABEL: &str = "dryrun.dev/retained-run";
-/// Label of a namespace that is prepared for runs.
+/// Label of a run's intruder with the UID of its run: its other labels are those of a harness of another run.
+pub const INTRUDER_LABEL: &str = "dryrun.dev/intruder-of";
+/// Label of a run's objects in the namespace of probes with the namespace of their DryRun.
+pub const NAMESPACE_LABEL: &str = "dryrun.dev/run-namespace";
+/// Label of a namespace that is prepared for runs: `true`, or `probes` for the one of canaries.
 pub const REHEARSAL_LABEL: &str = "dryrun.dev/rehearsal";
 /// Our finalizer on a DryRun.
 pub const FINALIZER: &str = "dryrun.dev/teardown";
@@ -42,11 +49,19 @@ pub enum Object {
     SealPod,
     /// Reads production's identity again.
     IdentityPod,
+    /// Tries to reach everything, with the labels of another run's harness.
+    IntruderPod,
+    /// Answers canaries, in the namespace of probes.
+    ListenerPod,
+    /// Reaches what the run's pods must not, on the same node, in the namespace of probes.
+    CanaryPod,
+    /// Tries to reach the copy from another node, in the namespace of probes.
+    FarCanaryPod,
 }
 
 impl Object {
     /// All objects of a run.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 16] = [
         Self::Secret,
         Self::DataVolume,
         Self::EvidenceVolume,
@@ -59,16 +74,32 @@ impl Object {
         Self::HarnessPod,
         Self::SealPod,
         Self::IdentityPod,
+        Self::IntruderPod,
+        Self::ListenerPod,
+        Self::CanaryPod,
+        Self::FarCanaryPod,
     ];
 
     /// The pods among them.
-    pub const PODS: [Self; 6] = [
+    pub const PODS: [Self; 10] = [
         Self::DumpPod,
         Self::PostgresPod,
         Self::RestorePod,
         Self::HarnessPod,
         Self::SealPod,
         Self::IdentityPod,
+        Self::IntruderPod,
+        Self::ListenerPod,
+        Self::CanaryPod,
+        Self::FarCanaryPod,
+    ];
+
+    /// Pods that hold nothing: they probe, or answer probes.
+    pub const PROBERS: [Self; 4] = [
+        Self::IntruderPod,
+        Self::ListenerPod,
+        Self::CanaryPod,
+        Self::FarCanaryPod,
     ];
 
     /// The pods whose containers' logs are read: all that hold data or run somebody's code.
@@ -90,7 +121,11 @@ impl Object {
             | Self::RestorePod
             | Self::HarnessPod
             | Self::SealPod
-            | Self::IdentityPod => "Pod",
+            | Self::IdentityPod
+            | Self::IntruderPod
+            | Self::ListenerPod
+            | Self::CanaryPod
+            | Self::FarCanaryPod => "Pod",
         }
     }
 
@@ -109,7 +144,19 @@ impl Object {
             Self::HarnessPod => "harness",
             Self::SealPod => "seal",
             Self::IdentityPod => "identity",
+            Self::IntruderPod => "intruder",
+            Self::ListenerPod => "listener",
+            Self::CanaryPod => "canary",
+            Self::FarCanaryPod => "far-canary",
         }
+    }
+
+    /// It lives in the namespace of probes, not in the rehearsal namespace.
+    pub fn is_outside(self) -> bool {
+        matches!(
+            self,
+            Self::ListenerPod | Self::CanaryPod | Self::FarCanaryPod
+        )
     }
 
     /// The NetworkPolicies that allow a pod something. No other of the namespace may.
@@ -124,18 +171,27 @@ impl Object {
             | Self::ProductionEgress
             | Self::CopyEgress
             | Self::CopyIngress
-            | Self::SealPod => &[],
+            | Self::SealPod
+            | Self::IntruderPod
+            | Self::ListenerPod
+            | Self::CanaryPod
+            | Self::FarCanaryPod => &[],
         }
     }
 
-    /// Name of the object in the run of the DryRun `run`.
-    pub fn name(self, run: &str) -> String {
-        format!("{run}-{}", self.role())
+    /// Name of the object in the run of the DryRun `run`. Those in the namespace of probes have a part of its UID: DryRuns of the same name in
+    /// several namespaces meet there.
+    pub fn name(self, run: &str, uid: &str) -> String {
+        if self.is_outside() {
+            format!("{run}-{}-{}", self.role(), short(uid))
+        } else {
+            format!("{run}-{}", self.role())
+        }
     }
 
     /// `Kind/name`, as facts and messages have it.
-    pub fn reference(self, run: &str) -> String {
-        format!("{}/{}", self.kind(), self.name(run))
+    pub fn reference(self, run: &str, uid: &str) -> String {
+        format!("{}/{}", self.kind(), self.name(run, uid))
     }
 }
 
@@ -150,8 +206,8 @@ pub mod key {
     /// Planted in the copy's log, to be found there by the search for credentials.
     pub const CANARY: &str = "canary";
     /// Agents that have a control token of their own, by the name of their container.
-    pub const AGENTS: [&str; 8] = [
-        "dump", "isolate", "restore", "inputs", "observer", "harness", "seal", "identity",
+    pub const AGENTS: [&str; 9] = [
+        "dump", "isolate", "probe", "restore", "inputs", "observer", "harness", "seal", "identity",
     ];
 
     /// Control token of the agent in this container.
@@ -169,7 +225,7 @@ pub mod key {
     pub fn of(pod: Object) -> Vec<String> {
         match pod {
             Object::DumpPod => vec![token("dump")],
-            Object::PostgresPod => vec![token("isolate"), SUPERUSER.into()],
+            Object::PostgresPod => vec![token("isolate"), token("probe"), SUPERUSER.into()],
             Object::RestorePod => vec![token("restore"), RESTORE.into()],
             Object::HarnessPod => ["inputs", "observer", "harness"].map(token).into(),
             // It looks for all of them.
@@ -180,7 +236,11 @@ pub mod key {
             | Object::EvidenceVolume
             | Object::ProductionEgress
             | Object::CopyEgress
-            | Object::CopyIngress => Vec::new(),
+            | Object::CopyIngress
+            | Object::IntruderPod
+            | Object::ListenerPod
+            | Object::CanaryPod
+            | Object::FarCanaryPod => Vec::new(),
         }
     }
 
@@ -192,7 +252,7 @@ pub mod key {
 
 /// Labels of an object of the run with this UID.
 pub fn labels(run: &str, uid: &str, object: Object) -> BTreeMap<String, String> {
-    BTreeMap::from([
+    let mut labels = BTreeMap::from([
         (RUN_LABEL.to_owned(), uid.to_owned()),
         (ROLE_LABEL.to_owned(), object.role().to_owned()),
         (
@@ -200,7 +260,19 @@ pub fn labels(run: &str, uid: &str, object: Object) -> BTreeMap<String, String> 
             MANAGER.to_owned(),
         ),
         ("app.kubernetes.io/instance".to_owned(), run.to_owned()),
-    ])
+    ]);
+    if object == Object::IntruderPod {
+        labels.insert(RUN_LABEL.to_owned(), stranger(uid));
+        labels.insert(ROLE_LABEL.to_owned(), Object::HarnessPod.role().to_owned());
+        labels.insert(INTRUDER_LABEL.to_owned(), uid.to_owned());
+    }
+    labels
+}
+
+/// The UID of the run whose harness the intruder looks like: no run has it.
+fn stranger(uid: &str) -> String {
+    let digest = hex(&Sha256::digest(uid));
+    format!("{}-intruder", digest.get(..16).unwrap_or_default())
 }
 
 /// Labels of what outlives the run.
@@ -247,8 +319,10 @@ mod tests {
 
     #[test]
     fn names_are_distinct() {
-        let names: std::collections::BTreeSet<_> =
-            Object::ALL.iter().map(|o| o.name("a")).collect();
+        let names: std::collections::BTreeSet<_> = Object::ALL
+            .iter()
+            .map(|o| o.name("a", "01234567-89"))
+            .collect();
         assert_eq!(names.len(), Object::ALL.len());
         assert!(
             Object::ALL
@@ -262,7 +336,7 @@ mod tests {
         #[test]
         fn names_are_dns_labels(run in "[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?") {
             for object in Object::ALL {
-                let name = object.name(&run);
+                let name = object.name(&run, "01234567-89");
                 prop_assert!(name.len() <= 63, "{name}");
                 prop_assert!(name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'));
             }

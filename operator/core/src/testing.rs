@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use crate::api::DryRunSpec;
 use crate::facts::*;
 use crate::gate::Evidence;
+use crate::isolation::{FORBIDDEN, IsolationFacts, Phase, Probe};
+use crate::names::Object;
+use crate::probe::{Greeting, Protocol, Tally, Target, TargetClass};
 
 /// Production's system identifier in all tests: near 2^63, where floats and signed numbers go wrong.
 pub(crate) const PRODUCTION: &str = "7611578671664259111";
@@ -146,6 +149,95 @@ fn pod(name: &str, container: &str) -> PodFingerprint {
     }
 }
 
+/// Attempts at a target of this class.
+fn tried(from: Object, class: TargetClass, tally: Tally) -> Probe {
+    let address = match class {
+        TargetClass::Production => "192.0.2.10",
+        TargetClass::Copy | TargetClass::CopyOtherPort => "10.244.1.7",
+        _ => "10.96.0.1",
+    };
+    Probe {
+        from: from.role().into(),
+        target: Target {
+            class,
+            address: address.into(),
+            port: 5432,
+            protocol: Protocol::Tcp,
+            greeting: Greeting::Nothing,
+            on_own_node: false,
+        },
+        tally,
+    }
+}
+
+fn blocked(from: Object, class: TargetClass) -> Probe {
+    let tally = Tally {
+        attempts: 3,
+        silent: 3,
+        ..Tally::default()
+    };
+    tried(from, class, tally)
+}
+
+/// Positive controls of all classes.
+fn controls() -> Vec<Probe> {
+    let reached = Tally {
+        attempts: 2,
+        connected: 2,
+        answered: 2,
+        ..Tally::default()
+    };
+    let open = FORBIDDEN.iter().map(|class| {
+        let from = if *class == TargetClass::Production {
+            Object::DumpPod
+        } else {
+            Object::CanaryPod
+        };
+        tried(from, *class, reached.clone())
+    });
+    let copy = [TargetClass::Copy, TargetClass::CopyOtherPort]
+        .map(|class| tried(Object::RestorePod, class, reached.clone()));
+    open.chain(copy).collect()
+}
+
+/// A phase in which all these pods tried everything, in vain.
+fn phase(pods: &[Object], others: &[(Object, TargetClass)]) -> Phase {
+    Phase {
+        node: "n1".into(),
+        controls_before: controls(),
+        probes: probes(pods, others),
+        controls_after: controls(),
+        ..Phase::default()
+    }
+}
+
+fn probes(pods: &[Object], others: &[(Object, TargetClass)]) -> Vec<Probe> {
+    let all = pods
+        .iter()
+        .flat_map(|pod| FORBIDDEN.iter().map(|class| blocked(*pod, *class)));
+    all.chain(others.iter().map(|(pod, class)| blocked(*pod, *class)))
+        .collect()
+}
+
+fn probed() -> IsolationFacts {
+    use Object::{CanaryPod, HarnessPod, IntruderPod, PostgresPod};
+    let copy = [
+        (IntruderPod, TargetClass::Copy),
+        (CanaryPod, TargetClass::Copy),
+    ];
+    let other_port = (HarnessPod, TargetClass::CopyOtherPort);
+    IsolationFacts {
+        before: Some(phase(&[PostgresPod, IntruderPod], &copy)),
+        harness: Some(phase(&[HarnessPod], &[other_port])),
+        during: probes(&[PostgresPod, HarnessPod], &[]),
+        watch_error: None,
+        after: Some(phase(
+            &[PostgresPod, HarnessPod, IntruderPod],
+            &[copy[0], copy[1], other_port],
+        )),
+    }
+}
+
 pub(crate) fn facts() -> Facts {
     let identity = SourceIdentity {
         system_identifier: PRODUCTION.into(),
@@ -196,7 +288,8 @@ pub(crate) fn facts() -> Facts {
     };
     Facts {
         preflight: Some(PreflightFacts {
-            names: 11,
+            names: 16,
+            nodes: 2,
             storage_class: Some(StorageClassFacts {
                 name: "local-path".into(),
                 reclaim_policy: "Delete".into(),
@@ -210,8 +303,8 @@ pub(crate) fn facts() -> Facts {
             keys: vec!["superuser".into()],
             malformed: Vec::new(),
         }),
+        node: "n1".into(),
         dump: Some(DumpFacts {
-            node: "n1".into(),
             disk: Some(DiskFacts {
                 free_bytes: 40 << 30,
                 source_bytes: 200 << 20,
@@ -310,6 +403,7 @@ pub(crate) fn facts() -> Facts {
             .map(|role| ((*role).to_owned(), inspection(role)))
             .collect(),
         inspected_again: Some(inspection("postgres")),
+        isolation: probed(),
         watched_since: vec![jiff::Timestamp::UNIX_EPOCH],
         teardown: Some(TeardownFacts {
             protected: Some(vec![pod("directus", "app")]),

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 use super::{DryRunStatus, Harness, Privileges, Source, Span, Verification, schema};
+use crate::probe::TargetClass;
 
 /// One rehearsal of a tool, a migration or an agent on a copy of production.
 ///
@@ -42,6 +43,8 @@ use super::{DryRunStatus, Harness, Privileges, Source, Span, Verification, schem
     .message("as.login of every scenario must be one of privileges.roles"))]
 #[x_kube(validation = kube::core::Rule::new("!has(self.privileges.grants) || self.privileges.grants.all(g, g.to == 'public' || g.to in self.privileges.roles)")
     .message("grants may only be made to privileges.roles or to public"))]
+#[x_kube(validation = kube::core::Rule::new("!has(self.isolation) || !has(self.isolation.mayBeInconclusive) || self.isolation.mayBeInconclusive.all(c, c in ['ApiServer', 'Dns', 'RemoteNode', 'Metadata', 'Outside'])")
+    .message("isolation.mayBeInconclusive may name ApiServer, Dns, RemoteNode, Metadata and Outside: the others must be proven"))]
 pub struct DryRunSpec {
     /// Who asks for the run: the user that creates this object.
     #[schemars(length(min = 1, max = 253))]
@@ -180,16 +183,17 @@ pub struct ToleratedError {
 pub struct Isolation {
     /// What a reachable address of the pod's own node means; NetworkPolicy cannot block it in general.
     pub own_node: OwnNode,
-    /// Address outside the cluster that must not be reachable.
+    /// Address and TCP port outside the cluster that an unrestricted pod can reach and the run's pods must not. In a cluster from which nothing can be
+    /// reached, name Outside under `mayBeInconclusive`.
     #[schemars(
         length(min = 3, max = 64),
         regex(pattern = r"^[0-9a-fA-F.:\[\]]+:[0-9]{1,5}$")
     )]
     pub outside_address: String,
-    /// Targets without a positive control that do not make the gate Unknown.
+    /// Classes of targets that may lack a positive control without making the gates Unknown.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 8), inner(length(max = 40)))]
-    pub may_be_inconclusive: Vec<String>,
+    #[schemars(length(max = 8))]
+    pub may_be_inconclusive: Vec<TargetClass>,
 }
 
 impl Default for Isolation {

@@ -1,49 +1,96 @@
 //! G-07 PostgresIsolated.
 
-use super::{Evidence, Gate, NOT_PROBED, Verdict, examples};
+use super::probes::{self, NOT_PROVEN, REACHABLE};
+use super::{Evidence, Gate, Verdict, examples};
 use crate::command::Command;
+use crate::isolation::FORBIDDEN;
 use crate::names::Object;
+use crate::probe::TargetClass;
 
 pub(super) static GATE: Gate = Gate {
     id: "G-07",
     name: "PostgresIsolated",
     doc: "The copy's pod could reach nothing and be reached by nobody before any of its containers that mount data or secrets began.",
     command: Command::Isolate,
-    evidence: &["/inspections/postgres"],
+    evidence: &["/inspections/postgres", "/isolation/before"],
     needs: &[],
-    reasons: &[(
-        "NotIsolated",
-        "A Service, a port of the node, the node's network, an ephemeral container or a NetworkPolicy opens the copy's pod.",
-    )],
+    reasons: &[
+        (
+            "NotIsolated",
+            "A Service, a port of the node, the node's network, an ephemeral container or a NetworkPolicy opens the copy's pod.",
+        ),
+        REACHABLE,
+        NOT_PROVEN[0],
+        NOT_PROVEN[1],
+    ],
     evaluate,
     #[cfg(test)]
     worlds,
 };
 
+/// What must have been tried before the copy is let go on.
+pub(super) const DEMANDED: [(Object, &[TargetClass]); 4] = [
+    (Object::PostgresPod, &FORBIDDEN),
+    (Object::IntruderPod, &FORBIDDEN),
+    (Object::IntruderPod, &[TargetClass::Copy]),
+    (Object::CanaryPod, &[TargetClass::Copy]),
+];
+
 fn evaluate(evidence: &Evidence<'_>) -> Verdict {
-    match evidence.facts.inspections.get(Object::PostgresPod.role()) {
+    let Some(pod) = evidence.facts.inspections.get(Object::PostgresPod.role()) else {
+        return Verdict::pending();
+    };
+    if !pod.openings.is_empty() {
+        return Verdict::fail("NotIsolated", examples(&pod.openings));
+    }
+    match &evidence.facts.isolation.before {
         None => Verdict::pending(),
-        Some(pod) if !pod.openings.is_empty() => {
-            Verdict::fail("NotIsolated", examples(&pod.openings))
-        }
-        Some(_) => Verdict::unknown(
-            NOT_PROBED,
-            "the pod has no opening that can be seen; this version does not probe it",
-        ),
+        Some(phase) => probes::verdict(evidence, phase, &DEMANDED),
     }
 }
 
 #[cfg(test)]
 fn worlds() -> crate::testing::Worlds {
+    use crate::isolation::{NO_CONTROL, NOT_TRIED};
     use crate::testing::{World, Worlds};
+    let with = |change: fn(&mut crate::isolation::Phase)| {
+        World::with(|f| change(f.isolation.before.as_mut().unwrap()))
+    };
     Worlds {
-        fail: vec![(
-            "NotIsolated",
-            World::with(|f| {
-                f.inspections.get_mut("postgres").unwrap().openings =
-                    vec!["Service db selects it".into()]
-            }),
-        )],
-        unknown: vec![("Pending", World::empty()), ("NotProbed", World::passing())],
+        fail: vec![
+            (
+                "NotIsolated",
+                World::with(|f| {
+                    f.inspections.get_mut("postgres").unwrap().openings =
+                        vec!["Service db selects it".into()]
+                }),
+            ),
+            (
+                "Reachable",
+                with(|phase| phase.probes[0].tally.connected = 1),
+            ),
+            // One connection breaks it, whatever the controls say.
+            (
+                "Reachable",
+                with(|phase| {
+                    phase.probes[0].tally.connected = 1;
+                    phase.controls_after.clear();
+                }),
+            ),
+        ],
+        unknown: vec![
+            ("Pending", World::empty()),
+            ("Pending", World::with(|f| f.isolation.before = None)),
+            (NO_CONTROL, with(|phase| phase.controls_before.clear())),
+            (NO_CONTROL, with(|phase| phase.controls_after.clear())),
+            (NOT_TRIED, with(|phase| phase.probes.clear())),
+            (
+                NOT_TRIED,
+                with(|phase| {
+                    let tally = &mut phase.probes[0].tally;
+                    tally.failed = tally.attempts;
+                }),
+            ),
+        ],
     }
 }

@@ -1,19 +1,28 @@
 //! G-11 HarnessConfined.
 
+use super::probes::{self, NOT_PROVEN, REACHABLE};
 use super::{Evidence, Gate, Verdict, examples};
 use crate::command::Command;
+use crate::isolation::FORBIDDEN;
+use crate::names::Object;
+use crate::probe::TargetClass;
 
 pub(super) static GATE: Gate = Gate {
     id: "G-11",
     name: "HarnessConfined",
     doc: "The harness pod as it really is has no API token, no host access, no privilege, read-only inputs and a disposable work volume, and may reach the copy alone.",
     command: Command::Harness,
-    evidence: &["/harness"],
+    evidence: &["/harness", "/isolation/harness"],
     needs: &["G-10"],
-    reasons: &[(
-        "NotConfined",
-        "The live pod may do something that it should not.",
-    )],
+    reasons: &[
+        (
+            "NotConfined",
+            "The live pod may do something that it should not.",
+        ),
+        REACHABLE,
+        NOT_PROVEN[0],
+        NOT_PROVEN[1],
+    ],
     evaluate,
     #[cfg(test)]
     worlds,
@@ -23,21 +32,53 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
     let Some(harness) = &evidence.facts.harness else {
         return Verdict::pending();
     };
-    if harness.violations.is_empty() {
-        Verdict::pass("no token, no host access, read-only inputs, egress to the copy alone")
-    } else {
-        Verdict::fail("NotConfined", examples(&harness.violations))
+    if !harness.violations.is_empty() {
+        return Verdict::fail("NotConfined", examples(&harness.violations));
     }
+    let Some(phase) = &evidence.facts.isolation.harness else {
+        return Verdict::pending();
+    };
+    let verdict = probes::verdict(evidence, phase, &DEMANDED);
+    if verdict.reason != super::PASSED {
+        return verdict;
+    }
+    Verdict::pass(format!(
+        "no token, no host access, read-only inputs, egress to the copy alone: {}",
+        verdict.message
+    ))
 }
+
+/// What the harness must have tried.
+const DEMANDED: [(Object, &[TargetClass]); 2] = [
+    (Object::HarnessPod, &FORBIDDEN),
+    (Object::HarnessPod, &[TargetClass::CopyOtherPort]),
+];
 
 #[cfg(test)]
 fn worlds() -> crate::testing::Worlds {
+    use crate::isolation::{NO_CONTROL, NOT_TRIED};
     use crate::testing::{World, Worlds};
+    let with = |change: fn(&mut crate::isolation::Phase)| {
+        World::with(|f| change(f.isolation.harness.as_mut().unwrap()))
+    };
     Worlds {
-        fail: vec![(
-            "NotConfined",
-            World::with(|f| f.harness.as_mut().unwrap().violations = vec!["hostNetwork".into()]),
-        )],
-        unknown: vec![("Pending", World::empty())],
+        fail: vec![
+            (
+                "NotConfined",
+                World::with(|f| {
+                    f.harness.as_mut().unwrap().violations = vec!["hostNetwork".into()]
+                }),
+            ),
+            (
+                "Reachable",
+                with(|phase| phase.probes[1].tally.connected = 1),
+            ),
+        ],
+        unknown: vec![
+            ("Pending", World::empty()),
+            ("Pending", World::with(|f| f.isolation.harness = None)),
+            (NO_CONTROL, with(|phase| phase.controls_after.clear())),
+            (NOT_TRIED, with(|phase| phase.probes.clear())),
+        ],
     }
 }

@@ -1,44 +1,93 @@
 //! G-19 IsolationHeld.
 
-use super::{Evidence, Gate, NOT_PROBED, Verdict, examples};
+use super::probes::{self, NOT_PROVEN, REACHABLE};
+use super::{Evidence, Gate, Verdict, count, examples};
 use crate::command::Command;
+use crate::isolation::{self, FORBIDDEN, Judgement, Probe};
 use crate::names::Object;
+use crate::probe::TargetClass;
 
 pub(super) static GATE: Gate = Gate {
     id: "G-19",
     name: "IsolationHeld",
-    doc: "The copy's isolation held while the scenarios ran and after them.",
+    doc: "The copy's isolation, and the harness's, held while the scenarios ran and after them.",
     command: Command::Verify,
-    evidence: &["/inspectedAgain"],
+    evidence: &["/inspectedAgain", "/isolation/during", "/isolation/after"],
     needs: &["G-07"],
-    reasons: &[(
-        "NotIsolated",
-        "A Service, a port of the node, the node's network, an ephemeral container or a NetworkPolicy opens the copy's pod, or it is another pod than before.",
-    )],
+    reasons: &[
+        (
+            "NotIsolated",
+            "A Service, a port of the node, the node's network, an ephemeral container or a NetworkPolicy opens the copy's pod, or it is another pod than before.",
+        ),
+        REACHABLE,
+        NOT_PROVEN[0],
+        NOT_PROVEN[1],
+    ],
     evaluate,
     #[cfg(test)]
     worlds,
 };
 
+/// What must have been tried after the scenarios.
+const AFTER: [(Object, &[TargetClass]); 6] = [
+    (Object::PostgresPod, &FORBIDDEN),
+    (Object::HarnessPod, &FORBIDDEN),
+    (Object::HarnessPod, &[TargetClass::CopyOtherPort]),
+    (Object::IntruderPod, &FORBIDDEN),
+    (Object::IntruderPod, &[TargetClass::Copy]),
+    (Object::CanaryPod, &[TargetClass::Copy]),
+];
+/// What must have been tried while they ran.
+const DURING: [(Object, &[TargetClass]); 2] = [
+    (Object::PostgresPod, &FORBIDDEN),
+    (Object::HarnessPod, &FORBIDDEN),
+];
+
 fn evaluate(evidence: &Evidence<'_>) -> Verdict {
-    let Some(now) = &evidence.facts.inspected_again else {
+    let facts = evidence.facts;
+    // One connection is enough, whenever it was: the run does not go on to the end of the scenarios.
+    let during: Vec<&Probe> = facts.isolation.during.iter().collect();
+    let judge_during =
+        |controls| isolation::judge(&evidence.spec.isolation, &during, controls, &DURING);
+    if let breached @ Judgement::Breached(_) = judge_during([&[], &[]]) {
+        return probes::said(&breached, "");
+    }
+    let (Some(now), Some(after)) = (&facts.inspected_again, &facts.isolation.after) else {
         return Verdict::pending();
     };
-    let before = evidence.facts.inspections.get(Object::PostgresPod.role());
+    let before = facts.inspections.get(Object::PostgresPod.role());
     if before.is_some_and(|before| before.uid != now.uid) {
         return Verdict::fail("NotIsolated", "the copy's pod is another one than before");
     }
     if !now.openings.is_empty() {
         return Verdict::fail("NotIsolated", examples(&now.openings));
     }
-    Verdict::unknown(
-        NOT_PROBED,
-        "the pod has no opening that can be seen; this version does not probe it",
-    )
+    let verdict = probes::verdict(evidence, after, &AFTER);
+    if verdict.reason != super::PASSED {
+        return verdict;
+    }
+    // The controls before the scenarios and after them enclose what was tried in between.
+    let controls_before = facts
+        .isolation
+        .harness
+        .as_ref()
+        .map_or(&[][..], |phase| &phase.controls_after);
+    match judge_during([controls_before, &after.controls_before]) {
+        Judgement::Isolated(summary) => {
+            let rounds = during.iter().map(|probe| probe.tally.attempts).min();
+            let rounds = count(rounds.unwrap_or_default(), "round");
+            Verdict::pass(format!(
+                "{}, and {} in {rounds} meanwhile",
+                verdict.message, summary.blocked
+            ))
+        }
+        other => probes::said(&other, ""),
+    }
 }
 
 #[cfg(test)]
 fn worlds() -> crate::testing::Worlds {
+    use crate::isolation::{NO_CONTROL, NOT_TRIED};
     use crate::testing::{World, Worlds};
     Worlds {
         fail: vec![
@@ -53,7 +102,35 @@ fn worlds() -> crate::testing::Worlds {
                 "NotIsolated",
                 World::with(|f| f.inspected_again.as_mut().unwrap().uid = "other".into()),
             ),
+            (
+                "Reachable",
+                World::with(|f| {
+                    f.isolation.after.as_mut().unwrap().probes[3]
+                        .tally
+                        .connected = 1;
+                }),
+            ),
+            (
+                "Reachable",
+                World::with(|f| f.isolation.during[2].tally.connected = 1),
+            ),
+            (
+                "Reachable",
+                World::with(|f| {
+                    f.isolation.during[2].tally.connected = 1;
+                    (f.isolation.after, f.inspected_again) = (None, None);
+                }),
+            ),
         ],
-        unknown: vec![("Pending", World::empty()), ("NotProbed", World::passing())],
+        unknown: vec![
+            ("Pending", World::empty()),
+            ("Pending", World::with(|f| f.isolation.after = None)),
+            (NOT_TRIED, World::with(|f| f.isolation.during.clear())),
+            (NO_CONTROL, World::with(|f| f.isolation.harness = None)),
+            (
+                NO_CONTROL,
+                World::with(|f| f.isolation.after.as_mut().unwrap().controls_after.clear()),
+            ),
+        ],
     }
 }

@@ -1,16 +1,26 @@
 //! G-21 ProductionUntouched.
 
-use super::{Evidence, Gate, NOT_PROBED, Verdict};
+use super::probes::{self, NOT_PROVEN, REACHABLE};
+use super::{Evidence, Gate, Verdict};
 use crate::command::Command;
 use crate::inspect;
+use crate::isolation::{self, Judgement, Phase, Probe};
 use crate::names::{Object, key};
+use crate::probe::TargetClass;
 
 pub(super) static GATE: Gate = Gate {
     id: "G-21",
     name: "ProductionUntouched",
     doc: "No pod of the run but dump and identity could open a connection to production, its password was mounted nowhere else but where leaks are looked for, and the agent's session wrote nothing.",
     command: Command::Verify,
-    evidence: &["/verification"],
+    evidence: &[
+        "/verification",
+        "/dump/sessions",
+        "/isolation/before",
+        "/isolation/harness",
+        "/isolation/during",
+        "/isolation/after",
+    ],
     needs: &["G-05", "G-06"],
     reasons: &[
         (
@@ -21,6 +31,9 @@ pub(super) static GATE: Gate = Gate {
             "SessionWrote",
             "The agent's session with production could write, or did.",
         ),
+        REACHABLE,
+        NOT_PROVEN[0],
+        NOT_PROVEN[1],
     ],
     evaluate,
     #[cfg(test)]
@@ -45,18 +58,70 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
     if sessions.is_some_and(|s| s.xid_assigned || !s.read_only) {
         return Verdict::fail("SessionWrote", "it was not read-only to its end");
     }
-    if facts.verification.is_none() {
+    let isolation = &facts.isolation;
+    let phases = [&isolation.before, &isolation.harness, &isolation.after];
+    let reached = isolation
+        .probes()
+        .find(|probe| probe.target.class == TargetClass::Production && probe.tally.connected > 0);
+    if let Some(probe) = reached {
+        return Verdict::fail(REACHABLE.0, format!("{} reached it", probe.from));
+    }
+    let [Some(before), Some(harness), Some(after)] = phases.map(Option::as_ref) else {
+        return Verdict::pending();
+    };
+    if facts.verification.is_none() || sessions.is_none() {
         return Verdict::pending();
     }
-    Verdict::unknown(
-        NOT_PROBED,
-        "its password was mounted nowhere else; this version does not probe what pods could reach",
-    )
+    let during = Phase {
+        controls_before: before.controls_after.clone(),
+        probes: isolation.during.clone(),
+        controls_after: after.controls_before.clone(),
+        ..Phase::default()
+    };
+    let mut blocked = 0;
+    for (phase, pods) in [
+        (before, &[Object::PostgresPod, Object::IntruderPod][..]),
+        (harness, &[Object::HarnessPod]),
+        (&during, &[Object::PostgresPod, Object::HarnessPod]),
+        (
+            after,
+            &[Object::PostgresPod, Object::HarnessPod, Object::IntruderPod],
+        ),
+    ] {
+        match judged(evidence, phase, pods) {
+            Judgement::Isolated(summary) => blocked += summary.blocked,
+            other => return probes::said(&other, ""),
+        }
+    }
+    Verdict::pass(format!(
+        "{blocked} attempts to reach it were blocked, its password was mounted nowhere else, the session was read-only"
+    ))
+}
+
+/// What a phase says of production alone.
+fn judged(evidence: &Evidence<'_>, phase: &Phase, pods: &[Object]) -> Judgement {
+    let production: Vec<&Probe> = phase
+        .probes
+        .iter()
+        .filter(|probe| probe.target.class == TargetClass::Production)
+        .collect();
+    let demanded: Vec<(Object, &[TargetClass])> = pods
+        .iter()
+        .map(|pod| (*pod, &[TargetClass::Production][..]))
+        .collect();
+    let controls = [&*phase.controls_before, &*phase.controls_after];
+    isolation::judge(&evidence.spec.isolation, &production, controls, &demanded)
 }
 
 #[cfg(test)]
 fn worlds() -> crate::testing::Worlds {
+    use crate::isolation::{NO_CONTROL, NOT_TRIED};
     use crate::testing::{World, Worlds};
+    fn reach(probes: &mut [Probe]) {
+        let production = |probe: &&mut Probe| probe.target.class == TargetClass::Production;
+        let probe = probes.iter_mut().find(production);
+        probe.unwrap().tally.connected = 1;
+    }
     Worlds {
         fail: vec![
             (
@@ -73,7 +138,20 @@ fn worlds() -> crate::testing::Worlds {
                     dump.sessions.as_mut().unwrap().xid_assigned = true;
                 }),
             ),
+            (
+                "Reachable",
+                World::with(|f| reach(&mut f.isolation.after.as_mut().unwrap().probes)),
+            ),
+            ("Reachable", World::with(|f| reach(&mut f.isolation.during))),
         ],
-        unknown: vec![("Pending", World::empty()), ("NotProbed", World::passing())],
+        unknown: vec![
+            ("Pending", World::empty()),
+            ("Pending", World::with(|f| f.isolation.harness = None)),
+            (NOT_TRIED, World::with(|f| f.isolation.during.clear())),
+            (
+                NO_CONTROL,
+                World::with(|f| f.isolation.before.as_mut().unwrap().controls_after.clear()),
+            ),
+        ],
     }
 }

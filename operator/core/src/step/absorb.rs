@@ -9,7 +9,8 @@ use crate::facts::{
     VerificationFacts,
 };
 use crate::gate::REFUSALS;
-use crate::step::Job;
+use crate::isolation::{Phase, Probe};
+use crate::step::{Job, Moment};
 
 /// How a job ended.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,6 +28,10 @@ pub enum Finding {
     LogsRead(LeakFacts),
     /// [`Job::Dump`].
     Dump(DumpFacts),
+    /// [`Job::Probe`], with what the watch has tried so far.
+    Probed(Box<Phase>, Vec<Probe>),
+    /// [`Job::WatchIsolation`]: something was reached.
+    Breached(Vec<Probe>),
     /// [`Job::ReleaseIsolate`] and [`Job::ReleaseInputs`]: the name of the init container.
     Released(&'static str),
     /// [`Job::PrepareCopy`].
@@ -107,6 +112,18 @@ pub fn absorb(facts: &mut Facts, job: Job, finding: Finding) {
             facts.roles = Some(found);
             facts.copy_identity.push(identity);
         }
+        Finding::Probed(phase, during) => {
+            let isolation = &mut facts.isolation;
+            match job {
+                Job::Probe(Moment::Before) => isolation.before = Some(*phase),
+                Job::Probe(Moment::Harness) => isolation.harness = Some(*phase),
+                _ => isolation.after = Some(*phase),
+            }
+            if !during.is_empty() {
+                isolation.during = during;
+            }
+        }
+        Finding::Breached(during) => facts.isolation.during = during,
         Finding::Harness(found) => facts.harness = Some(found),
         Finding::Inputs(found) => facts.inputs = Some(found),
         Finding::Setup(claim) => facts.setup.push(claim),
@@ -142,6 +159,7 @@ pub fn absorb(facts: &mut Facts, job: Job, finding: Finding) {
 fn failed(facts: &mut Facts, job: Job, error: TaskError) {
     match job {
         Job::WatchProtected => facts.watch_error = Some(error),
+        Job::WatchIsolation => facts.isolation.watch_error = Some(error),
         Job::SealPartly => {
             facts.evidence = Some(EvidenceFacts {
                 partial: true,
@@ -159,6 +177,7 @@ fn failed(facts: &mut Facts, job: Job, error: TaskError) {
         | Job::InspectSecret
         | Job::Inspect(_)
         | Job::ReadLogs(_)
+        | Job::Probe(_)
         | Job::ReleaseIsolate
         | Job::PrepareCopy
         | Job::Restore

@@ -4,11 +4,11 @@ use jiff::Timestamp;
 use std::time::Duration;
 
 use super::world::later;
-use super::{Action, Job, PodView, Progress, ReportView, World};
+use super::{Action, Job, Moment, PodView, Progress, ReportView, World};
 use crate::command::Command;
 use crate::control::TaskError;
 use crate::facts::Facts;
-use crate::gate::{CRASHED, REFUSALS};
+use crate::gate::{self, CRASHED, Evidence, REFUSALS, Status};
 use crate::names::Object;
 
 /// Something must change first.
@@ -159,11 +159,11 @@ fn ensure(world: &World<'_>, objects: &[Object]) -> Option<Progress> {
 
 /// Why the run cannot go on with this pod.
 fn ended(world: &World<'_>, object: Object) -> Option<Progress> {
-    let reference = object.reference(world.name);
+    let reference = object.reference(world.name, world.uid);
     let observed = world.objects.get(&object)?;
     if observed.deleting {
         return Some(Progress::Stop(
-            "PodDeleted",
+            "PodDeleted".into(),
             format!("{reference} was deleted by somebody else"),
         ));
     }
@@ -184,7 +184,7 @@ fn ended(world: &World<'_>, object: Object) -> Option<Progress> {
     );
     let reason = server.map_or("PodEnded", |(code, message)| why_ended(*code, message));
     Some(Progress::Stop(
-        reason,
+        reason.into(),
         cause.unwrap_or_else(|| format!("{reference} ended early")),
     ))
 }
@@ -239,23 +239,114 @@ fn dump(world: &World<'_>, deadline: Timestamp) -> Progress {
             Object::DumpPod,
         ],
     )
+    // As soon as it is known where the copy will be: they start while the dump is made.
+    .or_else(|| {
+        world
+            .pod(Object::DumpPod)?
+            .node
+            .as_ref()
+            .and_then(|_| ensure(world, &probers(world)))
+    })
     .unwrap_or_else(|| inspected_job_in(world, Object::DumpPod, "dump", attempt, deadline))
 }
 
+/// The pods that probe, and those that answer. From afar only where there is another node.
+fn probers(world: &World<'_>) -> Vec<Object> {
+    let nodes = world
+        .facts
+        .preflight
+        .as_ref()
+        .map_or(0, |found| found.nodes);
+    let there = |pod: &Object| *pod != Object::FarCanaryPod || nodes > 1;
+    Object::PROBERS.into_iter().filter(there).collect()
+}
+
+/// Probes at this moment, once all who take part are running. `pods` are those beside the probers, with the container that probes.
+fn probe(
+    world: &World<'_>,
+    moment: Moment,
+    pods: &[(Object, &str)],
+    deadline: Timestamp,
+) -> Progress {
+    let probers = probers(world);
+    let unfit = |pod: Object| {
+        let waiting = world.pod(pod).and_then(|pod| pod.waiting.as_ref());
+        pod == Object::FarCanaryPod && waiting.is_some_and(|(reason, _)| reason == "Unschedulable")
+    };
+    let all = probers
+        .iter()
+        .filter(|pod| !unfit(**pod))
+        .map(|pod| (*pod, PROBER))
+        .chain(pods.iter().copied());
+    for (pod, container) in all {
+        if world.objects.get(&pod).is_none() {
+            let missing = pod.reference(world.name, world.uid);
+            return Progress::Stop(
+                "PodDeleted".into(),
+                format!("{missing} was deleted by somebody else"),
+            );
+        }
+        if let Some(stop) = ended(world, pod) {
+            return stop;
+        }
+        if !world.runs(pod, container) {
+            return WAIT;
+        }
+    }
+    job(false, world, Job::Probe(moment), deadline)
+}
+
+/// The one container of a pod that only probes or answers.
+const PROBER: &str = "probe";
+
+/// A gate of isolation that its probes leave open stops the run: nothing goes on without the proof.
+fn unproven(world: &World<'_>, id: &str) -> Option<Progress> {
+    let gate = gate::ALL.into_iter().find(|gate| gate.id == id)?;
+    let verdict = (gate.evaluate)(&Evidence {
+        spec: world.spec,
+        facts: world.facts,
+        uid: world.uid,
+    });
+    (verdict.status != Status::True)
+        .then(|| Progress::Stop(verdict.reason, format!("{id}: {}", verdict.message)))
+}
+
 fn isolate(world: &World<'_>, deadline: Timestamp) -> Progress {
-    if world.facts.released.contains("isolate") {
+    let facts = world.facts;
+    if facts.released.contains("isolate") {
         return Progress::Done;
     }
-    if let Some(create) = ensure(
-        world,
-        &[Object::CopyEgress, Object::CopyIngress, Object::PostgresPod],
-    ) {
+    let copy = [
+        Object::CopyEgress,
+        Object::CopyIngress,
+        Object::PostgresPod,
+        Object::RestorePod,
+    ];
+    if let Some(create) = ensure(world, &[&copy[..], &probers(world)].concat()) {
         return create;
+    }
+    if facts.isolation.before.is_none() {
+        let pods = [
+            (Object::PostgresPod, "isolate"),
+            (Object::RestorePod, "restore"),
+        ];
+        for (pod, container) in pods {
+            if !facts.inspections.contains_key(pod.role()) {
+                return job_in(false, world, pod, container, Job::Inspect(pod), deadline);
+            }
+        }
+        // The dump pod may reach production: it is the positive control of those that may not.
+        let pods = [&pods[..], &[(Object::DumpPod, "dump")]].concat();
+        return probe(world, Moment::Before, &pods, deadline);
+    }
+    if let Some(stop) = unproven(world, "G-07") {
+        return stop;
     }
     if let Some(progress) = dismiss(world, Object::DumpPod, deadline) {
         return progress;
     }
-    inspected_job_in(
+    job_in(
+        false,
         world,
         Object::PostgresPod,
         "isolate",
@@ -285,23 +376,35 @@ fn restore(world: &World<'_>, deadline: Timestamp) -> Progress {
 }
 
 fn harness(world: &World<'_>, deadline: Timestamp) -> Progress {
-    if world.facts.harness.is_some() {
-        return Progress::Done;
+    let facts = world.facts;
+    if facts.harness.is_some() && facts.isolation.harness.is_some() {
+        return unproven(world, "G-11").unwrap_or(Progress::Done);
     }
-    if let Some(create) = ensure(world, &[Object::HarnessPod]) {
+    // From here on the identity pod is who may reach production, the positive control of those that may not.
+    if let Some(create) = ensure(world, &[Object::HarnessPod, Object::IdentityPod]) {
         return create;
     }
     if let Some(progress) = dismiss(world, Object::RestorePod, deadline) {
         return progress;
     }
-    inspected_job_in(
-        world,
-        Object::HarnessPod,
-        "inputs",
-        Job::InspectHarness,
-        deadline,
-    )
+    if facts.harness.is_none() {
+        return inspected_job_in(
+            world,
+            Object::HarnessPod,
+            "inputs",
+            Job::InspectHarness,
+            deadline,
+        );
+    }
+    probe(world, Moment::Harness, &LATER_PROBES, deadline)
 }
+
+/// Who takes part in probes from C-08 on, beside the probers.
+const LATER_PROBES: [(Object, &str); 3] = [
+    (Object::PostgresPod, "probe"),
+    (Object::HarnessPod, "observer"),
+    (Object::IdentityPod, "identity"),
+];
 
 fn stage(world: &World<'_>, deadline: Timestamp) -> Progress {
     let facts = world.facts;
@@ -361,7 +464,8 @@ fn verify(world: &World<'_>, deadline: Timestamp) -> Progress {
         ),
         (read(Object::HarnessPod), Job::ReadLogs(Object::HarnessPod)),
     ];
-    if facts.search.is_some() && jobs.iter().all(|(done, _)| *done) {
+    let probed = facts.isolation.after.is_some();
+    if probed && facts.search.is_some() && jobs.iter().all(|(done, _)| *done) {
         return Progress::Done;
     }
     let open = jobs
@@ -369,13 +473,19 @@ fn verify(world: &World<'_>, deadline: Timestamp) -> Progress {
         .filter(|(done, job)| !done && !world.running.contains(job))
         .map(|(_, job)| Action::Start(*job, deadline));
     let mut actions: Vec<Action> = open.collect();
+    let mut open = Vec::new();
     if facts.search.is_none() {
-        let search = ensure(world, &[Object::SealPod]).unwrap_or_else(|| {
+        open.push(ensure(world, &[Object::SealPod]).unwrap_or_else(|| {
             inspected_job_in(world, Object::SealPod, "seal", Job::Search, deadline)
-        });
-        match search {
+        }));
+    }
+    if !probed {
+        open.push(probe(world, Moment::After, &LATER_PROBES, deadline));
+    }
+    for progress in open {
+        match progress {
             Progress::Act(more) => actions.extend(more),
-            Progress::Done | Progress::Stop(..) => return search,
+            Progress::Done | Progress::Stop(..) => return progress,
         }
     }
     Progress::Act(actions)
@@ -386,13 +496,14 @@ fn seal(world: &World<'_>, deadline: Timestamp) -> Progress {
         return Progress::Done;
     }
     let sealing = job_in(false, world, Object::SealPod, "seal", Job::Seal, deadline);
-    match (sealing, world.alive(Object::HarnessPod)) {
-        // It has done its work, and nothing of it may run beside the seal.
-        (Progress::Act(mut actions), Some(_)) => {
-            actions.push(Action::Delete(Object::HarnessPod));
-            Progress::Act(actions)
-        }
-        (sealing, _) => sealing,
+    // They have done their work, and nothing of the harness may run beside the seal.
+    let idle = Object::PROBERS.into_iter().chain([Object::HarnessPod]);
+    let delete = idle
+        .filter(|pod| world.alive(*pod).is_some())
+        .map(Action::Delete);
+    match sealing {
+        Progress::Act(actions) => Progress::Act(actions.into_iter().chain(delete).collect()),
+        Progress::Done | Progress::Stop(..) => sealing,
     }
 }
 
@@ -401,7 +512,10 @@ fn seal(world: &World<'_>, deadline: Timestamp) -> Progress {
 pub(super) fn why_waiting(world: &World<'_>, command: Command) -> (String, String) {
     let pod = match command {
         Command::Dump => Some(Object::DumpPod),
-        Command::Isolate => Some(Object::PostgresPod),
+        Command::Isolate => [Object::PostgresPod, Object::RestorePod]
+            .into_iter()
+            .chain(Object::PROBERS)
+            .find(|p| world.pod(*p).is_some_and(|p| p.waiting.is_some())),
         Command::Restore => [Object::PostgresPod, Object::RestorePod]
             .into_iter()
             .find(|p| world.pod(*p).is_some_and(|p| p.waiting.is_some())),
@@ -417,7 +531,7 @@ pub(super) fn why_waiting(world: &World<'_>, command: Command) -> (String, Strin
         let (reason, message) = world.pod(object)?.waiting.clone()?;
         let sentence = format!(
             "{} waits: {reason}: {message}",
-            object.reference(world.name)
+            object.reference(world.name, world.uid)
         );
         let late = reason.is_empty() || PodView::STARTING.contains(&reason.as_str());
         let reason = if late { LATE.to_owned() } else { reason };

@@ -48,8 +48,8 @@ pub enum Action {
     Start(Job, Timestamp),
     /// End every job that does not belong to teardown.
     CancelJobs,
-    /// End the watch over the protected workloads.
-    EndWatch,
+    /// End this job.
+    End(Job),
 }
 
 /// Work that takes longer than an API call. It runs beside the reconciler and ends with a [`Finding`].
@@ -67,6 +67,10 @@ pub enum Job {
     ReadLogs(Object),
     /// C-03: dump; counted from 1.
     Dump(u8),
+    /// C-04, C-08 or C-11: try to reach what must be out of reach, between positive controls.
+    Probe(Moment),
+    /// C-08 to C-11: wait until the copy or the harness reaches what must be out of reach.
+    WatchIsolation,
     /// C-04: let the copy's init container end.
     ReleaseIsolate,
     /// C-05: read the copy's identity and make the roles that the dump refers to.
@@ -122,8 +126,8 @@ impl Job {
             Self::Preflight | Self::WatchProtected => Command::Preflight,
             Self::Inspect(pod) => match pod {
                 Object::DumpPod => Command::Dump,
-                Object::PostgresPod => Command::Isolate,
-                Object::RestorePod => Command::Restore,
+                // The restore pod is there from C-04 on: it shows that the copy can be reached from where it may be.
+                Object::PostgresPod | Object::RestorePod => Command::Isolate,
                 Object::HarnessPod => Command::Harness,
                 Object::SealPod => Command::Verify,
                 _ => Command::Teardown,
@@ -135,6 +139,8 @@ impl Job {
             },
             Self::InspectSecret => Command::Secrets,
             Self::Dump(_) => Command::Dump,
+            Self::Probe(moment) => moment.command(),
+            Self::WatchIsolation => Command::Harness,
             Self::ReleaseIsolate => Command::Isolate,
             Self::PrepareCopy | Self::Restore => Command::Restore,
             Self::ApplyMatrix => Command::Roles,
@@ -146,6 +152,27 @@ impl Job {
             Self::FingerprintProtected | Self::Identify | Self::SealPartly | Self::ProveNetZero => {
                 Command::Teardown
             }
+        }
+    }
+}
+
+/// When isolation is probed, beside the watch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Moment {
+    /// Before any container with data or secrets of the copy's pod begins.
+    Before,
+    /// Before the harness does anything.
+    Harness,
+    /// After the scenarios.
+    After,
+}
+
+impl Moment {
+    fn command(self) -> Command {
+        match self {
+            Self::Before => Command::Isolate,
+            Self::Harness => Command::Harness,
+            Self::After => Command::Verify,
         }
     }
 }
@@ -193,7 +220,7 @@ enum Progress {
     /// These actions bring it on. None: something must change first.
     Act(Vec<Action>),
     /// It cannot go on: one CamelCase word, and what to change.
-    Stop(&'static str, String),
+    Stop(String, String),
 }
 
 /// Decides what to do next.
@@ -202,6 +229,11 @@ pub fn decide(world: &World<'_>) -> Decision {
         return ended(world);
     }
     let mut facts = world.facts.clone();
+    if facts.node.is_empty() {
+        let dump = world.objects.get(&Object::DumpPod);
+        let node = dump.and_then(|dump| dump.pod.as_ref()?.node.clone());
+        facts.node = node.unwrap_or_default();
+    }
     // Remembered while the claim can still be asked: the volume must be gone in the end, too.
     facts.volumes.extend(
         world
@@ -244,6 +276,7 @@ pub fn decide(world: &World<'_>) -> Decision {
                 match progress {
                     Progress::Act(mut actions) if world.now < deadline => {
                         actions.extend(watch(world, report, &mut facts));
+                        actions.extend(watch_isolation(world, report));
                         let wake = Some(deadline);
                         let stand = Stand::At {
                             command: at,
@@ -257,8 +290,8 @@ pub fn decide(world: &World<'_>) -> Decision {
                         facts.stopped = Some(stopped(at, &reason, message));
                     }
                     Progress::Stop(reason, message) => {
-                        absorb::refused(&mut facts, at, reason);
-                        facts.stopped = Some(stopped(at, reason, message))
+                        absorb::refused(&mut facts, at, &reason);
+                        facts.stopped = Some(stopped(at, &reason, message))
                     }
                     Progress::Done => command = Command::Teardown,
                 }
@@ -317,12 +350,27 @@ fn watch(world: &World<'_>, report: &ReportView, facts: &mut Facts) -> Option<Ac
     ))
 }
 
+/// The copy and the harness are watched from when the harness was probed until both are probed for the last time.
+fn watch_isolation(world: &World<'_>, report: &ReportView) -> Option<Action> {
+    let isolation = &world.facts.isolation;
+    let running = world.running.contains(&Job::WatchIsolation);
+    if isolation.after.is_some() {
+        return running.then_some(Action::End(Job::WatchIsolation));
+    }
+    let told = !isolation.during.is_empty() || isolation.watch_error.is_some();
+    let due = isolation.harness.is_some() && !told && !running;
+    due.then(|| {
+        let end = world.after(report.began, &world.spec.deadlines.total);
+        Action::Start(Job::WatchIsolation, end)
+    })
+}
+
 /// What is left to do when a run is over.
 fn let_go(world: &World<'_>) -> Vec<Action> {
     let watch = world
         .running
         .contains(&Job::WatchProtected)
-        .then_some(Action::EndWatch);
+        .then_some(Action::End(Job::WatchProtected));
     let finalizer = world.finalizer.then_some(Action::RemoveFinalizer);
     watch.into_iter().chain(finalizer).collect()
 }

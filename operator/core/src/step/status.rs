@@ -320,7 +320,7 @@ fn children(world: &World<'_>) -> Vec<Child> {
     let mut children: Vec<Child> = Object::ALL
         .iter()
         .map(|object| {
-            let name = object.name(world.name);
+            let name = object.name(world.name, world.uid);
             let uid = world
                 .objects
                 .get(object)
@@ -328,7 +328,11 @@ fn children(world: &World<'_>) -> Vec<Child> {
                 .or_else(|| known(object.kind(), &name));
             Child {
                 kind: object.kind().into(),
-                namespace: world.namespace.into(),
+                namespace: if object.is_outside() {
+                    world.probes_namespace.into()
+                } else {
+                    world.namespace.into()
+                },
                 name,
                 uid,
             }

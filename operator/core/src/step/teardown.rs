@@ -139,7 +139,7 @@ fn identify(world: &World<'_>, facts: &mut Facts, deadline: Timestamp) -> Option
             "ObjectGone",
             format!(
                 "{} was deleted by somebody else",
-                gone.reference(world.name)
+                gone.reference(world.name, world.uid)
             ),
         );
     }
@@ -198,7 +198,7 @@ fn seal(world: &World<'_>, facts: &mut Facts, limit: Timestamp) -> Option<Vec<Ac
         .into_iter()
         .find(|o| world.alive(*o).is_none());
     if let Some(gone) = gone {
-        let what = gone.reference(world.name);
+        let what = gone.reference(world.name, world.uid);
         return lost("ObjectGone", format!("{what} was deleted by somebody else"));
     }
     if world.now >= limit {
@@ -236,7 +236,8 @@ fn namespace_terminating(
         });
     }
     teardown.proof_error.get_or_insert_with(why);
-    let gone = world.blind || !world.objects.keys().any(|o| Object::PODS.contains(o));
+    // Also what lives in the namespace of probes, which nobody else deletes.
+    let gone = !world.objects.keys().any(|o| Object::PODS.contains(o));
     (delete(world, |o| Object::PODS.contains(&o)), None, gone)
 }
 

@@ -16,6 +16,8 @@ pub struct World<'a> {
     pub name: &'a str,
     /// Its namespace.
     pub namespace: &'a str,
+    /// The namespace of canaries and listeners.
+    pub probes_namespace: &'a str,
     /// Its UID.
     pub uid: &'a str,
     /// Its generation as read.

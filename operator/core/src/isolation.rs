@@ -1,0 +1,298 @@
+//! Whether probes prove isolation.
+//!
+//! Three-valued: one connection where none may be breaks it for good; blocked counts only between two positive controls, which reached the same
+//! target from a pod that may reach it; all else is inconclusive. Nothing is inferred from NetworkPolicy objects or from the plugin's name: the API
+//! has no way to ask whether a policy is in force (KEP-2943 was withdrawn).
+
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::api::{Isolation, OwnNode};
+use crate::control::TaskError;
+use crate::names::Object;
+use crate::probe::{Tally, Target, TargetClass};
+
+/// A target as one pod found it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Probe {
+    /// The part that the probing pod plays in the run, such as `postgres`.
+    pub from: String,
+    /// What it tried to reach.
+    #[serde(flatten)]
+    pub target: Target,
+    /// What came of it.
+    #[serde(flatten)]
+    pub tally: Tally,
+}
+
+/// Probes between two rounds of positive controls.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Phase {
+    /// Node that all of them ran on, but for the far canary.
+    pub node: String,
+    /// Node of the far canary, where there is a second one.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub other_node: String,
+    /// Positive controls right before the probes.
+    pub controls_before: Vec<Probe>,
+    /// The probes: none of them may connect.
+    pub probes: Vec<Probe>,
+    /// Positive controls right after the probes.
+    pub controls_after: Vec<Probe>,
+    /// Milliseconds of all of it.
+    pub milliseconds: u64,
+}
+
+/// All probes of a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct IsolationFacts {
+    /// C-04: before any container with data or secrets of the copy's pod began.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before: Option<Phase>,
+    /// C-08: from the harness, before any scenario.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub harness: Option<Phase>,
+    /// C-08 to C-11: from the copy and the harness, while setup and scenarios ran.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub during: Vec<Probe>,
+    /// Why nobody could watch while they ran.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub watch_error: Option<TaskError>,
+    /// C-11: once more, after the scenarios.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<Phase>,
+}
+
+impl IsolationFacts {
+    /// Nothing was probed.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// All probes that none may have connected in.
+    pub fn probes(&self) -> impl Iterator<Item = &Probe> {
+        let phases = [&self.before, &self.harness, &self.after];
+        let probed = phases.into_iter().flatten().flat_map(|phase| &phase.probes);
+        probed.chain(&self.during)
+    }
+}
+
+/// What the copy's pod, the harness and the intruder try to reach.
+pub const FORBIDDEN: [TargetClass; 7] = [
+    TargetClass::Production,
+    TargetClass::ApiServer,
+    TargetClass::Dns,
+    TargetClass::OtherNamespace,
+    TargetClass::OwnNode,
+    TargetClass::Metadata,
+    TargetClass::Outside,
+];
+
+/// What the probes of a phase say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Judgement {
+    /// Each was blocked, or there is nothing to be reached.
+    Isolated(Summary),
+    /// These connected: `harness reached ApiServer 10.96.0.1:443/TCP`.
+    Breached(Vec<String>),
+    /// These are not known to be blocked.
+    Unproven(Vec<Unproven>),
+}
+
+/// A probe that proves nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unproven {
+    /// [`NO_CONTROL`] or [`NOT_TRIED`].
+    pub reason: &'static str,
+    /// What was tried, from where.
+    pub what: String,
+}
+
+/// Reason of a probe without a positive control.
+pub const NO_CONTROL: &str = "NoPositiveControl";
+/// Reason of a probe that failed by itself, or was never made.
+pub const NOT_TRIED: &str = "ProbeFailed";
+
+/// Probes in numbers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Attempts that were blocked.
+    pub blocked: u64,
+    /// Classes that nobody answers for: silent in both controls, too.
+    pub absent: BTreeSet<TargetClass>,
+    /// Classes that the spec lets stay without a positive control.
+    pub excused: BTreeSet<TargetClass>,
+    /// What answered at the pods' own node.
+    pub own_node: BTreeSet<String>,
+}
+
+impl std::fmt::Display for Summary {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} attempts blocked", self.blocked)?;
+        let list = |classes: &BTreeSet<TargetClass>| {
+            let words: Vec<&str> = classes.iter().map(|class| class.as_str()).collect();
+            words.join(", ")
+        };
+        if !self.absent.is_empty() {
+            write!(f, "; absent: {}", list(&self.absent))?;
+        }
+        if !self.excused.is_empty() {
+            write!(f, "; without control: {}", list(&self.excused))?;
+        }
+        if !self.own_node.is_empty() {
+            let answers: Vec<&str> = self.own_node.iter().map(String::as_str).collect();
+            write!(f, "; own node answers: {}", answers.join(", "))?;
+        }
+        Ok(())
+    }
+}
+
+/// Judges probes that lie between these controls. `demanded` are the pods and classes that must have been tried.
+pub fn judge(
+    policy: &Isolation,
+    probes: &[&Probe],
+    controls: [&[Probe]; 2],
+    demanded: &[(Object, &[TargetClass])],
+) -> Judgement {
+    let (mut breaches, mut unproven) = (Vec::new(), Vec::new());
+    let mut summary = Summary::default();
+    for probe in probes {
+        let class = probe.target.class;
+        let excused = policy.may_be_inconclusive.contains(&class);
+        let own_node = class == TargetClass::OwnNode || probe.target.on_own_node;
+        if probe.tally.connected > 0 {
+            if own_node && policy.own_node == OwnNode::Report {
+                summary.own_node.insert(place(&probe.target));
+            } else {
+                breaches.push(format!("{} reached {}", probe.from, name(&probe.target)));
+            }
+            continue;
+        }
+        let failed = probe.tally.attempts == probe.tally.failed;
+        if failed && !excused {
+            unproven.push(Unproven {
+                reason: NOT_TRIED,
+                what: format!("{} to {}", probe.from, name(&probe.target)),
+            });
+            continue;
+        }
+        let proven = match control(&probe.target, controls) {
+            Control::Reached => !failed,
+            Control::Absent if may_be_absent(class) => {
+                summary.absent.insert(class);
+                continue;
+            }
+            Control::Absent | Control::None => false,
+        };
+        if proven {
+            summary.blocked += probe.tally.attempts - probe.tally.failed;
+        } else if excused {
+            summary.excused.insert(class);
+        } else if own_node && policy.own_node == OwnNode::Report {
+            summary.absent.insert(class);
+        } else {
+            unproven.push(Unproven {
+                reason: NO_CONTROL,
+                what: format!("{} to {}", probe.from, name(&probe.target)),
+            });
+        }
+    }
+    for (from, classes) in demanded {
+        for class in *classes {
+            let tried = probes
+                .iter()
+                .any(|probe| probe.from == from.role() && probe.target.class == *class);
+            if !tried && !policy.may_be_inconclusive.contains(class) {
+                unproven.push(Unproven {
+                    reason: NOT_TRIED,
+                    what: format!("{} to {}", from.role(), class.as_str()),
+                });
+            }
+        }
+    }
+    if !breaches.is_empty() {
+        breaches.dedup();
+        Judgement::Breached(breaches)
+    } else if unproven.is_empty() {
+        Judgement::Isolated(summary)
+    } else {
+        Judgement::Unproven(unproven)
+    }
+}
+
+/// What a cluster may do without. Listeners of the run's own, production and an outside address that somebody chose are there.
+fn may_be_absent(class: TargetClass) -> bool {
+    match class {
+        TargetClass::ApiServer
+        | TargetClass::Dns
+        | TargetClass::OwnNode
+        | TargetClass::RemoteNode
+        | TargetClass::Metadata => true,
+        TargetClass::Production
+        | TargetClass::OtherNamespace
+        | TargetClass::Outside
+        | TargetClass::Copy
+        | TargetClass::CopyOtherPort => false,
+    }
+}
+
+/// What the positive controls of a target say.
+enum Control {
+    /// Both reached it.
+    Reached,
+    /// Both tried, and neither got an answer.
+    Absent,
+    /// One is missing, failed, or says otherwise than the other.
+    None,
+}
+
+fn control(target: &Target, controls: [&[Probe]; 2]) -> Control {
+    let tallies = controls.map(|controls| {
+        let mut sum: Option<Tally> = None;
+        // Only the address counts: a pod elsewhere may have that on its own node.
+        let same = |probe: &&Probe| {
+            let (a, b) = (&probe.target, target);
+            (a.class, &a.address, a.port, a.protocol) == (b.class, &b.address, b.port, b.protocol)
+        };
+        for probe in controls.iter().filter(same) {
+            sum.get_or_insert_default().add(&probe.tally);
+        }
+        sum
+    });
+    let [Some(before), Some(after)] = tallies else {
+        return Control::None;
+    };
+    let silent = |tally: &Tally| tally.connected == 0 && tally.failed == 0 && tally.attempts > 0;
+    if before.answered > 0 && after.answered > 0 {
+        Control::Reached
+    } else if silent(&before) && silent(&after) {
+        Control::Absent
+    } else {
+        Control::None
+    }
+}
+
+fn place(target: &Target) -> String {
+    let address = if target.address.contains(':') {
+        format!("[{}]", target.address)
+    } else {
+        target.address.clone()
+    };
+    format!("{address}:{}/{}", target.port, target.protocol.as_str())
+}
+
+fn name(target: &Target) -> String {
+    format!("{} {}", target.class.as_str(), place(target))
+}
+
+/// Attempts of probes by the pod that made them.
+pub fn attempts<'a>(probes: impl IntoIterator<Item = &'a Probe>) -> BTreeMap<&'a str, u64> {
+    let mut sums = BTreeMap::new();
+    for probe in probes {
+        *sums.entry(probe.from.as_str()).or_default() += probe.tally.attempts;
+    }
+    sums
+}
