@@ -1,6 +1,6 @@
 //! The local cluster as a whole: one on a machine, brought up and taken down under a lock.
 
-use std::{fs, path::PathBuf};
+use std::{fs, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,7 @@ use super::{
     MAX_NODES, Options, down,
     layout::{self, Node},
     lock::Lock,
-    logs,
+    logs, node,
     node::Netpol,
     process, up,
 };
@@ -96,6 +96,31 @@ pub(super) async fn down(progress: &Progress) -> Result<()> {
         .phase("removing the cluster", async |_| down::clean().await)
         .await
 }
+
+/// Puts another NetworkPolicy agent in the place of each node's: one that enforces, or one that lets everything pass.
+pub(super) async fn enforce(nodes: &[Node], workshop: &Workshop, enforcing: bool) -> Result<()> {
+    let binaries = static_binaries(
+        &workshop.cache,
+        &workshop.progress,
+        "netpol",
+        images::NETPOL,
+        images::NETPOL_SOURCES,
+    )
+    .await?;
+    let netpol = Netpol {
+        binaries,
+        permissive: !enforcing,
+    };
+    let mut daemons = process::Daemons::default();
+    for node in nodes {
+        process::kill_daemon(&node::agent(*node), AGENT_ENDS).await?;
+        node::start_agent(&mut daemons, &netpol, *node)?;
+    }
+    Ok(())
+}
+
+/// How long a NetworkPolicy agent may take to end when it is killed.
+const AGENT_ENDS: Duration = Duration::from_secs(5);
 
 /// The nodes of a cluster that was brought up completely since the machine was booted, and whose API server lives.
 pub(super) fn running() -> Result<Option<Vec<Node>>> {

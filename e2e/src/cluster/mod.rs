@@ -175,6 +175,19 @@ impl Cluster {
         }
     }
 
+    /// Makes every node enforce NetworkPolicies, or none; false where that is not ours to decide. Pods keep running.
+    ///
+    /// # Errors
+    /// An agent does not end, or cannot be started.
+    pub async fn enforce(&self, enforcing: bool) -> Result<bool> {
+        match &self.provider {
+            Provider::Local(nodes) => local::enforce(nodes, &self.workshop, enforcing)
+                .await
+                .map(|()| true),
+            Provider::Kind | Provider::Existing => Ok(false),
+        }
+    }
+
     /// Takes this cluster down; one that the user gave is left as it is.
     ///
     /// # Errors

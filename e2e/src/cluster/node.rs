@@ -140,21 +140,8 @@ pub(crate) fn start_kubelet(
     node: Node,
     containerd: u32,
 ) -> Result<()> {
+    start_agent(daemons, netpol, node)?;
     let name = node.name();
-    let mut agent = network::inside(
-        &node.net(),
-        &netpol.binaries.join("netpol").to_string_lossy(),
-    );
-    agent
-        .arg("--kubeconfig")
-        .arg(layout::pki("netpol.kubeconfig"))
-        .args(["--node", &name, "--pod-cidr", &node.pod_cidr()]);
-    agent.arg("--cni-socket").arg(node.netpol_socket());
-    if netpol.permissive {
-        agent.arg("--permissive");
-    }
-    daemons.start(&format!("netpol-{name}"), &mut agent)?;
-
     let mut kubelet = Command::new("nsenter");
     kubelet
         .arg(format!("--target={containerd}"))
@@ -185,4 +172,27 @@ pub(crate) fn start_kubelet(
         .arg(layout::config(&format!("proxy-{name}.json")));
     daemons.start(&format!("proxy-{name}"), &mut proxy)?;
     Ok(())
+}
+
+/// Name of the node's NetworkPolicy agent among the daemons.
+pub(crate) fn agent(node: Node) -> String {
+    format!("netpol-{}", node.name())
+}
+
+/// Starts the node's NetworkPolicy agent.
+pub(crate) fn start_agent(daemons: &mut Daemons, netpol: &Netpol, node: Node) -> Result<()> {
+    let name = node.name();
+    let mut agent = network::inside(
+        &node.net(),
+        &netpol.binaries.join("netpol").to_string_lossy(),
+    );
+    agent
+        .arg("--kubeconfig")
+        .arg(layout::pki("netpol.kubeconfig"))
+        .args(["--node", &name, "--pod-cidr", &node.pod_cidr()]);
+    agent.arg("--cni-socket").arg(node.netpol_socket());
+    if netpol.permissive {
+        agent.arg("--permissive");
+    }
+    daemons.start(&self::agent(node), &mut agent).map(drop)
 }

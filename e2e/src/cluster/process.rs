@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::layout::{self, CGROUP_PREFIX, Node};
@@ -117,6 +117,27 @@ pub(crate) async fn kill_all(deadline: Duration) -> Result<()> {
         }
         let namespaces = namespaces();
         for pid in ours.into_keys() {
+            kill(pid, &namespaces);
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Kills this daemon and waits until it is gone.
+pub(crate) async fn kill_daemon(name: &str, deadline: Duration) -> Result<()> {
+    let started = Instant::now();
+    loop {
+        let found: Vec<i32> = ours()?
+            .into_iter()
+            .filter(|(_, daemon)| daemon == name)
+            .map(|(pid, _)| pid)
+            .collect();
+        if found.is_empty() {
+            return Ok(());
+        }
+        ensure!(started.elapsed() < deadline, "{name} does not end");
+        let namespaces = namespaces();
+        for pid in found {
             kill(pid, &namespaces);
         }
         tokio::time::sleep(Duration::from_millis(20)).await;

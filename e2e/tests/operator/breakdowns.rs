@@ -40,11 +40,11 @@ pub(crate) async fn physical_copy(stage: &Stage) -> Result<()> {
     );
     if let Some(log) = stage.audit_log() {
         let writes = audit::writes(&log, NAMESPACE, &run.name, stage.since)?;
-        let harness = Object::HarnessPod.name(&run.name);
+        let harness = Object::HarnessPod.name(&run.name, &run.uid);
         let made: Vec<_> = writes.iter().filter(|w| w.verb == "create").collect();
         ensure!(
             made.iter()
-                .any(|w| w.name == Object::PostgresPod.name(&run.name))
+                .any(|w| w.name == Object::PostgresPod.name(&run.name, &run.uid))
                 && made.iter().all(|w| w.name != harness),
             "there were created {made:?}"
         );

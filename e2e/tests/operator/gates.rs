@@ -18,7 +18,7 @@ use crate::{
 
 /// Somebody's volume has the name that the run's would have; it is left alone.
 pub(crate) async fn taken_name(stage: &Stage) -> Result<()> {
-    let name = Object::DataVolume.name("taken-name");
+    let name = Object::DataVolume.name("taken-name", "");
     let claims: Api<PersistentVolumeClaim> = Api::namespaced(stage.client.clone(), NAMESPACE);
     let claim = serde_json::from_value(json!({
         "metadata": {"name": name},

@@ -2,9 +2,9 @@
 
 use dryrun_core::api::{DryRun, DryRunReport, DryRunReportSpec, PlanSummary};
 use dryrun_core::facts::Facts;
-use dryrun_core::names::{self, FINALIZER, Object, RUN_LABEL};
+use dryrun_core::names::{self, FINALIZER, Object};
 use dryrun_core::plan;
-use dryrun_core::step::{Action, Approval, Job, Observed};
+use dryrun_core::step::{Action, Approval, Observed};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Secret};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use crate::build::{self, Plan, key};
+use crate::build::{self, Plan, belongs, key};
 use crate::error::{Error, call};
 use crate::jobs::{Scope, Supervisor};
 
@@ -30,6 +30,7 @@ pub(crate) struct Actor<'a> {
     /// The plan that was approved; absent once the run has begun.
     pub(crate) plan: Option<&'a PlanSummary>,
     pub(crate) operator_image: &'a str,
+    pub(crate) probes_namespace: &'a str,
 }
 
 impl Actor<'_> {
@@ -46,6 +47,7 @@ impl Actor<'_> {
                 let scope = Scope {
                     client: self.client.clone(),
                     namespace,
+                    probes_namespace: self.probes_namespace.to_owned(),
                     name,
                     uid,
                     spec: Arc::new(self.run.spec.clone()),
@@ -59,8 +61,8 @@ impl Actor<'_> {
                 self.jobs.cancel(&uid, |job| !job.is_teardown());
                 Ok(())
             }
-            Action::EndWatch => {
-                self.jobs.cancel(&uid, |job| job == Job::WatchProtected);
+            Action::End(ending) => {
+                self.jobs.cancel(&uid, |job| job == ending);
                 Ok(())
             }
         }
@@ -140,6 +142,7 @@ impl Actor<'_> {
         let plan = Plan {
             name: &name,
             namespace: &namespace,
+            probes_namespace: self.probes_namespace,
             uid: &uid,
             spec: &self.run.spec,
             facts: self.facts,
@@ -158,8 +161,26 @@ impl Actor<'_> {
             | Object::RestorePod
             | Object::HarnessPod
             | Object::SealPod
-            | Object::IdentityPod => self.post(object, build::pod(&plan, object)).await,
+            | Object::IdentityPod
+            | Object::IntruderPod
+            | Object::ListenerPod
+            | Object::CanaryPod
+            | Object::FarCanaryPod => self.post(object, build::pod(&plan, object)).await,
         }
+    }
+
+    /// Where the object lives.
+    fn api<K>(&self, object: Object) -> Api<K>
+    where
+        K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>,
+    {
+        let (namespace, _, _) = key(self.run);
+        let namespace = if object.is_outside() {
+            self.probes_namespace
+        } else {
+            &namespace
+        };
+        Api::namespaced(self.client.clone(), namespace)
     }
 
     async fn post<K>(&self, object: Object, desired: K) -> Result<(), Error>
@@ -171,17 +192,18 @@ impl Actor<'_> {
             + Serialize
             + Sync,
     {
-        let (namespace, name, uid) = key(self.run);
-        let api: Api<K> = Api::namespaced(self.client.clone(), &namespace);
-        let doing = format!("create {}", object.reference(&name));
+        let (_, name, uid) = key(self.run);
+        let api: Api<K> = self.api(object);
+        let doing = format!("create {}", object.reference(&name, &uid));
         match call(doing.clone(), api.create(&PostParams::default(), &desired)).await {
             Err(Error::Kube {
                 doing,
                 source: kube::Error::Api(status),
             }) if status.is_already_exists() => {
                 // A lost answer of an earlier create, or somebody else's object.
-                let found = call(doing.clone(), api.get_metadata(&object.name(&name))).await?;
-                let ours = found.labels().get(RUN_LABEL).is_some_and(|run| *run == uid);
+                let found =
+                    call(doing.clone(), api.get_metadata(&object.name(&name, &uid))).await?;
+                let ours = belongs(&found, &uid);
                 if ours {
                     Ok(())
                 } else {
@@ -209,7 +231,11 @@ impl Actor<'_> {
             | Object::RestorePod
             | Object::HarnessPod
             | Object::SealPod
-            | Object::IdentityPod => self.remove::<Pod>(object).await,
+            | Object::IdentityPod
+            | Object::IntruderPod
+            | Object::ListenerPod
+            | Object::CanaryPod
+            | Object::FarCanaryPod => self.remove::<Pod>(object).await,
         }
     }
 
@@ -221,18 +247,18 @@ impl Actor<'_> {
             + Debug
             + DeserializeOwned,
     {
-        let (namespace, name, _) = key(self.run);
+        let (_, name, uid) = key(self.run);
         let Some(observed) = self.objects.get(&object) else {
             return Ok(());
         };
-        let api: Api<K> = Api::namespaced(self.client.clone(), &namespace);
+        let api: Api<K> = self.api(object);
         let params = DeleteParams::default().preconditions(Preconditions {
             uid: Some(observed.uid.clone()),
             resource_version: None,
         });
         match call(
-            format!("delete {}", object.reference(&name)),
-            api.delete(&object.name(&name), &params),
+            format!("delete {}", object.reference(&name, &uid)),
+            api.delete(&object.name(&name, &uid), &params),
         )
         .await
         {

@@ -1,6 +1,7 @@
 //! The operator's end of the control channel: HTTP to an agent on loopback of its pod, through a port-forward.
 
-use dryrun_core::control::{Task, TaskError, TaskResult};
+use dryrun_core::control::{ProbeTask, Task, TaskError, TaskResult, WatchTask};
+use dryrun_core::probe::Tally;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper::client::conn::http1::SendRequest;
@@ -37,6 +38,42 @@ impl Agent {
             TaskResult::Failed(error) => Err(error),
             result => Ok(result),
         }
+    }
+
+    /// Lets the agent probe: one tally for each target.
+    pub(crate) async fn probe(&self, task: &ProbeTask) -> Result<Vec<Tally>, TaskError> {
+        let id = format!("probe-{}", task.nonce);
+        match self.run(&id, &Task::Probe(task.clone())).await? {
+            TaskResult::Probe(tallies) if tallies.len() == task.targets.len() => Ok(tallies),
+            other => {
+                tracing::debug!(?other, "no tallies");
+                Err(permanent(
+                    "InvalidAnswer",
+                    "the agent answered another task than it was given",
+                ))
+            }
+        }
+    }
+
+    /// Lets the agent probe at intervals from now on.
+    pub(crate) async fn watch(&self, task: &WatchTask) -> Result<(), TaskError> {
+        let body = serde_json::to_vec(task).map_err(|e| permanent("InvalidTask", e))?;
+        self.request(Method::PUT, "/v1/watch", body).await.map(drop)
+    }
+
+    /// What the watch has tried so far.
+    pub(crate) async fn watched(&self) -> Result<Vec<Tally>, TaskError> {
+        self.tallies("/v1/watch").await
+    }
+
+    /// The same, as soon as something was reached.
+    pub(crate) async fn breach(&self) -> Result<Vec<Tally>, TaskError> {
+        self.tallies("/v1/watch/breach").await
+    }
+
+    async fn tallies(&self, path: &str) -> Result<Vec<Tally>, TaskError> {
+        let answer = self.request(Method::GET, path, Vec::new()).await?;
+        serde_json::from_slice(&answer).map_err(|e| permanent("InvalidAnswer", e))
     }
 
     /// Lets the agent end.

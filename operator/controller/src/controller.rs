@@ -1,7 +1,7 @@
 //! The story of a pass: observe, decide, report, act; again until there is nothing to do but wait.
 
 use dryrun_core::api::{DryRun, DryRunApproval};
-use dryrun_core::names::{FINALIZER, RUN_LABEL};
+use dryrun_core::names::{FINALIZER, NAMESPACE_LABEL, RUN_LABEL};
 use dryrun_core::step::{World, absorb, decide, is_edge};
 use futures::channel::mpsc::UnboundedReceiver;
 use futures::{Stream, StreamExt};
@@ -38,6 +38,8 @@ pub(crate) struct Context {
     pub(crate) operator_image: String,
     /// Namespaces that are prepared for runs; the operator has rights in no other.
     pub(crate) namespaces: Vec<String>,
+    /// The namespace of canaries and listeners.
+    pub(crate) probes_namespace: String,
     pub(crate) jobs: Supervisor,
     pub(crate) recorder: Recorder,
     /// Consecutive errors of each run by its UID, and what the last one was.
@@ -71,6 +73,8 @@ pub(crate) async fn run(context: Arc<Context>, ended: UnboundedReceiver<ObjectRe
         .reconcile_on(ended)
         .graceful_shutdown_on(crate::shutdown());
     let labelled = watcher::Config::default().labels(RUN_LABEL);
+    let probes = Api::<Pod>::namespaced(client.clone(), &context.probes_namespace);
+    controller = controller.reconcile_on(children(probes, &labelled));
     for namespace in &context.namespaces {
         controller = controller
             .reconcile_on(children(
@@ -121,7 +125,9 @@ where
                 .inspect_err(|error| tracing::debug!(%error, "watch interrupted"))
                 .ok()?;
             let run = object.labels().get("app.kubernetes.io/instance")?;
-            Some(ObjectRef::new(run).within(&object.namespace()?))
+            // Objects outside of the DryRun's own namespace say which that is.
+            let namespace = object.labels().get(NAMESPACE_LABEL).cloned();
+            Some(ObjectRef::new(run).within(&namespace.or_else(|| object.namespace())?))
         })
 }
 
@@ -189,6 +195,7 @@ async fn turn(run: &DryRun, context: &Context) -> Result<Option<Requeue>, Error>
     let decision = decide(&World {
         name: &name,
         namespace: &namespace,
+        probes_namespace: &context.probes_namespace,
         uid: &uid,
         generation: run.metadata.generation.unwrap_or_default(),
         created: run
@@ -258,6 +265,7 @@ async fn turn(run: &DryRun, context: &Context) -> Result<Option<Requeue>, Error>
         approval: &seen.approval,
         plan: seen.plan.as_ref().ok(),
         operator_image: &context.operator_image,
+        probes_namespace: &context.probes_namespace,
     };
     for action in decision.actions {
         tracing::info!(namespace, name, ?action, "acting");

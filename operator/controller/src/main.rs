@@ -36,6 +36,9 @@ struct Options {
     /// Namespaces that are prepared for runs, separated by commas.
     #[arg(long, env = "DRYRUN_REHEARSAL_NAMESPACES", value_delimiter = ',')]
     rehearsal_namespaces: Vec<String>,
+    /// Namespace of canaries and listeners, prepared for nothing else.
+    #[arg(long, env = "DRYRUN_PROBES_NAMESPACE", default_value = "dryrun-probes")]
+    probes_namespace: String,
     /// Address of /livez and /readyz.
     #[arg(long, env = "DRYRUN_HEALTH_ADDRESS", default_value = "0.0.0.0:8080")]
     health_address: SocketAddr,
@@ -72,6 +75,7 @@ async fn main() -> anyhow::Result<()> {
             .into_iter()
             .filter(|n| !n.is_empty())
             .collect(),
+        probes_namespace: options.probes_namespace,
         jobs,
         recorder: Recorder::new(
             client.clone(),

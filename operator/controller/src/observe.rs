@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
-use crate::build::{self, key};
+use crate::build::{self, belongs, key};
 use crate::controller::Context;
 use crate::error::{Error, call};
 
@@ -87,8 +87,13 @@ pub(crate) async fn observe(context: &Context, run: &DryRun) -> Result<Observati
         }
         return Ok(observation);
     }
-    match objects(client, &namespace, &name, &uid).await {
-        Ok(objects) => observation.objects = objects,
+    let (near, outside) = tokio::join!(
+        objects(client, &namespace, &name, &uid),
+        outside(client, &context.probes_namespace, &name, &uid),
+    );
+    observation.objects = outside?;
+    match near {
+        Ok(objects) => observation.objects.extend(objects),
         // In a terminating namespace the Roles go after the pods and before us.
         Err(error) if error.is_forbidden() && observation.namespace_terminating => {
             observation.blind = true
@@ -267,9 +272,12 @@ async fn objects(
     let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
     let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
     let claims: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), namespace);
-    let secret_name = Object::Secret.name(name);
-    let (pods, secret, claims, policies) = futures::try_join!(
+    let secret_name = Object::Secret.name(name, uid);
+    let intruder_name = Object::IntruderPod.name(name, uid);
+    let (found, intruder, secret, claims, policies) = futures::try_join!(
         call("list pods", pods.list(&labelled)),
+        // It has the labels of another run.
+        call("read the intruder", pods.get_opt(&intruder_name)),
         call(
             "read the run's Secret",
             secrets.get_metadata_opt(&secret_name)
@@ -277,23 +285,13 @@ async fn objects(
         call("list claims", claims.list(&labelled)),
         metadata::<NetworkPolicy>(client, namespace, &labelled),
     )?;
-    let mut objects = BTreeMap::new();
     let by_name = |kind: &str, found: &str| {
         Object::ALL
             .into_iter()
-            .find(|o| o.kind() == kind && o.name(name) == found)
+            .find(|o| o.kind() == kind && o.name(name, uid) == found)
     };
-    for pod in &pods {
-        if let Some(object) = by_name("Pod", &pod.name_any()) {
-            objects.insert(
-                object,
-                Observed {
-                    pod: Some(pod_view(pod)),
-                    ..observed(pod)
-                },
-            );
-        }
-    }
+    let intruder = intruder.filter(|pod| belongs(pod, uid));
+    let mut objects = pods_by_name(found.items.iter().chain(&intruder), name, uid);
     if let Some(secret) = secret.filter(|s| s.labels().get(RUN_LABEL).is_some_and(|run| run == uid))
     {
         objects.insert(Object::Secret, observed(&secret));
@@ -319,6 +317,41 @@ async fn objects(
         );
     }
     Ok(objects)
+}
+
+/// The run's pods in the namespace of probes.
+async fn outside(
+    client: &Client,
+    probes_namespace: &str,
+    name: &str,
+    uid: &str,
+) -> Result<BTreeMap<Object, Observed>, Error> {
+    let labelled = ListParams::default().labels(&format!("{RUN_LABEL}={uid}"));
+    let pods: Api<Pod> = Api::namespaced(client.clone(), probes_namespace);
+    let found = call("list pods of the namespace of probes", pods.list(&labelled)).await?;
+    Ok(pods_by_name(&found.items, name, uid))
+}
+
+fn pods_by_name<'a>(
+    pods: impl IntoIterator<Item = &'a Pod>,
+    name: &str,
+    uid: &str,
+) -> BTreeMap<Object, Observed> {
+    let mut objects = BTreeMap::new();
+    for pod in pods {
+        let found = pod.name_any();
+        if let Some(object) = Object::PODS
+            .into_iter()
+            .find(|o| o.name(name, uid) == found)
+        {
+            let seen = Observed {
+                pod: Some(pod_view(pod)),
+                ..observed(pod)
+            };
+            objects.insert(object, seen);
+        }
+    }
+    objects
 }
 
 async fn metadata<K>(

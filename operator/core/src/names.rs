@@ -17,6 +17,8 @@ pub const INTRUDER_LABEL: &str = "dryrun.dev/intruder-of";
 pub const NAMESPACE_LABEL: &str = "dryrun.dev/run-namespace";
 /// Label of a namespace that is prepared for runs: `true`, or `probes` for the one of canaries.
 pub const REHEARSAL_LABEL: &str = "dryrun.dev/rehearsal";
+/// Value of [`REHEARSAL_LABEL`] on the namespace of probes.
+pub const PROBES: &str = "probes";
 /// Our finalizer on a DryRun.
 pub const FINALIZER: &str = "dryrun.dev/teardown";
 /// Who writes: field manager of every apply, and `app.kubernetes.io/managed-by`.

@@ -6,14 +6,15 @@ mod volumes;
 
 pub(crate) use pods::{Containers, pod};
 pub(crate) use pods::{
-    DUMP_DIR, EVIDENCE_DIR, INPUTS_DIR, POSTGRES_PORT, SERVER_LOGS_DIR, SOURCE_FILE, UNPACKED_DIR,
+    DUMP_DIR, ECHO_PORT, EVIDENCE_DIR, INPUTS_DIR, POSTGRES_PORT, SERVER_LOGS_DIR, SOURCE_FILE,
+    UNPACKED_DIR,
 };
 pub(crate) use policies::policy;
 pub(crate) use volumes::{CREDENTIAL_LENGTH, claim, secret};
 
 use dryrun_core::api::{DryRun, DryRunSpec};
 use dryrun_core::facts::Facts;
-use dryrun_core::names::{self, Object};
+use dryrun_core::names::{self, INTRUDER_LABEL, NAMESPACE_LABEL, Object, RUN_LABEL};
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::{Resource, ResourceExt};
@@ -23,6 +24,8 @@ use kube::{Resource, ResourceExt};
 pub(crate) struct Plan<'a> {
     pub(crate) name: &'a str,
     pub(crate) namespace: &'a str,
+    /// The namespace of canaries and listeners.
+    pub(crate) probes_namespace: &'a str,
     pub(crate) uid: &'a str,
     pub(crate) spec: &'a DryRunSpec,
     pub(crate) facts: &'a Facts,
@@ -34,13 +37,21 @@ impl Plan<'_> {
     /// Name, namespace and labels of an object.
     ///
     /// Guards (NetworkPolicies) have no owner: the garbage collector of `kubectl delete --cascade=foreground` would take them before their pods.
+    /// Nor has what lives in another namespace: the garbage collector would delete it at once.
     fn metadata(&self, object: Object) -> ObjectMeta {
         let guard = object.kind() == "NetworkPolicy";
+        let mut labels = names::labels(self.name, self.uid, object);
+        let namespace = if object.is_outside() {
+            labels.insert(NAMESPACE_LABEL.to_owned(), self.namespace.to_owned());
+            self.probes_namespace
+        } else {
+            self.namespace
+        };
         ObjectMeta {
-            name: Some(object.name(self.name)),
-            namespace: Some(self.namespace.to_owned()),
-            labels: Some(names::labels(self.name, self.uid, object)),
-            owner_references: (!guard).then(|| vec![self.owner()]),
+            name: Some(object.name(self.name, self.uid)),
+            namespace: Some(namespace.to_owned()),
+            labels: Some(labels),
+            owner_references: (!guard && !object.is_outside()).then(|| vec![self.owner()]),
             ..ObjectMeta::default()
         }
     }
@@ -77,4 +88,12 @@ pub(crate) fn key(run: &DryRun) -> (String, String, String) {
         run.name_any(),
         run.uid().unwrap_or_default(),
     )
+}
+
+/// Whether an object belongs to the run with this UID.
+pub(crate) fn belongs<K: Resource>(object: &K, uid: &str) -> bool {
+    let labels = object.labels();
+    [RUN_LABEL, INTRUDER_LABEL]
+        .iter()
+        .any(|label| labels.get(*label).is_some_and(|run| run == uid))
 }

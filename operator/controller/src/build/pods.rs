@@ -23,6 +23,8 @@ use super::Plan;
 
 /// Port of the copy.
 pub(crate) const POSTGRES_PORT: u16 = 5432;
+/// Port of listeners that answer probes: the one in the namespace of probes, and the copy's sidecar, whom nobody may reach.
+pub(crate) const ECHO_PORT: u16 = 7072;
 /// Where the dump lies in the pods that write or read it.
 pub(crate) const DUMP_DIR: &str = "/data/dump";
 /// Where the harness's init container finds the inputs, one directory each.
@@ -52,8 +54,10 @@ impl Containers {
     pub(crate) const ISOLATE: &str = "isolate";
     /// The harness's init container that verifies inputs.
     pub(crate) const INPUTS: &str = "inputs";
-    /// The harness's sidecar that looks at the inputs again.
+    /// The harness's sidecar that looks at the inputs again, and probes.
     pub(crate) const OBSERVER: &str = "observer";
+    /// The copy's sidecar that probes, and the only container of a pod that does nothing else.
+    pub(crate) const PROBE: &str = "probe";
 }
 
 /// One of the run's pods.
@@ -64,9 +68,12 @@ pub(crate) fn pod(plan: &Plan<'_>, object: Object) -> Pod {
         Object::RestorePod => restore(plan),
         Object::HarnessPod => harness(plan),
         Object::SealPod => seal(plan),
+        Object::IntruderPod | Object::ListenerPod | Object::CanaryPod | Object::FarCanaryPod => {
+            prober(plan, object)
+        }
         _ => identity(plan),
     };
-    spec.affinity = same_node(plan);
+    spec.affinity = affinity(plan, object);
     Pod {
         metadata: plan.metadata(object),
         spec: Some(spec),
@@ -112,11 +119,20 @@ fn dump(plan: &Plan<'_>) -> PodSpec {
 
 fn postgres(plan: &Plan<'_>) -> PodSpec {
     let postgres = &plan.spec.postgres;
-    // It has no data, no secret but its own token, and waits until the operator lets the pod go on.
+    // It has no data, no secret but its own token, and waits until the operator lets the pod go on. Where the server will listen it answers probes:
+    // a port that is closed looks isolated.
     let isolate = Container {
         resources: Some(small()),
         volume_mounts: Some(vec![mount("isolate-secrets", SECRETS_DIR)]),
-        ..agent(plan, Containers::ISOLATE)
+        ..echoing(agent(plan, Containers::ISOLATE), POSTGRES_PORT)
+    };
+    // A native sidecar (KEP-753), without data: it probes for as long as the copy lives, and answers where nobody may come.
+    let probe = Container {
+        resources: Some(small()),
+        restart_policy: Some("Always".into()),
+        security_context: Some(confined(OBSERVER_USER)),
+        volume_mounts: Some(vec![mount("probe-secrets", SECRETS_DIR)]),
+        ..echoing(agent_on(plan, Containers::PROBE, OBSERVER_PORT), ECHO_PORT)
     };
     let memory_limit = postgres
         .resources
@@ -171,13 +187,21 @@ fn postgres(plan: &Plan<'_>) -> PodSpec {
         "isolate-secrets",
         vec![run_keys(plan, &[(key::token("isolate"), TOKEN_FILE)])],
     );
+    let probe_secrets = projected(
+        "probe-secrets",
+        vec![run_keys(
+            plan,
+            &[(key::token(Containers::PROBE), TOKEN_FILE)],
+        )],
+    );
     let secrets = vec![run_keys(plan, &[(key::SUPERUSER.into(), SUPERUSER_FILE)])];
     base(
         plan,
-        vec![isolate, install(plan)],
+        vec![isolate, probe, install(plan)],
         vec![server],
         vec![
             isolate_secrets,
+            probe_secrets,
             secrets_volume(secrets),
             memory("tmp"),
             memory("shm"),
@@ -303,7 +327,7 @@ fn harness(plan: &Plan<'_>) -> PodSpec {
             harness.run_as_user,
         )
     };
-    // A native sidecar (KEP-753): it is there before the user's code and ends after it.
+    // A native sidecar (KEP-753): it is there before everything else, and ends after it.
     let observer = Container {
         resources: Some(small()),
         restart_policy: Some("Always".into()),
@@ -313,7 +337,7 @@ fn harness(plan: &Plan<'_>) -> PodSpec {
     };
     base(
         plan,
-        vec![inputs, install(plan), observer],
+        vec![observer, inputs, install(plan)],
         vec![runner],
         volumes,
     )
@@ -374,6 +398,33 @@ fn identity(plan: &Plan<'_>) -> PodSpec {
         vec![container],
         vec![secrets_volume(secrets), memory("tmp")],
     )
+}
+
+/// A pod that probes or answers and holds nothing, not even a token: what it can be asked is worth none.
+fn prober(plan: &Plan<'_>, object: Object) -> PodSpec {
+    let open = agent(plan, Containers::PROBE);
+    let container = Container {
+        resources: Some(small()),
+        command: open
+            .command
+            .map(|words| [words, vec!["--probes-only".into()]].concat()),
+        ..open
+    };
+    let container = match object {
+        Object::ListenerPod => echoing(container, ECHO_PORT),
+        _ => container,
+    };
+    base(plan, Vec::new(), vec![container], Vec::new())
+}
+
+/// The agent answers there with what it is sent.
+fn echoing(agent: Container, port: u16) -> Container {
+    Container {
+        command: agent
+            .command
+            .map(|words| [words, vec!["--echo".into(), port.to_string()]].concat()),
+        ..agent
+    }
 }
 
 /// What all pods have in common.
@@ -476,19 +527,19 @@ fn confined(user: i64) -> SecurityContext {
     }
 }
 
-/// Later pods run where the dump pod ran: there the volumes are. By affinity, since `nodeName` would skip the scheduler.
-fn same_node(plan: &Plan<'_>) -> Option<Affinity> {
-    let node = plan
-        .facts
-        .dump
-        .as_ref()
-        .map(|d| d.node.clone())
-        .filter(|n| !n.is_empty())?;
+/// Later pods run where the dump pod ran: there the volumes are. By affinity, since `nodeName` would skip the scheduler. The far canary runs anywhere
+/// else.
+fn affinity(plan: &Plan<'_>, object: Object) -> Option<Affinity> {
+    let node = Some(&plan.facts.node).filter(|node| !node.is_empty())?;
+    let operator = match object {
+        Object::FarCanaryPod => "NotIn",
+        _ => "In",
+    };
     let term = NodeSelectorTerm {
         match_fields: Some(vec![NodeSelectorRequirement {
             key: "metadata.name".into(),
-            operator: "In".into(),
-            values: Some(vec![node]),
+            operator: operator.into(),
+            values: Some(vec![node.clone()]),
         }]),
         match_expressions: None,
     };
@@ -584,7 +635,7 @@ fn projected(name: &str, sources: Vec<VolumeProjection>) -> Volume {
 
 /// Keys of the run's Secret, and the file names that they get.
 fn run_keys(plan: &Plan<'_>, keys: &[(String, &str)]) -> VolumeProjection {
-    secret(&Object::Secret.name(plan.name), keys)
+    secret(&Object::Secret.name(plan.name, plan.uid), keys)
 }
 
 /// Production's password.
@@ -637,11 +688,14 @@ fn memory(name: &str) -> Volume {
 }
 
 fn data(plan: &Plan<'_>) -> Volume {
-    claimed("data", &Object::DataVolume.name(plan.name))
+    claimed("data", &Object::DataVolume.name(plan.name, plan.uid))
 }
 
 fn evidence(plan: &Plan<'_>) -> Volume {
-    claimed("evidence", &Object::EvidenceVolume.name(plan.name))
+    claimed(
+        "evidence",
+        &Object::EvidenceVolume.name(plan.name, plan.uid),
+    )
 }
 
 fn claimed(name: &str, claim: &str) -> Volume {

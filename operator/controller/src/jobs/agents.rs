@@ -15,7 +15,7 @@ use super::{Scope, confused, permanent, transient};
 use crate::build::{Containers, DUMP_DIR, INPUTS_DIR, SOURCE_FILE, UNPACKED_DIR};
 
 /// Production, as a pod without names must be told of it.
-async fn source(source: &Source) -> Result<Server, TaskError> {
+pub(super) async fn source(source: &Source) -> Result<Server, TaskError> {
     let address = match source.host.parse::<IpAddr>() {
         Ok(address) => address,
         Err(_) => resolve(&source.host).await?,
@@ -58,15 +58,9 @@ pub(super) async fn dump(scope: &Scope, attempt: u8) -> Result<DumpFacts, TaskEr
             .map_err(|e| permanent("InvalidQuantity", e.to_string()))?,
     });
     let agent = scope.agent(Object::DumpPod, "dump").await?;
-    let TaskResult::Dump(mut facts) = agent.run(&format!("dump-{attempt}"), &task).await? else {
+    let TaskResult::Dump(facts) = agent.run(&format!("dump-{attempt}"), &task).await? else {
         return Err(confused());
     };
-    let pod = scope
-        .pods()
-        .get(&agent.pod)
-        .await
-        .map_err(|e| transient("PodUnreadable", &e))?;
-    facts.node = pod.spec.and_then(|spec| spec.node_name).unwrap_or_default();
     Ok(facts)
 }
 

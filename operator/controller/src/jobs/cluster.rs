@@ -7,11 +7,11 @@ use dryrun_core::facts::{
     StorageClassFacts,
 };
 use dryrun_core::inspect;
-use dryrun_core::names::{Object, REHEARSAL_LABEL, RUN_LABEL};
+use dryrun_core::names::{INTRUDER_LABEL, Object, PROBES, REHEARSAL_LABEL, RUN_LABEL};
 use dryrun_core::plan;
 use dryrun_core::step::Finding;
 use k8s_openapi::api::core::v1::{
-    ConfigMap, Namespace, PersistentVolume, PersistentVolumeClaim, Pod, Secret, Service,
+    ConfigMap, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, Secret, Service,
 };
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::storage::v1::StorageClass;
@@ -41,7 +41,7 @@ pub(super) async fn preflight(scope: &Scope) -> Result<PreflightFacts, TaskError
             .await
             .map_err(|e| transient("NamesUnreadable", &e))?;
         if holder.is_some_and(|uid| uid != scope.uid) {
-            facts.taken.push(object.reference(&scope.name));
+            facts.taken.push(object.reference(&scope.name, &scope.uid));
         }
     }
     facts.obstacles = obstacles(scope)
@@ -50,6 +50,9 @@ pub(super) async fn preflight(scope: &Scope) -> Result<PreflightFacts, TaskError
     facts.storage_class = storage_class(scope)
         .await
         .map_err(|e| transient("StorageClassUnreadable", &e))?;
+    facts.nodes = nodes(scope)
+        .await
+        .map_err(|e| transient("NodesUnreadable", &e))?;
     let found = protected(scope).await;
     facts.protected_errors = [found.unmatched, found.errors].concat();
     facts.protected = found.pods;
@@ -65,10 +68,21 @@ async fn holder(scope: &Scope, object: Object) -> kube::Result<Option<String>> {
             + std::fmt::Debug
             + DeserializeOwned,
     {
-        let api: Api<K> = Api::namespaced(scope.client.clone(), &scope.namespace);
-        let found: Option<PartialObjectMeta<K>> =
-            api.get_metadata_opt(&object.name(&scope.name)).await?;
-        Ok(found.map(|o| o.labels().get(RUN_LABEL).cloned().unwrap_or_default()))
+        let namespace = if object.is_outside() {
+            &scope.probes_namespace
+        } else {
+            &scope.namespace
+        };
+        let api: Api<K> = Api::namespaced(scope.client.clone(), namespace);
+        let name = object.name(&scope.name, &scope.uid);
+        let found: Option<PartialObjectMeta<K>> = api.get_metadata_opt(&name).await?;
+        Ok(found.map(|o| {
+            if build::belongs(&o, &scope.uid) {
+                scope.uid.clone()
+            } else {
+                o.labels().get(RUN_LABEL).cloned().unwrap_or_default()
+            }
+        }))
     }
     match object.kind() {
         "Secret" => labelled::<Secret>(scope, object).await,
@@ -89,6 +103,19 @@ async fn obstacles(scope: &Scope) -> kube::Result<Vec<String>> {
     }
     if label("pod-security.kubernetes.io/enforce") != "restricted" {
         obstacles.push("label the namespace pod-security.kubernetes.io/enforce=restricted".into());
+    }
+    let probes = namespaces.get_opt(&scope.probes_namespace).await?;
+    let prepared = probes.is_some_and(|namespace| {
+        namespace
+            .labels()
+            .get(REHEARSAL_LABEL)
+            .is_some_and(|value| value == PROBES)
+    });
+    if !prepared {
+        obstacles.push(format!(
+            "label the namespace of probes: kubectl label --overwrite namespace {} {REHEARSAL_LABEL}={PROBES}",
+            scope.probes_namespace
+        ));
     }
     if !policies(scope).await?.iter().any(inspect::is_deny_all) {
         obstacles
@@ -120,6 +147,22 @@ async fn storage_class(scope: &Scope) -> kube::Result<Option<StorageClassFacts>>
         // The apiserver's own default.
         reclaim_policy: class.reclaim_policy.unwrap_or_else(|| "Delete".into()),
     }))
+}
+
+/// How many nodes pods can be scheduled to.
+async fn nodes(scope: &Scope) -> kube::Result<u32> {
+    let api: Api<Node> = Api::all(scope.client.clone());
+    let all = api.list(&ListParams::default()).await?;
+    let fit = all.iter().filter(|node| {
+        let spec = node.spec.clone().unwrap_or_default();
+        let tainted = spec
+            .taints
+            .iter()
+            .flatten()
+            .any(|taint| taint.effect != "PreferNoSchedule");
+        spec.unschedulable != Some(true) && !tainted
+    });
+    Ok(u32::try_from(fit.count()).unwrap_or(u32::MAX))
 }
 
 /// The label selector of protected workloads, as the API takes it.
@@ -200,7 +243,7 @@ pub(super) fn fingerprint(pod: &Pod) -> PodFingerprint {
 pub(super) async fn secret(scope: &Scope) -> Result<SecretFacts, TaskError> {
     let api: Api<Secret> = Api::namespaced(scope.client.clone(), &scope.namespace);
     let secret = api
-        .get(&Object::Secret.name(&scope.name))
+        .get(&Object::Secret.name(&scope.name, &scope.uid))
         .await
         .map_err(|e| transient("SecretUnreadable", &e))?;
     let data = secret.data.clone().unwrap_or_default();
@@ -223,13 +266,13 @@ pub(super) async fn secret(scope: &Scope) -> Result<SecretFacts, TaskError> {
 pub(super) async fn harness(scope: &Scope) -> Result<HarnessFacts, TaskError> {
     let pod = scope
         .pods()
-        .get(&Object::HarnessPod.name(&scope.name))
+        .get(&Object::HarnessPod.name(&scope.name, &scope.uid))
         .await
         .map_err(|e| transient("PodUnreadable", &e))?;
     let policies = policies(scope)
         .await
         .map_err(|e| transient("PoliciesUnreadable", &e))?;
-    let own = [Object::CopyEgress.name(&scope.name)];
+    let own = [Object::CopyEgress.name(&scope.name, &scope.uid)];
     Ok(HarnessFacts {
         pod_uid: pod.uid().unwrap_or_default(),
         violations: inspect::harness_violations(&pod, &policies, &own),
@@ -247,17 +290,17 @@ pub(super) async fn inspect(scope: &Scope, pod: Object) -> Result<PodInspection,
     let unreadable = |e: kube::Error| transient("ObjectsUnreadable", &e);
     let services: Api<Service> = Api::namespaced(scope.client.clone(), &scope.namespace);
     let everything = ListParams::default();
-    let (pods, name) = (scope.pods(), pod.name(&scope.name));
+    let (pods, name) = (scope.pods(), pod.name(&scope.name, &scope.uid));
     let (found, policies, services) =
         futures::try_join!(pods.get(&name), policies(scope), services.list(&everything))
             .map_err(unreadable)?;
     let own: Vec<String> = pod
         .allowances()
         .iter()
-        .map(|policy| policy.name(&scope.name))
+        .map(|policy| policy.name(&scope.name, &scope.uid))
         .collect();
     let secrets = inspect::Secrets {
-        credentials: &Object::Secret.name(&scope.name),
+        credentials: &Object::Secret.name(&scope.name, &scope.uid),
         source: &scope.spec.source.password_secret_ref.name,
     };
     Ok(inspect::inspect(
@@ -312,13 +355,17 @@ async fn left(scope: &Scope) -> kube::Result<Vec<String>> {
             .await?
             .is_some_and(|uid| uid == scope.uid)
         {
-            left.push(object.reference(&scope.name));
+            left.push(object.reference(&scope.name, &scope.uid));
         }
     }
     let labelled = ListParams::default().labels(&format!("{RUN_LABEL}={}", scope.uid));
-    left.extend(listed::<Pod>(scope, &labelled, "Pod").await?);
-    left.extend(listed::<PersistentVolumeClaim>(scope, &labelled, "PersistentVolumeClaim").await?);
-    left.extend(listed::<NetworkPolicy>(scope, &labelled, "NetworkPolicy").await?);
+    let intruders = ListParams::default().labels(&format!("{INTRUDER_LABEL}={}", scope.uid));
+    let near = &scope.namespace;
+    left.extend(listed::<Pod>(scope, near, &labelled).await?);
+    left.extend(listed::<Pod>(scope, near, &intruders).await?);
+    left.extend(listed::<Pod>(scope, &scope.probes_namespace, &labelled).await?);
+    left.extend(listed::<PersistentVolumeClaim>(scope, near, &labelled).await?);
+    left.extend(listed::<NetworkPolicy>(scope, near, &labelled).await?);
     let volumes: Api<PersistentVolume> = Api::all(scope.client.clone());
     for volume in volumes.list(&ListParams::default()).await? {
         let claim = volume
@@ -337,18 +384,18 @@ async fn left(scope: &Scope) -> kube::Result<Vec<String>> {
     Ok(left)
 }
 
-async fn listed<K>(scope: &Scope, params: &ListParams, kind: &str) -> kube::Result<Vec<String>>
+async fn listed<K>(scope: &Scope, namespace: &str, params: &ListParams) -> kube::Result<Vec<String>>
 where
     K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
         + Clone
         + std::fmt::Debug
         + DeserializeOwned,
 {
-    let api: Api<K> = Api::namespaced(scope.client.clone(), &scope.namespace);
+    let api: Api<K> = Api::namespaced(scope.client.clone(), namespace);
     Ok(api
         .list_metadata(params)
         .await?
         .iter()
-        .map(|o| format!("{kind}/{}", o.name_any()))
+        .map(|o| format!("{}/{}", K::kind(&()), o.name_any()))
         .collect())
 }

@@ -39,7 +39,7 @@ pub(super) async fn restore(scope: &Scope) -> Result<RestoreFacts, TaskError> {
         .map_err(|e| permanent("InvalidQuantity", e.to_string()))?;
     let task = Task::Restore(RestoreTask {
         server: Server {
-            host: Object::PostgresPod.name(&scope.name),
+            host: Object::PostgresPod.name(&scope.name, &scope.uid),
             address: scope.copy_address().await?,
             port: POSTGRES_PORT,
             user: names::restore_role(&scope.uid),

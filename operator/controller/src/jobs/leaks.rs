@@ -36,7 +36,7 @@ pub(super) fn roles(scope: &Scope) -> Vec<String> {
 async fn credentials(scope: &Scope) -> Result<Vec<Credential>, TaskError> {
     let secrets: Api<Secret> = Api::namespaced(scope.client.clone(), &scope.namespace);
     let unreadable = |e: kube::Error| transient("SecretUnreadable", &e);
-    let name = Object::Secret.name(&scope.name);
+    let name = Object::Secret.name(&scope.name, &scope.uid);
     let reference = &scope.spec.source.password_secret_ref;
     let (run, source) =
         futures::try_join!(secrets.get(&name), secrets.get(&reference.name)).map_err(unreadable)?;
@@ -84,7 +84,7 @@ async fn search(scope: &Scope, texts: Texts) -> Result<LeakFacts, TaskError> {
 /// The logs of all containers of a pod.
 pub(super) async fn container_logs(scope: &Scope, pod: Object) -> Result<LeakFacts, TaskError> {
     let unreadable = |e: kube::Error| transient("LogsUnreadable", &e);
-    let (pods, name) = (scope.pods(), pod.name(&scope.name));
+    let (pods, name) = (scope.pods(), pod.name(&scope.name, &scope.uid));
     let found = pods.get(&name).await.map_err(unreadable)?;
     let status = found.status.unwrap_or_default();
     let begun: Vec<String> = status

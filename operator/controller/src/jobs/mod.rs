@@ -5,6 +5,8 @@ mod cluster;
 mod copy;
 mod evidence;
 mod leaks;
+mod places;
+mod probes;
 mod scenario;
 mod supervisor;
 mod watch;
@@ -32,6 +34,7 @@ use crate::copy::Endpoint;
 pub(crate) struct Scope {
     pub(crate) client: Client,
     pub(crate) namespace: String,
+    pub(crate) probes_namespace: String,
     pub(crate) name: String,
     pub(crate) uid: String,
     pub(crate) spec: Arc<DryRunSpec>,
@@ -45,6 +48,15 @@ impl Scope {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
+    /// Pods where this one lives.
+    fn pods_of(&self, pod: Object) -> Api<Pod> {
+        if pod.is_outside() {
+            Api::namespaced(self.client.clone(), &self.probes_namespace)
+        } else {
+            self.pods()
+        }
+    }
+
     fn dump(&self) -> Result<&DumpFacts, TaskError> {
         self.facts
             .dump
@@ -56,7 +68,7 @@ impl Scope {
     async fn credential(&self, key: &str) -> Result<String, TaskError> {
         let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &self.namespace);
         let secret = secrets
-            .get(&Object::Secret.name(&self.name))
+            .get(&Object::Secret.name(&self.name, &self.uid))
             .await
             .map_err(|e| transient("SecretUnreadable", &e))?;
         let value = secret
@@ -69,16 +81,18 @@ impl Scope {
 
     /// The agent in a container of a pod.
     async fn agent(&self, pod: Object, container: &str) -> Result<Agent, TaskError> {
-        let port = if container == Containers::OBSERVER {
-            OBSERVER_PORT
+        let second = container == Containers::OBSERVER
+            || pod == Object::PostgresPod && container == Containers::PROBE;
+        let token = if Object::PROBERS.contains(&pod) {
+            String::new()
         } else {
-            PORT
+            self.credential(&key::token(container)).await?
         };
         Ok(Agent {
-            pods: self.pods(),
-            pod: pod.name(&self.name),
-            port,
-            token: self.credential(&key::token(container)).await?,
+            pods: self.pods_of(pod),
+            pod: pod.name(&self.name, &self.uid),
+            port: if second { OBSERVER_PORT } else { PORT },
+            token,
         })
     }
 
@@ -86,7 +100,7 @@ impl Scope {
     async fn copy(&self) -> Result<Endpoint, TaskError> {
         Ok(Endpoint {
             pods: self.pods(),
-            pod: Object::PostgresPod.name(&self.name),
+            pod: Object::PostgresPod.name(&self.name, &self.uid),
             user: names::bootstrap_role(&self.uid),
             password: self.credential(key::SUPERUSER).await?,
             uid: self.uid.clone(),
@@ -98,7 +112,7 @@ impl Scope {
     async fn copy_address(&self) -> Result<String, TaskError> {
         let pod = self
             .pods()
-            .get(&Object::PostgresPod.name(&self.name))
+            .get(&Object::PostgresPod.name(&self.name, &self.uid))
             .await
             .map_err(|e| transient("PodUnreadable", &e))?;
         let address = pod.status.and_then(|status| status.pod_ip);
@@ -163,6 +177,8 @@ async fn attempt(job: Job, scope: &Scope) -> Result<Finding, TaskError> {
             .map(Finding::LogsRead),
         Job::InspectSecret => cluster::secret(scope).await.map(Finding::Secret),
         Job::Dump(attempt) => agents::dump(scope, attempt).await.map(Finding::Dump),
+        Job::Probe(moment) => probes::probe(scope, moment).await,
+        Job::WatchIsolation => probes::watch(scope).await.map(Finding::Breached),
         Job::ReleaseIsolate => {
             agents::release(scope, Object::PostgresPod, Containers::ISOLATE).await
         }

@@ -1,0 +1,251 @@
+//! Jobs that probe isolation: positive controls, what must be out of reach, positive controls again.
+
+use dryrun_core::control::{ProbeTask, TaskError, WatchTask};
+use dryrun_core::isolation::{Phase, Probe};
+use dryrun_core::names::Object;
+use dryrun_core::probe::{Greeting, Tally, Target, TargetClass};
+use dryrun_core::step::{Finding, Moment};
+use futures::future::{BoxFuture, try_join_all};
+use rand::distr::{Alphanumeric, SampleString};
+use std::time::{Duration, Instant};
+
+use super::places::{self, Places};
+use super::{Scope, transient};
+use crate::build::Containers;
+
+/// How long an answer is waited for. A SYN that was lost is sent again after a second (RFC 6298).
+const ANSWER: Duration = Duration::from_secs(1);
+/// How often what must be out of reach is tried, and from one begin to the next.
+const ROUNDS: (u32, Duration) = (3, Duration::from_millis(200));
+/// The same of positive controls.
+const CONTROLS: (u32, Duration) = (2, Duration::from_millis(50));
+/// How long what is allowed may take to be let through: plugins may put allowances in force late.
+const ALLOWED: Duration = Duration::from_secs(20);
+/// How soon a positive control is tried again.
+const AGAIN: Duration = Duration::from_millis(100);
+/// How often the watch looks, at least, and what is added at random.
+const WATCH: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(5));
+
+/// A pod that probes, and the container in which it does.
+type Prober = (Object, &'static str);
+
+const CANARY: Prober = (Object::CanaryPod, Containers::PROBE);
+const FAR_CANARY: Prober = (Object::FarCanaryPod, Containers::PROBE);
+const INTRUDER: Prober = (Object::IntruderPod, Containers::PROBE);
+const COPY: Prober = (Object::PostgresPod, Containers::PROBE);
+const HARNESS: Prober = (Object::HarnessPod, Containers::OBSERVER);
+
+/// Who tries what.
+struct Attempts {
+    controls: Vec<(Prober, Vec<Target>)>,
+    probes: Vec<(Prober, Vec<Target>)>,
+}
+
+/// One phase.
+pub(super) async fn probe(scope: &Scope, moment: Moment) -> Result<Finding, TaskError> {
+    let started = Instant::now();
+    let greeting = match moment {
+        // The server is not there yet: in its place the waiting agent answers.
+        Moment::Before => Greeting::Echo,
+        Moment::Harness | Moment::After => Greeting::Postgres,
+    };
+    let places = places::find(scope, greeting).await?;
+    let attempts = attempts(moment, &places);
+    let controls_before = controls(scope, &attempts.controls, ALLOWED).await?;
+    let probes = all(scope, &attempts.probes, ROUNDS).await?;
+    let controls_after = controls(scope, &attempts.controls, Duration::ZERO).await?;
+    let during = match moment {
+        Moment::Before | Moment::Harness => Vec::new(),
+        Moment::After => watched(scope, &places).await?,
+    };
+    let phase = Phase {
+        node: places.node,
+        other_node: places.other_node,
+        controls_before,
+        probes,
+        controls_after,
+        milliseconds: started.elapsed().as_millis().try_into().unwrap_or(u64::MAX),
+    };
+    Ok(Finding::Probed(Box::new(phase), during))
+}
+
+fn attempts(moment: Moment, places: &Places) -> Attempts {
+    let (production, copy) = (vec![places.production.clone()], vec![places.copy.clone()]);
+    let forbidden = [&places.open[..], &production].concat();
+    let to_copy = [&forbidden[..], &copy].concat();
+    let other_port = vec![places.copy_other_port.clone()];
+    let from_harness = [&forbidden[..], &other_port].concat();
+    let mut far = Vec::new();
+    if !places.other_node.is_empty() {
+        far.push((FAR_CANARY, copy.clone()));
+    }
+    let open = (CANARY, places.open.clone());
+    // That the copy's pod reaches its own address proves that somebody listens there.
+    let own = (COPY, other_port);
+    match moment {
+        Moment::Before => Attempts {
+            controls: vec![
+                open,
+                ((Object::DumpPod, "dump"), production),
+                ((Object::RestorePod, "restore"), copy.clone()),
+            ],
+            probes: [
+                vec![
+                    ((Object::PostgresPod, Containers::ISOLATE), forbidden),
+                    (INTRUDER, to_copy),
+                    (CANARY, copy),
+                ],
+                far,
+            ]
+            .concat(),
+        },
+        Moment::Harness => Attempts {
+            controls: vec![
+                open,
+                ((Object::IdentityPod, "identity"), production),
+                (HARNESS, copy),
+                own,
+            ],
+            probes: vec![(HARNESS, from_harness)],
+        },
+        Moment::After => Attempts {
+            controls: vec![
+                open,
+                ((Object::IdentityPod, "identity"), production),
+                (HARNESS, copy.clone()),
+                own,
+            ],
+            probes: [
+                vec![
+                    (COPY, forbidden),
+                    (HARNESS, from_harness),
+                    (INTRUDER, to_copy),
+                    (CANARY, copy),
+                ],
+                far,
+            ]
+            .concat(),
+        },
+    }
+}
+
+/// Positive controls. What the run itself allows or listens on must answer, and is tried again for so long.
+async fn controls(
+    scope: &Scope,
+    attempts: &[(Prober, Vec<Target>)],
+    patience: Duration,
+) -> Result<Vec<Probe>, TaskError> {
+    let started = Instant::now();
+    loop {
+        let found = all(scope, attempts, CONTROLS).await?;
+        let answered = found
+            .iter()
+            .all(|probe| !ours(probe.target.class) || probe.tally.answered > 0);
+        if answered || started.elapsed() >= patience {
+            return Ok(found);
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
+/// Classes whose positive control depends on the run's own pods and policies alone.
+fn ours(class: TargetClass) -> bool {
+    matches!(
+        class,
+        TargetClass::Production
+            | TargetClass::OtherNamespace
+            | TargetClass::Copy
+            | TargetClass::CopyOtherPort
+    )
+}
+
+/// All pods try their targets at a time.
+async fn all(
+    scope: &Scope,
+    attempts: &[(Prober, Vec<Target>)],
+    (rounds, interval): (u32, Duration),
+) -> Result<Vec<Probe>, TaskError> {
+    let one = async |(pod, container): Prober, targets: &[Target]| {
+        let agent = scope.agent(pod, container).await?;
+        let tallies = agent.probe(&task(targets, rounds, interval)).await?;
+        Ok::<_, TaskError>(named(pod, targets, tallies))
+    };
+    let found = try_join_all(
+        attempts
+            .iter()
+            .map(|(prober, targets)| one(*prober, targets)),
+    )
+    .await?;
+    Ok(found.concat())
+}
+
+fn task(targets: &[Target], rounds: u32, interval: Duration) -> ProbeTask {
+    ProbeTask {
+        targets: targets.to_vec(),
+        rounds,
+        interval_ms: millis(interval),
+        timeout_ms: millis(ANSWER),
+        nonce: Alphanumeric.sample_string(&mut rand::rng(), 16),
+    }
+}
+
+fn named(pod: Object, targets: &[Target], tallies: Vec<Tally>) -> Vec<Probe> {
+    let pairs = targets.iter().zip(tallies);
+    pairs
+        .map(|(target, tally)| Probe {
+            from: pod.role().to_owned(),
+            target: target.clone(),
+            tally,
+        })
+        .collect()
+}
+
+/// Who is watched, and what each may not reach.
+fn watchers(places: &Places) -> [(Prober, Vec<Target>); 2] {
+    let forbidden = [&places.open[..], &[places.production.clone()]].concat();
+    [(COPY, forbidden.clone()), (HARNESS, forbidden)]
+}
+
+/// Lets the copy and the harness probe at intervals, and ends when one of them has reached something.
+pub(super) async fn watch(scope: &Scope) -> Result<Vec<Probe>, TaskError> {
+    let places = places::find(scope, Greeting::Postgres).await?;
+    let report = scope.spec.isolation.own_node == dryrun_core::api::OwnNode::Report;
+    let excused =
+        |target: &Target| report && (target.class == TargetClass::OwnNode || target.on_own_node);
+    let mut breaches: Vec<BoxFuture<'_, Result<(), TaskError>>> = Vec::new();
+    for ((pod, container), targets) in watchers(&places) {
+        let agent = scope.agent(pod, container).await?;
+        let task = WatchTask {
+            probe: task(&targets, 1, WATCH.0),
+            excused: targets.iter().map(excused).collect(),
+            jitter_ms: millis(WATCH.1),
+        };
+        agent.watch(&task).await?;
+        breaches.push(Box::pin(async move { agent.breach().await.map(drop) }));
+    }
+    let (first, _, _) = futures::future::select_all(breaches).await;
+    first?;
+    watched(scope, &places).await
+}
+
+/// What the watch has tried so far.
+async fn watched(scope: &Scope, places: &Places) -> Result<Vec<Probe>, TaskError> {
+    let mut found = Vec::new();
+    for ((pod, container), targets) in watchers(places) {
+        let agent = scope.agent(pod, container).await?;
+        let tallies = agent.watched().await?;
+        if tallies.len() != targets.len() {
+            // Something moved, such as an address of production: what was watched is another list than this.
+            return Err(transient("TargetsMoved", &"the watch has other targets"));
+        }
+        if tallies.iter().any(|tally| tally.attempts == 0) {
+            return Err(transient("NotTriedYet", &"the watch has only begun"));
+        }
+        found.extend(named(pod, &targets, tallies));
+    }
+    Ok(found)
+}
+
+fn millis(duration: Duration) -> u64 {
+    duration.as_millis().try_into().unwrap_or(u64::MAX)
+}
