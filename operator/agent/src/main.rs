@@ -9,6 +9,7 @@ mod directory;
 mod failure;
 mod install;
 mod postgres;
+mod probe;
 mod program;
 mod reading;
 mod registry;
