@@ -6,6 +6,7 @@
 mod children;
 mod connection;
 mod directory;
+mod echo;
 mod failure;
 mod install;
 mod postgres;

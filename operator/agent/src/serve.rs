@@ -30,7 +30,7 @@ use tokio::{
     sync::Notify,
 };
 
-use crate::{children::Children, failure, registry::Registry, task::Agent};
+use crate::{children::Children, echo, failure, registry::Registry, task::Agent};
 
 /// Bytes of a request: a task carries at most the SQL of one scenario.
 const REQUEST: usize = 8 << 20;
@@ -55,6 +55,9 @@ pub(crate) struct Serve {
     /// Working directory and HOME of commands.
     #[arg(long, value_name = "DIR", default_value = control::SCRATCH_DIR)]
     scratch: PathBuf,
+    /// Port of every address on which whatever comes over TCP or UDP is sent back.
+    #[arg(long, value_name = "PORT")]
+    echo: Option<u16>,
 }
 
 /// Serves until it is told to exit, and gives the exit code.
@@ -77,6 +80,9 @@ pub(crate) async fn run(options: Serve) -> Result<i32> {
         archive: Mutex::default(),
     };
     let service = Arc::new(Service::new(agent, token.trim()));
+    if let Some(port) = options.echo {
+        echo::start(port).await?;
+    }
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await?;
     tracing::info!(port = listener.local_addr()?.port(), "serving");
     loop {
