@@ -1,7 +1,8 @@
-//! What this pod can reach.
+//! What this pod can reach: asked once with [`run`], and again and again with [`watch::Watch`].
 
 mod attempt;
 mod greeting;
+pub(crate) mod watch;
 
 use std::{sync::Arc, time::Duration};
 
