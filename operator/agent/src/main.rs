@@ -6,9 +6,11 @@
 mod children;
 mod connection;
 mod directory;
+mod echo;
 mod failure;
 mod install;
 mod postgres;
+mod probe;
 mod program;
 mod reading;
 mod registry;

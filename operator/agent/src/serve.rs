@@ -12,7 +12,10 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use dryrun_core::control::{self, Task, TaskError};
+use dryrun_core::{
+    control::{self, Task, TaskError, WatchTask},
+    probe::Tally,
+};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{
     Method, Request, Response, StatusCode,
@@ -22,7 +25,7 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::TokioIo;
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -30,7 +33,9 @@ use tokio::{
     sync::Notify,
 };
 
-use crate::{children::Children, failure, registry::Registry, task::Agent};
+use crate::{
+    children::Children, echo, failure, probe::watch::Watch, registry::Registry, task::Agent,
+};
 
 /// Bytes of a request: a task carries at most the SQL of one scenario.
 const REQUEST: usize = 8 << 20;
@@ -55,6 +60,9 @@ pub(crate) struct Serve {
     /// Working directory and HOME of commands.
     #[arg(long, value_name = "DIR", default_value = control::SCRATCH_DIR)]
     scratch: PathBuf,
+    /// Port of every address on which whatever comes over TCP or UDP is sent back.
+    #[arg(long, value_name = "PORT")]
+    echo: Option<u16>,
 }
 
 /// Serves until it is told to exit, and gives the exit code.
@@ -77,6 +85,9 @@ pub(crate) async fn run(options: Serve) -> Result<i32> {
         archive: Mutex::default(),
     };
     let service = Arc::new(Service::new(agent, token.trim()));
+    if let Some(port) = options.echo {
+        echo::start(port).await?;
+    }
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await?;
     tracing::info!(port = listener.local_addr()?.port(), "serving");
     loop {
@@ -103,6 +114,7 @@ struct Service {
     /// Digest of the token: comparing digests takes the same time wherever two tokens differ.
     token: [u8; 32],
     registry: Registry,
+    watch: Watch,
     exit: Notify,
 }
 
@@ -118,6 +130,7 @@ impl Service {
             agent: Arc::new(agent),
             token: Sha256::digest(token).into(),
             registry: Registry::default(),
+            watch: Watch::default(),
             exit: Notify::new(),
         }
     }
@@ -168,10 +181,13 @@ impl Service {
                 Some(archive) => (StatusCode::OK, ZSTD, archive),
                 None => refuse(StatusCode::NOT_FOUND, "NotSealed", "nothing was sealed yet"),
             },
+            ("PUT", None) if path == "/v1/watch" => self.begin_watch(request).await,
+            ("GET", None) if path == "/v1/watch" => watched(self.watch.totals()),
+            ("GET", None) if path == "/v1/watch/breach" => watched(self.watch.breach().await),
             _ => refuse(
                 StatusCode::NOT_FOUND,
                 "NotFound",
-                "there are POST /v1/tasks/{id}, POST /v1/exit, GET /v1/archive and GET /v1/healthz",
+                "there are POST /v1/tasks/{id}, POST /v1/exit, GET /v1/archive, PUT and GET /v1/watch, GET /v1/watch/breach and GET /v1/healthz",
             ),
         }
     }
@@ -191,27 +207,9 @@ impl Service {
     }
 
     async fn task(&self, id: &str, request: Request<Incoming>) -> Answer {
-        let body = match Limited::new(request.into_body(), REQUEST).collect().await {
-            Ok(body) => body.to_bytes(),
-            Err(error) => {
-                return refuse(
-                    StatusCode::BAD_REQUEST,
-                    "InvalidRequest",
-                    &error.to_string(),
-                );
-            }
-        };
-        let task: Task = match serde_json::from_slice(&body) {
+        let task: Task = match read(request).await {
             Ok(task) => task,
-            // serde_json quotes what it does not understand, which may be a password: only the place is told.
-            Err(error) => {
-                let place = format!(
-                    "line {} column {} is not part of a task",
-                    error.line(),
-                    error.column()
-                );
-                return refuse(StatusCode::BAD_REQUEST, "InvalidRequest", &place);
-            }
+            Err(answer) => return answer,
         };
         match self
             .registry
@@ -225,6 +223,45 @@ impl Service {
                 &format!("task {} is running", busy.0),
             ),
         }
+    }
+
+    async fn begin_watch(&self, request: Request<Incoming>) -> Answer {
+        let task: WatchTask = match read(request).await {
+            Ok(task) => task,
+            Err(answer) => return answer,
+        };
+        match self.watch.begin(task) {
+            Ok(()) => done(),
+            Err(error) => json(StatusCode::BAD_REQUEST, &error),
+        }
+    }
+}
+
+/// What the request carries, or the answer that says why it cannot be read.
+async fn read<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Answer> {
+    let refuse = |message: &str| refuse(StatusCode::BAD_REQUEST, "InvalidRequest", message);
+    let body = Limited::new(request.into_body(), REQUEST)
+        .collect()
+        .await
+        .map_err(|error| refuse(&error.to_string()))?
+        .to_bytes();
+    // serde_json quotes what it does not understand, which may be a password: only the place is told.
+    serde_json::from_slice(&body).map_err(|error| {
+        let (line, column) = (error.line(), error.column());
+        refuse(&format!(
+            "line {line} column {column} is not part of a task"
+        ))
+    })
+}
+
+fn watched(totals: Option<Vec<Tally>>) -> Answer {
+    match totals {
+        Some(totals) => json(StatusCode::OK, &totals),
+        None => refuse(
+            StatusCode::NOT_FOUND,
+            "NotWatching",
+            "no watch was begun yet",
+        ),
     }
 }
 

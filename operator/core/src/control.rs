@@ -87,8 +87,11 @@ pub enum TaskResult {
     Search(LeakFacts),
     /// The archive was made.
     Seal(SealFacts),
-    /// The targets were tried; one tally for each, in the task's order.
-    Probe(Vec<Tally>),
+    /// The targets were tried.
+    Probe {
+        /// One for each target, in the task's order.
+        tallies: Vec<Tally>,
+    },
     /// The task could not be done.
     Failed(TaskError),
 }

@@ -1,4 +1,4 @@
-//! What the operator asks for, one file a task.
+//! What the operator asks for, one file a task; probes are a matter of [`crate::probe`].
 
 mod command;
 mod dump;
@@ -22,7 +22,7 @@ use dryrun_core::{
 };
 use hyper::body::Bytes;
 
-use crate::{children::Children, connection::Credentials, failure::Result, reading};
+use crate::{children::Children, connection::Credentials, failure::Result, probe, reading};
 
 /// `application_name` of the sessions that read production.
 const READING: &str = "dryrun-dump";
@@ -73,6 +73,9 @@ impl Agent {
                 .seal(task)
                 .await
                 .map_or_else(TaskResult::Failed, TaskResult::Seal),
+            Task::Probe(task) => probe::run(task)
+                .await
+                .map_or_else(TaskResult::Failed, |tallies| TaskResult::Probe { tallies }),
         }
     }
 

@@ -8,6 +8,7 @@
 )]
 
 pub mod production;
+pub mod targets;
 
 use std::{
     env, fs,
@@ -145,7 +146,19 @@ impl Agent {
     }
 
     /// Starts the agent by a command whose last argument is its program.
-    pub fn start_by(world: &World, mut command: Command) -> Self {
+    pub fn start_by(world: &World, command: Command) -> Self {
+        Self::start_with(world, command, &[])
+    }
+
+    /// Starts an agent that sends back what comes to a port of its own, which is given too.
+    pub fn start_echo(world: &World) -> (Self, u16) {
+        let echo = free_port();
+        let arguments = ["--echo", &echo.to_string()];
+        let command = world.command(world.path("agent"));
+        (Self::start_with(world, command, &arguments), echo)
+    }
+
+    fn start_with(world: &World, mut command: Command, arguments: &[&str]) -> Self {
         world.directory("scratch");
         let mut child = command
             .args([
@@ -159,6 +172,7 @@ impl Agent {
                 "--scratch",
             ])
             .arg(world.path("scratch"))
+            .args(arguments)
             .env("OPERATOR_ONLY", "must not reach a command")
             .stderr(Stdio::piped())
             .spawn()
