@@ -63,6 +63,9 @@ pub(crate) struct Serve {
     /// Port of every address on which whatever comes over TCP or UDP is sent back.
     #[arg(long, value_name = "PORT")]
     echo: Option<u16>,
+    /// Probe and do nothing else. No token is asked for: the pod has no secret, and what it can be asked is worth none.
+    #[arg(long)]
+    probes_only: bool,
 }
 
 /// Serves until it is told to exit, and gives the exit code.
@@ -74,9 +77,14 @@ pub(crate) async fn run(options: Serve) -> Result<i32> {
         .layout
         .iter()
         .try_for_each(|directory| make(directory))?;
-    let path = options.secrets.join(control::TOKEN_FILE);
-    let token = fs::read_to_string(&path)
-        .with_context(|| format!("cannot read the token in {}", path.display()))?;
+    let token = if options.probes_only {
+        None
+    } else {
+        let path = options.secrets.join(control::TOKEN_FILE);
+        let token = fs::read_to_string(&path)
+            .with_context(|| format!("cannot read the token in {}", path.display()))?;
+        Some(token)
+    };
     let agent = Agent {
         children,
         secrets: options.secrets,
@@ -84,7 +92,7 @@ pub(crate) async fn run(options: Serve) -> Result<i32> {
         scratch: options.scratch,
         archive: Mutex::default(),
     };
-    let service = Arc::new(Service::new(agent, token.trim()));
+    let service = Arc::new(Service::new(agent, token.as_deref().map(str::trim)));
     if let Some(port) = options.echo {
         echo::start(port).await?;
     }
@@ -111,8 +119,8 @@ fn make(directory: &Path) -> Result<()> {
 
 struct Service {
     agent: Arc<Agent>,
-    /// Digest of the token: comparing digests takes the same time wherever two tokens differ.
-    token: [u8; 32],
+    /// Digest of the token: comparing digests takes the same time wherever two tokens differ. None: only probes are made, for whoever asks.
+    token: Option<[u8; 32]>,
     registry: Registry,
     watch: Watch,
     exit: Notify,
@@ -125,10 +133,10 @@ const JSON: &str = "application/json";
 const ZSTD: &str = "application/zstd";
 
 impl Service {
-    fn new(agent: Agent, token: &str) -> Self {
+    fn new(agent: Agent, token: Option<&str>) -> Self {
         Self {
             agent: Arc::new(agent),
-            token: Sha256::digest(token).into(),
+            token: token.map(|token| Sha256::digest(token).into()),
             registry: Registry::default(),
             watch: Watch::default(),
             exit: Notify::new(),
@@ -167,7 +175,9 @@ impl Service {
         if (request.method(), path.as_str()) == (&Method::GET, "/v1/healthz") {
             return done();
         }
-        if !self.admits(&request) {
+        if let Some(token) = &self.token
+            && !admits(token, &request)
+        {
             return refuse(
                 StatusCode::UNAUTHORIZED,
                 "Unauthorized",
@@ -192,25 +202,22 @@ impl Service {
         }
     }
 
-    fn admits(&self, request: &Request<Incoming>) -> bool {
-        let given = request
-            .headers()
-            .get(AUTHORIZATION)
-            .and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
-        let Some(given) = given else { return false };
-        let given: [u8; 32] = Sha256::digest(given).into();
-        self.token
-            .iter()
-            .zip(given)
-            .fold(0, |differing, (ours, theirs)| differing | (ours ^ theirs))
-            == 0
-    }
-
     async fn task(&self, id: &str, request: Request<Incoming>) -> Answer {
         let task: Task = match read(request).await {
             Ok(task) => task,
             Err(answer) => return answer,
         };
+        if let Task::Probe(task) = task {
+            // It runs beside whatever else does, and making it twice does no harm.
+            return json(StatusCode::OK, &Agent::probe(task).await);
+        }
+        if self.token.is_none() {
+            return refuse(
+                StatusCode::FORBIDDEN,
+                "ProbesOnly",
+                "this agent makes probes and nothing else",
+            );
+        }
         match self
             .registry
             .run(id, || Arc::clone(&self.agent).run(task))
@@ -235,6 +242,20 @@ impl Service {
             Err(error) => json(StatusCode::BAD_REQUEST, &error),
         }
     }
+}
+
+fn admits(token: &[u8; 32], request: &Request<Incoming>) -> bool {
+    let given = request
+        .headers()
+        .get(AUTHORIZATION)
+        .and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
+    let Some(given) = given else { return false };
+    let given: [u8; 32] = Sha256::digest(given).into();
+    token
+        .iter()
+        .zip(given)
+        .fold(0, |differing, (ours, theirs)| differing | (ours ^ theirs))
+        == 0
 }
 
 /// What the request carries, or the answer that says why it cannot be read.

@@ -44,7 +44,7 @@ impl Agent {
     pub(crate) async fn probe(&self, task: &ProbeTask) -> Result<Vec<Tally>, TaskError> {
         let id = format!("probe-{}", task.nonce);
         match self.run(&id, &Task::Probe(task.clone())).await? {
-            TaskResult::Probe(tallies) if tallies.len() == task.targets.len() => Ok(tallies),
+            TaskResult::Probe { tallies } if tallies.len() == task.targets.len() => Ok(tallies),
             other => {
                 tracing::debug!(?other, "no tallies");
                 Err(permanent(

@@ -17,7 +17,7 @@ use std::{
 };
 
 use dryrun_core::{
-    control::{IdentifyTask, SealTask, Task, TaskResult},
+    control::{IdentifyTask, ProbeTask, SealTask, Task, TaskResult},
     facts::{SealFacts, SourceIdentity},
 };
 use hyper::body::Bytes;
@@ -73,10 +73,15 @@ impl Agent {
                 .seal(task)
                 .await
                 .map_or_else(TaskResult::Failed, TaskResult::Seal),
-            Task::Probe(task) => probe::run(task)
-                .await
-                .map_or_else(TaskResult::Failed, |tallies| TaskResult::Probe { tallies }),
+            Task::Probe(task) => Self::probe(task).await,
         }
+    }
+
+    /// Tries to reach targets; nothing of the agent is needed for it.
+    pub(crate) async fn probe(task: ProbeTask) -> TaskResult {
+        probe::run(task)
+            .await
+            .map_or_else(TaskResult::Failed, |tallies| TaskResult::Probe { tallies })
     }
 
     /// The archive that was sealed last, if there is one.
