@@ -93,6 +93,34 @@ pub(crate) fn writes(
     Ok(writes)
 }
 
+/// How often the operator has opened a port-forward to this pod since then.
+///
+/// # Errors
+/// The log cannot be read.
+pub(crate) fn forwards(
+    log: &std::path::Path,
+    namespace: &str,
+    pod: &str,
+    since: Timestamp,
+) -> Result<usize> {
+    let operator = format!("system:serviceaccount:{SYSTEM}:dryrun-operator");
+    let mut forwards = 0;
+    for line in BufReader::new(File::open(log).context("opening the audit log")?).lines() {
+        let line = line.context("reading the audit log")?;
+        if !line.contains("portforward") || !line.contains(&operator) {
+            continue;
+        }
+        let event: Event = serde_json::from_str(&line).context("reading an audit event")?;
+        let object = event.object_ref.unwrap_or_default();
+        let this = object.subresource == "portforward"
+            && (object.namespace.as_str(), object.name.as_str()) == (namespace, pod);
+        if this && event.request_received_timestamp >= since {
+            forwards += 1;
+        }
+    }
+    Ok(forwards)
+}
+
 /// How many writes of each kind there were, for people.
 pub(crate) fn summary(writes: &[Write]) -> String {
     let mut counts = BTreeMap::<_, usize>::new();

@@ -119,6 +119,30 @@ pub(crate) async fn status_is_written_at_most_twelve_times(stage: &Stage) -> Res
     Ok(())
 }
 
+/// The operator's sessions with the copy come through port-forwards, which end on loopback of its pod: the pod network is closed to it, as G-07 and G-19
+/// have shown.
+pub(crate) async fn sql_goes_through_port_forwards(stage: &Stage) -> Result<()> {
+    let complete = Complete::of(stage).await?;
+    for gate in ["PostgresIsolated", "IsolationHeld", "MatrixExact"] {
+        let found = condition(&complete.status, gate)?;
+        ensure!(found.status == "True", "{gate} is {found:?}");
+    }
+    let Some(log) = stage.audit_log() else {
+        return Ok(());
+    };
+    let copy = Object::PostgresPod.name(NAME, &complete.uid);
+    let forwards = audit::forwards(&log, NAMESPACE, &copy, stage.since)?;
+    stage.note(
+        "complete run: port-forwards to the copy",
+        forwards.to_string(),
+    );
+    ensure!(
+        forwards > 0,
+        "no port-forward to {copy} is in the audit log"
+    );
+    Ok(())
+}
+
 /// No value of the run's Secret and no password of production stands in an object, an event or a log, plain or in base64.
 pub(crate) async fn no_secret_is_anywhere(stage: &Stage) -> Result<()> {
     let Complete {

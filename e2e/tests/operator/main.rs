@@ -11,6 +11,7 @@ mod denials;
 mod evidence;
 mod gates;
 mod host;
+mod isolation;
 mod leftovers;
 mod majors;
 mod run;
@@ -45,8 +46,9 @@ macro_rules! cases {
 }
 
 /// The longest first.
-const CASES: [(&str, Case); 65] = cases![
-    complete::passes_every_gate_that_is_judged,
+const CASES: [(&str, Case); 72] = cases![
+    complete::passes_every_gate,
+    complete::sql_goes_through_port_forwards,
     complete::status_is_written_at_most_twelve_times,
     complete::no_secret_is_anywhere,
     complete::an_ended_run_is_left_alone,
@@ -56,6 +58,12 @@ const CASES: [(&str, Case); 65] = cases![
     deleted::with_its_namespace,
     deleted::during_teardown,
     deleted::waiting_for_approval,
+    isolation::enforcement_ends,
+    isolation::nothing_is_enforced,
+    isolation::foreign_policy_in_mid_run,
+    isolation::foreign_policy,
+    isolation::no_positive_control,
+    isolation::excused_control,
     evidence::stands_alone,
     evidence::printed_secret,
     evidence::swapped_config_map,

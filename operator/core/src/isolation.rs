@@ -96,8 +96,8 @@ pub const FORBIDDEN: [TargetClass; 7] = [
 pub enum Judgement {
     /// Each was blocked, or there is nothing to be reached.
     Isolated(Summary),
-    /// These connected: `harness reached ApiServer 10.96.0.1:443/TCP`.
-    Breached(Vec<String>),
+    /// These connected: the parts that pods play, by the target that they reached.
+    Breached(BTreeMap<Target, BTreeSet<String>>),
     /// These are not known to be blocked.
     Unproven(Vec<Unproven>),
 }
@@ -157,7 +157,8 @@ pub fn judge(
     controls: [&[Probe]; 2],
     demanded: &[(Object, &[TargetClass])],
 ) -> Judgement {
-    let (mut breaches, mut unproven) = (Vec::new(), Vec::new());
+    let mut breaches = BTreeMap::<Target, BTreeSet<String>>::new();
+    let mut unproven = Vec::new();
     let mut summary = Summary::default();
     for probe in probes {
         let class = probe.target.class;
@@ -167,7 +168,11 @@ pub fn judge(
             if own_node && policy.own_node == OwnNode::Report {
                 summary.own_node.insert(place(&probe.target));
             } else {
-                breaches.push(format!("{} reached {}", probe.from, name(&probe.target)));
+                let target = probe.target.clone();
+                breaches
+                    .entry(target)
+                    .or_default()
+                    .insert(probe.from.clone());
             }
             continue;
         }
@@ -214,7 +219,6 @@ pub fn judge(
         }
     }
     if !breaches.is_empty() {
-        breaches.dedup();
         Judgement::Breached(breaches)
     } else if unproven.is_empty() {
         Judgement::Isolated(summary)
@@ -275,6 +279,27 @@ fn control(target: &Target, controls: [&[Probe]; 2]) -> Control {
     }
 }
 
+/// Who reached what, in one sentence; classes that the same pods reached stand together, and a single target has its address.
+pub fn sentence(breaches: &BTreeMap<Target, BTreeSet<String>>) -> String {
+    let mut groups = BTreeMap::<&BTreeSet<String>, Vec<&Target>>::new();
+    for (target, pods) in breaches {
+        groups.entry(pods).or_default().push(target);
+    }
+    let said = groups.into_iter().map(|(pods, targets)| {
+        let pods: Vec<&str> = pods.iter().map(String::as_str).collect();
+        let targets = match &*targets {
+            [one] => name(one),
+            many => {
+                let mut classes: Vec<&str> = many.iter().map(|t| t.class.as_str()).collect();
+                classes.dedup();
+                classes.join(", ")
+            }
+        };
+        format!("{} reached {targets}", pods.join(" and "))
+    });
+    said.collect::<Vec<_>>().join("; ")
+}
+
 fn place(target: &Target) -> String {
     let address = if target.address.contains(':') {
         format!("[{}]", target.address)
@@ -288,11 +313,180 @@ fn name(target: &Target) -> String {
     format!("{} {}", target.class.as_str(), place(target))
 }
 
-/// Attempts of probes by the pod that made them.
-pub fn attempts<'a>(probes: impl IntoIterator<Item = &'a Probe>) -> BTreeMap<&'a str, u64> {
-    let mut sums = BTreeMap::new();
-    for probe in probes {
-        *sums.entry(probe.from.as_str()).or_default() += probe.tally.attempts;
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::probe::{Greeting, Protocol};
+
+    fn target(class: TargetClass) -> Target {
+        Target {
+            class,
+            address: "192.0.2.7".into(),
+            port: 80,
+            protocol: Protocol::Tcp,
+            greeting: Greeting::Nothing,
+            on_own_node: false,
+        }
     }
-    sums
+
+    fn probe(from: &str, class: TargetClass, connected: u64) -> Probe {
+        Probe {
+            from: from.into(),
+            target: target(class),
+            tally: Tally {
+                attempts: 2,
+                connected,
+                answered: connected,
+                silent: 2 - connected,
+                ..Tally::default()
+            },
+        }
+    }
+
+    /// Judges one probe of the class, of which so many attempts connected, between controls of which so many did.
+    fn judged(
+        policy: &Isolation,
+        class: TargetClass,
+        connected: u64,
+        controls: [Option<u64>; 2],
+    ) -> Judgement {
+        let probe_ = probe("postgres", class, connected);
+        let [before, after] = controls.map(|connected| {
+            let controls = connected.map(|connected| probe("canary", class, connected));
+            controls.into_iter().collect::<Vec<_>>()
+        });
+        judge(policy, &[&probe_], [&before, &after], &[])
+    }
+
+    #[test]
+    fn blocked_counts_between_two_positive_controls_alone() {
+        use TargetClass::{Metadata, OtherNamespace, Outside};
+        let policy = Isolation::default();
+        let isolated = |judgement| matches!(judgement, Judgement::Isolated(_));
+        let no_control = |judgement| match judgement {
+            Judgement::Unproven(unproven) => unproven[0].reason == NO_CONTROL,
+            _ => false,
+        };
+        assert!(isolated(judged(&policy, Outside, 0, [Some(2), Some(1)])));
+        for controls in [
+            [Some(2), Some(0)],
+            [Some(0), Some(2)],
+            [None, Some(2)],
+            [Some(2), None],
+            [None, None],
+        ] {
+            for class in [Outside, Metadata, OtherNamespace] {
+                assert!(
+                    no_control(judged(&policy, class, 0, controls)),
+                    "{controls:?}"
+                );
+            }
+        }
+        // Silent in both: what a cluster need not have is absent, what must be there is not proven.
+        let silent = [Some(0), Some(0)];
+        match judged(&policy, Metadata, 0, silent) {
+            Judgement::Isolated(summary) => assert_eq!(summary.absent, [Metadata].into()),
+            other => panic!("{other:?}"),
+        }
+        for class in [
+            Outside,
+            OtherNamespace,
+            TargetClass::Production,
+            TargetClass::Copy,
+        ] {
+            assert!(no_control(judged(&policy, class, 0, silent)), "{class:?}");
+        }
+    }
+
+    #[test]
+    fn what_may_be_inconclusive_is_named() {
+        let policy = Isolation {
+            may_be_inconclusive: vec![TargetClass::Outside],
+            ..Isolation::default()
+        };
+        for controls in [[Some(0), Some(0)], [None, None], [Some(2), Some(0)]] {
+            match judged(&policy, TargetClass::Outside, 0, controls) {
+                Judgement::Isolated(summary) => {
+                    assert_eq!(summary.excused, [TargetClass::Outside].into());
+                    assert_eq!(summary.blocked, 0);
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        // It excuses the control, never a connection.
+        let breached = judged(&policy, TargetClass::Outside, 1, [None, None]);
+        assert!(matches!(breached, Judgement::Breached(_)));
+    }
+
+    #[test]
+    fn one_connection_breaks_it_whatever_the_controls_say() {
+        for class in FORBIDDEN.into_iter().filter(|c| *c != TargetClass::OwnNode) {
+            for controls in [[Some(2), Some(2)], [Some(0), Some(0)], [None, None]] {
+                let judgement = judged(&Isolation::default(), class, 1, controls);
+                let Judgement::Breached(breaches) = judgement else {
+                    panic!("{class:?}: {judgement:?}");
+                };
+                let said = format!("postgres reached {} 192.0.2.7:80/TCP", class.as_str());
+                assert_eq!(sentence(&breaches), said);
+            }
+        }
+    }
+
+    #[test]
+    fn the_own_node_is_reported_or_denied() {
+        let controls = [Some(2), Some(2)];
+        let own_node = TargetClass::OwnNode;
+        let mut policy = Isolation::default();
+        match judged(&policy, own_node, 1, controls) {
+            Judgement::Isolated(summary) => {
+                assert!(
+                    summary
+                        .to_string()
+                        .contains("own node answers: 192.0.2.7:80/TCP")
+                );
+            }
+            other => panic!("{other:?}"),
+        }
+        policy.own_node = OwnNode::Deny;
+        let breached = judged(&policy, own_node, 1, controls);
+        assert!(matches!(breached, Judgement::Breached(_)));
+        // What lives there counts as the node.
+        let mut probe_ = probe("postgres", TargetClass::ApiServer, 1);
+        probe_.target.on_own_node = true;
+        let judge = |policy: &Isolation| judge(policy, &[&probe_], [&[], &[]], &[]);
+        assert!(matches!(judge(&policy), Judgement::Breached(_)));
+        policy.own_node = OwnNode::Report;
+        assert!(matches!(judge(&policy), Judgement::Isolated(_)));
+    }
+
+    #[test]
+    fn a_probe_that_failed_or_was_not_made_proves_nothing() {
+        let policy = Isolation::default();
+        let control = [probe("canary", TargetClass::Dns, 2)];
+        let mut failed = probe("postgres", TargetClass::Dns, 0);
+        (failed.tally.failed, failed.tally.silent) = (2, 0);
+        let demanded = [(Object::PostgresPod, &[TargetClass::Dns][..])];
+        for probes in [vec![&failed], vec![]] {
+            match judge(&policy, &probes, [&control, &control], &demanded) {
+                Judgement::Unproven(unproven) => assert_eq!(unproven[0].reason, NOT_TRIED),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn who_reached_what_is_one_sentence() {
+        let mut breaches = BTreeMap::new();
+        let pods = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect();
+        breaches.insert(
+            target(TargetClass::ApiServer),
+            pods(&["postgres", "intruder"]),
+        );
+        breaches.insert(target(TargetClass::Dns), pods(&["postgres", "intruder"]));
+        breaches.insert(target(TargetClass::Copy), pods(&["canary"]));
+        assert_eq!(
+            sentence(&breaches),
+            "canary reached Copy 192.0.2.7:80/TCP; intruder and postgres reached ApiServer, Dns"
+        );
+    }
 }

@@ -106,6 +106,14 @@ pub struct Target {
     pub on_own_node: bool,
 }
 
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde's skip_serializing_if takes a reference"
+)]
+fn is_zero(n: &u64) -> bool {
+    *n == 0
+}
+
 /// Attempts at one target, by what came of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -115,12 +123,16 @@ pub struct Tally {
     /// TCP: the connection was accepted. UDP: something was answered. One is enough to break isolation.
     pub connected: u64,
     /// Of the connected: the answer was that which the greeting asks for.
+    #[serde(skip_serializing_if = "is_zero")]
     pub answered: u64,
     /// A reset, or an ICMP or local error that says unreachable or prohibited.
+    #[serde(skip_serializing_if = "is_zero")]
     pub refused: u64,
     /// Nothing came within the time limit.
+    #[serde(skip_serializing_if = "is_zero")]
     pub silent: u64,
     /// The probe itself failed, such as for want of a socket: it says nothing.
+    #[serde(skip_serializing_if = "is_zero")]
     pub failed: u64,
     /// When the first attempt began.
     pub first: Option<Timestamp>,

@@ -202,7 +202,7 @@ fn named(pod: Object, targets: &[Target], tallies: Vec<Tally>) -> Vec<Probe> {
 
 /// Who is watched, and what each may not reach.
 fn watchers(places: &Places) -> [(Prober, Vec<Target>); 2] {
-    let forbidden = [&places.open[..], &[places.production.clone()]].concat();
+    let forbidden = [&places.open[..], std::slice::from_ref(&places.production)].concat();
     [(COPY, forbidden.clone()), (HARNESS, forbidden)]
 }
 

@@ -35,7 +35,7 @@ pub(super) fn verdict(
 pub(super) fn said(judged: &Judgement, node: &str) -> Verdict {
     match judged {
         Judgement::Isolated(summary) => Verdict::pass(format!("{summary}; node {node}")),
-        Judgement::Breached(reached) => Verdict::fail(REACHABLE.0, examples(reached)),
+        Judgement::Breached(reached) => Verdict::fail(REACHABLE.0, isolation::sentence(reached)),
         Judgement::Unproven(unproven) => {
             let reason = unproven.first().map_or(NOT_TRIED, |first| first.reason);
             let what: Vec<&str> = unproven
