@@ -35,13 +35,15 @@ fn accept<T: DeserializeOwned>(kind: &str, manifest: &str) -> T {
 #[test]
 fn manifests_of_the_readme() {
     let readme = read("README.md");
-    let [run, matrix, approval] = blocks(&readme)[..] else {
-        panic!("the README has a DryRun, a matrix and an approval")
+    let [run, matrix, approval, isolation] = blocks(&readme)[..] else {
+        panic!("the README has a DryRun, a matrix, an approval and an isolation")
     };
-    let mut with_matrix: Value = serde_saphyr::from_str(run).unwrap();
-    let matrix: Value = serde_saphyr::from_str(matrix).unwrap();
-    with_matrix["spec"]["privileges"] = matrix["privileges"].clone();
-    let _: DryRun = accept("DryRun", &serde_json::to_string(&with_matrix).unwrap());
+    for (part, of) in [(matrix, "privileges"), (isolation, "isolation")] {
+        let mut with_part: Value = serde_saphyr::from_str(run).unwrap();
+        let part: Value = serde_saphyr::from_str(part).unwrap();
+        with_part["spec"][of] = part[of].clone();
+        let _: DryRun = accept("DryRun", &serde_json::to_string(&with_part).unwrap());
+    }
     let run: DryRun = accept("DryRun", run);
     assert!(bytes_of(&run.spec.postgres.storage.size).is_ok());
     let approval: DryRunApproval = accept("DryRunApproval", approval);

@@ -1,0 +1,140 @@
+//! What pods of a run could reach, as a table.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use dryrun_core::{
+    isolation::{IsolationFacts, Phase},
+    names::Object,
+    probe::{Tally, Target},
+};
+
+/// The pods that must reach nothing, in the order of the table's columns.
+const PODS: [Object; 5] = [
+    Object::PostgresPod,
+    Object::HarnessPod,
+    Object::IntruderPod,
+    Object::CanaryPod,
+    Object::FarCanaryPod,
+];
+
+/// Connections and attempts by target: those of the positive controls, then those of each pod that must not get through.
+pub(super) fn table(isolation: &IsolationFacts) -> Vec<String> {
+    let mut controls = BTreeMap::<String, (BTreeSet<&str>, Tally)>::new();
+    let mut probes = BTreeMap::<String, BTreeMap<&str, Tally>>::new();
+    for probe in phases(isolation).flat_map(|p| p.controls_before.iter().chain(&p.controls_after)) {
+        let (pods, sum) = controls.entry(name(&probe.target)).or_default();
+        pods.insert(&probe.from);
+        sum.add(&probe.tally);
+    }
+    for probe in isolation.probes() {
+        let sums = probes.entry(name(&probe.target)).or_default();
+        sums.entry(&probe.from).or_default().add(&probe.tally);
+    }
+    let mut pods: Vec<&str> = PODS.iter().map(|pod| pod.role()).collect();
+    pods.retain(|pod| probes.values().any(|sums| sums.contains_key(pod)));
+    let header = format!("{:<40} {:<28}", "target", "positive control");
+    let mut lines = vec![header + &columns(pods.iter().map(|pod| (*pod).to_owned()))];
+    for (target, sums) in &probes {
+        let control = controls
+            .get(target)
+            .map_or_else(String::new, |(pods, sum)| {
+                let pods: Vec<&str> = pods.iter().copied().collect();
+                format!("{} {}", pods.join(", "), cell(sum))
+            });
+        let cells = pods
+            .iter()
+            .map(|pod| sums.get(pod).map(cell).unwrap_or_default());
+        lines.push(format!("{target:<40} {control:<28}") + &columns(cells));
+    }
+    for line in &mut lines {
+        line.truncate(line.trim_end().len());
+    }
+    lines
+}
+
+/// Milliseconds that the probes took, beside the watch.
+pub(super) fn milliseconds(isolation: &IsolationFacts) -> u64 {
+    phases(isolation).map(|phase| phase.milliseconds).sum()
+}
+
+fn phases(isolation: &IsolationFacts) -> impl Iterator<Item = &Phase> {
+    let phases = [&isolation.before, &isolation.harness, &isolation.after];
+    phases.into_iter().flatten()
+}
+
+fn name(target: &Target) -> String {
+    format!(
+        "{} {}:{}/{}",
+        target.class.as_str(),
+        target.address,
+        target.port,
+        target.protocol.as_str()
+    )
+}
+
+fn cell(tally: &Tally) -> String {
+    format!("{}/{}", tally.connected, tally.attempts)
+}
+
+fn columns(cells: impl Iterator<Item = String>) -> String {
+    cells.map(|cell| format!(" {cell:<10}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dryrun_core::isolation::Probe;
+    use dryrun_core::probe::{Greeting, Protocol, TargetClass};
+
+    fn probe(from: &str, class: TargetClass, connected: u64) -> Probe {
+        Probe {
+            from: from.into(),
+            target: Target {
+                class,
+                address: "10.0.0.1".into(),
+                port: 53,
+                protocol: Protocol::Udp,
+                greeting: Greeting::Dns,
+                on_own_node: false,
+            },
+            tally: Tally {
+                attempts: 2,
+                connected,
+                ..Tally::default()
+            },
+        }
+    }
+
+    #[test]
+    fn controls_and_pods_are_summed_by_target() {
+        let control = vec![probe("canary", TargetClass::Dns, 2)];
+        let isolation = IsolationFacts {
+            before: Some(Phase {
+                controls_before: control.clone(),
+                probes: vec![
+                    probe("postgres", TargetClass::Dns, 0),
+                    probe("intruder", TargetClass::Dns, 1),
+                ],
+                controls_after: control,
+                milliseconds: 7,
+                ..Phase::default()
+            }),
+            during: vec![probe("postgres", TargetClass::Dns, 0)],
+            ..IsolationFacts::default()
+        };
+        let lines = table(&isolation);
+        let words: Vec<Vec<&str>> = lines
+            .iter()
+            .map(|l| l.split_whitespace().collect())
+            .collect();
+        assert_eq!(
+            words[0],
+            ["target", "positive", "control", "postgres", "intruder"]
+        );
+        assert_eq!(
+            words[1],
+            ["Dns", "10.0.0.1:53/UDP", "canary", "4/4", "0/4", "1/2"]
+        );
+        assert_eq!(milliseconds(&isolation), 7);
+    }
+}
