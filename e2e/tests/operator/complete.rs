@@ -92,6 +92,12 @@ pub(crate) async fn passes_every_gate(stage: &Stage) -> Result<()> {
             complete.story
         );
     }
+    let isolated = condition(&complete.status, "PostgresIsolated")?;
+    ensure!(
+        stage.audit_log().is_none() || !isolated.message.contains("without control"),
+        "the local cluster has an outside: {}",
+        isolated.message
+    );
     stage.note(
         "complete run: gates passed",
         complete.status.gates.clone().unwrap_or_default(),

@@ -25,10 +25,10 @@ pub(super) struct Places {
     pub(super) production: Target,
     /// What an unrestricted pod can reach, if it is there at all.
     pub(super) open: Vec<Target>,
-    /// The copy's Postgres: only the restore and harness pods may reach it.
-    pub(super) copy: Target,
+    /// The copy's Postgres at each of its pod's addresses: only the restore and harness pods may reach it.
+    pub(super) copy: Vec<Target>,
     /// Another port of the copy's pod: nobody may reach it.
-    pub(super) copy_other_port: Target,
+    pub(super) copy_other_port: Vec<Target>,
     /// Node of the copy.
     pub(super) node: String,
     /// Node of the far canary; empty where there is none.
@@ -85,17 +85,14 @@ pub(super) async fn find(scope: &Scope, greeting: Greeting) -> Result<Places, Ta
             });
         }
     }
-    let listener = address(&listener)?;
-    for protocol in [Protocol::Tcp, Protocol::Udp] {
-        open.push(Target {
-            protocol,
-            ..tcp(
-                TargetClass::OtherNamespace,
-                &listener,
-                ECHO_PORT,
-                Greeting::Echo,
-            )
-        });
+    for listener in pod_addresses(&listener)? {
+        for protocol in [Protocol::Tcp, Protocol::Udp] {
+            let class = TargetClass::OtherNamespace;
+            open.push(Target {
+                protocol,
+                ..tcp(class, &listener, ECHO_PORT, Greeting::Echo)
+            });
+        }
     }
     for found in &nodes {
         let (class, wanted) = if found.name_any() == node {
@@ -110,7 +107,7 @@ pub(super) async fn find(scope: &Scope, greeting: Greeting) -> Result<Places, Ta
                 first || found.name_any() == other_node,
             )
         };
-        if let (true, Some(address)) = (wanted, addresses(found).first()) {
+        for address in addresses(found).iter().filter(|_| wanted) {
             open.push(tcp(class, address, kubelet_port(found), Greeting::Nothing));
         }
     }
@@ -129,7 +126,12 @@ pub(super) async fn find(scope: &Scope, greeting: Greeting) -> Result<Places, Ta
         outside.port(),
         Greeting::Nothing,
     ));
-    let copy = address(&copy)?;
+    let copy = pod_addresses(&copy)?;
+    let at_copy = |class, port, greeting| {
+        copy.iter()
+            .map(|address| tcp(class, address, port, greeting))
+            .collect()
+    };
     Ok(Places {
         production: tcp(
             TargetClass::Production,
@@ -138,8 +140,8 @@ pub(super) async fn find(scope: &Scope, greeting: Greeting) -> Result<Places, Ta
             Greeting::Nothing,
         ),
         open,
-        copy: tcp(TargetClass::Copy, &copy, POSTGRES_PORT, greeting),
-        copy_other_port: tcp(TargetClass::CopyOtherPort, &copy, ECHO_PORT, Greeting::Echo),
+        copy: at_copy(TargetClass::Copy, POSTGRES_PORT, greeting),
+        copy_other_port: at_copy(TargetClass::CopyOtherPort, ECHO_PORT, Greeting::Echo),
         node,
         other_node,
     })
@@ -164,13 +166,19 @@ async fn pod(scope: &Scope, pod: Object) -> Result<Pod, TaskError> {
         .map_err(|e| transient("PodUnreadable", &e))
 }
 
-fn address(pod: &Pod) -> Result<String, TaskError> {
-    let address = pod.status.as_ref().and_then(|status| status.pod_ip.clone());
-    address.ok_or_else(|| TaskError {
-        reason: "NoAddress".into(),
-        message: format!("{} has no address yet", pod.name_any()),
-        transient: true,
-    })
+/// All addresses of a pod: two in a dual-stack cluster.
+fn pod_addresses(pod: &Pod) -> Result<Vec<String>, TaskError> {
+    let status = pod.status.clone().unwrap_or_default();
+    let all = status.pod_ips.into_iter().flatten();
+    let addresses: Vec<String> = all.map(|address| address.ip).collect();
+    if addresses.is_empty() {
+        return Err(TaskError {
+            reason: "NoAddress".into(),
+            message: format!("{} has no address yet", pod.name_any()),
+            transient: true,
+        });
+    }
+    Ok(addresses)
 }
 
 fn node_of(pod: &Pod) -> String {

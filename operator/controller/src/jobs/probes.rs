@@ -70,10 +70,10 @@ pub(super) async fn probe(scope: &Scope, moment: Moment) -> Result<Finding, Task
 }
 
 fn attempts(moment: Moment, places: &Places) -> Attempts {
-    let (production, copy) = (vec![places.production.clone()], vec![places.copy.clone()]);
+    let (production, copy) = (vec![places.production.clone()], places.copy.clone());
     let forbidden = [&places.open[..], &production].concat();
     let to_copy = [&forbidden[..], &copy].concat();
-    let other_port = vec![places.copy_other_port.clone()];
+    let other_port = places.copy_other_port.clone();
     let from_harness = [&forbidden[..], &other_port].concat();
     let mut far = Vec::new();
     if !places.other_node.is_empty() {
