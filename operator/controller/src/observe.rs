@@ -149,9 +149,13 @@ async fn resolve(
             Err(problem) => return Ok(Err(problem)),
         };
     }
+    let mut literal = None;
     if let Some(reference) = &run.spec.privileges.matrix_ref {
         match matrix(&config_maps, &namespace, reference).await? {
-            Ok((_, digest)) => digests.insert(address(&reference.config_map_ref), digest),
+            Ok((rows, digest)) => {
+                digests.insert(address(&reference.config_map_ref), digest);
+                literal = Some(rows);
+            }
             Err(problem) => return Ok(Err(problem)),
         };
     }
@@ -185,7 +189,13 @@ async fn resolve(
         reference.name.clone(),
         secret.resource_version().unwrap_or_default(),
     )]);
-    let resolved = plan::Resolved::new(digests, versions, operator_image.to_owned());
+    let resolved = plan::Resolved::new(
+        &run.spec,
+        digests,
+        versions,
+        operator_image.to_owned(),
+        literal.as_ref(),
+    );
     Ok(Ok(plan::summarise(
         &namespace, &name, &run.spec, &resolved,
     )?))

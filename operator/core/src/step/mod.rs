@@ -13,6 +13,7 @@ mod teardown;
 mod tests;
 mod world;
 
+pub(crate) use absorb::DUMP_ATTEMPTS;
 pub use absorb::{Finding, absorb};
 pub use status::is_edge;
 pub use world::{Approval, Observed, PlanProblem, PodView, ReportView, World};
