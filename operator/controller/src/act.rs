@@ -4,7 +4,7 @@ use dryrun_core::api::{DryRun, DryRunReport, DryRunReportSpec, PlanSummary};
 use dryrun_core::facts::Facts;
 use dryrun_core::names::{self, FINALIZER, Object, RUN_LABEL};
 use dryrun_core::plan;
-use dryrun_core::step::{Action, Approval, Job, Observed};
+use dryrun_core::step::{Action, Approval, Observed};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Secret};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
@@ -59,8 +59,8 @@ impl Actor<'_> {
                 self.jobs.cancel(&uid, |job| !job.is_teardown());
                 Ok(())
             }
-            Action::EndWatch => {
-                self.jobs.cancel(&uid, |job| job == Job::WatchProtected);
+            Action::EndJobs => {
+                self.jobs.cancel(&uid, |_| true);
                 Ok(())
             }
         }

@@ -24,7 +24,7 @@ fn walk(known: crate::testing::World, what: &str) -> Model {
                     Action::RemoveFinalizer
                     | Action::Delete(_)
                     | Action::CancelJobs
-                    | Action::EndWatch => true,
+                    | Action::EndJobs => true,
                 };
                 assert!(late, "{what}: {action:?} after a gate had failed");
             }
