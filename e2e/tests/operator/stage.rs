@@ -40,6 +40,11 @@ pub(crate) const DATABASE: &str = "stock";
 const TURNS: usize = 4;
 /// Cases of this module share one run, which takes a turn of its own.
 const SHARED: &str = "complete::";
+/// Cases that nothing else may go on beside: what they change or look at is the whole cluster's.
+const ALONE: [&str; 2] = [
+    "approval::policies_are_not_in_force",
+    "waiting::nothing_is_done_without_approval",
+];
 /// How long what must come about may take, but for a run.
 const SOON: Duration = Duration::from_secs(60);
 /// How often it is looked at.
@@ -122,6 +127,9 @@ impl Stage {
     pub(crate) async fn turn(&self, case: &str) -> Result<Option<SemaphorePermit<'_>>> {
         if case.starts_with(SHARED) {
             Ok(None)
+        } else if ALONE.contains(&case) {
+            let all = u32::try_from(TURNS)?;
+            Ok(Some(self.turns.acquire_many(all).await?))
         } else {
             self.acquire().await.map(Some)
         }
