@@ -1,7 +1,9 @@
-//! Who may request, and who may approve what.
+//! Who may request, who may approve what and for how long, whose word counts, and who may let go of a run by force.
 
 use anyhow::{Context, Result};
-use dryrun_core::api::{DryRun, DryRunApproval};
+use dryrun_core::api::{DryRun, DryRunApproval, DryRunReport};
+use dryrun_core::names::{ABANDONED_BY, FINALIZER};
+use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
@@ -43,9 +45,14 @@ fn approval(of: &DryRun, by: &Actor, plan: String) -> Value {
             "dryRunUID": of.uid(),
             "planHash": plan,
             "approvedBy": by.user,
-            "expiresAt": "2100-01-01T00:00:00Z",
+            "expiresAt": within(SignedDuration::from_hours(1)),
         },
     })
+}
+
+/// The time in so long, as the API has it.
+fn within(span: SignedDuration) -> String {
+    format!("{:.0}", Timestamp::now() + span)
 }
 
 fn with(mut object: Value, field: &str, value: &str) -> Value {
@@ -82,7 +89,7 @@ pub(crate) async fn check(desk: &Desk) -> Result<()> {
         .await?;
     for name in ["run", "own"] {
         let plan = json!({"status": {"plan": {"hash": hash('a'), "resolved": {}}}});
-        admin
+        desk.operator
             .api::<DryRun>()
             .patch_status(name, &PatchParams::default(), &Patch::Merge(&plan))
             .await?;
@@ -121,6 +128,21 @@ pub(crate) async fn check(desk: &Desk) -> Result<()> {
         .create::<DryRunApproval>(Refused(own_request), approval(&own, carol, hash('a')))
         .await?;
 
+    let week = SignedDuration::from_hours(7 * 24);
+    let minute = SignedDuration::from_mins(1);
+    for (expected, expires) in [
+        (Refused("expiresAt has passed already"), within(-minute)),
+        (
+            Refused("expiresAt is more than 7 days away"),
+            within(week + minute),
+        ),
+        (Accepted, within(week - minute)),
+        (Accepted, within(minute)),
+    ] {
+        bob.create::<DryRunApproval>(expected, with(good.clone(), "expiresAt", &expires))
+            .await?;
+    }
+
     bob.make::<DryRunApproval>(good).await?;
     let changed = json!({"spec": {"planHash": hash('b')}});
     admin
@@ -139,11 +161,147 @@ pub(crate) async fn check(desk: &Desk) -> Result<()> {
         )
         .await?;
 
+    records(desk, &run).await?;
+    abandonment(desk).await?;
     for name in ["run", "own"] {
         alice
             .api::<DryRun>()
             .delete(name, &DeleteParams::default())
             .await?;
     }
+    Ok(())
+}
+
+/// What the operator says is said by nobody else: a report would begin a run, a status would show another plan.
+async fn records(desk: &Desk, run: &DryRun) -> Result<()> {
+    let sentence = "only the DryRun operator may write reports and the status of DryRuns";
+    let report = json!({
+        "metadata": {"name": "report"},
+        "spec": {
+            "dryRunName": "run", "dryRunUID": run.uid(), "planHash": hash('a'), "plan": {},
+            "requestedBy": desk.alice.user, "approvedBy": desk.bob.user, "approvalName": "approval", "approvalUID": "",
+        },
+    });
+    let everybody = [&desk.admin, &desk.root];
+    for actor in everybody {
+        actor
+            .create::<DryRunReport>(Refused(sentence), report.clone())
+            .await?;
+    }
+    desk.operator.make::<DryRunReport>(report).await?;
+    let annotated = json!({"metadata": {"annotations": {"example.com/touched": "yes"}}});
+    let plan = json!({"status": {"plan": {"hash": hash('c'), "resolved": {}}}});
+    let verdict = json!({"status": {"verdict": ["all is well"]}});
+    for actor in everybody {
+        actor
+            .patch_status::<DryRun>(Refused(sentence), "run", plan.clone())
+            .await?;
+        actor
+            .patch_status::<DryRunReport>(Refused(sentence), "report", verdict.clone())
+            .await?;
+    }
+    desk.operator
+        .patch_status::<DryRun>(Accepted, "run", plan)
+        .await?;
+    desk.operator
+        .patch_status::<DryRunReport>(Accepted, "report", verdict)
+        .await?;
+    desk.root
+        .patch::<DryRunReport>(Refused(sentence), "report", annotated.clone())
+        .await?;
+    desk.root
+        .delete::<DryRunReport>(Refused(sentence), "report")
+        .await?;
+    desk.root
+        .delete_all::<DryRunReport>(Refused(sentence))
+        .await?;
+    desk.admin
+        .patch::<DryRunReport>(Accepted, "report", annotated)
+        .await?;
+    for actor in [
+        &desk.admin,
+        &desk.collector,
+        &desk.namespaces,
+        &desk.operator,
+    ] {
+        actor.delete::<DryRunReport>(Accepted, "report").await?;
+    }
+    desk.operator
+        .api::<DryRunReport>()
+        .delete("report", &DeleteParams::default())
+        .await?;
+    Ok(())
+}
+
+/// Only who holds the verb abandon may let go of a run by force, and leaves their own name.
+async fn abandonment(desk: &Desk) -> Result<()> {
+    let Desk {
+        alice, dave, erin, ..
+    } = desk;
+    let by = |name: Value| json!({"metadata": {"annotations": {ABANDONED_BY: name}}});
+    let may_not = |actor: &Actor, run: &str| format!("{} may not abandon DryRun {run}", actor.user);
+    let own_name = format!("must be the calling user: {}", erin.user);
+
+    let mut born_so = request("born-abandoned", &alice.user);
+    born_so["metadata"]["annotations"] = json!({ABANDONED_BY: alice.user});
+    alice
+        .create::<DryRun>(Refused(&may_not(alice, "born-abandoned")), born_so)
+        .await?;
+    let dave_may_not = may_not(dave, "run");
+    dave.patch::<DryRun>(Refused(&dave_may_not), "run", by(json!(dave.user)))
+        .await?;
+    erin.patch::<DryRun>(Refused(&own_name), "run", by(json!(dave.user)))
+        .await?;
+    erin.patch::<DryRun>(Accepted, "run", by(json!(erin.user)))
+        .await?;
+    erin.api::<DryRun>()
+        .patch(
+            "run",
+            &PatchParams::default(),
+            &Patch::Merge(by(json!(erin.user))),
+        )
+        .await?;
+    dave.patch::<DryRun>(Refused(&dave_may_not), "run", by(json!(dave.user)))
+        .await?;
+    dave.patch::<DryRun>(Refused(&dave_may_not), "run", by(Value::Null))
+        .await?;
+    erin.patch::<DryRun>(Accepted, "run", by(Value::Null))
+        .await?;
+    // Whatever else is written about it, the annotation stays as it is.
+    dave.patch::<DryRun>(
+        Accepted,
+        "run",
+        json!({"metadata": {"labels": {"example.com/team": "shop"}}}),
+    )
+    .await?;
+
+    let mut finalized = request("finalized-run", &alice.user);
+    finalized["metadata"]["finalizers"] = json!([FINALIZER]);
+    alice.make::<DryRun>(finalized).await?;
+    let removed = json!({"metadata": {"finalizers": null}});
+    dave.patch::<DryRun>(
+        Refused(
+            "only the DryRun operator may remove its finalizer, and whoever holds the verb abandon",
+        ),
+        "finalized-run",
+        removed.clone(),
+    )
+    .await?;
+    for actor in [&desk.operator, &desk.admin, erin] {
+        actor
+            .patch::<DryRun>(Accepted, "finalized-run", removed.clone())
+            .await?;
+    }
+    erin.api::<DryRun>()
+        .patch(
+            "finalized-run",
+            &PatchParams::default(),
+            &Patch::Merge(&removed),
+        )
+        .await?;
+    alice
+        .api::<DryRun>()
+        .delete("finalized-run", &DeleteParams::default())
+        .await?;
     Ok(())
 }

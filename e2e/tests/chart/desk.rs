@@ -40,15 +40,18 @@ pub(crate) struct Desk {
     pub(crate) bob: Actor,
     /// Holds both.
     pub(crate) carol: Actor,
-    /// May create approvals, but does not hold the verb approve.
+    /// May create approvals and patch DryRuns, but holds neither the verb approve nor the verb abandon.
     pub(crate) dave: Actor,
+    /// Holds dryrun-abandoner.
+    pub(crate) erin: Actor,
 }
 
 impl Desk {
     /// Gives everybody their roles.
     pub(crate) async fn open(release: &Release) -> Result<Self> {
         let controller = |name: &str| format!("system:serviceaccount:kube-system:{name}");
-        let (alice, bob, carol, dave) = ("chart-alice", "chart-bob", "chart-carol", "chart-dave");
+        let (alice, bob, carol) = ("chart-alice", "chart-bob", "chart-carol");
+        let (dave, erin) = ("chart-dave", "chart-erin");
         let actor = async |name: &'static str, user: &str| Actor::new(release, name, user).await;
         let desk = Self {
             admin: Actor {
@@ -82,6 +85,7 @@ impl Desk {
             bob: actor("bob", bob).await?,
             carol: actor("carol", carol).await?,
             dave: actor("dave", dave).await?,
+            erin: actor("erin", erin).await?,
         };
         desk.close().await?;
         let root = json!({
@@ -94,7 +98,10 @@ impl Desk {
             .await?;
         let create_only = json!({
             "metadata": {"name": "create-approvals"},
-            "rules": [{"apiGroups": ["dryrun.dev"], "resources": ["dryrunapprovals"], "verbs": ["create"]}],
+            "rules": [
+                {"apiGroups": ["dryrun.dev"], "resources": ["dryrunapprovals"], "verbs": ["create"]},
+                {"apiGroups": ["dryrun.dev"], "resources": ["dryruns"], "verbs": ["get", "patch"]},
+            ],
         });
         desk.admin.make::<Role>(create_only).await?;
         for (name, kind, role, users) in [
@@ -106,6 +113,12 @@ impl Desk {
             ),
             ("approvers", "ClusterRole", "dryrun-approver", [bob, carol]),
             ("creators", "Role", "create-approvals", [dave, dave]),
+            (
+                "abandoners",
+                "ClusterRole",
+                "dryrun-abandoner",
+                [erin, erin],
+            ),
         ] {
             let subjects: Vec<_> =
                 users.iter().map(|user| json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user})).collect();
@@ -209,6 +222,31 @@ impl Actor {
         };
         expect(&what, expected, async || {
             api.patch(name, &parameters, &Patch::Merge(&patch))
+                .await
+                .map(drop)
+        })
+        .await
+    }
+
+    /// Would change an object's status by a JSON merge patch.
+    pub(crate) async fn patch_status<K: Object>(
+        &self,
+        expected: Expected<'_>,
+        name: &str,
+        patch: Value,
+    ) -> Result<()> {
+        let what = format!(
+            "{} patches the status of {} {name} with {patch}",
+            self.name,
+            K::kind(&())
+        );
+        let api = self.api::<K>();
+        let parameters = PatchParams {
+            dry_run: true,
+            ..PatchParams::default()
+        };
+        expect(&what, expected, async || {
+            api.patch_status(name, &parameters, &Patch::Merge(&patch))
                 .await
                 .map(drop)
         })

@@ -1,15 +1,14 @@
 //! What the admission policies let nobody do to a rehearsal namespace but the operator, and what they leave to Kubernetes and to the chart's
 //! administrators.
 
-use anyhow::{Context, Result};
-use dryrun_core::api::DryRun;
-use dryrun_core::names::{FINALIZER, RUN_LABEL};
+use anyhow::Result;
+use dryrun_core::names::RUN_LABEL;
 use k8s_openapi::api::core::v1::{
     ConfigMap, Namespace, PersistentVolumeClaim, Pod, Secret, Service,
 };
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::Api;
-use kube::api::{DeleteParams, Patch, PatchParams};
+use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
 use crate::desk::{
@@ -75,8 +74,7 @@ pub(crate) async fn check(desk: &Desk) -> Result<()> {
     pods(desk).await?;
     networks(desk).await?;
     objects(desk).await?;
-    namespaces(desk).await?;
-    finalizer(desk).await
+    namespaces(desk).await
 }
 
 async fn pods(desk: &Desk) -> Result<()> {
@@ -301,49 +299,6 @@ async fn namespaces(desk: &Desk) -> Result<()> {
         ),
     )
     .await
-}
-
-async fn finalizer(desk: &Desk) -> Result<()> {
-    let mut run: Value = serde_json::to_value(serde_saphyr::from_str::<DryRun>(include_str!(
-        "../../demo/dryrun.yaml"
-    ))?)?;
-    run["metadata"] = json!({"name": "finalized", "finalizers": [FINALIZER]});
-    run["spec"]["requestedBy"] = desk.alice.user.as_str().into();
-    run["spec"]["source"]["systemIdentifier"] = "1".into();
-    for input in run["spec"]["harness"]["inputs"]
-        .as_array_mut()
-        .context("the demo has no inputs")?
-    {
-        input["sha256"] = "0".repeat(64).into();
-    }
-    desk.alice.make::<DryRun>(run).await?;
-    let removed = json!({"metadata": {"finalizers": null}});
-    desk.root
-        .patch::<DryRun>(
-            Refused("only the DryRun operator may remove its finalizer"),
-            "finalized",
-            removed.clone(),
-        )
-        .await?;
-    desk.root
-        .patch::<DryRun>(Accepted, "finalized", annotated())
-        .await?;
-    desk.operator
-        .patch::<DryRun>(Accepted, "finalized", removed.clone())
-        .await?;
-    desk.operator
-        .api::<DryRun>()
-        .patch(
-            "finalized",
-            &PatchParams::default(),
-            &Patch::Merge(&removed),
-        )
-        .await?;
-    desk.alice
-        .api::<DryRun>()
-        .delete("finalized", &DeleteParams::default())
-        .await?;
-    Ok(())
 }
 
 /// A whole rehearsal namespace is deleted with everything that the policies guard in it.

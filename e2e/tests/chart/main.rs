@@ -25,6 +25,7 @@ async fn chart() -> Result<()> {
     approvals::check(&desk).await?;
     guards::check(&desk).await?;
     guards::namespace_goes(&desk).await?;
+    release.policies_are_guarded().await?;
     desk.close().await?;
     release.upgrade().await?;
     release.uninstall().await

@@ -11,7 +11,7 @@ use kube::api::PostParams;
 use crate::desk::{Actor, Desk};
 use crate::release::{PROTECTED, REHEARSAL};
 
-/// `verb resource[/subresource]` in a namespace, all of one answer.
+/// `verb resource[/subresource] [name]` in a namespace, all of one answer.
 struct Line {
     namespace: &'static str,
     group: &'static str,
@@ -185,10 +185,21 @@ const OPERATOR: &[Line] = &[
         &["get storageclasses", "list storageclasses"],
     ),
     may("", "", &["list persistentvolumes"]),
+    may(
+        "",
+        "admissionregistration.k8s.io",
+        &[
+            "get validatingadmissionpolicies dryrun-approver",
+            "get validatingadmissionpolicies dryrun-abandonment",
+            "get validatingadmissionpolicybindings dryrun-approver",
+        ],
+    ),
     may_not(
         "",
         "admissionregistration.k8s.io",
         &[
+            "get validatingadmissionpolicies somebody-elses",
+            "list validatingadmissionpolicies",
             "patch validatingadmissionpolicies",
             "delete validatingadmissionpolicybindings",
         ],
@@ -218,6 +229,7 @@ const REQUESTER: &[Line] = &[
         &[
             "approve dryruns",
             "create dryrunapprovals",
+            "abandon dryruns",
             "patch dryruns",
             "patch dryruns/status",
             "delete dryrunreports",
@@ -255,8 +267,10 @@ const APPROVER: &[Line] = &[
         REHEARSAL,
         "dryrun.dev",
         &[
+            "abandon dryruns",
             "create dryruns",
             "delete dryruns",
+            "patch dryruns",
             "patch dryrunapprovals",
             "delete dryrunapprovals",
         ],
@@ -275,11 +289,49 @@ const APPROVER: &[Line] = &[
     ),
 ];
 
+const ABANDONER: &[Line] = &[
+    may(
+        REHEARSAL,
+        "dryrun.dev",
+        &[
+            "abandon dryruns",
+            "patch dryruns",
+            "get dryruns",
+            "get dryrunreports",
+        ],
+    ),
+    may_not(
+        REHEARSAL,
+        "dryrun.dev",
+        &[
+            "approve dryruns",
+            "create dryruns",
+            "delete dryruns",
+            "patch dryruns/status",
+            "create dryrunapprovals",
+            "delete dryrunreports",
+        ],
+    ),
+    may_not(
+        REHEARSAL,
+        "",
+        &[
+            "get pods",
+            "get pods/log",
+            "get secrets",
+            "create pods/exec",
+            "get pods/portforward",
+            "get configmaps",
+        ],
+    ),
+];
+
 pub(crate) async fn check(desk: &Desk) -> Result<()> {
     for (actor, lines) in [
         (&desk.operator, OPERATOR),
         (&desk.alice, REQUESTER),
         (&desk.bob, APPROVER),
+        (&desk.erin, ABANDONER),
     ] {
         for line in lines {
             for what in line.what {
@@ -292,6 +344,7 @@ pub(crate) async fn check(desk: &Desk) -> Result<()> {
 
 async fn ask(desk: &Desk, actor: &Actor, line: &Line, what: &str) -> Result<()> {
     let (verb, resource) = what.split_once(' ').unwrap_or((what, ""));
+    let (resource, name) = resource.split_once(' ').unwrap_or((resource, ""));
     let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
     let review = SubjectAccessReview {
         spec: SubjectAccessReviewSpec {
@@ -303,6 +356,7 @@ async fn ask(desk: &Desk, actor: &Actor, line: &Line, what: &str) -> Result<()> 
                 namespace: Some(line.namespace.into()),
                 resource: Some(resource.into()),
                 subresource: Some(subresource.into()),
+                name: Some(name.into()),
                 verb: Some(verb.into()),
                 ..ResourceAttributes::default()
             }),

@@ -1,22 +1,28 @@
 //! The chart, installed with Helm.
 
+use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use dryrun_core::admission::{Enforcement, Found, Policies, Reading};
 use dryrun_e2e::cluster::Cluster;
 use dryrun_e2e::command;
 use dryrun_e2e::phase::Progress;
 use dryrun_e2e::tools::workspace;
 use futures::future::try_join_all;
-use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicy;
-use k8s_openapi::api::core::v1::{Namespace, ResourceQuota};
+use k8s_openapi::api::admissionregistration::v1::{
+    ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
+};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, ResourceQuota};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{DeleteParams, ListParams, PostParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::runtime::conditions::is_deleted;
 use kube::runtime::wait::await_condition;
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, Client, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio::process::Command;
 use tokio::time::timeout;
@@ -33,6 +39,8 @@ pub(crate) const SYSTEM: &str = "dryrun-system";
 const RELEASE: &str = "dryrun";
 /// Namespaces that are made for these checks.
 const NAMESPACES: [&str; 3] = [REHEARSAL, DOOMED, PROTECTED];
+/// Further arguments of an upgrade that puts policies right that somebody has altered.
+const REPAIR: &[&str] = &["--force-conflicts"];
 /// How long a namespace may take to go.
 const GONE: Duration = Duration::from_secs(60);
 
@@ -100,8 +108,8 @@ impl Release {
         loop {
             let all = policies.list(&ours).await?.items;
             ensure!(
-                all.len() == 9,
-                "the chart has 9 policies, the cluster {}",
+                all.len() == 11,
+                "the chart has 11 policies, the cluster {}",
                 all.len()
             );
             let checks: Vec<_> = all
@@ -122,6 +130,71 @@ impl Release {
             );
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
+    }
+
+    /// The operator compares what is in force with what the chart gave it: both are equal, and whatever is done to one of them is told until an
+    /// upgrade has put it right.
+    pub(crate) async fn policies_are_guarded(&self) -> Result<()> {
+        self.in_force("Whole").await?;
+        let policies: Api<ValidatingAdmissionPolicy> = Api::all(self.client.clone());
+        let bindings: Api<ValidatingAdmissionPolicyBinding> = Api::all(self.client.clone());
+        let merge = PatchParams::default();
+
+        policies
+            .delete("dryrun-approver", &DeleteParams::default())
+            .await?;
+        self.in_force("PolicyMissing").await?;
+        self.apply(REPAIR).await?;
+        self.in_force("Whole").await?;
+
+        let lenient = json!({"spec": {"validationActions": ["Audit"]}});
+        bindings
+            .patch("dryrun-requester", &merge, &Patch::Merge(lenient))
+            .await?;
+        self.in_force("PolicyAltered").await?;
+        self.apply(REPAIR).await?;
+        self.in_force("Whole").await?;
+
+        let nowhere =
+            json!({"spec": {"matchConstraints": {"objectSelector": {"matchLabels": {"a": "b"}}}}});
+        policies
+            .patch("dryrun-records", &merge, &Patch::Merge(nowhere))
+            .await?;
+        self.in_force("PolicyAltered").await?;
+        self.apply(REPAIR).await?;
+        self.in_force("Whole").await
+    }
+
+    /// The policies are as this word says, seen as the operator sees them.
+    async fn in_force(&self, expected: &str) -> Result<()> {
+        let mounted: Api<ConfigMap> = Api::namespaced(self.client.clone(), SYSTEM);
+        let mounted = mounted.get("dryrun-admission-policies").await?;
+        let text = mounted
+            .data
+            .and_then(|mut data| data.remove("policies.yaml"))
+            .context("the chart mounts no policies")?;
+        let (mut policies, mut bindings) = (Vec::new(), Vec::new());
+        for object in serde_saphyr::from_multiple::<serde_json::Value>(&text)? {
+            if object["kind"] == "ValidatingAdmissionPolicy" {
+                policies.push(serde_json::from_value(object)?);
+            } else {
+                bindings.push(serde_json::from_value(object)?);
+            }
+        }
+        let chart = Policies::new(policies, bindings).map_err(anyhow::Error::msg)?;
+        let found = Found {
+            policies: by_name(Api::all(self.client.clone())).await?,
+            bindings: by_name(Api::all(self.client.clone())).await?,
+        };
+        let seen = chart.judge(&found);
+        let holds = match &seen {
+            Enforcement::Whole { .. } => expected == "Whole",
+            Enforcement::Broken { reason, .. } => expected == *reason,
+            Enforcement::Unseen => false,
+        };
+        ensure!(holds, "expected {expected}, seen {seen:?}");
+        println!("the policies are {seen:?}");
+        Ok(())
     }
 
     fn of_release(&self) -> ListParams {
@@ -173,6 +246,17 @@ impl Release {
             .await
             .map(drop)
     }
+}
+
+async fn by_name<K>(api: Api<K>) -> Result<BTreeMap<String, Reading<K>>>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
+{
+    let all = api.list(&ListParams::default()).await?.items;
+    Ok(all
+        .into_iter()
+        .map(|k| (k.name_any(), Ok(Some(k))))
+        .collect())
 }
 
 /// Deletes a namespace and waits until it is gone.

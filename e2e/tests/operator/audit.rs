@@ -1,4 +1,4 @@
-//! What the operator wrote, as the apiserver's audit log has it. Reads and events are not in it.
+//! What the operator did, as the apiserver's audit log has it.
 
 use std::{
     collections::BTreeMap,
@@ -12,13 +12,15 @@ use serde::Deserialize;
 
 use dryrun_e2e::rehearsal::SYSTEM;
 
-/// One write.
+/// One write, or a way into a pod.
 #[derive(Clone, Debug)]
 pub(crate) struct Write {
-    /// create, update, patch, delete.
+    /// create, update, patch, delete; also get, where that is how a connection begins.
     pub(crate) verb: String,
     /// `dryruns`, or `dryruns/status`.
     pub(crate) resource: String,
+    /// Namespace of the object.
+    pub(crate) namespace: String,
     /// Name of the object.
     pub(crate) name: String,
 }
@@ -48,7 +50,49 @@ struct Object {
     name: String,
 }
 
-/// Every attempt of the operator since then to write the DryRun `run`, its report or one of its objects, in order.
+/// Subresources that connect to something: a WebSocket's handshake is a GET.
+const CONNECTIONS: [&str; 4] = ["exec", "attach", "portforward", "proxy"];
+
+/// Every attempt of the operator since then to write anything or to get in anywhere, in order. Only reads are left out.
+///
+/// # Errors
+/// The log cannot be read.
+pub(crate) fn doings(log: &std::path::Path, since: Timestamp) -> Result<Vec<Write>> {
+    let operator = format!("system:serviceaccount:{SYSTEM}:dryrun-operator");
+    let mut doings = Vec::new();
+    for line in BufReader::new(File::open(log).context("opening the audit log")?).lines() {
+        let line = line.context("reading the audit log")?;
+        if !line.contains(&operator) {
+            continue;
+        }
+        let event: Event = serde_json::from_str(&line).context("reading an audit event")?;
+        let object = event.object_ref.unwrap_or_default();
+        let read = ["get", "list", "watch"].contains(&event.verb.as_str());
+        let connects = CONNECTIONS.contains(&object.subresource.as_str());
+        // A connection that lasts is told when it begins, and again when it is over.
+        let told =
+            event.stage == "ResponseComplete" || connects && event.stage == "ResponseStarted";
+        if event.request_received_timestamp >= since
+            && (!read || connects)
+            && event.user.username == operator
+            && told
+        {
+            let resource = match object.subresource.as_str() {
+                "" => object.resource,
+                part => format!("{}/{part}", object.resource),
+            };
+            doings.push(Write {
+                verb: event.verb,
+                resource,
+                namespace: object.namespace,
+                name: object.name,
+            });
+        }
+    }
+    Ok(doings)
+}
+
+/// Every attempt of the operator since then to write the DryRun `run`, its report or one of its objects, in order; events aside.
 ///
 /// # Errors
 /// The log cannot be read.
@@ -58,38 +102,13 @@ pub(crate) fn writes(
     run: &str,
     since: Timestamp,
 ) -> Result<Vec<Write>> {
-    let operator = format!("system:serviceaccount:{SYSTEM}:dryrun-operator");
-    let mut writes = Vec::new();
-    for line in BufReader::new(File::open(log).context("opening the audit log")?).lines() {
-        let line = line.context("reading the audit log")?;
-        if !line.contains(&operator) {
-            continue;
-        }
-        let event: Event = serde_json::from_str(&line).context("reading an audit event")?;
-        let object = event.object_ref.unwrap_or_default();
-        let own = event.request_received_timestamp >= since
-            && object.namespace == namespace
-            && (object.name == run || object.name.starts_with(&format!("{run}-")));
-        let written = ["create", "update", "patch", "delete", "deletecollection"]
-            .contains(&event.verb.as_str());
-        let aside = object.resource == "events" || object.subresource == "portforward";
-        if own
-            && written
-            && !aside
-            && event.user.username == operator
-            && event.stage == "ResponseComplete"
-        {
-            let resource = match object.subresource.as_str() {
-                "" => object.resource,
-                part => format!("{}/{part}", object.resource),
-            };
-            writes.push(Write {
-                verb: event.verb,
-                resource,
-                name: object.name,
-            });
-        }
-    }
+    let mut writes = doings(log, since)?;
+    writes.retain(|write| {
+        write.namespace == namespace
+            && (write.name == run || write.name.starts_with(&format!("{run}-")))
+            && write.resource != "events"
+            && write.resource != "pods/portforward"
+    });
     Ok(writes)
 }
 

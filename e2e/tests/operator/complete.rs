@@ -149,6 +149,36 @@ pub(crate) async fn sql_goes_through_port_forwards(stage: &Stage) -> Result<()> 
     Ok(())
 }
 
+/// What a run that was never approved must not have in the audit log is there to be found of one that was.
+pub(crate) async fn the_audit_log_shows_what_it_did(stage: &Stage) -> Result<()> {
+    Complete::of(stage).await?;
+    let Some(log) = stage.audit_log() else {
+        return Ok(());
+    };
+    let prefix = format!("{NAME}-");
+    let mut doings = audit::doings(&log, stage.since)?;
+    doings.retain(|doing| doing.name == NAME || doing.name.starts_with(&prefix));
+    for (verb, resource) in [
+        ("create", "dryrunreports"),
+        ("create", "secrets"),
+        ("create", "persistentvolumeclaims"),
+        ("create", "networkpolicies"),
+        ("create", "pods"),
+        ("get", "pods/portforward"),
+        ("patch", "dryruns"),
+        ("delete", "pods"),
+    ] {
+        ensure!(
+            doings
+                .iter()
+                .any(|doing| doing.verb == verb && doing.resource == resource),
+            "there is no {verb} {resource} among {}",
+            audit::summary(&doings)
+        );
+    }
+    Ok(())
+}
+
 /// No value of the run's Secret and no password of production stands in an object, an event or a log, plain or in base64.
 pub(crate) async fn no_secret_is_anywhere(stage: &Stage) -> Result<()> {
     let Complete {

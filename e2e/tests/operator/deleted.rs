@@ -3,13 +3,21 @@
 use std::time::Instant;
 
 use anyhow::{Result, bail, ensure};
-use dryrun_core::command::Command;
+use dryrun_core::{
+    api::{DryRunReport, Outcome},
+    command::Command,
+    names,
+};
 use k8s_openapi::api::core::v1::Namespace;
-use kube::Api;
+use kube::{
+    Api,
+    api::{DeleteParams, Patch, PatchParams},
+};
 use serde_json::{Value, json};
 
 use crate::{
-    run::{Run, is},
+    audit,
+    run::{Run, condition, is, status},
     stage::{DOOMED, Stage, soon, steps},
     waiting,
 };
@@ -83,6 +91,42 @@ pub(crate) async fn during_teardown(stage: &Stage) -> Result<()> {
     run.at(Command::Teardown).await?;
     delete(&run, "during teardown").await?;
     run_is_over(&run, Command::Evidence).await
+}
+
+/// Its report is the mark that the approval was used: without it the run neither goes on nor begins anew.
+pub(crate) async fn its_report(stage: &Stage) -> Result<()> {
+    let run = Run::begin(stage, sleeping(stage, "unreported")).await?;
+    asleep(&run).await?;
+    let reports: Api<DryRunReport> = Api::namespaced(stage.client.clone(), &run.namespace);
+    let report = names::report(&run.name, &run.uid);
+    reports.delete(&report, &DeleteParams::default()).await?;
+    // Nothing watches reports: the run is told by whatever happens next.
+    let changed = json!({"metadata": {"annotations": {"example.com/touched": "yes"}}});
+    run.api()
+        .patch(&run.name, &PatchParams::default(), &Patch::Merge(changed))
+        .await?;
+    let ended = run.end().await?;
+    let status = status(&ended);
+    let succeeded = condition(&status, "Succeeded")?;
+    ensure!(
+        status.outcome == Some(Outcome::Inconclusive)
+            && succeeded.message.contains("ReportDeleted")
+            && succeeded.message.contains(&report),
+        "{}",
+        run.story().await
+    );
+    ensure!(
+        reports.get_opt(&report).await?.is_none(),
+        "there is a report"
+    );
+    if let Some(log) = stage.audit_log() {
+        let writes = audit::writes(&log, &run.namespace, &run.name, stage.since)?;
+        let begins = writes
+            .iter()
+            .filter(|write| write.verb == "create" && write.resource == "dryrunreports");
+        ensure!(begins.count() == 1, "{}", audit::summary(&writes));
+    }
+    run.left_nothing().await
 }
 
 /// The namespace goes with everything in it: the run's pods first, the report too.

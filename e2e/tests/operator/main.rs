@@ -3,6 +3,8 @@
 //!
 //! All cases share one production and one operator, so this target has a `main` of its own. It takes the arguments of any other test program.
 
+mod abandoned;
+mod approval;
 mod audit;
 mod breakdowns;
 mod complete;
@@ -46,17 +48,20 @@ macro_rules! cases {
 }
 
 /// The longest first.
-const CASES: [(&str, Case); 72] = cases![
+const CASES: [(&str, Case); 79] = cases![
     complete::passes_every_gate,
     complete::sql_goes_through_port_forwards,
     complete::status_is_written_at_most_twelve_times,
     complete::no_secret_is_anywhere,
+    complete::the_audit_log_shows_what_it_did,
     complete::an_ended_run_is_left_alone,
     deleted::during_the_restore,
     deleted::during_the_dump,
     deleted::in_mid_scenario,
     deleted::with_its_namespace,
     deleted::during_teardown,
+    deleted::its_report,
+    abandoned::a_teardown_that_hangs,
     deleted::waiting_for_approval,
     isolation::enforcement_ends,
     isolation::nothing_is_enforced,
@@ -116,6 +121,10 @@ const CASES: [(&str, Case); 72] = cases![
     waiting::missing_secret_key,
     waiting::config_map_comes_in_time,
     waiting::approval_of_another_plan,
+    approval::policies_are_not_in_force,
+    approval::config_map_changes_after_it,
+    approval::secret_is_touched_after_it,
+    waiting::nothing_is_done_without_approval,
     waiting::nobody_approves,
     waiting::bad_specs,
     waiting::spec_cannot_be_changed,

@@ -79,9 +79,14 @@ impl<'a> Run<'a> {
 
     /// Bob approves this plan.
     pub(crate) async fn approve_plan(&self, hash: &str) -> Result<()> {
+        self.approve_as(&self.name, hash).await
+    }
+
+    /// Bob approves this plan, by an approval of this name.
+    pub(crate) async fn approve_as(&self, name: &str, hash: &str) -> Result<()> {
         let api: Api<DryRunApproval> = Api::namespaced(self.stage.bob.clone(), &self.namespace);
         let approval = DryRunApproval::new(
-            &self.name,
+            name,
             DryRunApprovalSpec {
                 dry_run_name: self.name.clone(),
                 dry_run_uid: self.uid.clone(),
@@ -397,7 +402,7 @@ pub(crate) fn is(run: &DryRun, type_: &str, value: &str, reason: &str) -> bool {
 }
 
 /// The hash of the plan that waits for approval.
-fn plan_hash(run: &DryRun) -> Option<&str> {
+pub(crate) fn plan_hash(run: &DryRun) -> Option<&str> {
     run.status
         .as_ref()?
         .plan

@@ -38,13 +38,15 @@ pub(crate) const DATABASE: &str = "stock";
 
 /// Runs at a time: each takes up to five pods and two volumes, and all share the machine's cores.
 const TURNS: usize = 4;
-/// Cases during which NetworkPolicies are not enforced: nobody else's run is there.
-const ALONE: [&str; 2] = [
-    "isolation::enforcement_ends",
-    "isolation::nothing_is_enforced",
-];
 /// Cases of this module share one run, which takes a turn of its own.
 const SHARED: &str = "complete::";
+/// Cases that nothing else may go on beside: what they change or look at is the whole cluster's.
+const ALONE: [&str; 4] = [
+    "isolation::enforcement_ends",
+    "isolation::nothing_is_enforced",
+    "approval::policies_are_not_in_force",
+    "waiting::nothing_is_done_without_approval",
+];
 /// How long what must come about may take, but for a run.
 const SOON: Duration = Duration::from_secs(60);
 /// How often it is looked at.

@@ -5,10 +5,11 @@ use dryrun_core::{
     api::{DryRun, DryRunReport, Outcome},
     command::Command,
 };
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{
     Api, ResourceExt,
-    api::{ListParams, Patch, PatchParams, PostParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
 };
 use serde_json::{Value, json};
 
@@ -45,6 +46,46 @@ pub(crate) async fn nobody_approves(stage: &Stage) -> Result<()> {
     never_began(&run).await
 }
 
+/// While runs are asked for, planned, wait, expire and are deleted, and none is approved, the operator does nothing anywhere but say so: no create
+/// of whatever kind, no way into a pod. Nobody else's run is at work meanwhile, so that no name has to be guessed.
+pub(crate) async fn nothing_is_done_without_approval(stage: &Stage) -> Result<()> {
+    let Some(log) = stage.audit_log() else {
+        return Ok(());
+    };
+    let since = Timestamp::now();
+    let mut request = stage.small("expires-alone");
+    request["spec"]["approval"] = json!({"expiresAfter": "5s"});
+    let expired = Run::ask(stage, request).await?;
+    let deleted = Run::ask(stage, stage.small("deleted-alone")).await?;
+    deleted
+        .until("it waits for approval", |run| {
+            is(run, "Approved", "Unknown", "AwaitingApproval")
+        })
+        .await?;
+    deleted
+        .api()
+        .delete(&deleted.name, &DeleteParams::default())
+        .await?;
+    expired.end().await?;
+    let doings = audit::doings(&log, since)?;
+    let of = |run: &Run<'_>| doings.iter().filter(|d| d.name == run.name).count();
+    ensure!(
+        of(&expired) >= 2 && of(&deleted) >= 1,
+        "the audit log does not have what was done: {}",
+        audit::summary(&doings)
+    );
+    let others: Vec<_> = doings
+        .iter()
+        .filter(|doing| !(doing.verb == "patch" && doing.resource == "dryruns/status"))
+        .filter(|doing| doing.resource != "events")
+        .collect();
+    ensure!(others.is_empty(), "the operator did {others:?}");
+    for run in [&expired, &deleted] {
+        never_began(run).await?;
+    }
+    Ok(())
+}
+
 /// An approval of another hash does not count: the apiserver refuses it, and nothing begins.
 pub(crate) async fn approval_of_another_plan(stage: &Stage) -> Result<()> {
     let mut request = stage.small("another-plan");
@@ -59,7 +100,7 @@ pub(crate) async fn approval_of_another_plan(stage: &Stage) -> Result<()> {
         "metadata": {"name": run.name},
         "spec": {
             "dryRunName": run.name, "dryRunUID": run.uid, "planHash": format!("sha256:{}", "0".repeat(64)),
-            "approvedBy": "bob", "expiresAt": "2100-01-01T00:00:00Z",
+            "approvedBy": "bob", "expiresAt": format!("{:.0}", Timestamp::now() + SignedDuration::from_hours(1)),
         },
     }))?;
     refused("planHash is not the hash of the current plan", async || {
@@ -327,11 +368,19 @@ pub(crate) async fn never_began(run: &Run<'_>) -> Result<()> {
         "it has a report"
     );
     if let Some(log) = run.stage.audit_log() {
-        let writes = audit::writes(&log, &run.namespace, &run.name, run.stage.since)?;
-        ensure!(!writes.is_empty(), "the audit log knows nothing of it");
-        let others: Vec<_> = writes
+        // In any namespace, by whatever verb, ways into pods included.
+        let mut doings = audit::doings(&log, run.stage.since)?;
+        let prefix = format!("{}-", run.name);
+        doings.retain(|doing| doing.name == run.name || doing.name.starts_with(&prefix));
+        let status =
+            |doing: &audit::Write| doing.verb == "patch" && doing.resource == "dryruns/status";
+        ensure!(
+            doings.iter().any(status),
+            "the audit log knows nothing of it"
+        );
+        let others: Vec<_> = doings
             .iter()
-            .filter(|write| write.resource != "dryruns/status")
+            .filter(|doing| !status(doing) && doing.resource != "events")
             .collect();
         ensure!(others.is_empty(), "the operator wrote {others:?}");
     }

@@ -65,6 +65,10 @@ impl Actor<'_> {
                 self.jobs.cancel(&uid, |job| job == ending);
                 Ok(())
             }
+            Action::EndJobs => {
+                self.jobs.cancel(&uid, |_| true);
+                Ok(())
+            }
         }
     }
 

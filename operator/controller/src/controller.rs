@@ -1,7 +1,8 @@
 //! The story of a pass: observe, decide, report, act; again until there is nothing to do but wait.
 
 use dryrun_core::api::{DryRun, DryRunApproval};
-use dryrun_core::names::{FINALIZER, NAMESPACE_LABEL, RUN_LABEL};
+use dryrun_core::facts::Facts;
+use dryrun_core::names::{ABANDONED_BY, FINALIZER, NAMESPACE_LABEL, RUN_LABEL};
 use dryrun_core::step::{World, absorb, decide, is_edge};
 use futures::channel::mpsc::UnboundedReceiver;
 use futures::{Stream, StreamExt};
@@ -9,6 +10,7 @@ use jiff::Timestamp;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
+use kube::core::DeserializeGuard;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::controller::{self, Action as Requeue, Controller};
 use kube::runtime::events::Recorder;
@@ -25,12 +27,16 @@ use crate::build::key;
 use crate::error::{Class, Error, call};
 use crate::jobs::Supervisor;
 use crate::observe::observe;
+use crate::policies::Policies;
 use crate::report;
 
 /// Turns of one pass: more than a run has steps, so that only a loop reaches it.
 const TURNS: usize = 64;
 /// How many runs are looked at side by side.
 const CONCURRENCY: u16 = 16;
+
+/// A DryRun as it is watched: one that another version wrote must not keep all others from being driven.
+pub(crate) type Watched = DeserializeGuard<DryRun>;
 
 /// What every pass works with.
 pub(crate) struct Context {
@@ -40,10 +46,14 @@ pub(crate) struct Context {
     pub(crate) namespaces: Vec<String>,
     /// The namespace of canaries and listeners.
     pub(crate) probes_namespace: String,
+    /// The admission policies of the chart.
+    pub(crate) policies: Policies,
     pub(crate) jobs: Supervisor,
     pub(crate) recorder: Recorder,
     /// Consecutive errors of each run by its UID, and what the last one was.
     pub(crate) troubles: Mutex<BTreeMap<String, (u32, String)>>,
+    /// What was found of runs whose report somebody has deleted, by UID: it stands nowhere else.
+    pub(crate) orphans: Mutex<BTreeMap<String, Facts>>,
 }
 
 impl Context {
@@ -54,18 +64,34 @@ impl Context {
             .get(uid)
             .map(|(_, text)| text.clone())
     }
+
+    /// What is remembered of a run without a report.
+    pub(crate) fn orphan(&self, uid: &str) -> Facts {
+        let orphans = self.orphans.lock().unwrap_or_else(PoisonError::into_inner);
+        orphans.get(uid).cloned().unwrap_or_default()
+    }
+
+    /// Remembers that, or forgets it.
+    fn remember(&self, uid: &str, facts: Option<&Facts>) {
+        let mut orphans = self.orphans.lock().unwrap_or_else(PoisonError::into_inner);
+        match facts {
+            Some(facts) => drop(orphans.insert(uid.to_owned(), facts.clone())),
+            None => drop(orphans.remove(uid)),
+        }
+    }
 }
 
 /// Watches and reconciles until the process is told to stop.
-pub(crate) async fn run(context: Arc<Context>, ended: UnboundedReceiver<ObjectRef<DryRun>>) {
+pub(crate) async fn run(context: Arc<Context>, ended: UnboundedReceiver<ObjectRef<Watched>>) {
     let client = context.client.clone();
-    let runs: Api<DryRun> = Api::all(client.clone());
+    let runs: Api<Watched> = Api::all(client.clone());
     let mut controller = Controller::new(runs, watcher::Config::default())
         .with_config(controller::Config::default().concurrency(CONCURRENCY))
         .watches(
-            Api::<DryRunApproval>::all(client.clone()),
+            Api::<DeserializeGuard<DryRunApproval>>::all(client.clone()),
             watcher::Config::default(),
             |approval| {
+                let approval = approval.0.ok()?;
                 let namespace = approval.namespace()?;
                 Some(ObjectRef::new(&approval.spec.dry_run_name).within(&namespace))
             },
@@ -107,7 +133,7 @@ pub(crate) async fn run(context: Arc<Context>, ended: UnboundedReceiver<ObjectRe
 fn children<K>(
     api: Api<K>,
     config: &watcher::Config,
-) -> impl Stream<Item = ObjectRef<DryRun>> + Send + 'static
+) -> impl Stream<Item = ObjectRef<Watched>> + Send + 'static
 where
     K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
         + Clone
@@ -131,9 +157,17 @@ where
         })
 }
 
-async fn reconcile(run: Arc<DryRun>, context: Arc<Context>) -> Result<Requeue, Error> {
-    let (namespace, name, uid) = key(&run);
-    match pass(&run, &context).await {
+async fn reconcile(run: Arc<Watched>, context: Arc<Context>) -> Result<Requeue, Error> {
+    let run = match &run.0 {
+        Ok(run) => run,
+        Err(error) => {
+            let name = error.metadata.name.as_deref();
+            tracing::warn!(name, %error, "a DryRun of another version cannot be read and is left alone");
+            return Ok(Requeue::await_change());
+        }
+    };
+    let (namespace, name, uid) = key(run);
+    match pass(run, &context).await {
         Ok(requeue) => {
             context
                 .troubles
@@ -172,6 +206,7 @@ async fn pass(run: &DryRun, context: &Context) -> Result<Requeue, Error> {
             .filter(|r| r.uid().as_deref() == Some(&uid))
         else {
             context.jobs.cancel(&uid, |_| true);
+            context.remember(&uid, None);
             return Ok(Requeue::await_change());
         };
         if let Some(requeue) = turn(&run, context).await? {
@@ -192,7 +227,7 @@ async fn turn(run: &DryRun, context: &Context) -> Result<Option<Requeue>, Error>
     }
     let previous = run.status.clone().unwrap_or_default();
     let running = context.jobs.running(&uid);
-    let decision = decide(&World {
+    let world = World {
         name: &name,
         namespace: &namespace,
         probes_namespace: &context.probes_namespace,
@@ -203,11 +238,13 @@ async fn turn(run: &DryRun, context: &Context) -> Result<Option<Requeue>, Error>
             .map_or(Timestamp::UNIX_EPOCH, |time| time.0),
         deleted: run.metadata.deletion_timestamp.is_some(),
         finalizer: run.finalizers().iter().any(|f| f == FINALIZER),
+        abandoned_by: run.annotations().get(ABANDONED_BY).map(String::as_str),
         namespace_terminating: seen.namespace_terminating,
         spec: &run.spec,
         status: &previous,
         plan: &seen.plan,
         approval: seen.approval.clone(),
+        enforcement: seen.enforcement.clone(),
         report: seen.report.clone(),
         facts: &facts,
         objects: &seen.objects,
@@ -215,7 +252,10 @@ async fn turn(run: &DryRun, context: &Context) -> Result<Option<Requeue>, Error>
         running: &running,
         trouble: context.trouble(&uid),
         now: Timestamp::now(),
-    });
+    };
+    let decision = decide(&world);
+    let orphan = seen.report.is_none() && world.begun() && decision.status.outcome.is_none();
+    context.remember(&uid, orphan.then_some(&decision.facts));
     let status_changed = is_edge(&previous, &decision.status);
     // The report is written before anything that depends on its facts, and before the finding is forgotten.
     if let Some(view) = &seen.report
@@ -275,7 +315,7 @@ async fn turn(run: &DryRun, context: &Context) -> Result<Option<Requeue>, Error>
 }
 
 /// When to look again after an error: by its class, and ever more slowly for one run.
-fn error_policy(run: Arc<DryRun>, error: &Error, context: Arc<Context>) -> Requeue {
+fn error_policy(run: Arc<Watched>, error: &Error, context: Arc<Context>) -> Requeue {
     let uid = run.uid().unwrap_or_default();
     let count = context
         .troubles

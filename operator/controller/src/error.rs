@@ -28,6 +28,9 @@ pub(crate) enum Error {
         /// How long it was waited for.
         after: Duration,
     },
+    /// The operator has lost its rights in a namespace in which a run has begun.
+    #[error("{0}")]
+    NotPrepared(String),
     /// An object cannot be written as JSON.
     #[error("cannot serialise {0}")]
     Serialise(#[from] serde_json::Error),
@@ -57,7 +60,7 @@ impl Error {
                 ..
             } if status.is_forbidden() || status.is_invalid() => Class::Refused,
             Self::Kube { .. } | Self::Timeout { .. } => Class::Transient,
-            Self::Serialise(_) => Class::Refused,
+            Self::NotPrepared(_) | Self::Serialise(_) => Class::Refused,
         }
     }
 

@@ -9,6 +9,7 @@ mod error;
 mod health;
 mod jobs;
 mod observe;
+mod policies;
 mod report;
 mod retention;
 
@@ -20,6 +21,7 @@ use kube::api::ListParams;
 use kube::runtime::events::{Recorder, Reporter};
 use kube::{Api, Client};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -39,6 +41,9 @@ struct Options {
     /// Namespace of canaries and listeners, prepared for nothing else.
     #[arg(long, env = "DRYRUN_PROBES_NAMESPACE", default_value = "dryrun-probes")]
     probes_namespace: String,
+    /// Directory with the admission policies of the chart, and their bindings, as they must be in force: without them no approval counts.
+    #[arg(long, env = "DRYRUN_ADMISSION_POLICIES")]
+    admission_policies: PathBuf,
     /// Address of /livez and /readyz.
     #[arg(long, env = "DRYRUN_HEALTH_ADDRESS", default_value = "0.0.0.0:8080")]
     health_address: SocketAddr,
@@ -56,6 +61,9 @@ async fn main() -> anyhow::Result<()> {
     rustls::crypto::ring::default_provider()
         .install_default()
         .map_err(|_| anyhow::anyhow!("a TLS provider is installed already"))?;
+    let directory = options.admission_policies.display().to_string();
+    let policies = policies::Policies::load(&options.admission_policies)
+        .with_context(|| format!("the admission policies in {directory}"))?;
     let client = Client::try_default()
         .await
         .context("no cluster: neither a service account nor a kubeconfig")?;
@@ -76,6 +84,7 @@ async fn main() -> anyhow::Result<()> {
             .filter(|n| !n.is_empty())
             .collect(),
         probes_namespace: options.probes_namespace,
+        policies,
         jobs,
         recorder: Recorder::new(
             client.clone(),
@@ -85,6 +94,7 @@ async fn main() -> anyhow::Result<()> {
             },
         ),
         troubles: std::sync::Mutex::default(),
+        orphans: std::sync::Mutex::default(),
     });
     ready.store(true, Ordering::Relaxed);
     tracing::info!(namespaces = ?context.namespaces, "operator started");
@@ -109,7 +119,7 @@ fn filter() -> anyhow::Result<EnvFilter> {
 /// Waits for the CRDs and says so, instead of ending.
 async fn wait_for_crds(client: &Client) {
     let runs: Api<DryRun> = Api::all(client.clone());
-    while let Err(error) = runs.list(&ListParams::default().limit(1)).await {
+    while let Err(error) = runs.list_metadata(&ListParams::default().limit(1)).await {
         tracing::warn!(%error, "DryRuns cannot be listed yet: are the CRDs and the operator's ClusterRole installed?");
         tokio::time::sleep(Duration::from_secs(2)).await;
     }

@@ -1,10 +1,11 @@
 //! Reads the world, once per pass.
 
+use dryrun_core::admission::Enforcement;
 use dryrun_core::api::{ConfigMapKey, DryRun, DryRunApproval, DryRunReport, MatrixRef};
 use dryrun_core::approval::{self, Wanted};
 use dryrun_core::facts::Facts;
 use dryrun_core::matrix::Literal;
-use dryrun_core::names::{self, Object, RUN_LABEL};
+use dryrun_core::names::{self, ABANDONED_BY, FINALIZER, Object, RUN_LABEL};
 use dryrun_core::step::{Approval, Observed, PlanProblem, PodView, ReportView};
 use dryrun_core::{api::PlanSummary, plan};
 use jiff::Timestamp;
@@ -13,10 +14,12 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::api::{ListParams, PartialObjectMeta};
+use kube::core::DeserializeGuard;
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use crate::build::{self, belongs, key};
 use crate::controller::Context;
@@ -29,6 +32,7 @@ const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
 pub(crate) struct Observation {
     pub(crate) plan: Result<PlanSummary, PlanProblem>,
     pub(crate) approval: Approval,
+    pub(crate) enforcement: Enforcement,
     pub(crate) report: Option<ReportView>,
     pub(crate) facts: Facts,
     pub(crate) objects: BTreeMap<Object, Observed>,
@@ -36,12 +40,15 @@ pub(crate) struct Observation {
     pub(crate) namespace_terminating: bool,
 }
 
-/// Reads what concerns a DryRun. Before it has begun that is plan and approvals; afterwards report and objects.
+/// Reads what concerns a DryRun. Before it has begun that is plan, approvals and admission policies; afterwards report and objects.
 pub(crate) async fn observe(context: &Context, run: &DryRun) -> Result<Observation, Error> {
     let (namespace, name, uid) = key(run);
     let client = &context.client;
+    let status = run.status.as_ref();
+    // It is put on right before the first create: without it nothing can have been made.
+    let finalizer = run.finalizers().iter().any(|f| f == FINALIZER);
     if !context.namespaces.contains(&namespace) {
-        return Ok(unprepared(&namespace));
+        return unprepared(context, run, finalizer);
     }
     let reports: Api<DryRunReport> = Api::namespaced(client.clone(), &namespace);
     let report = call(
@@ -56,70 +63,97 @@ pub(crate) async fn observe(context: &Context, run: &DryRun) -> Result<Observati
             message: "the run has begun".into(),
         }),
         approval: Approval::None,
-        facts: report
-            .as_ref()
-            .and_then(|r| r.status.as_ref())
-            .map(|s| s.facts.clone())
-            .unwrap_or_default(),
+        enforcement: Enforcement::Unseen,
+        facts: match &report {
+            Some(report) => report.status.clone().map(|s| s.facts).unwrap_or_default(),
+            None => context.orphan(&uid),
+        },
         report: report.as_ref().map(view),
         objects: BTreeMap::new(),
         blind: false,
         namespace_terminating: namespace_terminating(client, &namespace).await?,
     };
-    if run.status.as_ref().is_some_and(|s| s.outcome.is_some()) {
+    if status.is_some_and(|s| s.outcome.is_some()) {
         return Ok(observation);
     }
-    if report.is_none() {
-        observation.plan = resolve(client, run, &context.operator_image).await?;
-        if let Ok(plan) = &observation.plan {
-            let approvals: Api<DryRunApproval> = Api::namespaced(client.clone(), &namespace);
-            let found = call("list approvals", approvals.list(&ListParams::default()))
-                .await?
-                .items;
+    let reported = report.is_some() || status.is_some_and(|s| s.report.is_some());
+    if reported || finalizer {
+        let (near, outside) = tokio::join!(
+            objects(client, &namespace, &name, &uid),
+            outside(client, &context.probes_namespace, &name, &uid),
+        );
+        observation.objects = outside?;
+        match near {
+            Ok(objects) => observation.objects.extend(objects),
+            // In a terminating namespace the Roles go after the pods and before us.
+            Err(error) if error.is_forbidden() && observation.namespace_terminating => {
+                observation.blind = true
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    if reported || !observation.objects.is_empty() {
+        return Ok(observation);
+    }
+    let operator = plan::Operator {
+        image: &context.operator_image,
+        probes_namespace: &context.probes_namespace,
+    };
+    observation.plan = resolve(client, run, operator).await?;
+    if let Ok(plan) = &observation.plan {
+        // Right before the first create nothing but a look of this moment will do.
+        observation.enforcement = context.policies.look(client, finalizer).await?;
+        if let Enforcement::Whole { approver_since, .. } = &observation.enforcement {
             let wanted = Wanted {
                 name: &name,
                 uid: &uid,
                 requested_by: &run.spec.requested_by,
-                plan_hash: &plan.hash,
+                plan,
+                shown: status.and_then(|s| s.plan.as_ref()),
+                policy_since: *approver_since,
                 now: Timestamp::now(),
             };
-            observation.approval = approval::judge(&found, &wanted);
+            observation.approval = approval::judge(&approvals(client, &namespace).await?, &wanted);
         }
-        return Ok(observation);
-    }
-    let (near, outside) = tokio::join!(
-        objects(client, &namespace, &name, &uid),
-        outside(client, &context.probes_namespace, &name, &uid),
-    );
-    observation.objects = outside?;
-    match near {
-        Ok(objects) => observation.objects.extend(objects),
-        // In a terminating namespace the Roles go after the pods and before us.
-        Err(error) if error.is_forbidden() && observation.namespace_terminating => {
-            observation.blind = true
-        }
-        Err(error) => return Err(error),
     }
     Ok(observation)
 }
 
-/// A namespace in which the operator has no rights: all that can be said is what to change.
-fn unprepared(namespace: &str) -> Observation {
+/// The approvals of a namespace. One that another version wrote approves nothing here, and keeps no other from counting.
+async fn approvals(client: &Client, namespace: &str) -> Result<Vec<DryRunApproval>, Error> {
+    let api: Api<DeserializeGuard<DryRunApproval>> = Api::namespaced(client.clone(), namespace);
+    let found = call("list approvals", api.list(&ListParams::default())).await?;
+    Ok(found.items.into_iter().filter_map(|a| a.0.ok()).collect())
+}
+
+/// A namespace in which the operator has no rights: all that can be said is what to change. What a run has made there cannot be seen, so one
+/// that may have begun waits until the namespace is prepared again, or is abandoned.
+fn unprepared(context: &Context, run: &DryRun, begun: bool) -> Result<Observation, Error> {
+    let (namespace, ..) = key(run);
+    let all: Vec<&str> = std::iter::once(namespace.as_str())
+        .chain(context.namespaces.iter().map(String::as_str))
+        .collect();
     let message = format!(
-        "{namespace} is not a rehearsal namespace: add it to rehearsalNamespaces of the Helm release"
+        "{namespace} is not prepared: helm upgrade … --reuse-values --set 'rehearsalNamespaces={{{}}}'",
+        all.join(",")
     );
-    Observation {
+    let over = run.status.as_ref().is_some_and(|s| s.outcome.is_some());
+    if begun && !over && !run.annotations().contains_key(ABANDONED_BY) {
+        return Err(Error::NotPrepared(message));
+    }
+    Ok(Observation {
         plan: Err(PlanProblem {
             reason: "NamespaceNotPrepared".into(),
             message,
         }),
         approval: Approval::None,
+        enforcement: Enforcement::Unseen,
         report: None,
         facts: Facts::default(),
         objects: BTreeMap::new(),
-        blind: false,
+        blind: begun,
         namespace_terminating: false,
-    }
+    })
 }
 
 fn view(report: &DryRunReport) -> ReportView {
@@ -142,9 +176,18 @@ async fn namespace_terminating(client: &Client, namespace: &str) -> Result<bool,
 async fn resolve(
     client: &Client,
     run: &DryRun,
-    operator_image: &str,
+    operator: plan::Operator<'_>,
 ) -> Result<Result<PlanSummary, PlanProblem>, Error> {
     let (namespace, name, _) = key(run);
+    let outside = &run.spec.isolation.outside_address;
+    if outside.parse::<SocketAddr>().is_err() {
+        return Ok(problem(
+            "InvalidAddress",
+            format!(
+                "isolation.outsideAddress {outside} is no address and port, such as 192.0.2.1:443 or [2001:db8::1]:443: make a new DryRun"
+            ),
+        ));
+    }
     let config_maps: Api<ConfigMap> = Api::namespaced(client.clone(), &namespace);
     let mut digests = BTreeMap::new();
     for input in &run.spec.harness.inputs {
@@ -154,9 +197,13 @@ async fn resolve(
             Err(problem) => return Ok(Err(problem)),
         };
     }
+    let mut literal = None;
     if let Some(reference) = &run.spec.privileges.matrix_ref {
         match matrix(&config_maps, &namespace, reference).await? {
-            Ok((_, digest)) => digests.insert(address(&reference.config_map_ref), digest),
+            Ok((rows, digest)) => {
+                digests.insert(address(&reference.config_map_ref), digest);
+                literal = Some(rows);
+            }
             Err(problem) => return Ok(Err(problem)),
         };
     }
@@ -190,7 +237,7 @@ async fn resolve(
         reference.name.clone(),
         secret.resource_version().unwrap_or_default(),
     )]);
-    let resolved = plan::Resolved::new(digests, versions, operator_image.to_owned());
+    let resolved = plan::Resolved::new(&run.spec, digests, versions, operator, literal.as_ref());
     Ok(Ok(plan::summarise(
         &namespace, &name, &run.spec, &resolved,
     )?))

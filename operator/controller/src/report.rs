@@ -118,6 +118,7 @@ pub(crate) async fn publish(
     }
     // Reasons of the plan and its approval speak for themselves.
     for (summary, prefix) in [
+        ("ApprovalEnforced", ""),
         ("Approved", ""),
         ("Succeeded", "Run"),
         ("NetZero", "NetZero"),

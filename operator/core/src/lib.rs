@@ -3,6 +3,7 @@
 //! Data flows one way: the shell observes a world, the step function decides, the shell acts and reports. The same core serves the operator
 //! and its agents.
 
+pub mod admission;
 pub mod api;
 pub mod approval;
 pub mod command;

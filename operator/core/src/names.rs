@@ -21,6 +21,8 @@ pub const REHEARSAL_LABEL: &str = "dryrun.dev/rehearsal";
 pub const PROBES: &str = "probes";
 /// Our finalizer on a DryRun.
 pub const FINALIZER: &str = "dryrun.dev/teardown";
+/// Annotation with the name of who lets go of a DryRun by force.
+pub const ABANDONED_BY: &str = "dryrun.dev/abandoned-by";
 /// Who writes: field manager of every apply, and `app.kubernetes.io/managed-by`.
 pub const MANAGER: &str = "dryrun-operator";
 

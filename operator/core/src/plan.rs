@@ -1,5 +1,12 @@
 //! The plan: everything that decides what will run, and its hash.
 
+mod changes;
+mod declared;
+mod effects;
+
+pub use changes::changes;
+pub use declared::DeclaredRows;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -8,9 +15,20 @@ use std::fmt::Write as _;
 
 use crate::api::{DryRunSpec, PlanSummary};
 use crate::gate;
+use crate::matrix::Literal;
 
-/// Put before the canonical JSON, so that no other use of the same bytes has the same hash.
+/// Put before the canonical JSON, so that no other use of the same bytes has the same hash. Whoever changes what a plan's hash is taken over
+/// changes the version in it.
 const DOMAIN: &str = "dryrun.dev/v1alpha1 plan\n";
+
+/// The operator, as far as it decides what will run.
+#[derive(Clone, Copy, Debug)]
+pub struct Operator<'a> {
+    /// Its image.
+    pub image: &'a str,
+    /// The namespace of canaries and listeners.
+    pub probes_namespace: &'a str,
+}
 
 /// What the operator resolved beside the spec.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,22 +40,33 @@ pub struct Resolved {
     pub secrets: BTreeMap<String, String>,
     /// The operator's image: its agent works in the run's pods.
     pub operator_image: String,
+    /// The namespace in which canaries and a listener of the run will be.
+    pub probes_namespace: String,
     /// The gates that will be judged, by id.
     pub gates: Vec<String>,
+    /// The privilege rows that the matrix declares.
+    pub privileges: DeclaredRows,
+    /// What the run does to production, in sentences.
+    pub effects: Vec<String>,
 }
 
 impl Resolved {
-    /// A resolution with this operator's own gates.
+    /// A resolution with this operator's own gates, and what follows from the spec. `matrix` is the list of rows that it names, if it names one.
     pub fn new(
+        spec: &DryRunSpec,
         config_maps: BTreeMap<String, String>,
         secrets: BTreeMap<String, String>,
-        operator_image: String,
+        operator: Operator<'_>,
+        matrix: Option<&Literal>,
     ) -> Self {
         Self {
             config_maps,
             secrets,
-            operator_image,
+            operator_image: operator.image.to_owned(),
+            probes_namespace: operator.probes_namespace.to_owned(),
             gates: gate::ALL.iter().map(|g| g.id.to_owned()).collect(),
+            privileges: DeclaredRows::of(&spec.privileges, matrix),
+            effects: effects::of(spec),
         }
     }
 }
@@ -145,6 +174,62 @@ mod tests {
             secrets: BTreeMap::from([("directus-production".into(), "41".into())]),
             operator_image: "registry.example/operator:1".into(),
             gates: vec!["G-01".into()],
+            ..Resolved::default()
+        }
+    }
+
+    /// Whoever approves a hash approves each of these.
+    #[test]
+    fn everything_that_decides_the_run_is_in_the_plan() {
+        let resolved = Resolved::new(
+            &spec(),
+            resolved().config_maps,
+            resolved().secrets,
+            Operator {
+                image: "registry.example/operator:1",
+                probes_namespace: "dryrun-probes",
+            },
+            None,
+        );
+        let resolved = serde_json::to_value(resolved).unwrap();
+        let plan = document("rehearsal", "demo", &spec(), &resolved).unwrap();
+        for pointer in [
+            "/namespace",
+            "/name",
+            "/resolved/probesNamespace",
+            "/spec/requestedBy",
+            "/spec/source/host",
+            "/spec/source/port",
+            "/spec/source/user",
+            "/spec/source/sslmode",
+            "/spec/source/network/podSelector/app",
+            "/spec/source/database",
+            "/spec/source/systemIdentifier",
+            "/spec/source/dump/jobs",
+            "/spec/source/dump/lockTimeout",
+            "/spec/images/allowTags",
+            "/spec/postgres/image",
+            "/spec/harness/image",
+            "/spec/harness/inputs/0/sha256",
+            "/spec/harness/scenarios/2/steps/0/sql",
+            "/spec/privileges/grants/0/object",
+            "/spec/privileges/mode",
+            "/spec/protected/0/selector/app",
+            "/spec/isolation/ownNode",
+            "/spec/evidence/retain",
+            "/spec/deadlines/total",
+            "/resolved/configMaps/iu-cutter~1source.tar",
+            "/resolved/secrets/directus-production",
+            "/resolved/operatorImage",
+            "/resolved/gates/24",
+            "/resolved/privileges/total",
+            "/resolved/privileges/grantees/cutter_exec",
+            "/resolved/effects/1",
+        ] {
+            assert!(
+                plan.pointer(pointer).is_some_and(|value| !value.is_null()),
+                "{pointer} is not in {plan:#}"
+            );
         }
     }
 

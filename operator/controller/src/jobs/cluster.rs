@@ -25,6 +25,9 @@ use std::time::Duration;
 use super::{Scope, transient};
 use crate::build::{self, CREDENTIAL_LENGTH};
 
+/// Label of a namespace with the level of Pod Security that its pods must meet, and with the version that says what the level means.
+const ENFORCE_LABEL: &str = "pod-security.kubernetes.io/enforce";
+const ENFORCE_VERSION_LABEL: &str = "pod-security.kubernetes.io/enforce-version";
 /// Annotation of the cluster's default StorageClass.
 const DEFAULT_CLASS: &str = "storageclass.kubernetes.io/is-default-class";
 /// How long the two looks of the net-zero proof are apart: long enough for a controller that lags to show itself.
@@ -92,18 +95,11 @@ async fn holder(scope: &Scope, object: Object) -> kube::Result<Option<String>> {
     }
 }
 
-/// Why this namespace is not prepared for runs.
+/// What to run so that this namespace is prepared for runs; nothing when it is.
 async fn obstacles(scope: &Scope) -> kube::Result<Vec<String>> {
-    let mut obstacles = Vec::new();
     let namespaces: Api<Namespace> = Api::all(scope.client.clone());
     let namespace = namespaces.get(&scope.namespace).await?;
-    let label = |key: &str| namespace.labels().get(key).cloned().unwrap_or_default();
-    if label(REHEARSAL_LABEL) != "true" {
-        obstacles.push(format!("label the namespace {REHEARSAL_LABEL}=true"));
-    }
-    if label("pod-security.kubernetes.io/enforce") != "restricted" {
-        obstacles.push("label the namespace pod-security.kubernetes.io/enforce=restricted".into());
-    }
+    let mut obstacles = missing_labels(&namespace);
     let probes = namespaces.get_opt(&scope.probes_namespace).await?;
     let prepared = probes.is_some_and(|namespace| {
         namespace
@@ -118,10 +114,31 @@ async fn obstacles(scope: &Scope) -> kube::Result<Vec<String>> {
         ));
     }
     if !policies(scope).await?.iter().any(inspect::is_deny_all) {
-        obstacles
-            .push("give the namespace a NetworkPolicy that denies everything to every pod".into());
+        obstacles.push(
+            "bring back the NetworkPolicy that denies everything to every pod: helm upgrade … --reuse-values --force-conflicts".into(),
+        );
     }
     Ok(obstacles)
+}
+
+/// What to run so that a namespace has the labels that the chart gives it.
+fn missing_labels(namespace: &Namespace) -> Vec<String> {
+    let label = |key: &str| namespace.labels().get(key).map_or("", String::as_str);
+    let command = |label: String| {
+        let name = namespace.name_any();
+        format!("kubectl label namespace {name} --overwrite {label}")
+    };
+    let fixed = [(REHEARSAL_LABEL, "true"), (ENFORCE_LABEL, "restricted")];
+    let mut missing: Vec<String> = fixed
+        .into_iter()
+        .filter(|(key, value)| label(key) != *value)
+        .map(|(key, value)| command(format!("{key}={value}")))
+        .collect();
+    // Any version does, but none at all means another level with every upgrade of the cluster.
+    if label(ENFORCE_VERSION_LABEL).is_empty() {
+        missing.push(command(format!("{ENFORCE_VERSION_LABEL}=v1.32")));
+    }
+    missing
 }
 
 async fn policies(scope: &Scope) -> kube::Result<Vec<NetworkPolicy>> {
@@ -398,4 +415,31 @@ where
         .iter()
         .map(|o| format!("{}/{}", K::kind(&()), o.name_any()))
         .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn each_missing_label_has_its_command() {
+        let missing = |labels: serde_json::Value| {
+            let namespace = json!({"metadata": {"name": "rehearsal", "labels": labels}});
+            missing_labels(&serde_json::from_value(namespace).unwrap())
+        };
+        let (enforce, version) = (ENFORCE_LABEL, ENFORCE_VERSION_LABEL);
+        assert!(
+            missing(json!({REHEARSAL_LABEL: "true", enforce: "restricted", version: "latest"}))
+                .is_empty()
+        );
+        assert_eq!(
+            missing(json!({REHEARSAL_LABEL: "true", enforce: "baseline"})),
+            [
+                "kubectl label namespace rehearsal --overwrite pod-security.kubernetes.io/enforce=restricted",
+                "kubectl label namespace rehearsal --overwrite pod-security.kubernetes.io/enforce-version=v1.32",
+            ]
+        );
+        assert_eq!(missing(json!({})).len(), 3);
+    }
 }

@@ -1,6 +1,5 @@
 //! Which jobs are at work, and what those that ended have found.
 
-use dryrun_core::api::DryRun;
 use dryrun_core::step::{Finding, Job};
 use futures::channel::mpsc;
 use kube::runtime::reflector::ObjectRef;
@@ -9,12 +8,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::task::AbortHandle;
 
 use super::Scope;
+use crate::controller::Watched;
 
 /// Runs jobs, at most one of a kind for a run.
 #[derive(Clone)]
 pub(crate) struct Supervisor {
     jobs: Arc<Mutex<BTreeMap<(String, Job), State>>>,
-    ended: mpsc::UnboundedSender<ObjectRef<DryRun>>,
+    ended: mpsc::UnboundedSender<ObjectRef<Watched>>,
 }
 
 enum State {
@@ -24,7 +24,7 @@ enum State {
 
 impl Supervisor {
     /// A supervisor, and the stream of runs of which a job has ended.
-    pub(crate) fn new() -> (Self, mpsc::UnboundedReceiver<ObjectRef<DryRun>>) {
+    pub(crate) fn new() -> (Self, mpsc::UnboundedReceiver<ObjectRef<Watched>>) {
         let (ended, stream) = mpsc::unbounded();
         (
             Self {

@@ -40,6 +40,6 @@ pub struct DryRunApprovalSpec {
     /// The approving user; must be the creator of this object and not the requester of the DryRun.
     #[schemars(length(min = 1, max = 253))]
     pub approved_by: String,
-    /// From when on it no longer lets a run begin.
+    /// From when on it no longer lets a run begin: at most 7 days after this object is made. A run that has begun goes on.
     pub expires_at: Time,
 }

@@ -43,8 +43,7 @@ fn describe_conditions(crd: &mut CustomResourceDefinition) {
         for gate in gate::ALL {
             text += &format!("\n{} {}: {}", gate.id, gate.name, gate.doc);
         }
-        text +=
-            "\nSummaries: Approved, Succeeded, NetZero; Reconciling and Stalled only while true.";
+        text += "\nSummaries: ApprovalEnforced, Approved, Succeeded, NetZero; Reconciling and Stalled only while true.";
         conditions.description = Some(text);
     }
 }

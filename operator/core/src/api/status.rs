@@ -16,7 +16,7 @@ pub struct DryRunStatus {
     /// The generation that this status speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// The 25 gates and the summaries Approved, Succeeded and NetZero, all present from the first visit; Reconciling and Stalled only while true.
+    /// The 25 gates and the summaries ApprovalEnforced, Approved, Succeeded and NetZero, all present from the first visit; Reconciling and Stalled only while true.
     #[serde(default)]
     #[schemars(length(max = 48))]
     #[x_kube(merge_strategy = kube::core::ListMerge::Map(vec!["type".into()]))]

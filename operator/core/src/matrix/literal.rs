@@ -101,6 +101,11 @@ impl Literal {
         Ok(Self { rows })
     }
 
+    /// The rows in the order of their lines.
+    pub fn rows(&self) -> &[PrivilegeRow] {
+        &self.rows
+    }
+
     /// Names of the columns that the rows name.
     pub(super) fn columns(&self) -> impl Iterator<Item = String> {
         self.rows

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::expected::Compiler;
-use crate::api::Privileges;
+use crate::api::{Grant, Privileges};
 
 impl Compiler<'_> {
     /// Expands the profiles of every role, each profile once however often it is included.
@@ -40,6 +40,22 @@ impl Compiler<'_> {
             }
         }
     }
+}
+
+/// Every grant that is declared: the spec's own, and those that roles have by their profiles.
+pub fn declared_grants(privileges: &Privileges) -> Vec<Grant> {
+    let of_profiles = privileges.roles.iter().flat_map(|(role, spec)| {
+        closure(privileges, &spec.profiles)
+            .into_iter()
+            .filter_map(|name| privileges.profiles.get(name))
+            .flat_map(|profile| profile.grants.iter().map(|grant| grant.to(role)))
+    });
+    privileges
+        .grants
+        .iter()
+        .cloned()
+        .chain(of_profiles)
+        .collect()
 }
 
 /// The named profiles and all that they include. It ends also where profiles include each other.

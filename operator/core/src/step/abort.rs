@@ -24,7 +24,8 @@ fn walk(known: crate::testing::World, what: &str) -> Model {
                     Action::RemoveFinalizer
                     | Action::Delete(_)
                     | Action::CancelJobs
-                    | Action::End(_) => true,
+                    | Action::End(_)
+                    | Action::EndJobs => true,
                 };
                 assert!(late, "{what}: {action:?} after a gate had failed");
             }

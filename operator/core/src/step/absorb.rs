@@ -74,7 +74,7 @@ pub enum Finding {
 /// How many changes of protected workloads stand in the facts.
 const CHANGES: usize = 20;
 /// How often a dump is tried when the source's catalog changes under it.
-pub(super) const DUMP_ATTEMPTS: u8 = 3;
+pub(crate) const DUMP_ATTEMPTS: u8 = 3;
 
 /// Writes what a job found into the facts.
 pub fn absorb(facts: &mut Facts, job: Job, finding: Finding) {

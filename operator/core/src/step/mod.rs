@@ -6,6 +6,8 @@
 #[cfg(test)]
 mod abort;
 mod absorb;
+#[cfg(test)]
+mod cut_short;
 mod forward;
 mod status;
 mod teardown;
@@ -13,6 +15,7 @@ mod teardown;
 mod tests;
 mod world;
 
+pub(crate) use absorb::DUMP_ATTEMPTS;
 pub use absorb::{Finding, absorb};
 pub use status::is_edge;
 pub use world::{Approval, Observed, PlanProblem, PodView, ReportView, World};
@@ -20,16 +23,19 @@ pub use world::{Approval, Observed, PlanProblem, PodView, ReportView, World};
 use jiff::Timestamp;
 use std::time::Duration;
 
+use crate::admission::Enforcement;
 use crate::api::{DryRunStatus, Outcome};
 use crate::command::Command;
 use crate::facts::{Facts, Stopped};
 use crate::gate::{self, Evidence, Gate, Status, Verdict};
-use crate::names::Object;
+use crate::names::{self, Object};
 
 /// How long the protected workloads are watched after the run's own end.
 const WATCH_BEYOND: Duration = Duration::from_secs(24 * 3600);
 /// How soon an incomplete plan is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
+/// How soon admission policies that are not in force are looked at again.
+const LOOK_FOR_POLICIES: Duration = Duration::from_secs(30);
 
 /// What the shell does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +56,8 @@ pub enum Action {
     CancelJobs,
     /// End this job.
     End(Job),
+    /// End every job of the run.
+    EndJobs,
 }
 
 /// Work that takes longer than an API call. It runs beside the reconciler and ends with a [`Finding`].
@@ -206,6 +214,12 @@ enum Stand {
         actions: Vec<Action>,
         wake: Option<Timestamp>,
     },
+    /// It is over without having begun: nothing was created. Reason and message are those of `Approved`.
+    Never {
+        outcome: Outcome,
+        reason: String,
+        message: String,
+    },
     /// It is over.
     Over {
         outcome: Outcome,
@@ -260,7 +274,29 @@ pub fn decide(world: &World<'_>) -> Decision {
     };
     let mut verdicts = judged(&facts);
     let stand = match &world.report {
-        None => before(world),
+        None if !world.begun() => before(world),
+        _ if world.abandoned_by.is_some() => {
+            let stand = abandon(world, &mut facts);
+            verdicts = judged(&facts);
+            stand
+        }
+        None => {
+            let (actions, wake, proven) = report_deleted(world, &mut facts);
+            if proven {
+                verdicts = judged(&facts);
+                let outcome = status::outcome(&verdicts);
+                Stand::Over {
+                    outcome,
+                    actions: let_go(world),
+                }
+            } else {
+                Stand::At {
+                    command: Command::Teardown,
+                    actions,
+                    wake,
+                }
+            }
+        }
         Some(report) => {
             let failed = verdicts.iter().any(|(_, v)| v.status == Status::False);
             let mut command = Command::Teardown;
@@ -367,12 +403,47 @@ fn watch_isolation(world: &World<'_>, report: &ReportView) -> Option<Action> {
 
 /// What is left to do when a run is over.
 fn let_go(world: &World<'_>) -> Vec<Action> {
-    let watch = world
-        .running
-        .contains(&Job::WatchProtected)
-        .then_some(Action::End(Job::WatchProtected));
+    let jobs = (!world.running.is_empty()).then_some(Action::EndJobs);
     let finalizer = world.finalizer.then_some(Action::RemoveFinalizer);
-    watch.into_iter().chain(finalizer).collect()
+    jobs.into_iter().chain(finalizer).collect()
+}
+
+/// The command that a run is at, as its status says.
+fn current(world: &World<'_>) -> Command {
+    let step = world.status.step.as_deref();
+    let mut all = Command::ALL.into_iter();
+    all.find(|command| step == Some(command.id()))
+        .unwrap_or(Command::Preflight)
+}
+
+/// Somebody lets go of a run by force: everything of it is told to go, and nothing is waited for.
+fn abandon(world: &World<'_>, facts: &mut Facts) -> Stand {
+    facts.stopped.get_or_insert_with(|| {
+        let message = format!("abandoned by {}", world.abandoned_by.unwrap_or_default());
+        stopped(current(world), "Abandoned", message)
+    });
+    // Deletes may fail, as may have been the reason: the outcome is written first, and then the finalizer goes whatever is left.
+    let going = world.objects.iter().filter(|(_, seen)| !seen.deleting);
+    let mut actions: Vec<Action> = going.map(|(object, _)| Action::Delete(*object)).collect();
+    actions.extend(let_go(world));
+    Stand::Over {
+        outcome: Outcome::Abandoned,
+        actions,
+    }
+}
+
+/// The report is the mark that the approval was used, and it carried the facts. Without it a run neither goes on nor begins anew.
+fn report_deleted(world: &World<'_>, facts: &mut Facts) -> (Vec<Action>, Option<Timestamp>, bool) {
+    // In a namespace that is being deleted it goes with everything else.
+    if !world.namespace_terminating {
+        facts.stopped.get_or_insert_with(|| {
+            let report = names::report(world.name, world.uid);
+            let message =
+                format!("DryRunReport {report} was deleted, and what the run had found with it");
+            stopped(current(world), "ReportDeleted", message)
+        });
+    }
+    teardown::advance(world, facts)
 }
 
 /// A run that has ended: only the finalizer may be left. Its status stays, whatever has become of its report since.
@@ -404,48 +475,74 @@ fn before(world: &World<'_>) -> Stand {
             wake: None,
         };
     }
+    let never = |outcome, reason: &str, message| Stand::Never {
+        outcome,
+        reason: reason.into(),
+        message,
+    };
+    if let Some(who) = world.abandoned_by {
+        let message = format!("abandoned by {who} before it began");
+        return never(Outcome::Abandoned, "Abandoned", message);
+    }
+    let wait = |reason: &str, message, wake| Stand::Before {
+        approved: ("Unknown", reason.into(), message),
+        actions: Vec::new(),
+        wake: Some(wake),
+    };
     let expires = world.after(world.created, &world.spec.approval.expires_after);
     let plan = match world.plan {
         Ok(plan) => plan,
         Err(problem) => {
             let deadline = world.after(world.created, &world.spec.deadlines.start);
+            let (reason, message) = (&problem.reason, problem.message.clone());
             if world.now >= deadline {
-                return Stand::Over {
-                    outcome: Outcome::Failed,
-                    actions: Vec::new(),
-                };
+                return never(Outcome::Failed, reason, message);
             }
-            let approved = ("Unknown", problem.reason.clone(), problem.message.clone());
             // ConfigMaps and Secrets are read by name alone, never watched.
-            let wake = world::later(world.now, LOOK_AGAIN).min(deadline);
-            return Stand::Before {
-                approved,
-                actions: Vec::new(),
-                wake: Some(wake),
-            };
+            return wait(
+                reason,
+                message,
+                world::later(world.now, LOOK_AGAIN).min(deadline),
+            );
         }
     };
     if world.now >= expires {
-        return Stand::Over {
-            outcome: Outcome::Expired,
-            actions: Vec::new(),
-        };
+        let message = format!(
+            "nobody approved it within {}; nothing was created",
+            world.spec.approval.expires_after.0
+        );
+        return never(Outcome::Expired, "Expired", message);
+    }
+    match &world.enforcement {
+        Enforcement::Whole {
+            requester_since, ..
+        } if world.created > *requester_since => {}
+        // Nothing proves that whoever asked is who the spec says.
+        Enforcement::Whole { .. } => {
+            let message =
+                "the admission policies have changed since it was asked for: make a new DryRun";
+            return wait("RequestOlderThanPolicy", message.into(), expires);
+        }
+        Enforcement::Broken { message, .. } => {
+            let again = world::later(world.now, LOOK_FOR_POLICIES).min(expires);
+            return wait("ApprovalNotEnforced", message.clone(), again);
+        }
+        Enforcement::Unseen => {
+            let message = "the admission policies have not been looked at";
+            let again = world::later(world.now, LOOK_FOR_POLICIES).min(expires);
+            return wait("ApprovalNotEnforced", message.into(), again);
+        }
     }
     match &world.approval {
-        Approval::None => Stand::Before {
-            approved: (
-                "Unknown",
-                "AwaitingApproval".into(),
-                format!("a second person must approve plan {}", plan.hash),
-            ),
-            actions: Vec::new(),
-            wake: Some(expires),
-        },
-        Approval::Refused { reason, message } => Stand::Before {
-            approved: ("Unknown", reason.clone(), message.clone()),
-            actions: Vec::new(),
-            wake: Some(expires),
-        },
+        Approval::None => {
+            let message = format!("a second person must approve plan {}", plan.hash);
+            wait("AwaitingApproval", message, expires)
+        }
+        Approval::Refused { reason, message } => wait(reason, message.clone(), expires),
+        Approval::Void { message } => {
+            let message = format!("{message}; make a new DryRun");
+            never(Outcome::Failed, "PlanChanged", message)
+        }
         Approval::Valid { approved_by, .. } => Stand::Before {
             approved: (
                 "True",
@@ -472,6 +569,7 @@ fn finish(
     let status = status::build(world, &facts, &verdicts, &stand);
     let (actions, wake) = match stand {
         Stand::Before { actions, wake, .. } | Stand::At { actions, wake, .. } => (actions, wake),
+        Stand::Never { .. } => (let_go(world), None),
         Stand::Over { actions, .. } => (actions, None),
     };
     Decision {

@@ -1,6 +1,7 @@
 //! What is said of a run: built whole from what is known, and written only if it changed.
 
 use super::{Stand, World};
+use crate::admission::Enforcement;
 use crate::api::{Child, DryRunStatus, Outcome};
 use crate::command::Command;
 use crate::conditions::{self, upsert};
@@ -21,6 +22,8 @@ pub(super) fn outcome(verdicts: &[(&'static Gate, Verdict)]) -> Outcome {
     }
 }
 
+/// How many objects of an abandoned run are named.
+const NAMED: usize = 3;
 /// Commands that take moments: they are shown with the one that follows.
 const MOMENTARY: [Command; 3] = [Command::Preflight, Command::Secrets, Command::Evidence];
 
@@ -32,7 +35,7 @@ pub fn is_edge(before: &DryRunStatus, after: &DryRunStatus) -> bool {
         said.map(|c| (c.type_.as_str(), c.status.as_str(), c.reason.as_str()))
             .collect()
     }
-    let approved = |c: &Condition| c.type_ == "Approved";
+    let approved = |c: &Condition| ["Approved", "ApprovalEnforced"].contains(&c.type_.as_str());
     let failed = |c: &Condition| c.status == Status::False.as_str();
     let momentary = MOMENTARY
         .iter()
@@ -54,7 +57,7 @@ pub(super) fn explain(
     let stopping = match stand {
         Stand::Before { .. } => false,
         Stand::At { command, .. } => *command == Command::Teardown,
-        Stand::Over { .. } => true,
+        Stand::Never { .. } | Stand::Over { .. } => true,
     };
     if !stopping {
         return verdicts;
@@ -87,7 +90,7 @@ pub(super) fn build(
 ) -> DryRunStatus {
     let mut status = world.status.clone();
     status.observed_generation = Some(world.generation);
-    if world.report.is_none()
+    if !world.begun()
         && let Ok(plan) = world.plan
     {
         status.plan = Some(plan.clone());
@@ -102,11 +105,13 @@ pub(super) fn build(
             &verdict.message,
         );
     }
+    enforced(world, &mut status);
     approved(world, &mut status, stand);
     summaries(world, facts, &mut status, verdicts, stand);
-    if world.report.is_some() || status.approved.as_deref() == Some("True") {
+    if world.begun() || status.approved.as_deref() == Some("True") {
         status.children = children(world);
-        if world.report.is_some() {
+        // Kept when the report is deleted: a run that has one named never begins again.
+        if world.begun() {
             status.report = Some(names::report(world.name, world.uid));
         }
     }
@@ -114,9 +119,9 @@ pub(super) fn build(
         Stand::Before { .. } if world.plan.is_err() => "Plan".into(),
         Stand::Before { .. } => "Approval".into(),
         Stand::At { command, .. } => command.id().into(),
-        Stand::Over { .. } => "Done".into(),
+        Stand::Never { .. } | Stand::Over { .. } => "Done".into(),
     });
-    if let Stand::Over { outcome, .. } = stand {
+    if let Stand::Never { outcome, .. } | Stand::Over { outcome, .. } = stand {
         status.outcome = Some(*outcome);
     }
     let passed = verdicts
@@ -151,38 +156,50 @@ fn set(
     );
 }
 
+/// Says a condition again as it stands, of the present generation; or that nothing is known yet.
+fn repeat(world: &World<'_>, status: &mut DryRunStatus, type_: &str) -> String {
+    let (value, reason, message) = conditions::find(&status.conditions, type_).map_or_else(
+        || ("Unknown".to_owned(), PENDING.to_owned(), String::new()),
+        |c| (c.status.clone(), c.reason.clone(), c.message.clone()),
+    );
+    set(world, status, type_, &value, &reason, &message);
+    value
+}
+
+/// Whether the apiserver checks approvals. Looked at until the run begins; then it stays as it was.
+fn enforced(world: &World<'_>, status: &mut DryRunStatus) {
+    let type_ = "ApprovalEnforced";
+    match &world.enforcement {
+        Enforcement::Unseen => drop(repeat(world, status, type_)),
+        Enforcement::Whole { .. } => {
+            let message = "the admission policies are in force as the chart has them";
+            set(world, status, type_, "True", "Enforced", message);
+        }
+        Enforcement::Broken { reason, message } => {
+            set(world, status, type_, "False", reason, message);
+        }
+    }
+}
+
 fn approved(world: &World<'_>, status: &mut DryRunStatus, stand: &Stand) {
     let (value, reason, message) = match (stand, &world.report) {
-        (_, Some(report)) => (
+        (Stand::Before { approved, .. }, _) => approved.clone(),
+        (
+            Stand::Never {
+                reason, message, ..
+            },
+            _,
+        ) => ("False", reason.clone(), message.clone()),
+        (Stand::At { .. } | Stand::Over { .. }, Some(report)) => (
             "True",
             "Approved".to_owned(),
             format!("approved by {}", report.approved_by),
         ),
-        (
-            Stand::Before {
-                approved: (value, reason, message),
-                ..
-            },
-            None,
-        ) => (*value, reason.clone(), message.clone()),
-        (
-            Stand::Over {
-                outcome: Outcome::Expired,
-                ..
-            },
-            None,
-        ) => (
-            "False",
-            "Expired".to_owned(),
-            format!(
-                "nobody approved it within {}",
-                world.spec.approval.expires_after.0
-            ),
-        ),
-        (Stand::At { .. } | Stand::Over { .. }, None) => match world.plan {
-            Err(problem) => ("False", problem.reason.clone(), problem.message.clone()),
-            Ok(_) => ("Unknown", "Pending".to_owned(), String::new()),
-        },
+        // Its report is gone: what it said stands.
+        (Stand::At { .. } | Stand::Over { .. }, None) => {
+            status.approved = Some(repeat(world, status, "Approved"));
+            return;
+        }
     };
     set(world, status, "Approved", value, &reason, &message);
     status.approved = Some(value.to_owned());
@@ -195,7 +212,6 @@ fn summaries(
     verdicts: &[(&'static Gate, Verdict)],
     stand: &Stand,
 ) {
-    let began = world.report.is_some();
     let succeeded: (&str, String, String) = match stand {
         Stand::Before { .. } if status.approved.as_deref() == Some("True") => {
             ("Unknown", "Running".into(), "the run begins".into())
@@ -210,6 +226,9 @@ fn summaries(
             "Passed".into(),
             format!("all {} gates passed", verdicts.len()),
         ),
+        Stand::Never {
+            outcome, message, ..
+        } => ("False", outcome.as_str().into(), message.clone()),
         Stand::Over { outcome, .. } => (
             "False",
             outcome.as_str().into(),
@@ -219,7 +238,11 @@ fn summaries(
     let proven = facts.teardown.as_ref().is_some_and(|t| t.proven);
     let proof_error = facts.teardown.as_ref().and_then(|t| t.proof_error.clone());
     let net_zero: (&str, &str, String) = match stand {
-        Stand::Over { .. } if !began => ("True", "NothingCreated", "the run never began".into()),
+        Stand::Never { .. } => ("True", "NothingCreated", "the run never began".into()),
+        Stand::Over {
+            outcome: Outcome::Abandoned,
+            ..
+        } => ("False", "Abandoned", abandoned(world)),
         Stand::Over { .. } if proven => (
             "True",
             "Proven",
@@ -273,7 +296,7 @@ fn summaries(
             "Running",
             &format!("at {}", command.id()),
         ),
-        Stand::Over { .. } => {
+        Stand::Never { .. } | Stand::Over { .. } => {
             conditions::remove(&mut status.conditions, "Reconciling");
             if succeeded.0 != "True" {
                 set(world, status, "Stalled", "True", &succeeded.1, &succeeded.2);
@@ -282,14 +305,36 @@ fn summaries(
     }
 }
 
-/// Why a run did not pass, in one sentence.
+/// Who let go of the run, and what of it is there.
+fn abandoned(world: &World<'_>) -> String {
+    let who = world.abandoned_by.unwrap_or_default();
+    // What holds data comes first.
+    let pods = world.objects.keys().filter(|o| Object::PODS.contains(o));
+    let others = world.objects.keys().filter(|o| !Object::PODS.contains(o));
+    let left: Vec<String> = pods
+        .chain(others)
+        .map(|object| object.reference(world.name, world.uid))
+        .collect();
+    let left = match left.split_at_checked(NAMED) {
+        _ if world.blind => "what is left cannot be seen".to_owned(),
+        None if left.is_empty() => "nothing of it was seen any more".to_owned(),
+        None | Some((_, [])) => format!("told to go and still there: {}", left.join(", ")),
+        Some((named, more)) => format!(
+            "told to go and still there: {} and {} more",
+            named.join(", "),
+            more.len()
+        ),
+    };
+    format!("abandoned by {who}; {left}")
+}
+
+/// Why a run that began did not pass, in one sentence.
 fn why(facts: &Facts, verdicts: &[(&'static Gate, Verdict)], outcome: Outcome) -> String {
     let named = |status| verdicts.iter().find(|(_, v)| v.status == status);
     match outcome {
-        Outcome::Failed => named(Status::False).map_or_else(
-            || "the plan could not be resolved".into(),
-            |(g, v)| format!("{} {}: {}: {}", g.id, g.name, v.reason, v.message),
-        ),
+        Outcome::Failed => named(Status::False).map_or_else(String::new, |(g, v)| {
+            format!("{} {}: {}: {}", g.id, g.name, v.reason, v.message)
+        }),
         Outcome::Inconclusive => match &facts.stopped {
             Some(stopped) => format!("{}: {}: {}", stopped.step, stopped.reason, stopped.message),
             None => {
@@ -301,9 +346,10 @@ fn why(facts: &Facts, verdicts: &[(&'static Gate, Verdict)], outcome: Outcome) -
                 format!("no gate failed, unknown: {}", open.join(", "))
             }
         },
-        Outcome::Expired => "nobody approved it in time; nothing was created".into(),
-        Outcome::Abandoned => "let go of by force".into(),
-        Outcome::Passed => String::new(),
+        Outcome::Abandoned => facts.stopped.as_ref().map_or_else(String::new, |stopped| {
+            format!("{}: {}", stopped.step, stopped.message)
+        }),
+        Outcome::Expired | Outcome::Passed => String::new(),
     }
 }
 

@@ -8,24 +8,30 @@ use crate::testing::{UID, World as Known};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-const BEGIN: i64 = 1_800_000_000;
+pub(super) const BEGIN: i64 = 1_800_000_000;
 
 /// A cluster in which every pod starts and every job finds what the complete run of [`Known::passing`] found.
 pub(super) struct Model {
     pub(super) known: Known,
-    plan: Result<PlanSummary, PlanProblem>,
-    approval: Approval,
+    pub(super) plan: Result<PlanSummary, PlanProblem>,
+    pub(super) approval: Approval,
+    pub(super) enforcement: Enforcement,
+    pub(super) abandoned_by: Option<&'static str>,
     pub(super) status: DryRunStatus,
     pub(super) facts: Facts,
-    report: bool,
-    deleted: bool,
-    finalizer: bool,
-    terminating: bool,
-    objects: BTreeMap<Object, Observed>,
-    running: BTreeSet<Job>,
-    stuck: BTreeSet<Job>,
-    now: Timestamp,
+    pub(super) report: bool,
+    pub(super) deleted: bool,
+    pub(super) finalizer: bool,
+    pub(super) terminating: bool,
+    pub(super) objects: BTreeMap<Object, Observed>,
+    pub(super) running: BTreeSet<Job>,
+    pub(super) stuck: BTreeSet<Job>,
+    /// Objects that stay whoever deletes them, as with a finalizer of somebody else.
+    pub(super) held: BTreeSet<Object>,
+    pub(super) now: Timestamp,
     pub(super) log: Vec<Action>,
+    /// When the last pass wants to look again.
+    pub(super) wake: Option<Timestamp>,
     status_writes: usize,
 }
 
@@ -42,6 +48,11 @@ impl Model {
                 uid: "u".into(),
                 approved_by: "bob".into(),
             },
+            enforcement: Enforcement::Whole {
+                requester_since: Timestamp::from_second(BEGIN - 1).unwrap(),
+                approver_since: Timestamp::from_second(BEGIN - 1).unwrap(),
+            },
+            abandoned_by: None,
             status: DryRunStatus::default(),
             facts: Facts::default(),
             report: false,
@@ -51,8 +62,10 @@ impl Model {
             objects: BTreeMap::new(),
             running: BTreeSet::new(),
             stuck: BTreeSet::new(),
+            held: BTreeSet::new(),
             now: Timestamp::from_second(BEGIN).unwrap(),
             log: Vec::new(),
+            wake: None,
             status_writes: 0,
         }
     }
@@ -68,11 +81,13 @@ impl Model {
             created: Timestamp::from_second(BEGIN).unwrap(),
             deleted: self.deleted,
             finalizer: self.finalizer,
+            abandoned_by: self.abandoned_by,
             namespace_terminating: self.terminating,
             spec: &self.known.spec,
             status: &self.status,
             plan: &self.plan,
             approval: self.approval.clone(),
+            enforcement: self.enforcement.clone(),
             report: self.report.then(|| ReportView {
                 began: Timestamp::from_second(BEGIN).unwrap(),
                 plan_hash: "sha256:p".into(),
@@ -92,9 +107,12 @@ impl Model {
             self.status = decision.status;
         }
         self.facts = decision.facts;
+        self.wake = decision.wake;
         // What is being deleted is seen once more, as a pod is while it ends.
         let before = self.objects.len();
-        self.objects.retain(|_, object| !object.deleting);
+        let held = &self.held;
+        self.objects
+            .retain(|name, object| !object.deleting || held.contains(name));
         let acted = !decision.actions.is_empty() || self.objects.len() < before;
         for action in decision.actions {
             self.act(action);
@@ -145,6 +163,7 @@ impl Model {
             Action::Start(job, _) => assert!(self.running.insert(job), "{job:?} is started once"),
             Action::CancelJobs => self.running.retain(|job| job.is_teardown()),
             Action::End(job) => assert!(self.running.remove(&job), "{job:?} is ended once"),
+            Action::EndJobs => self.running.clear(),
         }
     }
 
@@ -236,7 +255,7 @@ impl Model {
         }
     }
 
-    fn run(&mut self) {
+    pub(super) fn run(&mut self) {
         for _ in 0..500 {
             if !self.pass() {
                 return;

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use crate::admission::Enforcement;
 use crate::api::{DryRunSpec, DryRunStatus, PlanSummary, Span};
 use crate::facts::Facts;
 use crate::names::Object;
@@ -28,6 +29,8 @@ pub struct World<'a> {
     pub deleted: bool,
     /// It has our finalizer.
     pub finalizer: bool,
+    /// Who lets go of it by force ([`crate::names::ABANDONED_BY`]).
+    pub abandoned_by: Option<&'a str>,
     /// Its namespace is being deleted: nothing can be created there.
     pub namespace_terminating: bool,
     /// Its spec.
@@ -38,7 +41,9 @@ pub struct World<'a> {
     pub plan: &'a Result<PlanSummary, PlanProblem>,
     /// What was found of an approval.
     pub approval: Approval,
-    /// The report: there once the run has begun.
+    /// What was found of the admission policies.
+    pub enforcement: Enforcement,
+    /// The report: there once the run has begun, unless somebody deletes it.
     pub report: Option<ReportView>,
     /// The facts so far.
     pub facts: &'a Facts,
@@ -73,6 +78,11 @@ pub enum Approval {
         /// One CamelCase word.
         reason: String,
         /// What is wrong with it.
+        message: String,
+    },
+    /// One that counted for the plan as it was: the run is void.
+    Void {
+        /// What has changed.
         message: String,
     },
     /// One that lets this plan begin.
@@ -135,6 +145,11 @@ impl PodView {
 }
 
 impl World<'_> {
+    /// The run has begun: its approval is used. Its report tells so; if that was deleted, what was said and made before.
+    pub fn begun(&self) -> bool {
+        self.report.is_some() || self.status.report.is_some() || !self.objects.is_empty()
+    }
+
     /// An object of the run that exists and is not being deleted.
     pub(super) fn alive(&self, object: Object) -> Option<&Observed> {
         self.objects.get(&object).filter(|o| !o.deleting)

@@ -1,0 +1,145 @@
+//! A run that somebody lets go of by force.
+
+use anyhow::{Result, ensure};
+use dryrun_core::{
+    api::Outcome,
+    command::Command,
+    names::{ABANDONED_BY, Object, RUN_LABEL},
+};
+use dryrun_e2e::cluster::apply;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use kube::{
+    Api, ResourceExt,
+    api::{ListParams, Patch, PatchParams},
+};
+use serde_json::json;
+
+use crate::{
+    run::{Run, condition, is, status},
+    stage::{NAMESPACE, Stage, soon},
+};
+
+/// Holds dryrun-abandoner.
+const CAROL: &str = "carol";
+/// A finalizer that nobody serves.
+const HOLD: &str = "example.com/hold";
+
+/// The teardown cannot come to its end: a finalizer of somebody else holds the run's volume. Carol lets go, and it is told what is still there.
+pub(crate) async fn a_teardown_that_hangs(stage: &Stage) -> Result<()> {
+    let people = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+        "metadata": {"name": "abandoners", "namespace": NAMESPACE},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "dryrun-abandoner"},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": CAROL}],
+    });
+    apply(&stage.client, &people.to_string()).await?;
+    let run = Run::begin(stage, stage.small("abandoned")).await?;
+    run.at(Command::Restore).await?;
+    let claims: Api<PersistentVolumeClaim> = Api::namespaced(stage.client.clone(), NAMESPACE);
+    let claim = Object::DataVolume.name(&run.name, &run.uid);
+    let merge = PatchParams::default();
+    let held = json!({"metadata": {"finalizers": ["kubernetes.io/pvc-protection", HOLD]}});
+    claims.patch(&claim, &merge, &Patch::Merge(held)).await?;
+
+    let hung = hangs(stage, &run, &claim).await;
+    let abandoned = match hung {
+        Ok(()) => is_abandoned(stage, &run, &claim).await,
+        Err(error) => Err(error),
+    };
+    // Whatever came of it, the claim must not stay for ever.
+    let released = json!({"metadata": {"finalizers": null}});
+    if claims.get_opt(&claim).await?.is_some() {
+        claims
+            .patch(&claim, &merge, &Patch::Merge(released))
+            .await?;
+    }
+    abandoned?;
+    soon("nothing is left", async || {
+        Ok(run.is_gone().await.map_err(|error| error.to_string()))
+    })
+    .await?;
+    let arguments = [
+        "delete",
+        "dryrun",
+        &run.name,
+        "--namespace",
+        NAMESPACE,
+        "--timeout=20s",
+    ];
+    stage.kubectl.run(&arguments).await.map(drop)
+}
+
+/// Waits until all that is left is what cannot go.
+async fn hangs(stage: &Stage, run: &Run<'_>, claim: &str) -> Result<()> {
+    run.at(Command::Teardown).await?;
+    let pods: Api<Pod> = Api::namespaced(stage.client.clone(), NAMESPACE);
+    let claims: Api<PersistentVolumeClaim> = Api::namespaced(stage.client.clone(), NAMESPACE);
+    let own = ListParams::default().labels(&format!("{RUN_LABEL}={}", run.uid));
+    soon("its pods are gone and its volume is going", async || {
+        let left = pods.list_metadata(&own).await?.items.len();
+        let going = claims
+            .get(claim)
+            .await?
+            .metadata
+            .deletion_timestamp
+            .is_some();
+        let seen = format!("{left} pods, the claim going: {going}");
+        Ok(if left == 0 && going {
+            Ok(())
+        } else {
+            Err(seen)
+        })
+    })
+    .await?;
+    ensure!(
+        status(&run.api().get(&run.name).await?).outcome.is_none(),
+        "it has ended\n{}",
+        run.story().await
+    );
+    Ok(())
+}
+
+async fn is_abandoned(stage: &Stage, run: &Run<'_>, claim: &str) -> Result<()> {
+    let carol = stage
+        .rehearsal
+        .cluster
+        .client_as(CAROL, &["system:authenticated"])
+        .await?;
+    let by = |name: &str| Patch::Merge(json!({"metadata": {"annotations": {ABANDONED_BY: name}}}));
+    let api: Api<dryrun_core::api::DryRun> = Api::namespaced(carol, NAMESPACE);
+    // Her role binding is in force a moment after it is made.
+    soon("carol lets go of it", async || {
+        match api
+            .patch(&run.name, &PatchParams::default(), &by(CAROL))
+            .await
+        {
+            Err(kube::Error::Api(status)) if status.is_forbidden() => {
+                Ok(Err(status.message.clone()))
+            }
+            other => Ok(Ok(other.map(drop)?)),
+        }
+    })
+    .await?;
+    let ended = run.end().await?;
+    let status = status(&ended);
+    ensure!(
+        status.outcome == Some(Outcome::Abandoned)
+            && is(&ended, "NetZero", "False", "Abandoned")
+            && is(&ended, "Succeeded", "False", "Abandoned")
+            && ended.finalizers().is_empty(),
+        "{}",
+        run.story().await
+    );
+    let told = &condition(&status, "NetZero")?.message;
+    ensure!(
+        told.contains(CAROL) && told.contains(&format!("PersistentVolumeClaim/{claim}")),
+        "NetZero says {told}"
+    );
+    let report = run.report().await?.status.unwrap_or_default();
+    ensure!(
+        report.outcome == Some(Outcome::Abandoned) && report.finished_at.is_some(),
+        "the report's outcome is {:?}",
+        report.outcome
+    );
+    Ok(())
+}

@@ -1,0 +1,178 @@
+//! An approval holds for what was shown, and only while the apiserver checks approvals.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use dryrun_core::api::{DryRunReport, Outcome};
+use dryrun_e2e::cluster::apply;
+use k8s_openapi::{
+    api::{
+        admissionregistration::v1::ValidatingAdmissionPolicyBinding,
+        core::v1::{ConfigMap, Secret},
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use kube::{
+    Api, ResourceExt,
+    api::{DeleteParams, Patch, PatchParams, PostParams},
+};
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use crate::{
+    run::{Run, condition, is, plan_hash, status},
+    stage::{NAMESPACE, Stage},
+    waiting,
+};
+
+/// The operator looks once more at a DryRun whose status it has written.
+const SETTLED: Duration = Duration::from_secs(2);
+/// Binding of the policy that checks approvals.
+const BINDING: &str = "dryrun-approver";
+
+/// The approver saw one file, and another would run.
+pub(crate) async fn config_map_changes_after_it(stage: &Stage) -> Result<()> {
+    let map = |text: &str| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "changing", "namespace": NAMESPACE}, "data": {"file": text}});
+    apply(&stage.client, &map("as it was shown").to_string()).await?;
+    let mut request = stage.small("input-changes");
+    request["spec"]["harness"]["inputs"] = json!([{"configMapRef": {"name": "changing", "key": "file"}, "mountPath": "/opt/changing", "sha256": "0".repeat(64)}]);
+    changed(stage, request, "ConfigMap key changing/file", async || {
+        let api: Api<ConfigMap> = Api::namespaced(stage.client.clone(), NAMESPACE);
+        let patch = Patch::Merge(json!({"data": {"file": "and as it would run"}}));
+        api.patch("changing", &PatchParams::default(), &patch)
+            .await?;
+        Ok(())
+    })
+    .await
+}
+
+/// Whatever is done to a Secret changes its resourceVersion; its contents stand in no plan.
+pub(crate) async fn secret_is_touched_after_it(stage: &Stage) -> Result<()> {
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "touched", "namespace": NAMESPACE}, "stringData": {"password": "of no use"},
+    });
+    apply(&stage.client, &secret.to_string()).await?;
+    let mut request = stage.small("secret-touched");
+    request["spec"]["source"]["passwordSecretRef"] = json!({"name": "touched", "key": "password"});
+    changed(stage, request, "Secret touched", async || {
+        let api: Api<Secret> = Api::namespaced(stage.client.clone(), NAMESPACE);
+        let patch =
+            Patch::Merge(json!({"metadata": {"annotations": {"example.com/touched": "yes"}}}));
+        api.patch("touched", &PatchParams::default(), &patch)
+            .await?;
+        Ok(())
+    })
+    .await
+}
+
+/// A plan is shown, `change` changes what it pins, and it is approved as it was shown: the run is void, and the input is named.
+async fn changed(
+    stage: &Stage,
+    request: Value,
+    input: &str,
+    change: impl AsyncFn() -> Result<()>,
+) -> Result<()> {
+    let run = Run::ask(stage, request).await?;
+    let planned = run
+        .until("it waits for approval", |run| {
+            is(run, "Approved", "Unknown", "AwaitingApproval")
+        })
+        .await?;
+    sleep(SETTLED).await;
+    change().await?;
+    let shown = plan_hash(&planned).context("no plan")?;
+    run.approve_plan(shown).await?;
+    let ended = run.end().await?;
+    let status = status(&ended);
+    let approved = condition(&status, "Approved")?;
+    ensure!(
+        is(&ended, "Approved", "False", "PlanChanged")
+            && status.outcome == Some(Outcome::Failed)
+            && is(&ended, "Stalled", "True", "Failed"),
+        "{}",
+        run.story().await
+    );
+    for told in [input, &shown[..19]] {
+        ensure!(
+            approved.message.contains(told),
+            "it does not tell of {told:?}: {}",
+            approved.message
+        );
+    }
+    waiting::never_began(&run).await
+}
+
+/// Without the binding the apiserver lets any approval through. The operator sees it and lets none count, not even later: what was approved
+/// meanwhile proves nothing.
+pub(crate) async fn policies_are_not_in_force(stage: &Stage) -> Result<()> {
+    let run = Run::ask(stage, stage.small("unenforced")).await?;
+    run.until("it waits for approval", |run| {
+        is(run, "Approved", "Unknown", "AwaitingApproval")
+            && is(run, "ApprovalEnforced", "True", "Enforced")
+    })
+    .await?;
+    let bindings: Api<ValidatingAdmissionPolicyBinding> = Api::all(stage.client.clone());
+    let found = bindings.get(BINDING).await?;
+    bindings.delete(BINDING, &DeleteParams::default()).await?;
+    let unchecked = async {
+        run.approve().await?;
+        let seen = run
+            .until("the operator has seen it", |run| {
+                is(run, "ApprovalEnforced", "False", "PolicyMissing")
+            })
+            .await?;
+        ensure!(
+            is(&seen, "Approved", "Unknown", "ApprovalNotEnforced"),
+            "{}",
+            run.story().await
+        );
+        let status = status(&seen);
+        let told = &condition(&status, "ApprovalEnforced")?.message;
+        ensure!(
+            told.contains("PolicyBinding dryrun-approver") && told.contains("helm upgrade"),
+            "it says {told}"
+        );
+        anyhow::Ok(())
+    }
+    .await;
+    let again = ValidatingAdmissionPolicyBinding {
+        metadata: ObjectMeta {
+            name: Some(found.name_any()),
+            labels: Some(found.labels().clone()),
+            annotations: Some(found.annotations().clone()),
+            ..ObjectMeta::default()
+        },
+        ..found
+    };
+    bindings.create(&PostParams::default(), &again).await?;
+    unchecked?;
+
+    run.until("the policies are in force again", |run| {
+        is(run, "ApprovalEnforced", "True", "Enforced")
+            && is(run, "Approved", "Unknown", "ApprovalOlderThanPolicy")
+    })
+    .await?;
+    let reports: Api<DryRunReport> = Api::namespaced(stage.client.clone(), NAMESPACE);
+    let report = dryrun_core::names::report(&run.name, &run.uid);
+    ensure!(reports.get_opt(&report).await?.is_none(), "it has begun");
+    run.is_gone().await?;
+
+    let planned = run.api().get(&run.name).await?;
+    run.approve_as("unenforced-again", plan_hash(&planned).context("no plan")?)
+        .await?;
+    run.until("it is approved", |run| {
+        is(run, "Approved", "True", "Approved")
+    })
+    .await?;
+    run.api()
+        .delete(&run.name, &DeleteParams::default())
+        .await?;
+    crate::stage::soon("it is gone", async || {
+        Ok(match run.api().get_opt(&run.name).await? {
+            None => Ok(()),
+            Some(_) => Err(run.story().await),
+        })
+    })
+    .await?;
+    run.is_gone().await
+}

@@ -1,0 +1,325 @@
+//! Whether the apiserver enforces the admission policies that approvals rest on.
+//!
+//! Who asked and who approved is proven by these policies alone: the apiserver keeps no record of who made an object. So what is in force is
+//! compared with what the chart has installed, and whatever was made before the last change of a policy proves nothing.
+
+use jiff::Timestamp;
+use k8s_openapi::api::admissionregistration::v1::{
+    ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
+    ValidatingAdmissionPolicyBindingSpec, ValidatingAdmissionPolicySpec,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::{Resource, ResourceExt};
+use std::collections::BTreeMap;
+
+/// Policy and binding that say who may request.
+const REQUESTER: &str = "dryrun-requester";
+/// Policy and binding that say who may approve what.
+const APPROVER: &str = "dryrun-approver";
+
+/// What was found of the policies.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Enforcement {
+    /// Nobody has looked: there is no plan yet, or the run has begun.
+    #[default]
+    Unseen,
+    /// All are in force as the chart has them.
+    Whole {
+        /// When what says who may request changed for the last time.
+        requester_since: Timestamp,
+        /// When what says who may approve changed for the last time.
+        approver_since: Timestamp,
+    },
+    /// One is not.
+    Broken {
+        /// One CamelCase word.
+        reason: &'static str,
+        /// Which one, and what to do.
+        message: String,
+    },
+}
+
+/// What was read of one object: nothing if there is none, or why it could not be read.
+pub type Reading<K> = Result<Option<K>, String>;
+
+/// What was read of all of them, by name.
+#[derive(Clone, Debug, Default)]
+pub struct Found {
+    /// The policies.
+    pub policies: BTreeMap<String, Reading<ValidatingAdmissionPolicy>>,
+    /// Their bindings.
+    pub bindings: BTreeMap<String, Reading<ValidatingAdmissionPolicyBinding>>,
+}
+
+/// The policies as the chart has them. Defaults of the apiserver are written out, so that equal means equal.
+#[derive(Clone, Debug)]
+pub struct Policies {
+    policies: BTreeMap<String, ValidatingAdmissionPolicySpec>,
+    bindings: BTreeMap<String, ValidatingAdmissionPolicyBindingSpec>,
+}
+
+impl Policies {
+    /// The chart's policies and bindings.
+    ///
+    /// # Errors
+    /// A policy has no spec or no binding, or those are missing that approvals rest on.
+    pub fn new(
+        policies: Vec<ValidatingAdmissionPolicy>,
+        bindings: Vec<ValidatingAdmissionPolicyBinding>,
+    ) -> Result<Self, String> {
+        let policies: BTreeMap<_, _> = policies
+            .into_iter()
+            .map(|policy| match (policy.name_any(), policy.spec) {
+                (name, Some(spec)) => Ok((name, spec)),
+                (name, None) => Err(format!("policy {name} has no spec")),
+            })
+            .collect::<Result<_, _>>()?;
+        let bindings: BTreeMap<_, _> = bindings
+            .into_iter()
+            .map(|binding| (binding.name_any(), binding.spec))
+            .collect();
+        for name in [REQUESTER, APPROVER] {
+            if !policies.contains_key(name) || !bindings.contains_key(name) {
+                return Err(format!("there is no policy {name} with a binding"));
+            }
+        }
+        let bound = |name: &String| bindings.values().any(|b| b.policy_name == *name);
+        if let Some(name) = policies.keys().find(|name| !bound(name)) {
+            return Err(format!("policy {name} has no binding"));
+        }
+        Ok(Self { policies, bindings })
+    }
+
+    /// Names of the policies.
+    pub fn policies(&self) -> impl Iterator<Item = &str> {
+        self.policies.keys().map(String::as_str)
+    }
+
+    /// Names of the bindings.
+    pub fn bindings(&self) -> impl Iterator<Item = &str> {
+        self.bindings.keys().map(String::as_str)
+    }
+
+    /// Compares what was read with what the chart has.
+    pub fn judge(&self, found: &Found) -> Enforcement {
+        let policies = self.policies.iter().map(|(name, spec)| {
+            let equal = |policy: &ValidatingAdmissionPolicy| policy.spec.as_ref() == Some(spec);
+            compare(name, found.policies.get(name), equal)
+        });
+        let bindings = self.bindings.iter().map(|(name, spec)| {
+            let equal = |binding: &ValidatingAdmissionPolicyBinding| binding.spec == *spec;
+            compare(name, found.bindings.get(name), equal)
+        });
+        if let Some((reason, message)) = policies.chain(bindings).flatten().next() {
+            return Enforcement::Broken { reason, message };
+        }
+        let since = |name: &str| {
+            let policy = found.policies.get(name).and_then(read).map(changed);
+            let binding = found.bindings.get(name).and_then(read).map(changed);
+            policy.max(binding).unwrap_or(Timestamp::MAX)
+        };
+        Enforcement::Whole {
+            requester_since: since(REQUESTER),
+            approver_since: since(APPROVER),
+        }
+    }
+}
+
+fn read<K>(reading: &Reading<K>) -> Option<&K> {
+    reading.as_ref().ok().and_then(Option::as_ref)
+}
+
+/// What is wrong with one object, and what to do.
+fn compare<K: Resource<DynamicType = ()>>(
+    name: &str,
+    found: Option<&Reading<K>>,
+    equal: impl Fn(&K) -> bool,
+) -> Option<(&'static str, String)> {
+    let what = format!("{} {name}", K::kind(&()));
+    match found {
+        Some(Ok(Some(object))) if equal(object) => None,
+        Some(Ok(Some(_))) => Some((
+            "PolicyAltered",
+            format!("{what} is not as the chart has it: {REPAIR}"),
+        )),
+        Some(Ok(None)) | None => Some(("PolicyMissing", format!("there is no {what}: {REPAIR}"))),
+        Some(Err(why)) => Some(("PolicyUnreadable", format!("{what} cannot be read: {why}"))),
+    }
+}
+
+/// What brings the chart's policies back. The objects belong to Helm; whoever altered one has taken a part of it.
+const REPAIR: &str = "run `helm upgrade … --reuse-values --force-conflicts`";
+
+/// When what an object says changed for the last time.
+///
+/// Generation 1 is the spec that it was made with. Otherwise the newest entry of managedFields tells, those of its status aside; where there is
+/// none somebody has removed them, and the end of time is the only answer that is safe.
+fn changed<K: Resource<DynamicType = ()>>(object: &K) -> Timestamp {
+    let ObjectMeta {
+        generation,
+        creation_timestamp,
+        managed_fields,
+        ..
+    } = object.meta();
+    let Some(created) = creation_timestamp.as_ref().map(|time| time.0) else {
+        return Timestamp::MAX;
+    };
+    if *generation == Some(1) {
+        return created;
+    }
+    let written = managed_fields
+        .iter()
+        .flatten()
+        .filter(|entry| entry.subresource.as_deref().unwrap_or_default().is_empty())
+        .filter_map(|entry| entry.time.as_ref().map(|time| time.0));
+    written.max().unwrap_or(Timestamp::MAX).max(created)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn policy(name: &str) -> Value {
+        json!({
+            "metadata": {"name": name, "generation": 1, "creationTimestamp": "2026-05-17T12:00:00Z"},
+            "spec": {"failurePolicy": "Fail", "validations": [{"expression": "false"}]},
+        })
+    }
+
+    fn binding(name: &str) -> Value {
+        json!({
+            "metadata": {"name": name, "generation": 1, "creationTimestamp": "2026-05-17T12:00:10Z"},
+            "spec": {"policyName": name, "validationActions": ["Deny", "Audit"]},
+        })
+    }
+
+    fn all<K: serde::de::DeserializeOwned>(of: fn(&str) -> Value) -> Vec<K> {
+        [REQUESTER, APPROVER, "dryrun-pods"]
+            .map(|name| serde_json::from_value(of(name)).unwrap())
+            .into()
+    }
+
+    fn chart() -> Policies {
+        Policies::new(all(policy), all(binding)).unwrap()
+    }
+
+    fn live() -> Found {
+        fn by_name<K: Resource<DynamicType = ()>>(all: Vec<K>) -> BTreeMap<String, Reading<K>> {
+            all.into_iter()
+                .map(|k| (k.name_any(), Ok(Some(k))))
+                .collect()
+        }
+        Found {
+            policies: by_name(all(policy)),
+            bindings: by_name(all(binding)),
+        }
+    }
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    fn broken(found: &Found) -> (&'static str, String) {
+        match chart().judge(found) {
+            Enforcement::Broken { reason, message } => (reason, message),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_is_in_force_as_the_chart_has_it_is_whole() {
+        assert_eq!(
+            chart().judge(&live()),
+            Enforcement::Whole {
+                requester_since: at("2026-05-17T12:00:10Z"),
+                approver_since: at("2026-05-17T12:00:10Z"),
+            }
+        );
+    }
+
+    #[test]
+    fn each_way_of_not_being_in_force_is_told() {
+        let mut missing = live();
+        missing.policies.insert("dryrun-pods".into(), Ok(None));
+        let (reason, message) = broken(&missing);
+        assert_eq!(reason, "PolicyMissing");
+        assert!(
+            message.starts_with("there is no ValidatingAdmissionPolicy dryrun-pods: run `helm")
+        );
+
+        let mut unbound = live();
+        unbound.bindings.insert(APPROVER.into(), Ok(None));
+        assert!(broken(&unbound).1.contains("PolicyBinding dryrun-approver"));
+
+        let mut altered = live();
+        let mut lenient = binding(REQUESTER);
+        lenient["spec"]["validationActions"] = json!(["Audit"]);
+        let lenient = serde_json::from_value(lenient).unwrap();
+        altered.bindings.insert(REQUESTER.into(), Ok(Some(lenient)));
+        assert_eq!(broken(&altered).0, "PolicyAltered");
+
+        let mut weak = live();
+        let mut ignoring = policy(APPROVER);
+        ignoring["spec"]["failurePolicy"] = json!("Ignore");
+        let ignoring = serde_json::from_value(ignoring).unwrap();
+        weak.policies.insert(APPROVER.into(), Ok(Some(ignoring)));
+        assert_eq!(broken(&weak).0, "PolicyAltered");
+
+        let mut unreadable = live();
+        unreadable
+            .policies
+            .insert(APPROVER.into(), Err("forbidden".into()));
+        assert_eq!(broken(&unreadable).0, "PolicyUnreadable");
+        assert_eq!(broken(&Found::default()).0, "PolicyMissing");
+    }
+
+    #[test]
+    fn a_message_fits_into_a_condition() {
+        let name = "dryrun-networkpolicies";
+        let reading: Reading<ValidatingAdmissionPolicyBinding> = Ok(None);
+        let (_, message) = compare(name, Some(&reading), |_| true).unwrap();
+        assert!(message.chars().count() < 200, "{message}");
+    }
+
+    #[test]
+    fn what_was_altered_and_put_right_has_changed() {
+        let mut found = live();
+        let mut restored = policy(APPROVER);
+        restored["metadata"]["generation"] = json!(3);
+        restored["metadata"]["managedFields"] = json!([
+            {"manager": "helm", "operation": "Apply", "time": "2026-05-17T12:00:00Z"},
+            {"manager": "kubectl-edit", "operation": "Update", "time": "2026-05-17T13:00:00Z"},
+            {"manager": "kube-controller-manager", "operation": "Update", "subresource": "status", "time": "2026-05-17T14:00:00Z"},
+        ]);
+        let set = |found: &mut Found, policy: &Value| {
+            let policy = serde_json::from_value(policy.clone()).unwrap();
+            found.policies.insert(APPROVER.into(), Ok(Some(policy)));
+        };
+        let approver_since = |found: &Found| match chart().judge(found) {
+            Enforcement::Whole { approver_since, .. } => approver_since,
+            other => panic!("{other:?}"),
+        };
+        set(&mut found, &restored);
+        assert_eq!(approver_since(&found), at("2026-05-17T13:00:00Z"));
+        restored["metadata"]["managedFields"] = json!([]);
+        set(&mut found, &restored);
+        assert_eq!(approver_since(&found), Timestamp::MAX);
+    }
+
+    #[test]
+    fn a_chart_without_what_approvals_rest_on_is_none() {
+        let only = |names: &[&str], of: fn(&str) -> Value| -> Vec<Value> {
+            names.iter().map(|name| of(name)).collect()
+        };
+        let new = |policies: &[&str], bindings: &[&str]| {
+            let policies = serde_json::from_value(json!(only(policies, policy))).unwrap();
+            let bindings = serde_json::from_value(json!(only(bindings, binding))).unwrap();
+            Policies::new(policies, bindings).map(drop)
+        };
+        assert_eq!(new(&[REQUESTER, APPROVER], &[REQUESTER, APPROVER]), Ok(()));
+        assert!(new(&[REQUESTER], &[REQUESTER]).is_err());
+        assert!(new(&[REQUESTER, APPROVER], &[REQUESTER]).is_err());
+        assert!(new(&[REQUESTER, APPROVER, "more"], &[REQUESTER, APPROVER]).is_err());
+    }
+}
