@@ -14,7 +14,7 @@ const PODS: [Object; 5] = [
     Object::HarnessPod,
     Object::IntruderPod,
     Object::CanaryPod,
-    Object::FarCanaryPod,
+    Object::ListenerPod,
 ];
 
 /// Connections and attempts by target: those of the positive controls, then those of each pod that must not get through.

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use dryrun_core::{
     api::{DryRunReport, DryRunStatus},
     gate,
-    names::{self, Object, RUN_LABEL},
+    names::{self, Object},
 };
 use dryrun_e2e::rehearsal::SYSTEM;
 use futures::{AsyncReadExt, StreamExt, TryStreamExt, stream::select};
@@ -286,7 +286,9 @@ struct Seen {
 impl Seen {
     /// At every change of the run all objects of its namespace, and from the start of every container its log.
     async fn gather(&mut self, run: &Run<'_>) -> Result<Infallible> {
-        let own = watcher::Config::default().labels(&format!("{RUN_LABEL}={}", run.uid));
+        // By name, since the intruder has the labels of another run.
+        let own =
+            watcher::Config::default().labels(&format!("app.kubernetes.io/instance={}", run.name));
         let pods = watcher(pods(run), own)
             .default_backoff()
             .applied_objects()

@@ -168,8 +168,7 @@ impl Actor<'_> {
             | Object::IdentityPod
             | Object::IntruderPod
             | Object::ListenerPod
-            | Object::CanaryPod
-            | Object::FarCanaryPod => self.post(object, build::pod(&plan, object)).await,
+            | Object::CanaryPod => self.post(object, build::pod(&plan, object)).await,
         }
     }
 
@@ -238,8 +237,7 @@ impl Actor<'_> {
             | Object::IdentityPod
             | Object::IntruderPod
             | Object::ListenerPod
-            | Object::CanaryPod
-            | Object::FarCanaryPod => self.remove::<Pod>(object).await,
+            | Object::CanaryPod => self.remove::<Pod>(object).await,
         }
     }
 

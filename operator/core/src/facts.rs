@@ -135,8 +135,6 @@ pub struct PreflightFacts {
     pub storage_class: Option<StorageClassFacts>,
     /// Why the volumes or pods could not be created here, such as an exceeded quota or an unprepared namespace.
     pub obstacles: Vec<String>,
-    /// Nodes that pods can be scheduled to.
-    pub nodes: u32,
     /// The protected workloads as they were.
     pub protected: Vec<PodFingerprint>,
     /// Why protected workloads could not be recorded.

@@ -30,9 +30,9 @@ pub struct Probe {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Phase {
-    /// Node that all of them ran on, but for the far canary.
+    /// Node that all of them ran on, but for the listener.
     pub node: String,
-    /// Node of the far canary, where there is a second one.
+    /// Node of the listener, where it is another one.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub other_node: String,
     /// Positive controls right before the probes.

@@ -55,17 +55,15 @@ pub enum Object {
     IdentityPod,
     /// Tries to reach everything, with the labels of another run's harness.
     IntruderPod,
-    /// Answers canaries, in the namespace of probes.
-    ListenerPod,
     /// Reaches what the run's pods must not, on the same node, in the namespace of probes.
     CanaryPod,
-    /// Tries to reach the copy from another node, in the namespace of probes.
-    FarCanaryPod,
+    /// Answers there, on another node where there is one, and tries to reach the copy from afar.
+    ListenerPod,
 }
 
 impl Object {
     /// All objects of a run.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 15] = [
         Self::Secret,
         Self::DataVolume,
         Self::EvidenceVolume,
@@ -79,13 +77,12 @@ impl Object {
         Self::SealPod,
         Self::IdentityPod,
         Self::IntruderPod,
-        Self::ListenerPod,
         Self::CanaryPod,
-        Self::FarCanaryPod,
+        Self::ListenerPod,
     ];
 
     /// The pods among them.
-    pub const PODS: [Self; 10] = [
+    pub const PODS: [Self; 9] = [
         Self::DumpPod,
         Self::PostgresPod,
         Self::RestorePod,
@@ -93,18 +90,12 @@ impl Object {
         Self::SealPod,
         Self::IdentityPod,
         Self::IntruderPod,
-        Self::ListenerPod,
         Self::CanaryPod,
-        Self::FarCanaryPod,
+        Self::ListenerPod,
     ];
 
     /// Pods that hold nothing: they probe, or answer probes.
-    pub const PROBERS: [Self; 4] = [
-        Self::IntruderPod,
-        Self::ListenerPod,
-        Self::CanaryPod,
-        Self::FarCanaryPod,
-    ];
+    pub const PROBERS: [Self; 3] = [Self::IntruderPod, Self::CanaryPod, Self::ListenerPod];
 
     /// The pods whose containers' logs are read: all that hold data or run somebody's code.
     pub const LOGGED: [Self; 4] = [
@@ -128,8 +119,7 @@ impl Object {
             | Self::IdentityPod
             | Self::IntruderPod
             | Self::ListenerPod
-            | Self::CanaryPod
-            | Self::FarCanaryPod => "Pod",
+            | Self::CanaryPod => "Pod",
         }
     }
 
@@ -149,18 +139,14 @@ impl Object {
             Self::SealPod => "seal",
             Self::IdentityPod => "identity",
             Self::IntruderPod => "intruder",
-            Self::ListenerPod => "listener",
             Self::CanaryPod => "canary",
-            Self::FarCanaryPod => "far-canary",
+            Self::ListenerPod => "listener",
         }
     }
 
     /// It lives in the namespace of probes, not in the rehearsal namespace.
     pub fn is_outside(self) -> bool {
-        matches!(
-            self,
-            Self::ListenerPod | Self::CanaryPod | Self::FarCanaryPod
-        )
+        matches!(self, Self::CanaryPod | Self::ListenerPod)
     }
 
     /// The NetworkPolicies that allow a pod something. No other of the namespace may.
@@ -178,8 +164,7 @@ impl Object {
             | Self::SealPod
             | Self::IntruderPod
             | Self::ListenerPod
-            | Self::CanaryPod
-            | Self::FarCanaryPod => &[],
+            | Self::CanaryPod => &[],
         }
     }
 
@@ -243,8 +228,7 @@ pub mod key {
             | Object::CopyIngress
             | Object::IntruderPod
             | Object::ListenerPod
-            | Object::CanaryPod
-            | Object::FarCanaryPod => Vec::new(),
+            | Object::CanaryPod => Vec::new(),
         }
     }
 

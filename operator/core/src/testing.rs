@@ -288,8 +288,7 @@ pub(crate) fn facts() -> Facts {
     };
     Facts {
         preflight: Some(PreflightFacts {
-            names: 16,
-            nodes: 2,
+            names: 15,
             storage_class: Some(StorageClassFacts {
                 name: "local-path".into(),
                 reclaim_policy: "Delete".into(),

@@ -12,8 +12,8 @@ use k8s_openapi::api::core::v1::{
     Affinity, Capabilities, ConfigMapVolumeSource, Container, EmptyDirVolumeSource, EnvVar,
     KeyToPath, NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm,
     PersistentVolumeClaimVolumeSource, Pod, PodDNSConfig, PodSecurityContext, PodSpec,
-    ProjectedVolumeSource, ResourceRequirements, SeccompProfile, SecretProjection, SecurityContext,
-    Volume, VolumeMount, VolumeProjection,
+    PreferredSchedulingTerm, ProjectedVolumeSource, ResourceRequirements, SeccompProfile,
+    SecretProjection, SecurityContext, Volume, VolumeMount, VolumeProjection,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use std::collections::BTreeMap;
@@ -68,9 +68,7 @@ pub(crate) fn pod(plan: &Plan<'_>, object: Object) -> Pod {
         Object::RestorePod => restore(plan),
         Object::HarnessPod => harness(plan),
         Object::SealPod => seal(plan),
-        Object::IntruderPod | Object::ListenerPod | Object::CanaryPod | Object::FarCanaryPod => {
-            prober(plan, object)
-        }
+        Object::IntruderPod | Object::ListenerPod | Object::CanaryPod => prober(plan, object),
         _ => identity(plan),
     };
     spec.affinity = affinity(plan, object);
@@ -527,15 +525,11 @@ fn confined(user: i64) -> SecurityContext {
     }
 }
 
-/// Later pods run where the dump pod ran: there the volumes are. By affinity, since `nodeName` would skip the scheduler. The far canary runs anywhere
-/// else.
+/// Later pods run where the dump pod ran: there the volumes are. By affinity, since `nodeName` would skip the scheduler. The listener had better run
+/// somewhere else, so that it also sees the copy from another node.
 fn affinity(plan: &Plan<'_>, object: Object) -> Option<Affinity> {
     let node = Some(&plan.facts.node).filter(|node| !node.is_empty())?;
-    let operator = match object {
-        Object::FarCanaryPod => "NotIn",
-        _ => "In",
-    };
-    let term = NodeSelectorTerm {
+    let is = |operator: &str| NodeSelectorTerm {
         match_fields: Some(vec![NodeSelectorRequirement {
             key: "metadata.name".into(),
             operator: operator.into(),
@@ -543,13 +537,25 @@ fn affinity(plan: &Plan<'_>, object: Object) -> Option<Affinity> {
         }]),
         match_expressions: None,
     };
-    Some(Affinity {
-        node_affinity: Some(NodeAffinity {
+    let node_affinity = match object {
+        Object::ListenerPod => NodeAffinity {
+            preferred_during_scheduling_ignored_during_execution: Some(vec![
+                PreferredSchedulingTerm {
+                    preference: is("NotIn"),
+                    weight: 100,
+                },
+            ]),
+            ..NodeAffinity::default()
+        },
+        _ => NodeAffinity {
             required_during_scheduling_ignored_during_execution: Some(NodeSelector {
-                node_selector_terms: vec![term],
+                node_selector_terms: vec![is("In")],
             }),
             ..NodeAffinity::default()
-        }),
+        },
+    };
+    Some(Affinity {
+        node_affinity: Some(node_affinity),
         ..Affinity::default()
     })
 }

@@ -11,7 +11,7 @@ use dryrun_core::names::{INTRUDER_LABEL, Object, PROBES, REHEARSAL_LABEL, RUN_LA
 use dryrun_core::plan;
 use dryrun_core::step::Finding;
 use k8s_openapi::api::core::v1::{
-    ConfigMap, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, Secret, Service,
+    ConfigMap, Namespace, PersistentVolume, PersistentVolumeClaim, Pod, Secret, Service,
 };
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::storage::v1::StorageClass;
@@ -53,9 +53,6 @@ pub(super) async fn preflight(scope: &Scope) -> Result<PreflightFacts, TaskError
     facts.storage_class = storage_class(scope)
         .await
         .map_err(|e| transient("StorageClassUnreadable", &e))?;
-    facts.nodes = nodes(scope)
-        .await
-        .map_err(|e| transient("NodesUnreadable", &e))?;
     let found = protected(scope).await;
     facts.protected_errors = [found.unmatched, found.errors].concat();
     facts.protected = found.pods;
@@ -164,22 +161,6 @@ async fn storage_class(scope: &Scope) -> kube::Result<Option<StorageClassFacts>>
         // The apiserver's own default.
         reclaim_policy: class.reclaim_policy.unwrap_or_else(|| "Delete".into()),
     }))
-}
-
-/// How many nodes pods can be scheduled to.
-async fn nodes(scope: &Scope) -> kube::Result<u32> {
-    let api: Api<Node> = Api::all(scope.client.clone());
-    let all = api.list(&ListParams::default()).await?;
-    let fit = all.iter().filter(|node| {
-        let spec = node.spec.clone().unwrap_or_default();
-        let tainted = spec
-            .taints
-            .iter()
-            .flatten()
-            .any(|taint| taint.effect != "PreferNoSchedule");
-        spec.unschedulable != Some(true) && !tainted
-    });
-    Ok(u32::try_from(fit.count()).unwrap_or(u32::MAX))
 }
 
 /// The label selector of protected workloads, as the API takes it.

@@ -31,7 +31,7 @@ pub(super) struct Places {
     pub(super) copy_other_port: Vec<Target>,
     /// Node of the copy.
     pub(super) node: String,
-    /// Node of the far canary; empty where there is none.
+    /// Node of the listener; empty when it is the same.
     pub(super) other_node: String,
 }
 
@@ -39,21 +39,17 @@ pub(super) struct Places {
 pub(super) async fn find(scope: &Scope, greeting: Greeting) -> Result<Places, TaskError> {
     let nodes: Api<Node> = Api::all(scope.client.clone());
     let slices: Api<EndpointSlice> = Api::namespaced(scope.client.clone(), APISERVER.0);
-    let (copy, listener, far, production) = futures::try_join!(
+    let (copy, listener, production) = futures::try_join!(
         pod(scope, Object::PostgresPod),
         pod(scope, Object::ListenerPod),
-        async {
-            let name = Object::FarCanaryPod.name(&scope.name, &scope.uid);
-            let found = scope.pods_of(Object::FarCanaryPod).get_opt(&name).await;
-            found.map_err(|e| transient("PodUnreadable", &e))
-        },
         agents::source(&scope.spec.source),
     )?;
     let everything = ListParams::default();
     let (nodes, slice) = futures::try_join!(nodes.list(&everything), slices.get_opt(APISERVER.1))
         .map_err(|e| transient("NodesUnreadable", &e))?;
     let node = node_of(&copy);
-    let other_node = far.as_ref().map(node_of).unwrap_or_default();
+    let other_node = Some(node_of(&listener)).filter(|other| *other != node);
+    let other_node = other_node.unwrap_or_default();
     let own: Vec<String> = nodes
         .iter()
         .filter(|n| n.name_any() == node)

@@ -30,7 +30,7 @@ const WATCH: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs
 type Prober = (Object, &'static str);
 
 const CANARY: Prober = (Object::CanaryPod, Containers::PROBE);
-const FAR_CANARY: Prober = (Object::FarCanaryPod, Containers::PROBE);
+const LISTENER: Prober = (Object::ListenerPod, Containers::PROBE);
 const INTRUDER: Prober = (Object::IntruderPod, Containers::PROBE);
 const COPY: Prober = (Object::PostgresPod, Containers::PROBE);
 const HARNESS: Prober = (Object::HarnessPod, Containers::OBSERVER);
@@ -77,7 +77,7 @@ fn attempts(moment: Moment, places: &Places) -> Attempts {
     let from_harness = [&forbidden[..], &other_port].concat();
     let mut far = Vec::new();
     if !places.other_node.is_empty() {
-        far.push((FAR_CANARY, copy.clone()));
+        far.push((LISTENER, copy.clone()));
     }
     let open = (CANARY, places.open.clone());
     // That the copy's pod reaches its own address proves that somebody listens there.

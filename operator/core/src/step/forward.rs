@@ -245,20 +245,9 @@ fn dump(world: &World<'_>, deadline: Timestamp) -> Progress {
             .pod(Object::DumpPod)?
             .node
             .as_ref()
-            .and_then(|_| ensure(world, &probers(world)))
+            .and_then(|_| ensure(world, &Object::PROBERS))
     })
     .unwrap_or_else(|| inspected_job_in(world, Object::DumpPod, "dump", attempt, deadline))
-}
-
-/// The pods that probe, and those that answer. From afar only where there is another node.
-fn probers(world: &World<'_>) -> Vec<Object> {
-    let nodes = world
-        .facts
-        .preflight
-        .as_ref()
-        .map_or(0, |found| found.nodes);
-    let there = |pod: &Object| *pod != Object::FarCanaryPod || nodes > 1;
-    Object::PROBERS.into_iter().filter(there).collect()
 }
 
 /// Probes at this moment, once all who take part are running. `pods` are those beside the probers, with the container that probes.
@@ -268,14 +257,8 @@ fn probe(
     pods: &[(Object, &str)],
     deadline: Timestamp,
 ) -> Progress {
-    let probers = probers(world);
-    let unfit = |pod: Object| {
-        let waiting = world.pod(pod).and_then(|pod| pod.waiting.as_ref());
-        pod == Object::FarCanaryPod && waiting.is_some_and(|(reason, _)| reason == "Unschedulable")
-    };
-    let all = probers
+    let all = Object::PROBERS
         .iter()
-        .filter(|pod| !unfit(**pod))
         .map(|pod| (*pod, PROBER))
         .chain(pods.iter().copied());
     for (pod, container) in all {
@@ -322,7 +305,7 @@ fn isolate(world: &World<'_>, deadline: Timestamp) -> Progress {
         Object::PostgresPod,
         Object::RestorePod,
     ];
-    if let Some(create) = ensure(world, &[&copy[..], &probers(world)].concat()) {
+    if let Some(create) = ensure(world, &[&copy[..], &Object::PROBERS].concat()) {
         return create;
     }
     if facts.isolation.before.is_none() {
