@@ -147,7 +147,7 @@ fn compare<K: Resource<DynamicType = ()>>(
     }
 }
 
-/// What brings the chart's policies back. The objects belong to Helm; whoever altered one has taken a part of it.
+/// What brings the chart's policies back. Whoever altered one owns what they wrote, so that Helm asks for force.
 const REPAIR: &str = "run `helm upgrade … --reuse-values --force-conflicts`";
 
 /// When what an object says changed for the last time.
