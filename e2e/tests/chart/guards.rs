@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::desk::{
     Actor, Desk, Expected, Expected::Accepted, Expected::NotForbidden, Expected::Refused, expect,
 };
-use crate::release::{DOOMED, REHEARSAL, remove_namespace};
+use crate::release::{DOOMED, PROBES, REHEARSAL, remove_namespace};
 
 const CONNECT: &str = "only the DryRun operator may connect to pods of a rehearsal namespace";
 const PODS: &str = "only the DryRun operator may create or change pods of a rehearsal namespace";
@@ -71,19 +71,29 @@ fn annotated() -> Value {
 }
 
 pub(crate) async fn check(desk: &Desk) -> Result<()> {
-    pods(desk).await?;
+    pods(desk, REHEARSAL).await?;
+    pods(desk, PROBES).await?;
     networks(desk).await?;
     objects(desk).await?;
     namespaces(desk).await
 }
 
-async fn pods(desk: &Desk) -> Result<()> {
-    for actor in [&desk.admin, &desk.root, &desk.replicas] {
+/// The namespace of probes is guarded as a rehearsal namespace is.
+async fn pods(desk: &Desk, namespace: &'static str) -> Result<()> {
+    let [admin, root, replicas, operator, collector] = [
+        &desk.admin,
+        &desk.root,
+        &desk.replicas,
+        &desk.operator,
+        &desk.collector,
+    ]
+    .map(|actor| actor.within(namespace));
+    for actor in [&admin, &root, &replicas] {
         actor.create::<Pod>(Refused(PODS), pod()).await?;
     }
-    desk.operator.create::<Pod>(Accepted, pod()).await?;
-    desk.operator.make::<Pod>(pod()).await?;
-    for actor in [&desk.admin, &desk.root] {
+    operator.create::<Pod>(Accepted, pod()).await?;
+    operator.make::<Pod>(pod()).await?;
+    for actor in [&admin, &root] {
         actor
             .patch::<Pod>(Refused(PODS), "pod", annotated())
             .await?;
@@ -91,28 +101,26 @@ async fn pods(desk: &Desk) -> Result<()> {
             actor.connect(Refused(CONNECT), "pod", way).await?;
         }
     }
-    desk.collector
+    collector
         .patch::<Pod>(Accepted, "pod", json!({"metadata": {"finalizers": []}}))
         .await?;
-    desk.collector
+    collector
         .patch::<Pod>(Refused(PODS), "pod", unlabelled())
         .await?;
-    desk.collector
+    collector
         .patch::<Pod>(
             Refused(PODS),
             "pod",
             json!({"spec": {"activeDeadlineSeconds": 3600}}),
         )
         .await?;
-    desk.operator
-        .connect(NotForbidden, "pod", "portforward")
-        .await?;
-    desk.operator
+    operator.connect(NotForbidden, "pod", "portforward").await?;
+    operator
         .connect(Refused("cannot get resource \"pods/exec\""), "pod", "exec")
         .await?;
-    ephemeral(&desk.root).await?;
+    ephemeral(&root).await?;
     // Whoever drains a node or cleans up after an accident may.
-    desk.root.delete::<Pod>(Accepted, "pod").await
+    root.delete::<Pod>(Accepted, "pod").await
 }
 
 async fn ephemeral(actor: &Actor) -> Result<()> {

@@ -9,7 +9,7 @@ use kube::Api;
 use kube::api::PostParams;
 
 use crate::desk::{Actor, Desk};
-use crate::release::{PROTECTED, REHEARSAL};
+use crate::release::{PROBES, PROTECTED, REHEARSAL};
 
 /// `verb resource[/subresource] [name]` in a namespace, all of one answer.
 struct Line {
@@ -102,6 +102,33 @@ const OPERATOR: &[Line] = &[
             "list events",
         ],
     ),
+    may(
+        PROBES,
+        "",
+        &[
+            "create pods",
+            "delete pods",
+            "watch pods",
+            "create pods/portforward",
+        ],
+    ),
+    may_not(
+        PROBES,
+        "",
+        &[
+            "get secrets",
+            "create secrets",
+            "get configmaps",
+            "create pods/exec",
+            "get pods/log",
+            "create services",
+        ],
+    ),
+    may_not(PROBES, "networking.k8s.io", &["create networkpolicies"]),
+    may("", "", &["list nodes"]),
+    may_not("", "", &["patch nodes", "watch nodes"]),
+    // The one of the apiserver, by its name.
+    may_not("default", "discovery.k8s.io", &["list endpointslices"]),
     may(
         REHEARSAL,
         "networking.k8s.io",

@@ -31,6 +31,8 @@ use tokio::time::timeout;
 pub(crate) const REHEARSAL: &str = "chart-rehearsal";
 /// A rehearsal namespace that is deleted while the policies are in force.
 pub(crate) const DOOMED: &str = "chart-doomed";
+/// The namespace of canaries, which the release makes and removes.
+pub(crate) const PROBES: &str = "dryrun-probes";
 /// A protected namespace.
 pub(crate) const PROTECTED: &str = "chart-protected";
 /// The operator's namespace.
@@ -233,6 +235,12 @@ impl Release {
         Api::<NetworkPolicy>::namespaced(self.client.clone(), REHEARSAL)
             .get("dryrun-deny-all")
             .await?;
+        let namespaces = Api::<Namespace>::all(self.client.clone());
+        let probes = namespaces.get_opt(PROBES).await?;
+        ensure!(
+            probes.is_none_or(|found| found.metadata.deletion_timestamp.is_some()),
+            "the uninstall left {PROBES}"
+        );
         let crds: Api<CustomResourceDefinition> = Api::all(self.client.clone());
         for crd in dryrun_core::api::crds() {
             crds.get(&crd.name_any()).await?;
