@@ -15,11 +15,11 @@ use std::{
 };
 
 use dryrun_core::{
-    control::{ProbeTask, Task},
+    control::{ProbeTask, Task, VerifyInputsTask},
     probe::{Greeting, Protocol, Tally, Target},
 };
 use support::{
-    Agent, DEADLINE, World, eventually, postgres,
+    Agent, DEADLINE, TOKEN, World, eventually, postgres,
     production::Production,
     targets::{briefly, closed, full, once, outcomes, probe, says, sends, sink, target},
 };
@@ -311,4 +311,28 @@ fn an_echo_whose_port_is_taken_is_an_error_at_once() {
     assert!(!output.status.success());
     let says = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(says.contains("cannot echo on port"), "{says}");
+}
+
+/// It asks for no token, since there is none, and does nothing that would need one.
+#[test]
+fn a_prober_without_secrets_probes_and_does_nothing_else() {
+    let world = World::new();
+    let agent = Agent::start_prober(&world);
+    let (_kept, shut) = closed();
+    let task = Task::Probe(once(vec![target(shut, Protocol::Tcp, Greeting::Nothing)]));
+    let (status, body) = agent.request(
+        "POST",
+        "/v1/tasks/a",
+        None,
+        &serde_json::to_string(&task).unwrap(),
+    );
+    assert_eq!(status, 200, "{body}");
+    assert!(body.contains("\"refused\":1"), "{body}");
+    let other = Task::DigestInputs(VerifyInputsTask { inputs: Vec::new() });
+    let other = serde_json::to_string(&other).unwrap();
+    for token in [None, Some(TOKEN)] {
+        let (status, body) = agent.request("POST", "/v1/tasks/b", token, &other);
+        assert_eq!(status, 403, "{body}");
+        assert!(body.contains("ProbesOnly"), "{body}");
+    }
 }

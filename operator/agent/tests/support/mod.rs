@@ -158,6 +158,13 @@ impl Agent {
         (Self::start_with(world, command, &arguments), echo)
     }
 
+    /// Starts an agent that makes probes and nothing else. Where others have their secrets, there is nothing.
+    pub fn start_prober(world: &World) -> Self {
+        fs::remove_dir_all(world.path("secrets")).unwrap();
+        let command = world.command(world.path("agent"));
+        Self::start_with(world, command, &["--probes-only"])
+    }
+
     fn start_with(world: &World, mut command: Command, arguments: &[&str]) -> Self {
         world.directory("scratch");
         let mut child = command
