@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use dryrun_core::api::{DryRunReport, Outcome};
 use dryrun_e2e::cluster::apply;
+use jiff::Timestamp;
 use k8s_openapi::{
     api::{
         admissionregistration::v1::ValidatingAdmissionPolicyBinding,
@@ -56,8 +57,9 @@ pub(crate) async fn secret_is_touched_after_it(stage: &Stage) -> Result<()> {
     request["spec"]["source"]["passwordSecretRef"] = json!({"name": "touched", "key": "password"});
     changed(stage, request, "Secret touched", async || {
         let api: Api<Secret> = Api::namespaced(stage.client.clone(), NAMESPACE);
-        let patch =
-            Patch::Merge(json!({"metadata": {"annotations": {"example.com/touched": "yes"}}}));
+        let patch = Patch::Merge(
+            json!({"metadata": {"annotations": {"example.com/touched": Timestamp::now()}}}),
+        );
         api.patch("touched", &PatchParams::default(), &patch)
             .await?;
         Ok(())
@@ -157,7 +159,7 @@ pub(crate) async fn policies_are_not_in_force(stage: &Stage) -> Result<()> {
     ensure!(reports.get_opt(&report).await?.is_none(), "it has begun");
     run.is_gone().await?;
 
-    // Times of objects have whole seconds, and only an approval of a later one than the policy's counts.
+    // Times of objects have whole seconds: only one of a later second is surely newer than the binding.
     sleep(SETTLED).await;
     let planned = run.api().get(&run.name).await?;
     run.approve_as("unenforced-again", plan_hash(&planned).context("no plan")?)
