@@ -262,16 +262,20 @@ pub(crate) async fn soon<T>(
     }
 }
 
-/// Removes what earlier cases have left in a namespace.
+/// Removes what earlier cases have left in a namespace. Evidence goes with its report, and is nobody's to delete.
 async fn clear(administrator: &Kubectl, namespace: &str) -> Result<()> {
-    for kinds in [
-        "dryruns",
-        "dryrunapprovals,dryrunreports,configmaps,persistentvolumeclaims",
+    for (kinds, which) in [
+        ("dryruns", "--all"),
+        ("dryrunreports", "--all"),
+        (
+            "dryrunapprovals,configmaps,persistentvolumeclaims",
+            "--selector=!dryrun.dev/retained-run",
+        ),
     ] {
         let arguments = [
             "delete",
             kinds,
-            "--all",
+            which,
             "--namespace",
             namespace,
             "--timeout=120s",
