@@ -1,12 +1,12 @@
 //! Isolation that is not there, or ends in mid-run: what was reached is told, and how far the run came.
 
 use anyhow::{Context, Result, ensure};
-use dryrun_core::{command::Command, names::Object};
+use dryrun_core::{command::Command, names::Object, probe::TargetClass};
 use dryrun_e2e::rehearsal::SYSTEM;
-use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::{core::v1::Node, networking::v1::NetworkPolicy};
 use kube::{
     Api, Client,
-    api::{DeleteParams, PostParams},
+    api::{DeleteParams, ListParams, PostParams},
 };
 use serde_json::{Value, json};
 
@@ -147,6 +147,19 @@ pub(crate) async fn excused_control(stage: &Stage) -> Result<()> {
     let line = found.verdict.iter().find(|line| line.starts_with("G-07"));
     let line = line.context("the verdict has no G-07")?;
     ensure!(line.contains("without control: Outside"), "{line}");
+    let nodes: Api<Node> = Api::all(stage.client.clone());
+    let several = nodes.list(&ListParams::default()).await?.items.len() > 1;
+    let isolation = found.facts.isolation;
+    for phase in [isolation.before, isolation.after].into_iter().flatten() {
+        let from_afar = phase.probes.iter().any(|probe| {
+            probe.from == Object::ListenerPod.role() && probe.target.class == TargetClass::Copy
+        });
+        ensure!(
+            from_afar == several && phase.other_node.is_empty() != several,
+            "the copy was probed from node {:?}",
+            phase.other_node
+        );
+    }
     Ok(())
 }
 
