@@ -1,0 +1,107 @@
+//! C-08 to C-10: inputs and scenarios, as they were claimed and as the copy saw them.
+
+use serde::{Deserialize, Serialize};
+
+/// Errors of one kind in the copy's log.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LoggedError {
+    /// SQLSTATE.
+    pub sqlstate: String,
+    /// ERROR, FATAL or PANIC.
+    pub severity: String,
+    /// Leading keywords of the statement.
+    pub statement: String,
+    /// Role that was logged in, as the log names it.
+    pub user: String,
+    /// Function of the server that raised it.
+    pub function: String,
+    /// The message, only for SQLSTATE classes that speak of names and rights (42, 28, 53, 57), cut at 200 characters.
+    pub message: String,
+    /// How often.
+    pub count: u32,
+}
+
+/// C-09.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct InputFacts {
+    /// The inputs in the spec's order.
+    pub inputs: Vec<InputFact>,
+}
+
+/// One input as the pod has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct InputFact {
+    /// Where it was unpacked to.
+    pub destination: String,
+    /// sha256 of the file, in hex; empty when it could not be read.
+    pub sha256: String,
+    /// Files after unpacking.
+    pub files: u64,
+    /// Tree digest after unpacking, `sha256:…`.
+    pub tree_digest: String,
+    /// Why it was refused, such as a link out of the tree.
+    pub problem: Option<String>,
+}
+
+/// What the runner says of a scenario: a claim, never a proof.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ScenarioClaim {
+    /// Name.
+    pub name: String,
+    /// Exit code; absent when it was killed.
+    pub exit_code: Option<i32>,
+    /// It was killed at its timeout.
+    pub timed_out: bool,
+    /// Milliseconds.
+    pub milliseconds: u64,
+    /// Bytes of its output.
+    pub log_bytes: u64,
+    /// sha256 of its output, `sha256:…`.
+    pub log_digest: String,
+    /// Results of SQL steps, in order.
+    pub steps: Vec<StepClaim>,
+    /// Why it could not be started.
+    pub problem: Option<String>,
+}
+
+/// What came of a SQL step.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct StepClaim {
+    /// `00000` or the error's SQLSTATE; empty when the connection was lost.
+    pub sqlstate: String,
+    /// Rows returned or changed.
+    pub rows: u64,
+}
+
+/// C-10: one scenario.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ScenarioFacts {
+    /// What the runner says.
+    pub claim: ScenarioClaim,
+    /// What the copy's own log says between the markers.
+    pub window: LogWindow,
+}
+
+/// The part of the copy's log that belongs to one scenario.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LogWindow {
+    /// Both markers were found, in order.
+    pub enclosed: bool,
+    /// Byte in the log file behind the closing marker: where the next window begins.
+    pub end_offset: u64,
+    /// Sessions that declared roles began.
+    pub sessions: u64,
+    /// Statements that they ran.
+    pub statements: u64,
+    /// Errors of declared roles, grouped.
+    pub errors: Vec<LoggedError>,
+    /// Errors of anybody else, and crashes.
+    pub foreign: Vec<LoggedError>,
+}
