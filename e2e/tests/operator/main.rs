@@ -47,7 +47,7 @@ macro_rules! cases {
     };
 }
 
-/// The longest first; those that nothing else may go on beside last, so that the others' turns end once and not each time.
+/// The longest first.
 const CASES: [(&str, Case); 79] = cases![
     complete::passes_every_gate,
     complete::sql_goes_through_port_forwards,

@@ -21,7 +21,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 use tokio::{
-    sync::{OnceCell, Semaphore, SemaphorePermit},
+    sync::{OnceCell, Semaphore, SemaphorePermit, watch},
     time::{Instant, sleep},
 };
 
@@ -47,6 +47,8 @@ const ALONE: [&str; 4] = [
     "approval::policies_are_not_in_force",
     "waiting::nothing_is_done_without_approval",
 ];
+/// How long it takes until all cases have asked for their turn.
+const GATHER: Duration = Duration::from_secs(1);
 /// How long what must come about may take, but for a run.
 const SOON: Duration = Duration::from_secs(60);
 /// How often it is looked at.
@@ -56,6 +58,21 @@ const LOOK: Duration = Duration::from_millis(100);
 const LACKING_PASSWORD: &str = "mT5vXk2QzLr8HnWc4JpYd7BsGf9NaUe3";
 /// A password that no role of production has.
 const WRONG_PASSWORD: &str = "Zs6GhT1wVb9KpRm3XcNf8LyQd4JeUa7T";
+
+/// A case's turn, until it is dropped.
+pub(crate) struct Turn<'a> {
+    permit: Option<SemaphorePermit<'a>>,
+    others: Option<&'a watch::Sender<usize>>,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        drop(self.permit.take());
+        if let Some(others) = self.others {
+            others.send_modify(|others| *others -= 1);
+        }
+    }
+}
 
 /// A cluster in which runs can be asked for.
 pub(crate) struct Stage {
@@ -72,6 +89,8 @@ pub(crate) struct Stage {
     kinds: Vec<ApiResource>,
     production: BTreeMap<String, String>,
     turns: Semaphore,
+    /// Cases that wait or go on and do not go on alone.
+    others: watch::Sender<usize>,
     figures: Mutex<Vec<(String, String)>>,
     /// When these cases began: another try on the same cluster may have left its traces.
     pub(crate) since: Timestamp,
@@ -117,6 +136,7 @@ impl Stage {
             kinds: leftovers::kinds(&client).await?,
             production: production(&client).await?,
             turns: Semaphore::new(TURNS),
+            others: watch::Sender::new(0),
             figures: Mutex::default(),
             since: Timestamp::now(),
             rehearsal,
@@ -125,16 +145,27 @@ impl Stage {
         })
     }
 
-    /// Waits for a case's turn.
-    pub(crate) async fn turn(&self, case: &str) -> Result<Option<SemaphorePermit<'_>>> {
-        if case.starts_with(SHARED) {
-            Ok(None)
-        } else if ALONE.contains(&case) {
+    /// Waits for a case's turn. Those that go on alone come last: waiting for everybody else to end costs the others' turns, and is done once.
+    pub(crate) async fn turn(&self, case: &str) -> Result<Turn<'_>> {
+        if ALONE.contains(&case) {
+            let mut others = self.others.subscribe();
+            sleep(GATHER).await;
+            others.wait_for(|others| *others == 0).await?;
             let all = u32::try_from(TURNS)?;
-            Ok(Some(self.turns.acquire_many(all).await?))
-        } else {
-            self.acquire().await.map(Some)
+            return Ok(Turn {
+                permit: Some(self.turns.acquire_many(all).await?),
+                others: None,
+            });
         }
+        self.others.send_modify(|others| *others += 1);
+        let mut turn = Turn {
+            permit: None,
+            others: Some(&self.others),
+        };
+        if !case.starts_with(SHARED) {
+            turn.permit = Some(self.acquire().await?);
+        }
+        Ok(turn)
     }
 
     /// Waits for a turn.

@@ -1,6 +1,12 @@
 //! Sessions of the agent's own, and the environment of programs that open theirs.
 
-use std::{io::Write, net::IpAddr, path::Path, process::Command, time::Duration};
+use std::{
+    io::Write,
+    net::IpAddr,
+    path::Path,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use dryrun_core::control::Server;
 use tempfile::NamedTempFile;
@@ -15,6 +21,9 @@ use dryrun_core::api::SslMode;
 
 /// How long a connection may take to come about.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection that fails is tried again, and how soon: network plugins may let a pod through some time after it has started.
+const PATIENCE: Duration = Duration::from_secs(5);
+const AGAIN: Duration = Duration::from_millis(100);
 
 /// A server with the password that its role has there.
 pub(crate) struct Credentials<'a> {
@@ -34,13 +43,25 @@ impl<'a> Credentials<'a> {
         })
     }
 
-    /// Opens a session under the name `application`, with `options` as in PGOPTIONS.
+    /// Opens a session under the name `application`, with `options` as in PGOPTIONS. What may go away by itself is waited for.
     pub(crate) async fn connect(
         &self,
         database: &str,
         application: &str,
         options: &str,
     ) -> Result<Client> {
+        let started = Instant::now();
+        loop {
+            match self.attempt(database, application, options).await {
+                Err(error) if error.transient && started.elapsed() < PATIENCE => {
+                    tokio::time::sleep(AGAIN).await;
+                }
+                ended => return ended,
+            }
+        }
+    }
+
+    async fn attempt(&self, database: &str, application: &str, options: &str) -> Result<Client> {
         let server = self.server;
         let mut config = base(&server.address, server.port, &server.user, &self.password)?;
         config

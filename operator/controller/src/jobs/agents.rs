@@ -11,7 +11,7 @@ use dryrun_core::step::Finding;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{Scope, confused, permanent, transient};
+use super::{Scope, confused, nonce, permanent, transient};
 use crate::build::{Containers, DUMP_DIR, INPUTS_DIR, SOURCE_FILE, UNPACKED_DIR};
 
 /// Production, as a pod without names must be told of it.
@@ -146,10 +146,12 @@ pub(super) async fn identify(scope: &Scope) -> Result<SourceIdentity, TaskError>
     let task = Task::Identify(IdentifyTask {
         server: source(&scope.spec.source).await?,
     });
+    // An id of its own each time: an agent repeats the result of one that it has had, also when that was a connection that did not come about.
+    let id = format!("identify-{}", nonce());
     match scope
         .agent(Object::IdentityPod, "identity")
         .await?
-        .run("identify", &task)
+        .run(&id, &task)
         .await?
     {
         TaskResult::Identify(identity) => Ok(identity),

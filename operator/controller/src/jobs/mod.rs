@@ -22,6 +22,7 @@ use dryrun_core::step::{Finding, Job};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::{Api, Client};
+use rand::distr::{Alphanumeric, SampleString};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -226,6 +227,11 @@ async fn verify(scope: &Scope) -> Result<Finding, TaskError> {
         ..copy
     };
     Ok(Finding::Verified(Box::new(facts), pod))
+}
+
+/// A word that was never said before.
+fn nonce() -> String {
+    Alphanumeric.sample_string(&mut rand::rng(), 16)
 }
 
 fn transient(reason: &str, cause: &dyn std::fmt::Display) -> TaskError {

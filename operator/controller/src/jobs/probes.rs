@@ -6,11 +6,10 @@ use dryrun_core::names::Object;
 use dryrun_core::probe::{Greeting, Tally, Target, TargetClass};
 use dryrun_core::step::{Finding, Moment};
 use futures::future::{BoxFuture, try_join_all};
-use rand::distr::{Alphanumeric, SampleString};
 use std::time::{Duration, Instant};
 
 use super::places::{self, Places};
-use super::{Scope, transient};
+use super::{Scope, nonce, transient};
 use crate::build::Containers;
 
 /// How long an answer is waited for. A SYN that was lost is sent again after a second (RFC 6298).
@@ -185,7 +184,7 @@ fn task(targets: &[Target], rounds: u32, interval: Duration) -> ProbeTask {
         rounds,
         interval_ms: millis(interval),
         timeout_ms: millis(ANSWER),
-        nonce: Alphanumeric.sample_string(&mut rand::rng(), 16),
+        nonce: nonce(),
     }
 }
 
