@@ -16,7 +16,12 @@ const SPEAKING_CLASSES: [&str; 11] = [
 ];
 
 /// Ends of server messages that speak of names alone.
-const SPEAKING_ENDS: [&str; 3] = ["does not exist", "already exists", "is not available"];
+const SPEAKING_ENDS: [&str; 4] = [
+    "does not exist",
+    "already exists",
+    "is not available",
+    ": No space left on device",
+];
 
 /// A failure that stays until somebody changes something.
 pub(crate) fn lasting(reason: &str, message: impl AsRef<str>) -> TaskError {

@@ -66,8 +66,30 @@ pub(super) async fn run(agent: &Agent, task: &RestoreTask) -> Result<RestoreClai
     }
     match restore.connect(&task.database).await {
         Ok(client) => {
-            claim.analyze_milliseconds = analyze(&client).await?;
-            claim.copy = restore.compare(&client).await?;
+            let lowest = AtomicU64::new(claim.lowest_free_bytes);
+            let compared = async {
+                let milliseconds = analyze(&client).await?;
+                Result::Ok((milliseconds, restore.compare(&client).await?))
+            };
+            let compared = tokio::select! {
+                compared = compared => Some(compared),
+                () = restore.filled(&lowest) => None,
+            };
+            lowest.fetch_min(
+                directory::free_bytes(Path::new(&task.directory))?,
+                Ordering::Relaxed,
+            );
+            claim.lowest_free_bytes = lowest.into_inner();
+            match compared {
+                Some(Ok((milliseconds, copy))) => {
+                    (claim.analyze_milliseconds, claim.copy) = (milliseconds, copy);
+                }
+                Some(Err(error)) if claim.lowest_free_bytes >= task.minimum_free => {
+                    return Err(error);
+                }
+                // For want of room: that is the finding, whatever else it led to.
+                Some(Err(_)) | None => return Ok(claim),
+            }
         }
         Err(error) => claim.errors.push(error.message),
     }
@@ -142,19 +164,22 @@ impl Restore<'_> {
         self.run(&mut command).await
     }
 
+    /// Ready when less is free on the volume than must be. One that cannot be looked at is looked at again at the end.
+    async fn filled(&self, lowest: &AtomicU64) {
+        let volume = Path::new(&self.task.directory);
+        loop {
+            let free = directory::free_bytes(volume).unwrap_or(u64::MAX);
+            if free.min(lowest.fetch_min(free, Ordering::Relaxed)) < self.task.minimum_free {
+                return;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
     async fn run(&self, command: &mut Command) -> Result<RestoreClaim> {
         let volume = Path::new(&self.task.directory);
         let lowest = AtomicU64::new(directory::free_bytes(volume)?);
-        // Ready when less is free than must be. A volume that cannot be looked at is looked at again at the end.
-        let full = async {
-            loop {
-                let free = directory::free_bytes(volume).unwrap_or(u64::MAX);
-                if free.min(lowest.fetch_min(free, Ordering::Relaxed)) < self.task.minimum_free {
-                    return;
-                }
-                tokio::time::sleep(LOOK).await;
-            }
-        };
+        let full = self.filled(&lowest);
         command
             .arg(format!("--jobs={}", self.task.jobs))
             .args([
