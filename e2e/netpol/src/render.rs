@@ -54,6 +54,8 @@ const COMMENT_LIMIT: usize = 128;
 /// - A match in a pod's chain returns, so that the other end's chain is looked at too; only the end of a chain refuses.
 /// - The hooks come after the translation of Service addresses. `forward` sees traffic between a pod and anything but its node; `input`
 ///   what a pod sends to its node. What the node itself sends (`output`) is not judged.
+/// - A packet that connection tracking cannot place is dropped, and its sender sends again: it would not be translated, so that a connection
+///   through a Service would be refused, and with that be reset (kubernetes/kubernetes issue 74839).
 /// - Refused TCP is answered with a reset: the kernel limits the rate of ICMP errors, and a client would then wait for its timeout.
 /// - An address of the node's pod network that no known pod has is cut off: its policies are not known either.
 pub fn render(table: &Table, turn: Turn) -> String {
@@ -96,6 +98,7 @@ pub fn render(table: &Table, turn: Turn) -> String {
 	}}
 {chains}	chain forward {{
 		type filter hook forward priority filter; policy accept;
+		ct state invalid drop
 		ct direction reply accept
 		ct state related accept
 		ip saddr {cidr} ip saddr != @known_pods counter drop
@@ -105,6 +108,7 @@ pub fn render(table: &Table, turn: Turn) -> String {
 	}}
 	chain input {{
 		type filter hook input priority filter; policy accept;
+		ct state invalid drop
 		ct direction reply accept
 		ct state related accept
 		ip saddr {cidr} ip saddr != @known_pods counter drop
