@@ -3,26 +3,27 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use dryrun_core::api::{DryRunReport, Outcome};
-use dryrun_e2e::cluster::apply;
-use jiff::Timestamp;
+use dryrun_core::api::{DryRunApproval, DryRunApprovalSpec, DryRunReport, Outcome};
+use dryrun_e2e::{cluster::apply, rehearsal::APPROVER};
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{
     api::{
         admissionregistration::v1::ValidatingAdmissionPolicyBinding,
         core::v1::{ConfigMap, Secret},
+        events::v1::Event,
     },
-    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+    apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
 };
 use kube::{
     Api, ResourceExt,
-    api::{DeleteParams, Patch, PatchParams, PostParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
 };
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use crate::{
     run::{Run, condition, is, plan_hash, status},
-    stage::{NAMESPACE, Stage},
+    stage::{NAMESPACE, Stage, soon},
     waiting,
 };
 
@@ -104,6 +105,55 @@ async fn changed(
     waiting::never_began(&run).await
 }
 
+/// The apiserver lets it through: no DryRun of the namespace contradicts it. Whoever made it is told that it approves nothing.
+pub(crate) async fn of_nothing(stage: &Stage) -> Result<()> {
+    // Where there is no DryRun at all the apiserver refuses every approval.
+    let run = Run::ask(stage, stage.small("another-run")).await?;
+    let name = format!("of-nothing-{}", Timestamp::now().as_second());
+    let approval = DryRunApproval::new(
+        &name,
+        DryRunApprovalSpec {
+            dry_run_name: "never-asked-for".into(),
+            dry_run_uid: "0".repeat(36),
+            plan_hash: format!("sha256:{}", "0".repeat(64)),
+            approved_by: APPROVER.into(),
+            expires_at: Time(Timestamp::now() + SignedDuration::from_hours(1)),
+        },
+    );
+    let approvals: Api<DryRunApproval> = Api::namespaced(stage.bob.clone(), NAMESPACE);
+    soon("the approval is accepted", async || {
+        match approvals.create(&PostParams::default(), &approval).await {
+            Err(kube::Error::Api(status)) if status.is_forbidden() => {
+                Ok(Err(status.message.clone()))
+            }
+            other => Ok(Ok(other.map(drop)?)),
+        }
+    })
+    .await?;
+    let events: Api<Event> = Api::namespaced(stage.client.clone(), NAMESPACE);
+    soon("an event tells of it", async || {
+        let of_it = ListParams::default().fields(&format!("regarding.name={name}"));
+        let found = events.list(&of_it).await?.items;
+        let told = found.iter().any(|event| {
+            event.reason.as_deref() == Some("NoSuchDryRun")
+                && event
+                    .note
+                    .as_deref()
+                    .is_some_and(|note| note.contains("never-asked-for"))
+        });
+        Ok(if told {
+            Ok(())
+        } else {
+            Err(format!("{} events", found.len()))
+        })
+    })
+    .await?;
+    run.api()
+        .delete(&run.name, &DeleteParams::default())
+        .await?;
+    waiting::never_began(&run).await
+}
+
 /// Without the binding the apiserver lets any approval through. The operator sees it and lets none count, not even later: what was approved
 /// meanwhile proves nothing.
 pub(crate) async fn policies_are_not_in_force(stage: &Stage) -> Result<()> {
@@ -171,7 +221,7 @@ pub(crate) async fn policies_are_not_in_force(stage: &Stage) -> Result<()> {
     run.api()
         .delete(&run.name, &DeleteParams::default())
         .await?;
-    crate::stage::soon("it is gone", async || {
+    soon("it is gone", async || {
         Ok(match run.api().get_opt(&run.name).await? {
             None => Ok(()),
             Some(_) => Err(run.story().await),

@@ -48,7 +48,7 @@ macro_rules! cases {
 }
 
 /// The longest first.
-const CASES: [(&str, Case); 79] = cases![
+const CASES: [(&str, Case); 80] = cases![
     complete::passes_every_gate,
     complete::sql_goes_through_port_forwards,
     complete::status_is_written_at_most_twelve_times,
@@ -121,6 +121,7 @@ const CASES: [(&str, Case); 79] = cases![
     waiting::approval_of_another_plan,
     approval::config_map_changes_after_it,
     approval::secret_is_touched_after_it,
+    approval::of_nothing,
     waiting::nobody_approves,
     waiting::bad_specs,
     waiting::spec_cannot_be_changed,

@@ -12,6 +12,7 @@ mod observe;
 mod policies;
 mod report;
 mod retention;
+mod unfounded;
 
 use anyhow::Context as _;
 use clap::Parser;
@@ -98,14 +99,16 @@ async fn main() -> anyhow::Result<()> {
     });
     ready.store(true, Ordering::Relaxed);
     tracing::info!(namespaces = ?context.namespaces, "operator started");
+    let recorder = context.recorder.clone();
     let work = async {
         tokio::join!(
             controller::run(context, ended),
-            retention::run(client.clone())
+            retention::run(client.clone()),
+            unfounded::run(client.clone(), recorder)
         )
     };
     tokio::select! {
-        ((), ()) = work => Ok(()),
+        ((), (), ()) = work => Ok(()),
         ended = health => ended.context("health server")?.context("health server"),
     }
 }
