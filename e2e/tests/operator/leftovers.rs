@@ -2,7 +2,7 @@
 //! has a label of its own and is meant to stay.
 
 use anyhow::{Context, Result};
-use dryrun_core::names::{RETAINED_LABEL, RUN_LABEL};
+use dryrun_core::names::{Object, RETAINED_LABEL, RUN_LABEL};
 use k8s_openapi::api::core::v1::PersistentVolume;
 use kube::{
     Api, Client, ResourceExt,
@@ -59,12 +59,17 @@ pub(crate) async fn find(
         let near: Api<DynamicObject> = Api::namespaced_with(client.clone(), run.namespace, kind);
         let named = near.list_metadata(&ListParams::default()).await?;
         let named = named.iter().filter(|object| {
+            // The name of another run may begin with this one's.
+            let of = object.labels().get("app.kubernetes.io/instance");
             object.name_any().starts_with(&prefix)
+                && of.is_none_or(|of| of == run.name)
                 && !strangers.contains(&object.name_any())
                 && !object.labels().contains_key(RETAINED_LABEL)
         });
         left.extend(named.map(|object| reference(kind, object)));
     }
+    let claims =
+        [Object::DataVolume, Object::EvidenceVolume].map(|claim| claim.name(run.name, run.uid));
     let volumes: Api<PersistentVolume> = Api::all(client.clone());
     for volume in volumes.list(&ListParams::default()).await? {
         let claim = volume
@@ -76,7 +81,7 @@ pub(crate) async fn find(
                 && claim
                     .name
                     .as_ref()
-                    .is_some_and(|name| name.starts_with(&prefix))
+                    .is_some_and(|name| claims.contains(name))
         });
         if claimed {
             left.push(format!("PersistentVolume/{}", volume.name_any()));
