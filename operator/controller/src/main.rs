@@ -1,6 +1,7 @@
 //! The DryRun operator.
 
 mod act;
+mod approvals;
 mod build;
 mod channel;
 mod controller;
@@ -12,7 +13,6 @@ mod observe;
 mod policies;
 mod report;
 mod retention;
-mod unfounded;
 
 use anyhow::Context as _;
 use clap::Parser;
@@ -104,7 +104,7 @@ async fn main() -> anyhow::Result<()> {
         tokio::join!(
             controller::run(context, ended),
             retention::run(client.clone()),
-            unfounded::run(client.clone(), recorder)
+            approvals::run(client.clone(), recorder)
         )
     };
     tokio::select! {

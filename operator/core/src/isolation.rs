@@ -150,6 +150,12 @@ impl std::fmt::Display for Summary {
     }
 }
 
+/// Whether a connection to the target is reported and breaks nothing: it lives on the prober's own node, which the spec does not deny.
+pub fn is_excused(policy: &Isolation, target: &Target) -> bool {
+    let own_node = target.class == TargetClass::OwnNode || target.on_own_node;
+    own_node && policy.own_node == OwnNode::Report
+}
+
 /// Judges probes that lie between these controls. `demanded` are the pods and classes that must have been tried.
 pub fn judge(
     policy: &Isolation,
@@ -163,9 +169,9 @@ pub fn judge(
     for probe in probes {
         let class = probe.target.class;
         let excused = policy.may_be_inconclusive.contains(&class);
-        let own_node = class == TargetClass::OwnNode || probe.target.on_own_node;
+        let reported = is_excused(policy, &probe.target);
         if probe.tally.connected > 0 {
-            if own_node && policy.own_node == OwnNode::Report {
+            if reported {
                 summary.own_node.insert(place(&probe.target));
             } else {
                 let target = probe.target.clone();
@@ -196,7 +202,7 @@ pub fn judge(
             summary.blocked += probe.tally.attempts - probe.tally.failed;
         } else if excused {
             summary.excused.insert(class);
-        } else if own_node && policy.own_node == OwnNode::Report {
+        } else if reported {
             summary.absent.insert(class);
         } else {
             unproven.push(Unproven {

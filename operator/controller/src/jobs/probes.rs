@@ -1,7 +1,7 @@
 //! Jobs that probe isolation: positive controls, what must be out of reach, positive controls again.
 
 use dryrun_core::control::{ProbeTask, TaskError, WatchTask};
-use dryrun_core::isolation::{Phase, Probe};
+use dryrun_core::isolation::{self, Phase, Probe};
 use dryrun_core::names::Object;
 use dryrun_core::probe::{Greeting, Tally, Target, TargetClass};
 use dryrun_core::step::{Finding, Moment};
@@ -208,9 +208,7 @@ fn watchers(places: &Places) -> [(Prober, Vec<Target>); 2] {
 /// Lets the copy and the harness probe at intervals, and ends when one of them has reached something.
 pub(super) async fn watch(scope: &Scope) -> Result<Vec<Probe>, TaskError> {
     let places = places::find(scope, Greeting::Postgres).await?;
-    let report = scope.spec.isolation.own_node == dryrun_core::api::OwnNode::Report;
-    let excused =
-        |target: &Target| report && (target.class == TargetClass::OwnNode || target.on_own_node);
+    let excused = |target: &Target| isolation::is_excused(&scope.spec.isolation, target);
     let mut breaches: Vec<BoxFuture<'_, Result<(), TaskError>>> = Vec::new();
     for ((pod, container), targets) in watchers(&places) {
         let agent = scope.agent(pod, container).await?;
