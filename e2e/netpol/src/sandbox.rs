@@ -16,8 +16,8 @@ pub const ADMITTED: &str = "ok";
 /// How long the agent tries before it answers with the reason why not. The kubelet then tries again with a new sandbox.
 pub const ADMISSION_DEADLINE: Duration = Duration::from_secs(4);
 
-/// How long the plugin waits for an answer: longer than the agent, so that its reason arrives.
-const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
+/// How long the plugin waits for an answer: so much longer than the agent that its reason arrives on a machine that is busy, too.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(20);
 
 /// A pod sandbox that has been given its address.
 #[derive(Clone, Debug, PartialEq, Eq)]

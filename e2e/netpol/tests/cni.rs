@@ -13,6 +13,7 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -172,9 +173,11 @@ impl Agent {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-        let agent = Self { process, directory };
+        let mut agent = Self { process, directory };
         while !agent.socket().exists() {
-            thread::yield_now();
+            let ended = agent.process.try_wait().unwrap();
+            assert!(ended.is_none(), "the agent has ended: {ended:?}");
+            thread::sleep(Duration::from_millis(5));
         }
         agent
     }
@@ -190,6 +193,15 @@ impl Agent {
             .status();
         assert!(terminate.unwrap().success());
         self.process.wait().unwrap().success() && !self.socket().exists()
+    }
+}
+
+impl Drop for Agent {
+    /// A test that fails leaves nothing running either.
+    fn drop(&mut self) {
+        // It has ended if the test passed.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
 }
 

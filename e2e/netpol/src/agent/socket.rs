@@ -1,5 +1,6 @@
 //! The agent's end of the unix socket at which the CNI plugin asks.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -19,16 +20,20 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// Binds the socket, in place of one that a killed agent left.
+    /// Binds the socket, in place of one that a killed agent left. The path is there once it can be connected to: a bound socket that does
+    /// not listen yet refuses (unix(7)), so it has another name until then.
     ///
     /// # Errors
     /// If the path cannot be bound.
     pub fn bind(path: &Path) -> Result<Self> {
-        if path.exists() {
-            std::fs::remove_file(path)
-                .with_context(|| format!("cannot remove {}", path.display()))?;
+        let unannounced = path.with_extension("new");
+        if unannounced.exists() {
+            fs::remove_file(&unannounced)
+                .with_context(|| format!("cannot remove {}", unannounced.display()))?;
         }
-        let listener = UnixListener::bind(path)
+        let listener = UnixListener::bind(&unannounced)
+            .with_context(|| format!("cannot listen at {}", unannounced.display()))?;
+        fs::rename(&unannounced, path)
             .with_context(|| format!("cannot listen at {}", path.display()))?;
         Ok(Self {
             path: path.to_owned(),
@@ -57,7 +62,7 @@ impl Socket {
 impl Drop for Socket {
     fn drop(&mut self) {
         // Nothing can be done about a failure, and `bind` removes what is left.
-        let _ = std::fs::remove_file(&self.path);
+        let _ = fs::remove_file(&self.path);
     }
 }
 
