@@ -4,17 +4,22 @@ use std::{
     fs::File,
     path::Path,
     process::{Output, Stdio},
+    time::Duration,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     net::unix::pipe::Receiver,
     process::Command,
+    time::timeout,
 };
 
 /// Lines of a log that an error quotes.
 const QUOTED: usize = 30;
+
+/// How long the last lines of a program that has ended may take to be read.
+const DRAIN: Duration = Duration::from_secs(2);
 
 /// Runs `command`; everything that it says goes to the file `log`.
 ///
@@ -58,18 +63,39 @@ pub async fn run_watched(
     // The command holds the writing ends until it is told otherwise, and the reader would never see the end.
     command.stdout(Stdio::null()).stderr(Stdio::null());
     let mut lines = BufReader::new(Receiver::from_owned_fd(output.into())?).lines();
-    while let Some(text) = lines.next_line().await? {
-        line(&text);
-        file.write_all(text.as_bytes()).await?;
-        file.write_all(b"\n").await?;
+    let mut reading = std::pin::pin!(async {
+        while let Some(text) = lines.next_line().await? {
+            line(&text);
+            file.write_all(text.as_bytes()).await?;
+            file.write_all(b"\n").await?;
+            file.flush().await?;
+        }
+        anyhow::Ok(())
+    });
+    let (status, left_over) = tokio::select! {
+        read = &mut reading => {
+            read?;
+            (child.wait().await?, false)
+        }
+        // What it left running can hold the writing ends for ever; what it said itself is in the pipe by now.
+        status = child.wait() => match timeout(DRAIN, &mut reading).await {
+            Ok(read) => {
+                read?;
+                (status?, false)
+            }
+            Err(_) => (status?, true),
+        },
+    };
+    if !status.success() {
+        bail!("{} ended with {status}; {}", name(command), tail(log));
     }
-    file.flush().await?;
-    let status = child.wait().await?;
-    if status.success() {
-        Ok(())
-    } else {
-        bail!("{} ended with {status}; {}", name(command), tail(log))
-    }
+    ensure!(
+        !left_over,
+        "{} succeeded, but something that it started is still running; {}",
+        name(command),
+        tail(log)
+    );
+    Ok(())
 }
 
 /// Runs `command` and gives what it prints on standard output.
@@ -119,7 +145,7 @@ fn checked(command: &Command, output: Output) -> Result<String> {
 }
 
 /// The path of a log and its last lines, as an error quotes them.
-fn tail(log: &Path) -> String {
+pub(crate) fn tail(log: &Path) -> String {
     format!("the log is {}{}", log.display(), last_lines(log))
 }
 
@@ -164,4 +190,48 @@ fn cannot_start(command: &Command) -> String {
         "starting {}",
         command.as_std().get_program().to_string_lossy()
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a shell script makes of it, and the lines that it showed.
+    async fn watched(script: &str) -> (Result<()>, Vec<String>) {
+        let directory = tempfile::tempdir().unwrap();
+        let mut lines = Vec::new();
+        let ended = run_watched(
+            Command::new("sh").args(["-c", script]),
+            &directory.path().join("log"),
+            |line| lines.push(line.to_owned()),
+        )
+        .await;
+        (ended, lines)
+    }
+
+    #[tokio::test]
+    async fn what_a_program_says_is_shown_and_quoted_if_it_fails() {
+        let (ended, lines) = watched("echo one; echo two >&2").await;
+        ended.unwrap();
+        assert_eq!(lines, ["one", "two"]);
+        let (ended, _) = watched("echo why; exit 3").await;
+        let error = ended.unwrap_err().to_string();
+        assert!(
+            error.contains("exit status: 3") && error.ends_with("| why"),
+            "{error}"
+        );
+    }
+
+    #[tokio::test]
+    async fn what_a_program_leaves_running_is_not_waited_for_and_told() {
+        // The child ends by itself soon after the limit that is shown here.
+        let leaving = format!("sleep {} & echo here", DRAIN.as_secs() + 1);
+        let (ended, lines) = watched(&leaving).await;
+        assert_eq!(lines, ["here"]);
+        let error = ended.unwrap_err().to_string();
+        assert!(error.contains("still running"), "{error}");
+        let (ended, _) = watched(&format!("{leaving}; exit 3")).await;
+        let error = ended.unwrap_err().to_string();
+        assert!(error.contains("exit status: 3"), "{error}");
+    }
 }

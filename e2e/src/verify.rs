@@ -1,20 +1,26 @@
 //! `cargo verify`: every check and every test, from formatting to a real cluster.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context, Result, bail};
-use tokio::process::Command;
+use tokio::{process::Command, time::timeout};
 
 use crate::{
     cache::Cache,
     cluster::{Cluster, Options},
-    command,
+    command, packages,
     phase::Progress,
     tools::{Tools, cargo, workspace},
 };
 
 /// Nodes of the cluster that the tests share: two, because isolation must hold across nodes too.
 const NODES: u8 = 2;
+
+/// A phase of tests that takes longer hangs. With a cold build, on two busy cores, the longest takes less than half of it.
+const LONGEST: Duration = Duration::from_mins(40);
 
 /// Runs everything. `program` is this crate's own program.
 ///
@@ -30,6 +36,10 @@ pub async fn run(program: PathBuf) -> Result<()> {
         bail!(
             "a cluster is running, and the tests begin with bringing one up: remove it with `cargo cluster down`"
         );
+    }
+    if !Cluster::is_given()? {
+        // The tests of the NetworkPolicy agent load its tables into the kernel with what a node has.
+        packages::ensure_for_cluster(&verification.cache, &progress).await?;
     }
     verification.checks().await?;
     match Cluster::existing(&progress).await? {
@@ -149,7 +159,15 @@ impl Verification {
                     passed += passed_in(line);
                     phase.note(line.trim().to_owned());
                 };
-                command::run_watched(&mut cargo, &log, note).await
+                let running = command::run_watched(&mut cargo, &log, note);
+                let Ok(ended) = timeout(LONGEST, running).await else {
+                    bail!(
+                        "no end after {}s; {}",
+                        LONGEST.as_secs(),
+                        command::tail(&log)
+                    );
+                };
+                ended
             })
             .await?;
         self.progress
