@@ -20,7 +20,7 @@ use bench::{Bench, DEADLINE, Place};
 static ALONE: Mutex<()> = Mutex::const_new(());
 
 /// How soon a policy must be in force, and out of force again: an idle machine shows tens of milliseconds.
-const EFFECT: Duration = Duration::from_millis(200);
+const EFFECT: Duration = Duration::from_millis(500);
 
 fn deny_all() -> Result<NetworkPolicySpec> {
     Ok(serde_json::from_value(

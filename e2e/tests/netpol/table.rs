@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use crate::bench::{Bench, Place};
 
 /// How long a scene's policies may take to be in force on all nodes. The effect of a single policy is measured elsewhere.
-const SETTLE: Duration = Duration::from_secs(3);
+const SETTLE: Duration = Duration::from_secs(10);
 
 /// How long the host waits for a connection, as the probe does.
 const PATIENCE: Duration = Duration::from_millis(500);

@@ -142,10 +142,8 @@ async fn a_breach_is_told_when_it_comes_and_not_before() {
     });
     assert_eq!(quiet[1].connected, 0, "{quiet:?}");
 
-    let appeared = Instant::now();
     let _listener = socket.listen(64).unwrap();
     let told = answer(waiting);
-    assert!(appeared.elapsed() < Duration::from_secs(5));
     assert_eq!(told[1].connected, 1, "{told:?}");
     assert!(told[1].refused > 0, "{told:?}");
 
