@@ -25,19 +25,27 @@ pub(crate) struct Agent {
 }
 
 impl Agent {
+    /// As [`Agent::ask`], with what the agent failed for as an error.
+    ///
+    /// # Errors
+    /// Those of [`Agent::ask`], and what the agent itself says.
+    pub(crate) async fn run(&self, id: &str, task: &Task) -> Result<TaskResult, TaskError> {
+        match self.ask(id, task).await? {
+            TaskResult::Failed(error) => Err(error),
+            result => Ok(result),
+        }
+    }
+
     /// Gives the agent a task, or joins it if the agent has it already, and waits for its end.
     ///
     /// # Errors
-    /// Transient when the channel could not be opened or broke; what the agent itself says otherwise.
-    pub(crate) async fn run(&self, id: &str, task: &Task) -> Result<TaskResult, TaskError> {
+    /// Transient when the channel could not be opened or broke.
+    pub(crate) async fn ask(&self, id: &str, task: &Task) -> Result<TaskResult, TaskError> {
         let body = serde_json::to_vec(task).map_err(|e| permanent("InvalidTask", e))?;
         let answer = self
             .request(Method::POST, &format!("/v1/tasks/{id}"), body)
             .await?;
-        match serde_json::from_slice(&answer).map_err(|e| permanent("InvalidAnswer", e))? {
-            TaskResult::Failed(error) => Err(error),
-            result => Ok(result),
-        }
+        serde_json::from_slice(&answer).map_err(|e| permanent("InvalidAnswer", e))
     }
 
     /// Lets the agent probe: one tally for each target.

@@ -131,13 +131,24 @@ pub(super) async fn setup(scope: &Scope, index: usize) -> Result<ScenarioClaim, 
         login: None,
         timeout_ms: millis(command.timeout.or(Duration::from_secs(120))),
     });
-    match scope
-        .agent(Object::HarnessPod, "harness")
-        .await?
-        .run(&format!("setup-{index}"), &task)
-        .await?
-    {
-        TaskResult::Scenario(claim) => Ok(claim),
+    claim(scope, &format!("setup-{index}"), &setup_log(index), &task).await
+}
+
+/// Lets the harness's runner do a command or SQL steps. What it says in words goes no further ([`ScenarioClaim::wordless`]).
+pub(super) async fn claim(
+    scope: &Scope,
+    id: &str,
+    name: &str,
+    task: &Task,
+) -> Result<ScenarioClaim, TaskError> {
+    let runner = scope.agent(Object::HarnessPod, "harness").await?;
+    match runner.ask(id, task).await? {
+        TaskResult::Scenario(claim) => Ok(claim.wordless(name)),
+        TaskResult::Failed(error) => Err(TaskError {
+            reason: "RunnerFailed".into(),
+            message: format!("the harness's runner could not do {name}"),
+            transient: error.transient,
+        }),
         _ => Err(confused()),
     }
 }

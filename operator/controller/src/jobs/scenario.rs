@@ -5,15 +5,15 @@
 //! scenario that runs: password and markers are derived from a secret of the run, so they are the same again.
 
 use dryrun_core::api::Scenario;
-use dryrun_core::control::{CommandTask, Login, SqlTask, Task, TaskError, TaskResult};
+use dryrun_core::control::{CommandTask, Login, SqlTask, Task, TaskError};
 use dryrun_core::credential::{scenario_password, scenario_secret};
 use dryrun_core::facts::ScenarioFacts;
 use dryrun_core::log::WindowReader;
-use dryrun_core::names::{self, Object, key};
+use dryrun_core::names::{self, key};
 use std::time::Duration;
 
-use super::agents::millis;
-use super::{Scope, confused, permanent};
+use super::agents::{self, millis};
+use super::{Scope, permanent};
 use crate::build::POSTGRES_PORT;
 use crate::copy::{self, Session};
 
@@ -61,14 +61,8 @@ pub(super) async fn run(scope: &Scope, index: usize) -> Result<ScenarioFacts, Ta
         copy::log::mark(&session, &marker("begins")).await?;
     }
     let task = task(scope, scenario, password).await?;
-    let TaskResult::Scenario(claim) = scope
-        .agent(Object::HarnessPod, "harness")
-        .await?
-        .run(&format!("scenario-{index}"), &task)
-        .await?
-    else {
-        return Err(confused());
-    };
+    let id = format!("scenario-{index}");
+    let claim = agents::claim(scope, &id, &scenario.name, &task).await?;
     session.quiesce(&roles, PATIENCE).await?;
     copy::log::mark(&session, &marker("ends")).await?;
     let mut reader = reader();

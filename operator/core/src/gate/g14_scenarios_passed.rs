@@ -38,13 +38,12 @@ pub(super) static GATE: Gate = Gate {
 };
 
 fn evaluate(evidence: &Evidence<'_>) -> Verdict {
-    for claim in &evidence.facts.setup {
+    for (number, claim) in (1..).zip(&evidence.facts.setup) {
         if claim.exit_code != Some(0) {
             return Verdict::fail(
                 "SetupFailed",
                 format!(
-                    "{} ended with {}",
-                    claim.name,
+                    "setup command {number} ended with {}",
                     ending(claim.exit_code, claim.timed_out)
                 ),
             );
@@ -75,6 +74,12 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
 /// Why a scenario has not passed.
 pub(super) fn failure(scenario: &Scenario, facts: &ScenarioFacts) -> Option<Verdict> {
     let (name, claim, window) = (&scenario.name, &facts.claim, &facts.window);
+    if claim.name != *name {
+        return Some(Verdict::fail(
+            "Unattributable",
+            format!("what is known of {name} is about another scenario"),
+        ));
+    }
     if claim.timed_out {
         return Some(Verdict::fail(
             "ScenarioTimedOut",
@@ -212,6 +217,7 @@ fn worlds() -> crate::testing::Worlds {
                 World::with(|f| f.scenarios[2].claim.steps.clear()),
             ),
             ("ScenarioTimedOut", first(|s| s.claim.timed_out = true)),
+            ("Unattributable", first(|s| s.claim.name = "another".into())),
             (
                 "ErrorMissing",
                 World::with(|f| f.scenarios[1].window.errors.clear()),

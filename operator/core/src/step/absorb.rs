@@ -76,15 +76,17 @@ const CHANGES: usize = 20;
 /// How often a dump is tried when the source's catalog changes under it.
 pub(crate) const DUMP_ATTEMPTS: u8 = 3;
 
-/// Writes what a job found into the facts.
+/// Writes what a job found into the facts. Twice is as good as once: when the answer to a written report is lost, the next pass reads facts that
+/// hold the finding already, and has it still to take.
 pub fn absorb(facts: &mut Facts, job: Job, finding: Finding) {
     match finding {
         Finding::Preflight(found) => facts.preflight = Some(found),
         Finding::ProtectedChanged(changes) => {
-            let room = CHANGES.saturating_sub(facts.protected_changes.len());
-            facts
-                .protected_changes
-                .extend(changes.into_iter().take(room));
+            for change in changes {
+                if facts.protected_changes.len() < CHANGES {
+                    once(&mut facts.protected_changes, change);
+                }
+            }
         }
         Finding::Secret(found) => facts.secrets = Some(found),
         Finding::Inspected(found) => {
@@ -98,7 +100,9 @@ pub fn absorb(facts: &mut Facts, job: Job, finding: Finding) {
             }
         }
         Finding::Dump(found) => {
-            facts.dump_attempts += 1;
+            if let Job::Dump(attempt) = job {
+                facts.dump_attempts = attempt;
+            }
             let again = found.problem.as_ref().is_some_and(|p| p.transient)
                 && facts.dump_attempts < DUMP_ATTEMPTS;
             if !again {
@@ -106,11 +110,11 @@ pub fn absorb(facts: &mut Facts, job: Job, finding: Finding) {
             }
         }
         Finding::Released(container) => drop(facts.released.insert(container.to_owned())),
-        Finding::CopyPrepared(identity) => facts.copy_identity.push(identity),
+        Finding::CopyPrepared(identity) => once(&mut facts.copy_identity, identity),
         Finding::Restored(found) => facts.restore = Some(found),
         Finding::Matrix(found, identity) => {
             facts.roles = Some(found);
-            facts.copy_identity.push(identity);
+            once(&mut facts.copy_identity, identity);
         }
         Finding::Probed(phase, during) => {
             let isolation = &mut facts.isolation;
@@ -126,9 +130,17 @@ pub fn absorb(facts: &mut Facts, job: Job, finding: Finding) {
         Finding::Breached(during) => facts.isolation.during = during,
         Finding::Harness(found) => facts.harness = Some(found),
         Finding::Inputs(found) => facts.inputs = Some(found),
-        Finding::Setup(claim) => facts.setup.push(claim),
+        Finding::Setup(claim) => {
+            if let Job::Setup(index) = job {
+                nth(&mut facts.setup, index, claim);
+            }
+        }
         Finding::Baseline(found) => facts.before = Some(found),
-        Finding::Scenario(found) => facts.scenarios.push(found),
+        Finding::Scenario(found) => {
+            if let Job::Scenario(index) = job {
+                nth(&mut facts.scenarios, index, found);
+            }
+        }
         Finding::Verified(found, pod) => {
             facts.verification = Some(*found);
             facts.inspected_again = Some(pod);
@@ -156,6 +168,20 @@ pub fn absorb(facts: &mut Facts, job: Job, finding: Finding) {
     }
 }
 
+/// Adds what is not there yet.
+fn once<T: PartialEq>(list: &mut Vec<T>, found: T) {
+    if !list.contains(&found) {
+        list.push(found);
+    }
+}
+
+/// Adds what comes at this place, if it is not there yet.
+fn nth<T>(list: &mut Vec<T>, place: usize, found: T) {
+    if list.len() == place {
+        list.push(found);
+    }
+}
+
 fn failed(facts: &mut Facts, job: Job, error: TaskError) {
     match job {
         Job::WatchProtected => facts.watch_error = Some(error),
@@ -170,10 +196,9 @@ fn failed(facts: &mut Facts, job: Job, error: TaskError) {
         Job::Identify => teardown(facts).identity_error = Some(error),
         Job::FingerprintProtected => teardown(facts).protected_errors = vec![error.to_string()],
         Job::ProveNetZero => teardown(facts).proof_error = Some(error.to_string()),
-        Job::Dump(_) => {
-            facts.dump.get_or_insert_default().problem = Some(error);
-        }
-        Job::Preflight
+        // What the agent found of production comes as a dump's facts; this is what kept it from being asked.
+        Job::Dump(_)
+        | Job::Preflight
         | Job::InspectSecret
         | Job::Inspect(_)
         | Job::ReadLogs(_)
@@ -209,11 +234,12 @@ pub(super) fn refused(facts: &mut Facts, command: Command, reason: &str) {
         } else {
             "harness"
         };
-        facts.copy_identity.push(CopyIdentity {
+        let refused = CopyIdentity {
             before: before.into(),
             refused: Some(reason.to_owned()),
             ..CopyIdentity::default()
-        });
+        };
+        once(&mut facts.copy_identity, refused);
     }
 }
 

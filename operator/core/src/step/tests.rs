@@ -177,7 +177,10 @@ impl Model {
         for job in &jobs {
             self.running.remove(job);
             let finding = self.finding(*job);
+            absorb(&mut self.facts, *job, finding.clone());
+            let once = self.facts.clone();
             absorb(&mut self.facts, *job, finding);
+            assert_eq!(self.facts, once, "{job:?} is taken once");
         }
         !jobs.is_empty()
     }
