@@ -230,7 +230,7 @@ async fn turn(run: &DryRun, context: &Context) -> Result<Option<Requeue>, Error>
     let world = World {
         name: &name,
         namespace: &namespace,
-        probes_namespace: &context.probes_namespace,
+        probes_namespace: &seen.pinned.probes_namespace,
         uid: &uid,
         generation: run.metadata.generation.unwrap_or_default(),
         created: run
@@ -262,14 +262,18 @@ async fn turn(run: &DryRun, context: &Context) -> Result<Option<Requeue>, Error>
         && (decision.facts != seen.facts || (status_changed && decision.status.outcome.is_some()))
         && !seen.namespace_terminating
     {
-        report::write_report(
+        let written = report::write_report(
             &context.client,
             run,
             view,
             &decision.facts,
             &decision.status,
         )
-        .await?;
+        .await;
+        // Nothing holds a run that somebody lets go of by force.
+        if world.abandoned_by.is_none() {
+            written?;
+        }
     }
     context
         .jobs
@@ -304,14 +308,18 @@ async fn turn(run: &DryRun, context: &Context) -> Result<Option<Requeue>, Error>
         objects: &seen.objects,
         approval: &seen.approval,
         plan: seen.plan.as_ref().ok(),
-        operator_image: &context.operator_image,
-        probes_namespace: &context.probes_namespace,
+        pinned: &seen.pinned,
     };
+    // What can be done is done: a delete that is refused keeps no other object, and a create that a quota refuses no watch.
+    let mut done = Ok(());
     for action in decision.actions {
         tracing::info!(namespace, name, ?action, "acting");
-        actor.act(action).await?;
+        if let Err(error) = actor.act(action).await {
+            tracing::warn!(namespace, name, ?action, %error, "not done");
+            done = done.and(Err(error));
+        }
     }
-    Ok(None)
+    done.map(|()| None)
 }
 
 /// When to look again after an error: by its class, and ever more slowly for one run.

@@ -6,7 +6,7 @@ use dryrun_core::approval::{self, Wanted};
 use dryrun_core::facts::Facts;
 use dryrun_core::matrix::Literal;
 use dryrun_core::names::{self, ABANDONED_BY, FINALIZER, Object, RUN_LABEL};
-use dryrun_core::step::{Approval, Observed, PlanProblem, PodView, ReportView};
+use dryrun_core::step::{Approval, Ended, Observed, PlanProblem, PodView, ReportView};
 use dryrun_core::{api::PlanSummary, plan};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
@@ -34,10 +34,39 @@ pub(crate) struct Observation {
     pub(crate) approval: Approval,
     pub(crate) enforcement: Enforcement,
     pub(crate) report: Option<ReportView>,
+    pub(crate) pinned: Pinned,
     pub(crate) facts: Facts,
     pub(crate) objects: BTreeMap<Object, Observed>,
     pub(crate) blind: bool,
     pub(crate) namespace_terminating: bool,
+}
+
+/// What of the operator decides what runs. It stays for a run that has begun as it was approved, whatever operator goes on with it.
+#[derive(Clone, Debug)]
+pub(crate) struct Pinned {
+    /// Its image, from which the pods of the run have their agent.
+    pub(crate) image: String,
+    /// The namespace of canaries and listeners.
+    pub(crate) probes_namespace: String,
+}
+
+impl Pinned {
+    /// As the plan says that the report has, or the status if the report is gone; before that, as this operator is.
+    fn of(context: &Context, run: &DryRun, report: Option<&DryRunReport>) -> Self {
+        let shown = run.status.as_ref().filter(|status| status.report.is_some());
+        let shown = shown.and_then(|status| Some(&status.plan.as_ref()?.resolved));
+        let plan = report
+            .and_then(|report| report.spec.plan.get("resolved"))
+            .or(shown);
+        let or = |key: &str, own: &String| {
+            let approved = plan.and_then(|plan| plan.get(key)?.as_str());
+            approved.map_or_else(|| own.clone(), str::to_owned)
+        };
+        Self {
+            image: or("operatorImage", &context.operator_image),
+            probes_namespace: or("probesNamespace", &context.probes_namespace),
+        }
+    }
 }
 
 /// Reads what concerns a DryRun. Before it has begun that is plan, approvals and admission policies; afterwards report and objects.
@@ -68,31 +97,39 @@ pub(crate) async fn observe(context: &Context, run: &DryRun) -> Result<Observati
             Some(report) => report.status.clone().map(|s| s.facts).unwrap_or_default(),
             None => context.orphan(&uid),
         },
+        pinned: Pinned::of(context, run, report.as_ref()),
         report: report.as_ref().map(view),
         objects: BTreeMap::new(),
         blind: false,
         namespace_terminating: namespace_terminating(client, &namespace).await?,
     };
-    if status.is_some_and(|s| s.outcome.is_some()) {
+    // Whoever lets go of a run by force gets through, whatever of it can be seen.
+    let abandoned = run.annotations().contains_key(ABANDONED_BY);
+    if status.is_some_and(|s| s.outcome.is_some()) && !(abandoned && finalizer) {
         return Ok(observation);
     }
     let reported = report.is_some() || status.is_some_and(|s| s.report.is_some());
     if reported || finalizer {
         let (near, outside) = tokio::join!(
             objects(client, &namespace, &name, &uid),
-            outside(client, &context.probes_namespace, &name, &uid),
+            outside(client, &observation.pinned.probes_namespace, &name, &uid),
         );
-        observation.objects = outside?;
-        match near {
-            Ok(objects) => observation.objects.extend(objects),
-            // In a terminating namespace the Roles go after the pods and before us.
-            Err(error) if error.is_forbidden() && observation.namespace_terminating => {
-                observation.blind = true
+        for (seen, near) in [(near, true), (outside, false)] {
+            match seen {
+                Ok(objects) => observation.objects.extend(objects),
+                // In a terminating namespace the Roles go after the pods and before us.
+                Err(error) if near && error.is_forbidden() && observation.namespace_terminating => {
+                    observation.blind = true;
+                }
+                Err(error) if abandoned => {
+                    tracing::warn!(namespace, name, %error, "an abandoned run cannot be looked at");
+                    observation.blind = true;
+                }
+                Err(error) => return Err(error),
             }
-            Err(error) => return Err(error),
         }
     }
-    if reported || !observation.objects.is_empty() {
+    if reported || observation.blind || !observation.objects.is_empty() {
         return Ok(observation);
     }
     let operator = plan::Operator {
@@ -148,6 +185,7 @@ fn unprepared(context: &Context, run: &DryRun, begun: bool) -> Result<Observatio
         }),
         approval: Approval::None,
         enforcement: Enforcement::Unseen,
+        pinned: Pinned::of(context, run, None),
         report: None,
         facts: Facts::default(),
         objects: BTreeMap::new(),
@@ -161,7 +199,6 @@ fn view(report: &DryRunReport) -> ReportView {
         began: report
             .creation_timestamp()
             .map_or(Timestamp::UNIX_EPOCH, |time| time.0),
-        plan_hash: report.spec.plan_hash.clone(),
         approved_by: report.spec.approved_by.clone(),
     }
 }
@@ -449,17 +486,12 @@ fn pod_view(pod: &Pod) -> PodView {
         .iter()
         .filter_map(|c| {
             let ended = c.state.as_ref()?.terminated.as_ref()?;
-            Some((
-                c.name.clone(),
-                (
-                    ended.exit_code,
-                    ended
-                        .message
-                        .clone()
-                        .or_else(|| ended.reason.clone())
-                        .unwrap_or_default(),
-                ),
-            ))
+            let ended = Ended {
+                code: ended.exit_code,
+                reason: ended.reason.clone().unwrap_or_default(),
+                message: ended.message.clone().unwrap_or_default(),
+            };
+            Some((c.name.clone(), ended))
         })
         .collect();
     let unscheduled = status

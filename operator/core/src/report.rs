@@ -86,7 +86,6 @@ mod tests {
     fn it_tells_times_and_evidence_and_when_it_goes() {
         let view = ReportView {
             began: at(100),
-            plan_hash: String::new(),
             approved_by: "bob".into(),
         };
         let mut facts = facts();

@@ -29,7 +29,7 @@ pub(crate) struct Plan<'a> {
     pub(crate) uid: &'a str,
     pub(crate) spec: &'a DryRunSpec,
     pub(crate) facts: &'a Facts,
-    /// The operator's own image: the agent comes from it.
+    /// The operator's image as it was approved: the agent comes from it.
     pub(crate) operator_image: &'a str,
 }
 

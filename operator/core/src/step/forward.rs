@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use std::time::Duration;
 
 use super::world::later;
-use super::{Action, Job, Moment, PodView, Progress, ReportView, World};
+use super::{Action, Ended, Job, Moment, PodView, Progress, ReportView, World};
 use crate::command::Command;
 use crate::control::TaskError;
 use crate::facts::Facts;
@@ -174,15 +174,17 @@ fn ended(world: &World<'_>, object: Object) -> Option<Progress> {
     if server.is_none() && pod.phase != "Failed" && pod.phase != "Succeeded" {
         return None;
     }
-    let cause = pod.terminated.iter().find(|(_, (code, _))| *code != 0).map(
-        |(container, (code, message))| {
-            format!(
-                "{reference}: {container} ended with {code}: {}",
-                message.trim()
-            )
-        },
-    );
-    let reason = server.map_or("PodEnded", |(code, message)| why_ended(*code, message));
+    let failed = pod.terminated.iter().find(|(_, ended)| ended.code != 0);
+    let cause = failed.map(|(container, ended)| {
+        // The user's code can write its container's termination message, and signal its PID 1.
+        let said = match ended.message.trim() {
+            "" => &ended.reason,
+            _ if (object, container.as_str()) == (Object::HarnessPod, HARNESS) => &ended.reason,
+            message => message,
+        };
+        format!("{reference}: {container} ended with {}: {said}", ended.code)
+    });
+    let reason = server.map_or("PodEnded", why_ended);
     Some(Progress::Stop(
         reason.into(),
         cause.unwrap_or_else(|| format!("{reference} ended early")),
@@ -191,14 +193,16 @@ fn ended(world: &World<'_>, object: Object) -> Option<Progress> {
 
 /// Container of the copy's server.
 const SERVER: &str = "postgres";
+/// Container of the user's code.
+const HARNESS: &str = "harness";
 
 /// Exit codes of a server that was told to go, by the kubelet or whoever else has power over its node: 0, and 128 with SIGKILL or SIGTERM.
 const TOLD_TO_GO: [i32; 3] = [0, 137, 143];
 
 /// Why the copy's server is not there any more: its agent refused to start it, it broke down, or it was ended from outside.
-fn why_ended(code: i32, message: &str) -> &'static str {
-    let Ok(told) = serde_json::from_str::<TaskError>(message) else {
-        return if TOLD_TO_GO.contains(&code) {
+fn why_ended(ended: &Ended) -> &'static str {
+    let Ok(told) = serde_json::from_str::<TaskError>(&ended.message) else {
+        return if TOLD_TO_GO.contains(&ended.code) {
             "PodEnded"
         } else {
             CRASHED
@@ -328,14 +332,21 @@ fn isolate(world: &World<'_>, deadline: Timestamp) -> Progress {
     if let Some(progress) = dismiss(world, Object::DumpPod, deadline) {
         return progress;
     }
-    job_in(
-        false,
-        world,
-        Object::PostgresPod,
-        "isolate",
-        Job::ReleaseIsolate,
-        deadline,
-    )
+    released(world, Object::PostgresPod, "isolate").unwrap_or_else(|| {
+        job_in(
+            false,
+            world,
+            Object::PostgresPod,
+            "isolate",
+            Job::ReleaseIsolate,
+            deadline,
+        )
+    })
+}
+
+/// An init container that was released and has ended, although nobody came to write it down.
+fn released(world: &World<'_>, pod: Object, container: &str) -> Option<Progress> {
+    (world.pod(pod)?.succeeded(container)).then_some(Progress::Done)
 }
 
 fn restore(world: &World<'_>, deadline: Timestamp) -> Progress {
@@ -401,7 +412,8 @@ fn stage(world: &World<'_>, deadline: Timestamp) -> Progress {
             deadline,
         );
     }
-    if !facts.released.contains("inputs") {
+    let released = released(world, Object::HarnessPod, "inputs").is_some();
+    if !facts.released.contains("inputs") && !released {
         return job(false, world, Job::ReleaseInputs, deadline);
     }
     let next = facts.setup.len();

@@ -18,7 +18,7 @@ mod world;
 pub(crate) use absorb::DUMP_ATTEMPTS;
 pub use absorb::{Finding, absorb};
 pub use status::is_edge;
-pub use world::{Approval, Observed, PlanProblem, PodView, ReportView, World};
+pub use world::{Approval, Ended, Observed, PlanProblem, PodView, ReportView, World};
 
 use jiff::Timestamp;
 use std::time::Duration;
@@ -247,6 +247,15 @@ pub fn decide(world: &World<'_>) -> Decision {
         let dump = world.objects.get(&Object::DumpPod);
         let node = dump.and_then(|dump| dump.pod.as_ref()?.node.clone());
         facts.node = node.unwrap_or_default();
+    }
+    // An operator that ended right after the release has not written it down.
+    for (pod, container) in [
+        (Object::PostgresPod, "isolate"),
+        (Object::HarnessPod, "inputs"),
+    ] {
+        if world.pod(pod).is_some_and(|pod| pod.succeeded(container)) {
+            facts.released.insert(container.to_owned());
+        }
     }
     // Remembered while the claim can still be asked: the volume must be gone in the end, too.
     facts.volumes.extend(

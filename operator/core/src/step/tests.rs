@@ -90,7 +90,6 @@ impl Model {
             enforcement: self.enforcement.clone(),
             report: self.report.then(|| ReportView {
                 began: Timestamp::from_second(BEGIN).unwrap(),
-                plan_hash: "sha256:p".into(),
                 approved_by: "bob".into(),
             }),
             facts: &self.facts,
@@ -553,11 +552,57 @@ fn a_pod_that_ends_early_stops_the_run() {
         .as_mut()
         .unwrap();
     pod.phase = "Failed".into();
-    pod.terminated = BTreeMap::from([("postgres".into(), (137, "OOMKilled".into()))]);
+    pod.terminated = BTreeMap::from([("postgres".into(), ended(137, "OOMKilled", ""))]);
     model.run();
     model.assert_nothing_left();
     assert_eq!(model.condition("ScenariosPassed"), ("Unknown", "PodEnded"));
     assert_eq!(model.status.outcome, Some(Outcome::Inconclusive));
+}
+
+fn ended(code: i32, reason: &str, message: &str) -> Ended {
+    Ended {
+        code,
+        reason: reason.into(),
+        message: message.into(),
+    }
+}
+
+/// User code writes into its container's termination message, and signals the runner.
+#[test]
+fn what_the_harness_says_as_it_ends_goes_nowhere() {
+    let mut model = Model::new();
+    model.stuck = BTreeSet::from([Job::Scenario(1)]);
+    model.run();
+    let pod = model.objects.get_mut(&Object::HarnessPod).unwrap();
+    let pod = pod.pod.as_mut().unwrap();
+    pod.phase = "Failed".into();
+    pod.terminated = BTreeMap::from([("harness".into(), ended(143, "Error", "row data"))]);
+    model.run();
+    let said = format!("{:?} {:?}", model.status, model.facts);
+    assert!(said.contains("harness ended with 143: Error"), "{said}");
+    assert!(!said.contains("row data"), "{said}");
+}
+
+/// An operator that ends between a release and writing it down goes on afterwards.
+#[test]
+fn a_release_that_nobody_wrote_down_is_one() {
+    for (job, pod, container) in [
+        (Job::ReleaseIsolate, Object::PostgresPod, "isolate"),
+        (Job::ReleaseInputs, Object::HarnessPod, "inputs"),
+    ] {
+        let mut model = Model::new();
+        model.stuck = BTreeSet::from([job]);
+        model.run();
+        assert!(model.running.remove(&job), "{job:?}");
+        let pod = model.objects.get_mut(&pod).unwrap().pod.as_mut().unwrap();
+        pod.running.remove(container);
+        let done = ended(0, "Completed", "");
+        pod.terminated = BTreeMap::from([(container.to_owned(), done)]);
+        model.run();
+        model.assert_nothing_left();
+        assert!(model.facts.released.contains(container));
+        assert_eq!(model.status.outcome, Some(Outcome::Passed), "{job:?}");
+    }
 }
 
 /// The copy's server ends while `job` is at work; its pod goes on, as one with a second container does.
@@ -567,7 +612,7 @@ fn the_server_ends(job: Job, code: i32, message: &str) -> Model {
     model.run();
     let pod = model.objects.get_mut(&Object::PostgresPod).unwrap();
     pod.pod.as_mut().unwrap().terminated =
-        BTreeMap::from([("postgres".into(), (code, message.into()))]);
+        BTreeMap::from([("postgres".into(), ended(code, "Error", message))]);
     model.run();
     model.assert_nothing_left();
     model

@@ -101,8 +101,6 @@ pub enum Approval {
 pub struct ReportView {
     /// When it was created: when the run began.
     pub began: Timestamp,
-    /// The plan that is run.
-    pub plan_hash: String,
     /// Who approved it.
     pub approved_by: String,
 }
@@ -133,13 +131,31 @@ pub struct PodView {
     pub ip: Option<String>,
     /// Containers, init containers included, that are running.
     pub running: BTreeSet<String>,
-    /// Containers that have ended, with their exit code and termination message.
-    pub terminated: BTreeMap<String, (i32, String)>,
+    /// Containers that have ended.
+    pub terminated: BTreeMap<String, Ended>,
     /// Why it does not run yet: a reason and a message of the scheduler or the kubelet.
     pub waiting: Option<(String, String)>,
 }
 
+/// How a container ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ended {
+    /// Its exit code.
+    pub code: i32,
+    /// The kubelet's word for it, such as Error or OOMKilled.
+    pub reason: String,
+    /// What the container itself left as its termination message.
+    pub message: String,
+}
+
 impl PodView {
+    /// Whether this container did what it was there for and ended.
+    pub(super) fn succeeded(&self, container: &str) -> bool {
+        self.terminated
+            .get(container)
+            .is_some_and(|ended| ended.code == 0)
+    }
+
     /// Reasons of a pod that starts as it should: they do not say why it does not run.
     pub const STARTING: [&str; 2] = ["ContainerCreating", "PodInitializing"];
 }
