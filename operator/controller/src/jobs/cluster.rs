@@ -10,6 +10,7 @@ use dryrun_core::inspect;
 use dryrun_core::names::{INTRUDER_LABEL, Object, PROBES, REHEARSAL_LABEL, RUN_LABEL};
 use dryrun_core::plan;
 use dryrun_core::step::Finding;
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
     ConfigMap, Namespace, PersistentVolume, PersistentVolumeClaim, Pod, Secret, Service,
 };
@@ -32,6 +33,8 @@ const ENFORCE_VERSION_LABEL: &str = "pod-security.kubernetes.io/enforce-version"
 const DEFAULT_CLASS: &str = "storageclass.kubernetes.io/is-default-class";
 /// How long the two looks of the net-zero proof are apart: long enough for a controller that lags to show itself.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(250);
+/// The longest pause before two more looks.
+const LONGEST_BETWEEN_LOOKS: Duration = Duration::from_secs(5);
 
 /// C-01.
 pub(super) async fn preflight(scope: &Scope) -> Result<PreflightFacts, TaskError> {
@@ -331,17 +334,25 @@ pub(super) async fn input_digests(scope: &Scope) -> Result<BTreeMap<String, Stri
     Ok(digests)
 }
 
-/// C-13: two looks by exact name and by label that find nothing, volumes included.
+/// C-13: two looks by exact name and by label that find nothing, volumes included. What goes late, such as a volume, is looked for ever more
+/// slowly, and told when the job's time is over.
 pub(super) async fn prove_net_zero(scope: &Scope) -> Result<Finding, TaskError> {
+    let mut pause = BETWEEN_LOOKS;
     loop {
         let first = left(scope).await.map_err(|e| transient("Unreadable", &e))?;
         tokio::time::sleep(BETWEEN_LOOKS).await;
         let second = left(scope).await.map_err(|e| transient("Unreadable", &e))?;
-        let left: Vec<String> = [first, second].concat();
-        if left.is_empty() {
+        let mut left: Vec<String> = [first, second].concat();
+        left.sort();
+        left.dedup();
+        // As long again as the next pause for the looks themselves.
+        let over = Timestamp::now() + 2 * pause + BETWEEN_LOOKS > scope.deadline;
+        if left.is_empty() || over {
             return Ok(Finding::NetZero { left, error: None });
         }
         tracing::info!(run = scope.uid, ?left, "still there");
+        tokio::time::sleep(pause).await;
+        pause = (pause * 3 / 2).min(LONGEST_BETWEEN_LOOKS);
     }
 }
 

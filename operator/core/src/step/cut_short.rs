@@ -225,6 +225,11 @@ fn a_teardown_that_hangs_can_be_abandoned() {
     model.run();
     assert!(model.finalizer, "it hangs");
     assert_eq!(model.condition("NetZero"), ("Unknown", "TearingDown"));
+    // What is late is named.
+    model.now = model.wake.unwrap();
+    model.run();
+    let told = crate::conditions::find(&model.status.conditions, "NetZero").unwrap();
+    assert_eq!(told.message, "still there: PersistentVolumeClaim/demo-data");
     model.abandoned_by = Some("carol");
     model.run();
     assert!(!model.finalizer);

@@ -34,7 +34,7 @@ use crate::names::{self, Object};
 const WATCH_BEYOND: Duration = Duration::from_secs(24 * 3600);
 /// How soon an incomplete plan is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
-/// How soon admission policies that are not in force are looked at again.
+/// How soon admission policies that are not in force, or a plan that was there before, are looked at again.
 const LOOK_FOR_POLICIES: Duration = Duration::from_secs(30);
 
 /// What the shell does next.
@@ -431,14 +431,20 @@ fn abandon(world: &World<'_>, facts: &mut Facts) -> Stand {
         let message = format!("abandoned by {}", world.abandoned_by.unwrap_or_default());
         stopped(current(world), "Abandoned", message)
     });
-    // Deletes may fail, as may have been the reason: the outcome is written first, and then the finalizer goes whatever is left.
-    let going = world.objects.iter().filter(|(_, seen)| !seen.deleting);
-    let mut actions: Vec<Action> = going.map(|(object, _)| Action::Delete(*object)).collect();
-    actions.extend(let_go(world));
     Stand::Over {
         outcome: Outcome::Abandoned,
-        actions,
+        actions: tell_to_go(world),
     }
+}
+
+/// Everything is told to go, and the run is let go of. Deletes may fail, as may have been the reason: the finalizer goes whatever is left.
+fn tell_to_go(world: &World<'_>) -> Vec<Action> {
+    let there = world.objects.iter().filter(|(_, seen)| !seen.deleting);
+    let (pods, others): (Vec<Object>, Vec<Object>) = there
+        .map(|(object, _)| *object)
+        .partition(|object| Object::PODS.contains(object));
+    let all = pods.into_iter().chain(others).map(Action::Delete);
+    all.chain(let_go(world)).collect()
 }
 
 /// The report is the mark that the approval was used, and it carried the facts. Without it a run neither goes on nor begins anew.
@@ -455,10 +461,15 @@ fn report_deleted(world: &World<'_>, facts: &mut Facts) -> (Vec<Action>, Option<
     teardown::advance(world, facts)
 }
 
-/// A run that has ended: only the finalizer may be left. Its status stays, whatever has become of its report since.
+/// A run that has ended: only the finalizer may be left, and what an abandoned run has not been told yet. Its status stays, whatever has become
+/// of its report since.
 fn ended(world: &World<'_>) -> Decision {
+    let actions = match world.status.outcome {
+        Some(Outcome::Abandoned) if world.finalizer => tell_to_go(world),
+        _ => let_go(world),
+    };
     Decision {
-        actions: let_go(world),
+        actions,
         status: world.status.clone(),
         facts: world.facts.clone(),
         wake: None,
@@ -502,8 +513,14 @@ fn before(world: &World<'_>) -> Stand {
     let plan = match world.plan {
         Ok(plan) => plan,
         Err(problem) => {
-            let deadline = world.after(world.created, &world.spec.deadlines.start);
             let (reason, message) = (&problem.reason, problem.message.clone());
+            // A plan that was there once may come back, as while a Secret is made anew: it has as long as its approval.
+            let (pause, deadline) = if world.status.plan.is_some() {
+                (LOOK_FOR_POLICIES, expires)
+            } else {
+                let start = world.after(world.created, &world.spec.deadlines.start);
+                (LOOK_AGAIN, start)
+            };
             if world.now >= deadline {
                 return never(Outcome::Failed, reason, message);
             }
@@ -511,7 +528,7 @@ fn before(world: &World<'_>) -> Stand {
             return wait(
                 reason,
                 message,
-                world::later(world.now, LOOK_AGAIN).min(deadline),
+                world::later(world.now, pause).min(deadline),
             );
         }
     };

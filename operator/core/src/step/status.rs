@@ -1,6 +1,6 @@
 //! What is said of a run: built whole from what is known, and written only if it changed.
 
-use super::{Stand, World};
+use super::{Stand, World, teardown};
 use crate::admission::Enforcement;
 use crate::api::{Child, DryRunStatus, Outcome};
 use crate::command::Command;
@@ -22,7 +22,7 @@ pub(super) fn outcome(verdicts: &[(&'static Gate, Verdict)]) -> Outcome {
     }
 }
 
-/// How many objects of an abandoned run are named.
+/// How many objects that are left are named.
 const NAMED: usize = 3;
 /// Commands that take moments: they are shown with the one that follows.
 const MOMENTARY: [Command; 3] = [Command::Preflight, Command::Secrets, Command::Evidence];
@@ -45,8 +45,18 @@ pub fn is_edge(before: &DryRunStatus, after: &DryRunStatus) -> bool {
         || before.outcome != after.outcome
         || said(before, approved) != said(after, approved)
         || said(before, failed) != said(after, failed)
+        || (!hangs(before) && hangs(after))
         || (before.step != after.step && !momentary)
 }
+
+/// Whether it is said what teardown waits for.
+fn hangs(status: &DryRunStatus) -> bool {
+    conditions::find(&status.conditions, "NetZero")
+        .is_some_and(|c| c.reason == TEARING_DOWN && !c.message.is_empty())
+}
+
+/// Reason of `NetZero` while teardown works.
+const TEARING_DOWN: &str = "TearingDown";
 
 /// Says why a gate without facts has none: what stopped its command, or that the run ended before it.
 pub(super) fn explain(
@@ -257,7 +267,7 @@ fn summaries(
         Stand::At {
             command: Command::Teardown,
             ..
-        } => ("Unknown", "TearingDown", String::new()),
+        } => ("Unknown", TEARING_DOWN, tearing_down(world, facts)),
         Stand::Before { .. } | Stand::At { .. } => ("Unknown", "Pending", String::new()),
     };
     set(
@@ -305,6 +315,25 @@ fn summaries(
     }
 }
 
+/// What teardown waits for, once it is late.
+fn tearing_down(world: &World<'_>, facts: &Facts) -> String {
+    let hanging = teardown::hanging(world, facts);
+    let error = facts.teardown.as_ref().and_then(|t| t.proof_error.clone());
+    if hanging.is_empty() {
+        error.unwrap_or_default()
+    } else {
+        format!("still there: {}", enumerate(&hanging))
+    }
+}
+
+/// The first of these by name, and how many more there are.
+fn enumerate(all: &[String]) -> String {
+    match all.split_at_checked(NAMED) {
+        None | Some((_, [])) => all.join(", "),
+        Some((named, more)) => format!("{} and {} more", named.join(", "), more.len()),
+    }
+}
+
 /// Who let go of the run, and what of it is there.
 fn abandoned(world: &World<'_>) -> String {
     let who = world.abandoned_by.unwrap_or_default();
@@ -315,15 +344,12 @@ fn abandoned(world: &World<'_>) -> String {
         .chain(others)
         .map(|object| object.reference(world.name, world.uid))
         .collect();
-    let left = match left.split_at_checked(NAMED) {
-        _ if world.blind => "what is left cannot be seen".to_owned(),
-        None if left.is_empty() => "nothing of it was seen any more".to_owned(),
-        None | Some((_, [])) => format!("told to go and still there: {}", left.join(", ")),
-        Some((named, more)) => format!(
-            "told to go and still there: {} and {} more",
-            named.join(", "),
-            more.len()
-        ),
+    let left = if world.blind {
+        "what is left cannot be seen".to_owned()
+    } else if left.is_empty() {
+        "nothing of it was seen any more".to_owned()
+    } else {
+        format!("told to go and still there: {}", enumerate(&left))
     };
     format!("abandoned by {who}; {left}")
 }

@@ -12,14 +12,13 @@ use crate::control::TaskError;
 use crate::facts::{EvidenceFacts, Facts};
 use crate::names::Object;
 
-/// How long a look at the cluster may take.
+/// How long a look at the cluster may take, and how soon there is another look at what should go: not everything that goes is watched, and a
+/// watch that was interrupted tells nothing of what went meanwhile.
 const LOOK: Duration = Duration::from_secs(30);
 /// How long a run that ended early is given to seal what there is.
 const SEAL: Duration = Duration::from_secs(60);
 /// How long a volume that is being made is waited for.
 const PROVISION: Duration = Duration::from_secs(60);
-/// How soon the proof is tried again after it found something.
-const RETRY: Duration = Duration::from_secs(1);
 
 /// The next actions, when to look again, and whether nothing is left.
 pub(super) fn advance(
@@ -62,8 +61,9 @@ pub(super) fn advance(
     if busy {
         return (actions, wake, false);
     }
+    let again = later(world.now, LOOK);
     if world.objects.keys().any(|o| Object::PODS.contains(o)) {
-        return (actions, None, false);
+        return (actions, Some(again), false);
     }
     let data = [Object::Secret, Object::DataVolume, Object::EvidenceVolume];
     // A volume that is made for a claim which has gone belongs to nobody for a while; one that is bound goes with its claim.
@@ -77,44 +77,38 @@ pub(super) fn advance(
     };
     actions.extend(delete(world, |o| data.contains(&o) && !coming(o)));
     if world.objects.keys().any(|o| data.contains(o)) {
-        return (
-            actions,
-            data.iter().any(|o| coming(*o)).then_some(limit),
-            false,
-        );
+        let coming = data.iter().any(|o| coming(*o));
+        let wake = if coming { limit.min(again) } else { again };
+        return (actions, Some(wake), false);
     }
     actions.extend(delete(world, |_| true));
     if !world.objects.is_empty() {
-        return (actions, None, false);
+        return (actions, Some(again), false);
     }
     let seen = facts
         .teardown
         .as_ref()
         .is_some_and(|t| t.protected.is_some() || !t.protected_errors.is_empty());
     if facts.preflight.is_some() && !seen {
-        return (
-            start(world, Job::FingerprintProtected, later(world.now, LOOK)),
-            wake,
-            false,
-        );
+        return (start(world, Job::FingerprintProtected, again), wake, false);
     }
+    // A proof that found something, such as a volume on its way out, is begun anew.
     match &facts.teardown {
         Some(teardown) if teardown.proven => (Vec::new(), None, true),
-        Some(teardown) if !teardown.left.is_empty() || teardown.proof_error.is_some() => {
-            // Something is on its way out, such as the directory of a volume; the job is begun anew after a moment.
-            let retry = later(world.now, RETRY);
-            (
-                start(world, Job::ProveNetZero, later(retry, LOOK)),
-                Some(retry),
-                false,
-            )
-        }
-        _ => (
-            start(world, Job::ProveNetZero, later(world.now, LOOK)),
-            None,
-            false,
-        ),
+        _ => (start(world, Job::ProveNetZero, again), None, false),
     }
+}
+
+/// What was told to go and is still there, by name, once teardown is late; nothing while teardown goes on as it should.
+pub(super) fn hanging(world: &World<'_>, facts: &Facts) -> Vec<String> {
+    let began = facts.began.get(Command::Teardown.id());
+    if began.is_none_or(|began| world.now < later(*began, LOOK)) {
+        return Vec::new();
+    }
+    let told = world.objects.iter().filter(|(_, seen)| seen.deleting);
+    let objects = told.map(|(object, _)| object.reference(world.name, world.uid));
+    let left = facts.teardown.iter().flat_map(|t| t.left.iter().cloned());
+    objects.chain(left).collect()
 }
 
 /// Steps towards the second reading of production's identity; nothing when it is there, or can no longer be had.
@@ -238,7 +232,11 @@ fn namespace_terminating(
     teardown.proof_error.get_or_insert_with(why);
     // Also what lives in the namespace of probes, which nobody else deletes.
     let gone = !world.objects.keys().any(|o| Object::PODS.contains(o));
-    (delete(world, |o| Object::PODS.contains(&o)), None, gone)
+    (
+        delete(world, |o| Object::PODS.contains(&o)),
+        Some(later(world.now, LOOK)),
+        gone,
+    )
 }
 
 fn delete(world: &World<'_>, which: impl Fn(Object) -> bool) -> Vec<Action> {

@@ -422,6 +422,25 @@ fn a_plan_that_does_not_resolve_waits_and_then_ends() {
     assert!(model.log.is_empty());
 }
 
+/// A Secret that is made anew, or a namespace that an upgrade dropped for a moment, ends no request that waits for its approval.
+#[test]
+fn a_plan_that_was_there_has_as_long_as_its_approval() {
+    let mut model = Model::new();
+    model.approval = Approval::None;
+    model.run();
+    let plan = model.plan.clone();
+    model.now = later(model.now, Duration::from_secs(3600));
+    model.plan = Err(PlanProblem {
+        reason: "SecretMissing".into(),
+        message: "create it".into(),
+    });
+    model.run();
+    assert_eq!(model.condition("Approved"), ("Unknown", "SecretMissing"));
+    model.plan = plan;
+    model.run();
+    assert_eq!(model.condition("Approved"), ("Unknown", "AwaitingApproval"));
+}
+
 #[test]
 fn deletion_at_any_moment_leads_to_teardown_alone() {
     for passes in 0..60 {
