@@ -16,6 +16,8 @@ use std::collections::BTreeMap;
 const REQUESTER: &str = "dryrun-requester";
 /// Policy and binding that say who may approve what.
 const APPROVER: &str = "dryrun-approver";
+/// Policy and binding that keep the plan in a status the operator's own: whoever approves reads it there.
+const RECORDS: &str = "dryrun-records";
 
 /// What was found of the policies.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,7 +29,7 @@ pub enum Enforcement {
     Whole {
         /// When what says who may request changed for the last time.
         requester_since: Timestamp,
-        /// When what says who may approve changed for the last time.
+        /// When what says who may approve, and who may show a plan, changed for the last time.
         approver_since: Timestamp,
     },
     /// One is not.
@@ -78,7 +80,7 @@ impl Policies {
             .into_iter()
             .map(|binding| (binding.name_any(), binding.spec))
             .collect();
-        for name in [REQUESTER, APPROVER] {
+        for name in [REQUESTER, APPROVER, RECORDS] {
             if !policies.contains_key(name) || !bindings.contains_key(name) {
                 return Err(format!("there is no policy {name} with a binding"));
             }
@@ -120,7 +122,7 @@ impl Policies {
         };
         Enforcement::Whole {
             requester_since: since(REQUESTER),
-            approver_since: since(APPROVER),
+            approver_since: since(APPROVER).max(since(RECORDS)),
         }
     }
 }
@@ -195,7 +197,7 @@ mod tests {
     }
 
     fn all<K: serde::de::DeserializeOwned>(of: fn(&str) -> Value) -> Vec<K> {
-        [REQUESTER, APPROVER, "dryrun-pods"]
+        [REQUESTER, APPROVER, RECORDS, "dryrun-pods"]
             .map(|name| serde_json::from_value(of(name)).unwrap())
             .into()
     }
@@ -293,8 +295,8 @@ mod tests {
             {"manager": "kube-controller-manager", "operation": "Update", "subresource": "status", "time": "2026-05-17T14:00:00Z"},
         ]);
         let set = |found: &mut Found, policy: &Value| {
-            let policy = serde_json::from_value(policy.clone()).unwrap();
-            found.policies.insert(APPROVER.into(), Ok(Some(policy)));
+            let policy: ValidatingAdmissionPolicy = serde_json::from_value(policy.clone()).unwrap();
+            found.policies.insert(policy.name_any(), Ok(Some(policy)));
         };
         let approver_since = |found: &Found| match chart().judge(found) {
             Enforcement::Whole { approver_since, .. } => approver_since,
@@ -302,6 +304,13 @@ mod tests {
         };
         set(&mut found, &restored);
         assert_eq!(approver_since(&found), at("2026-05-17T13:00:00Z"));
+        // So has what shows the plan that is approved.
+        let mut shown = policy(RECORDS);
+        shown["metadata"]["generation"] = json!(2);
+        shown["metadata"]["managedFields"] =
+            json!([{"manager": "helm", "operation": "Apply", "time": "2026-05-17T15:00:00Z"}]);
+        set(&mut found, &shown);
+        assert_eq!(approver_since(&found), at("2026-05-17T15:00:00Z"));
         restored["metadata"]["managedFields"] = json!([]);
         set(&mut found, &restored);
         assert_eq!(approver_since(&found), Timestamp::MAX);
@@ -317,9 +326,10 @@ mod tests {
             let bindings = serde_json::from_value(json!(only(bindings, binding))).unwrap();
             Policies::new(policies, bindings).map(drop)
         };
-        assert_eq!(new(&[REQUESTER, APPROVER], &[REQUESTER, APPROVER]), Ok(()));
-        assert!(new(&[REQUESTER], &[REQUESTER]).is_err());
-        assert!(new(&[REQUESTER, APPROVER], &[REQUESTER]).is_err());
-        assert!(new(&[REQUESTER, APPROVER, "more"], &[REQUESTER, APPROVER]).is_err());
+        let all = [REQUESTER, APPROVER, RECORDS];
+        assert_eq!(new(&all, &all), Ok(()));
+        assert!(new(&all[..2], &all[..2]).is_err());
+        assert!(new(&all, &all[..2]).is_err());
+        assert!(new(&[REQUESTER, APPROVER, RECORDS, "more"], &all).is_err());
     }
 }

@@ -79,6 +79,9 @@ fn refusal(approval: &DryRunApproval, wanted: &Wanted<'_>) -> Option<(&'static s
             format!("it approves UID {}, not {}", spec.dry_run_uid, wanted.uid),
         ));
     }
+    if approval.metadata.deletion_timestamp.is_some() {
+        return Some(("ApprovalWithdrawn", "it is being deleted".into()));
+    }
     if spec.approved_by == wanted.requested_by {
         return Some((
             "ApprovedByRequester",
@@ -263,6 +266,12 @@ mod tests {
             judged(&[approval(|a| a.dry_run_name = "another".into())], |_| ()),
             Approval::None
         );
+        let mut withdrawn = approval(|_| ());
+        withdrawn.metadata.deletion_timestamp = Some(Time(at(CREATED)));
+        match judged(&[withdrawn], |_| ()) {
+            Approval::Refused { reason, .. } => assert_eq!(reason, "ApprovalWithdrawn"),
+            other => panic!("{other:?}"),
+        }
         let longest = approval(|a| a.expires_at = Time(at(CREATED) + LONGEST));
         assert!(matches!(judged(&[longest], |_| ()), Approval::Valid { .. }));
     }
