@@ -220,7 +220,11 @@ async fn pass(run: &DryRun, context: &Context) -> Result<Requeue, Error> {
 async fn turn(run: &DryRun, context: &Context) -> Result<Option<Requeue>, Error> {
     let (namespace, name, uid) = key(run);
     let seen = observe(context, run).await?;
-    let findings = context.jobs.findings(&uid);
+    // Without its report nothing can be written down: what jobs found is kept until it can be read again.
+    let findings = match seen.unprepared {
+        Some(_) => Vec::new(),
+        None => context.jobs.findings(&uid),
+    };
     let mut facts = seen.facts.clone();
     for (job, finding) in findings.clone() {
         absorb(&mut facts, job, finding);
@@ -240,6 +244,7 @@ async fn turn(run: &DryRun, context: &Context) -> Result<Option<Requeue>, Error>
         finalizer: run.finalizers().iter().any(|f| f == FINALIZER),
         abandoned_by: run.annotations().get(ABANDONED_BY).map(String::as_str),
         namespace_terminating: seen.namespace_terminating,
+        unprepared: seen.unprepared.clone(),
         spec: &run.spec,
         status: &previous,
         plan: &seen.plan,
@@ -255,7 +260,9 @@ async fn turn(run: &DryRun, context: &Context) -> Result<Option<Requeue>, Error>
     };
     let decision = decide(&world);
     let orphan = seen.report.is_none() && world.begun() && decision.status.outcome.is_none();
-    context.remember(&uid, orphan.then_some(&decision.facts));
+    if seen.unprepared.is_none() {
+        context.remember(&uid, orphan.then_some(&decision.facts));
+    }
     let status_changed = is_edge(&previous, &decision.status);
     // The report is written before anything that depends on its facts, and before the finding is forgotten.
     if let Some(view) = &seen.report

@@ -28,9 +28,6 @@ pub(crate) enum Error {
         /// How long it was waited for.
         after: Duration,
     },
-    /// The operator has lost its rights in a namespace in which a run has begun.
-    #[error("{0}")]
-    NotPrepared(String),
     /// An object cannot be written as JSON.
     #[error("cannot serialise {0}")]
     Serialise(#[from] serde_json::Error),
@@ -60,7 +57,7 @@ impl Error {
                 ..
             } if status.is_forbidden() || status.is_invalid() => Class::Refused,
             Self::Kube { .. } | Self::Timeout { .. } => Class::Transient,
-            Self::NotPrepared(_) | Self::Serialise(_) => Class::Refused,
+            Self::Serialise(_) => Class::Refused,
         }
     }
 

@@ -39,6 +39,7 @@ pub(crate) struct Observation {
     pub(crate) objects: BTreeMap<Object, Observed>,
     pub(crate) blind: bool,
     pub(crate) namespace_terminating: bool,
+    pub(crate) unprepared: Option<String>,
 }
 
 /// What of the operator decides what runs. It stays for a run that has begun as it was approved, whatever operator goes on with it.
@@ -77,7 +78,7 @@ pub(crate) async fn observe(context: &Context, run: &DryRun) -> Result<Observati
     // It is put on right before the first create: without it nothing can have been made.
     let finalizer = run.finalizers().iter().any(|f| f == FINALIZER);
     if !context.namespaces.contains(&namespace) {
-        return unprepared(context, run, finalizer);
+        return Ok(unprepared(context, run, finalizer));
     }
     let reports: Api<DryRunReport> = Api::namespaced(client.clone(), &namespace);
     let report = call(
@@ -102,6 +103,7 @@ pub(crate) async fn observe(context: &Context, run: &DryRun) -> Result<Observati
         objects: BTreeMap::new(),
         blind: false,
         namespace_terminating: namespace_terminating(client, &namespace).await?,
+        unprepared: None,
     };
     // Whoever lets go of a run by force gets through, whatever of it can be seen.
     let abandoned = run.annotations().contains_key(ABANDONED_BY);
@@ -165,7 +167,7 @@ async fn approvals(client: &Client, namespace: &str) -> Result<Vec<DryRunApprova
 
 /// A namespace in which the operator has no rights: all that can be said is what to change. What a run has made there cannot be seen, so one
 /// that may have begun waits until the namespace is prepared again, or is abandoned.
-fn unprepared(context: &Context, run: &DryRun, begun: bool) -> Result<Observation, Error> {
+fn unprepared(context: &Context, run: &DryRun, begun: bool) -> Observation {
     let (namespace, ..) = key(run);
     let all: Vec<&str> = std::iter::once(namespace.as_str())
         .chain(context.namespaces.iter().map(String::as_str))
@@ -175,10 +177,9 @@ fn unprepared(context: &Context, run: &DryRun, begun: bool) -> Result<Observatio
         all.join(",")
     );
     let over = run.status.as_ref().is_some_and(|s| s.outcome.is_some());
-    if begun && !over && !run.annotations().contains_key(ABANDONED_BY) {
-        return Err(Error::NotPrepared(message));
-    }
-    Ok(Observation {
+    let waits = begun && !over && !run.annotations().contains_key(ABANDONED_BY);
+    Observation {
+        unprepared: waits.then(|| message.clone()),
         plan: Err(PlanProblem {
             reason: "NamespaceNotPrepared".into(),
             message,
@@ -191,7 +192,7 @@ fn unprepared(context: &Context, run: &DryRun, begun: bool) -> Result<Observatio
         objects: BTreeMap::new(),
         blind: begun,
         namespace_terminating: false,
-    })
+    }
 }
 
 fn view(report: &DryRunReport) -> ReportView {

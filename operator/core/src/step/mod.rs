@@ -34,6 +34,8 @@ use crate::names::{self, Object};
 const WATCH_BEYOND: Duration = Duration::from_secs(24 * 3600);
 /// How soon an incomplete plan is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
+/// How soon a namespace in which the operator has no rights is looked at again.
+const LOOK_FOR_RIGHTS: Duration = Duration::from_secs(30);
 /// How soon admission policies that are not in force, or a plan that was there before, are looked at again.
 const LOOK_FOR_POLICIES: Duration = Duration::from_secs(30);
 
@@ -241,6 +243,9 @@ enum Progress {
 pub fn decide(world: &World<'_>) -> Decision {
     if world.status.outcome.is_some() {
         return ended(world);
+    }
+    if let Some(message) = &world.unprepared {
+        return shut_out(world, message);
     }
     let mut facts = world.facts.clone();
     if facts.node.is_empty() {
@@ -473,6 +478,17 @@ fn ended(world: &World<'_>) -> Decision {
         status: world.status.clone(),
         facts: world.facts.clone(),
         wake: None,
+        verdicts: Vec::new(),
+    }
+}
+
+/// A run whose objects can be neither seen nor deleted: it waits, and says for what.
+fn shut_out(world: &World<'_>, message: &str) -> Decision {
+    Decision {
+        actions: Vec::new(),
+        status: status::waiting(world, "NotPrepared", message),
+        facts: world.facts.clone(),
+        wake: Some(world::later(world.now, LOOK_FOR_RIGHTS)),
         verdicts: Vec::new(),
     }
 }

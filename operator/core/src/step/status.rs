@@ -37,6 +37,7 @@ pub fn is_edge(before: &DryRunStatus, after: &DryRunStatus) -> bool {
     }
     let approved = |c: &Condition| ["Approved", "ApprovalEnforced"].contains(&c.type_.as_str());
     let failed = |c: &Condition| c.status == Status::False.as_str();
+    let waits = |c: &Condition| c.type_ == RECONCILING && c.reason != RUNNING;
     let momentary = MOMENTARY
         .iter()
         .any(|command| after.step.as_deref() == Some(command.id()));
@@ -45,6 +46,7 @@ pub fn is_edge(before: &DryRunStatus, after: &DryRunStatus) -> bool {
         || before.outcome != after.outcome
         || said(before, approved) != said(after, approved)
         || said(before, failed) != said(after, failed)
+        || said(before, waits) != said(after, waits)
         || (!hangs(before) && hangs(after))
         || (before.step != after.step && !momentary)
 }
@@ -146,6 +148,18 @@ pub(super) fn build(
     status.verdict = table(verdicts);
     status
 }
+
+/// The status as it was, with what a run that cannot go on waits for.
+pub(super) fn waiting(world: &World<'_>, reason: &str, message: &str) -> DryRunStatus {
+    let mut status = world.status.clone();
+    set(world, &mut status, RECONCILING, "True", reason, message);
+    status
+}
+
+/// Condition of a run that has something to do.
+const RECONCILING: &str = "Reconciling";
+/// Its reason when it does it.
+const RUNNING: &str = "Running";
 
 fn set(
     world: &World<'_>,
@@ -293,21 +307,21 @@ fn summaries(
         Stand::Before { .. } => set(
             world,
             status,
-            "Reconciling",
+            RECONCILING,
             "True",
-            "Running",
+            RUNNING,
             "the run begins",
         ),
         Stand::At { command, .. } => set(
             world,
             status,
-            "Reconciling",
+            RECONCILING,
             "True",
-            "Running",
+            RUNNING,
             &format!("at {}", command.id()),
         ),
         Stand::Never { .. } | Stand::Over { .. } => {
-            conditions::remove(&mut status.conditions, "Reconciling");
+            conditions::remove(&mut status.conditions, RECONCILING);
             if succeeded.0 != "True" {
                 set(world, status, "Stalled", "True", &succeeded.1, &succeeded.2);
             }

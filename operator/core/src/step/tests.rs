@@ -23,6 +23,7 @@ pub(super) struct Model {
     pub(super) deleted: bool,
     pub(super) finalizer: bool,
     pub(super) terminating: bool,
+    pub(super) unprepared: Option<String>,
     pub(super) objects: BTreeMap<Object, Observed>,
     pub(super) running: BTreeSet<Job>,
     pub(super) stuck: BTreeSet<Job>,
@@ -59,6 +60,7 @@ impl Model {
             deleted: false,
             finalizer: false,
             terminating: false,
+            unprepared: None,
             objects: BTreeMap::new(),
             running: BTreeSet::new(),
             stuck: BTreeSet::new(),
@@ -83,6 +85,7 @@ impl Model {
             finalizer: self.finalizer,
             abandoned_by: self.abandoned_by,
             namespace_terminating: self.terminating,
+            unprepared: self.unprepared.clone(),
             spec: &self.known.spec,
             status: &self.status,
             plan: &self.plan,
@@ -420,6 +423,25 @@ fn a_plan_that_does_not_resolve_waits_and_then_ends() {
     assert_eq!(model.status.outcome, Some(Outcome::Failed));
     assert_eq!(model.condition("Approved"), ("False", "ConfigMapMissing"));
     assert!(model.log.is_empty());
+}
+
+/// An upgrade that takes the operator's rights away in mid-run is told in the status, and the run goes on when they are back.
+#[test]
+fn a_run_that_is_shut_out_says_so_and_waits() {
+    let mut model = Model::new();
+    model.stuck = BTreeSet::from([Job::Scenario(0)]);
+    model.run();
+    let objects = model.objects.clone();
+    model.unprepared = Some("helm upgrade".into());
+    model.run();
+    assert_eq!(model.condition("Reconciling"), ("True", "NotPrepared"));
+    assert_eq!(model.objects, objects);
+    model.unprepared = None;
+    model.stuck.clear();
+    model.running.clear();
+    model.run();
+    model.assert_nothing_left();
+    assert_eq!(model.status.outcome, Some(Outcome::Passed));
 }
 
 /// A Secret that is made anew, or a namespace that an upgrade dropped for a moment, ends no request that waits for its approval.
