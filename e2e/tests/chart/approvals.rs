@@ -30,6 +30,7 @@ fn request(name: &str, by: &str) -> Value {
             "images": {"allowTags": true},
             "postgres": {"image": "postgres:17", "storage": {"size": "1Gi", "minimumFree": "1Gi"}},
             "privileges": {"roles": {"tool": {"login": true}}},
+            "isolation": {"outsideAddress": "192.0.2.1:443"},
             "harness": {"image": "python:3", "scenarios": [{"name": "s", "as": {"login": "tool"}, "command": ["true"]}]},
         },
     })

@@ -80,6 +80,7 @@ pub(crate) fn spec() -> DryRunSpec {
                 {"name": "S10", "as": {"login": "cutter_exec"}, "steps": [{"sql": "DELETE FROM iu.unit", "expect": {"sqlstate": "42501"}}], "twin": "S2"},
             ],
         },
+        "isolation": {"outsideAddress": "192.0.2.1:443"},
         "verification": {"tables": ["iu.unit"], "rowDeltas": [{"table": "iu.unit", "delta": 3}]},
         "protected": [{"namespace": "incomex", "selector": {"app": "directus"}}],
     }))

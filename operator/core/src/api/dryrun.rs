@@ -43,7 +43,7 @@ use crate::probe::TargetClass;
     .message("as.login of every scenario must be one of privileges.roles"))]
 #[x_kube(validation = kube::core::Rule::new("!has(self.privileges.grants) || self.privileges.grants.all(g, g.to == 'public' || g.to in self.privileges.roles)")
     .message("grants may only be made to privileges.roles or to public"))]
-#[x_kube(validation = kube::core::Rule::new("!has(self.isolation) || !has(self.isolation.mayBeInconclusive) || self.isolation.mayBeInconclusive.all(c, c in ['ApiServer', 'Dns', 'RemoteNode', 'Metadata', 'Outside'])")
+#[x_kube(validation = kube::core::Rule::new("!has(self.isolation.mayBeInconclusive) || self.isolation.mayBeInconclusive.all(c, c in ['ApiServer', 'Dns', 'RemoteNode', 'Metadata', 'Outside'])")
     .message("isolation.mayBeInconclusive may name ApiServer, Dns, RemoteNode, Metadata and Outside: the others must be proven"))]
 pub struct DryRunSpec {
     /// Who asks for the run: the user that creates this object.
@@ -67,7 +67,6 @@ pub struct DryRunSpec {
     #[serde(default)]
     pub verification: Verification,
     /// How isolation is judged.
-    #[serde(default)]
     pub isolation: Isolation,
     /// Workloads that must neither restart, nor change, nor vanish while the run goes on.
     #[serde(default)]
@@ -179,23 +178,25 @@ pub struct ToleratedError {
 
 /// How isolation is judged.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Isolation {
     /// What a reachable address of the pod's own node means; NetworkPolicy cannot block it in general.
+    #[serde(default)]
     pub own_node: OwnNode,
-    /// Address and TCP port outside the cluster that an unrestricted pod can reach and the run's pods must not. In a cluster from which nothing can be
-    /// reached, name Outside under `mayBeInconclusive`.
+    /// Address and TCP port outside the cluster that an unrestricted pod can reach and the run's pods must not. Which that is, only you know. In a
+    /// cluster from which nothing can be reached it is any address, such as 192.0.2.1:443 (RFC 5737), with Outside under `mayBeInconclusive`.
     #[schemars(
         length(min = 3, max = 64),
         regex(pattern = r"^[0-9a-fA-F.:\[\]]+:[0-9]{1,5}$")
     )]
     pub outside_address: String,
     /// Classes of targets that may lack a positive control without making the gates Unknown.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     pub may_be_inconclusive: Vec<TargetClass>,
 }
 
+#[cfg(test)]
 impl Default for Isolation {
     fn default() -> Self {
         Self {
