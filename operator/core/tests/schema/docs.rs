@@ -32,12 +32,26 @@ fn accept<T: DeserializeOwned>(kind: &str, manifest: &str) -> T {
     serde_saphyr::from_str(manifest).unwrap_or_else(|error| panic!("{kind}: {error}"))
 }
 
+/// Every key of these values is one of the chart's.
+fn assert_known(path: &str, values: &Value, known: &Value) {
+    for (key, value) in values.as_object().into_iter().flatten() {
+        let path = format!("{path}.{key}");
+        assert!(!known[key].is_null(), "the chart has no {path}");
+        assert_known(&path, value, &known[key]);
+    }
+}
+
 #[test]
 fn manifests_of_the_readme() {
     let readme = read("README.md");
-    let [run, matrix, approval, isolation] = blocks(&readme)[..] else {
-        panic!("the README has a DryRun, a matrix, an approval and an isolation")
+    let [run, matrix, approval, isolation, values] = blocks(&readme)[..] else {
+        panic!(
+            "the README has a DryRun, a matrix, an approval, an isolation and values of the chart"
+        )
     };
+    let [values, known] = [values, &read("charts/dryrun-operator/values.yaml")]
+        .map(|text| serde_saphyr::from_str::<Value>(text).unwrap());
+    assert_known("values", &values, &known);
     for (part, of) in [(matrix, "privileges"), (isolation, "isolation")] {
         let mut with_part: Value = serde_saphyr::from_str(run).unwrap();
         let part: Value = serde_saphyr::from_str(part).unwrap();
