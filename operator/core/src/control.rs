@@ -52,7 +52,7 @@ pub enum Task {
     Restore(RestoreTask),
     /// C-09: verify and unpack the harness's inputs.
     VerifyInputs(VerifyInputsTask),
-    /// C-08 and C-10: run one command in the harness.
+    /// C-09 and C-10: run one command in the harness.
     RunCommand(CommandTask),
     /// C-10: run SQL steps as a login.
     RunSql(SqlTask),
@@ -236,7 +236,7 @@ impl std::fmt::Debug for Login {
     }
 }
 
-/// C-10, and the setup of C-08.
+/// C-10, and the setup of C-09.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CommandTask {

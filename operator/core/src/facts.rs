@@ -63,13 +63,13 @@ pub struct Facts {
     /// C-09.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub inputs: Option<InputFacts>,
-    /// C-08: setup commands, in the spec's order.
+    /// C-09: setup commands, in the spec's order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub setup: Vec<ScenarioClaim>,
     /// C-10: scenarios, in the spec's order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub scenarios: Vec<ScenarioFacts>,
-    /// C-11: the copy before the scenarios.
+    /// C-10: the copy before the scenarios.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub before: Option<CopySummary>,
     /// C-11.

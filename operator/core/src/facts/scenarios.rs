@@ -1,4 +1,4 @@
-//! C-08 to C-10: inputs and scenarios, as they were claimed and as the copy saw them.
+//! C-09 and C-10: inputs and scenarios, as they were claimed and as the copy saw them.
 
 use serde::{Deserialize, Serialize};
 

@@ -51,7 +51,7 @@ pub(super) fn advance(
         if !matches!(progress, Progress::Done) {
             // What the copy's server does not outlive, no later command can bring on.
             let progress = if command > Command::Isolate {
-                ended(world, Object::PostgresPod).unwrap_or(progress)
+                pod_ended(world, Object::PostgresPod).unwrap_or(progress)
             } else {
                 progress
             };
@@ -111,7 +111,7 @@ fn job_in(
         return Progress::Done;
     }
     // Before the job is asked: one that talks to a server which has ended tries until its deadline.
-    if let Some(stop) = ended(world, pod) {
+    if let Some(stop) = pod_ended(world, pod) {
         return stop;
     }
     if world.running.contains(&work) {
@@ -158,7 +158,7 @@ fn ensure(world: &World<'_>, objects: &[Object]) -> Option<Progress> {
 }
 
 /// Why the run cannot go on with this pod.
-fn ended(world: &World<'_>, object: Object) -> Option<Progress> {
+fn pod_ended(world: &World<'_>, object: Object) -> Option<Progress> {
     let reference = object.reference(world.name, world.uid);
     let observed = world.objects.get(&object)?;
     if observed.deleting {
@@ -273,7 +273,7 @@ fn probe(
                 format!("{missing} was deleted by somebody else"),
             );
         }
-        if let Some(stop) = ended(world, pod) {
+        if let Some(stop) = pod_ended(world, pod) {
             return stop;
         }
         if !world.runs(pod, container) {

@@ -2,6 +2,10 @@
 //!
 //! [`decide`] is level-based: it looks at the facts and objects as they are, never at what it said before, so an operator that was restarted
 //! goes on where the run is. It names actions and has no effect itself.
+//!
+//! A pass of the shell is: observe the cluster, [`absorb`] what jobs have found into the facts, decide, write the report with the facts, let go of the
+//! findings, write the status if [`is_edge`] says so, and act. It may end after any of these steps, and the next pass begins at the first again: so a
+//! finding may be absorbed twice, an action done twice, and one that fails keeps no other of the same pass from being done.
 
 #[cfg(test)]
 mod abort;
@@ -95,7 +99,7 @@ pub enum Job {
     VerifyInputs,
     /// C-09: let the harness's init container end.
     ReleaseInputs,
-    /// C-08: a setup command, by its index.
+    /// C-09: a setup command, by its index.
     Setup(usize),
     /// C-10: record the copy before the scenarios.
     Baseline,
@@ -154,8 +158,8 @@ impl Job {
             Self::ReleaseIsolate => Command::Isolate,
             Self::PrepareCopy | Self::Restore => Command::Restore,
             Self::ApplyMatrix => Command::Roles,
-            Self::InspectHarness | Self::Setup(_) => Command::Harness,
-            Self::VerifyInputs | Self::ReleaseInputs => Command::Stage,
+            Self::InspectHarness => Command::Harness,
+            Self::VerifyInputs | Self::ReleaseInputs | Self::Setup(_) => Command::Stage,
             Self::Baseline | Self::Scenario(_) => Command::Scenarios,
             Self::Verify | Self::Search => Command::Verify,
             Self::Seal => Command::Evidence,
