@@ -24,6 +24,7 @@ use std::time::Duration;
 
 use super::{Scope, transient};
 use crate::build::{self, CREDENTIAL_LENGTH};
+use crate::error::call;
 
 /// Label of a namespace with the level of Pod Security that its pods must meet, and with the version that says what the level means.
 const ENFORCE_LABEL: &str = "pod-security.kubernetes.io/enforce";
@@ -53,7 +54,7 @@ pub(super) async fn preflight(scope: &Scope) -> Result<PreflightFacts, TaskError
     facts.storage_class = storage_class(scope)
         .await
         .map_err(|e| transient("StorageClassUnreadable", &e))?;
-    let found = protected(scope).await;
+    let found = protected(scope).await?;
     facts.protected_errors = [found.unmatched, found.errors].concat();
     facts.protected = found.pods;
     Ok(facts)
@@ -178,31 +179,33 @@ pub(super) struct Protected {
     pub(super) pods: Vec<PodFingerprint>,
     /// Selectors that match nothing: a mistake before the run, a finding after it.
     unmatched: Vec<String>,
-    /// Why some could not be read.
+    /// Why some may not be read.
     pub(super) errors: Vec<String>,
 }
 
-/// The protected workloads as they are.
-pub(super) async fn protected(scope: &Scope) -> Protected {
+/// The protected workloads as they are. Only a missing right is a finding: it stays until somebody grants it.
+pub(super) async fn protected(scope: &Scope) -> Result<Protected, TaskError> {
     let mut look = Protected::default();
     for workloads in &scope.spec.protected {
         let selector = selector(workloads);
         let api: Api<Pod> = Api::namespaced(scope.client.clone(), &workloads.namespace);
-        match api.list(&ListParams::default().labels(&selector)).await {
+        let params = ListParams::default().labels(&selector);
+        match call("list protected pods", api.list(&params)).await {
             Ok(found) if found.items.is_empty() => look.unmatched.push(format!(
                 "{selector} matches no pod in {}",
                 workloads.namespace
             )),
             Ok(found) => look.pods.extend(found.items.iter().map(fingerprint)),
-            Err(error) => look.errors.push(format!(
+            Err(error) if error.is_forbidden() => look.errors.push(format!(
                 "pods in {} cannot be read: {error}",
                 workloads.namespace
             )),
+            Err(error) => return Err(transient("ProtectedUnreadable", &error)),
         }
     }
     look.pods.sort();
     look.pods.dedup();
-    look
+    Ok(look)
 }
 
 /// A pod as it stands.

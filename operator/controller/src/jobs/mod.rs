@@ -203,7 +203,7 @@ async fn attempt(job: Job, scope: &Scope) -> Result<Finding, TaskError> {
             .await
             .map(|(kept, search)| Finding::Sealed(kept, Some(search))),
         Job::FingerprintProtected => {
-            let found = cluster::protected(scope).await;
+            let found = cluster::protected(scope).await?;
             Ok(Finding::Protected(found.pods, found.errors))
         }
         Job::Identify => agents::identify(scope).await.map(Finding::Identified),
