@@ -64,7 +64,7 @@ impl Error {
         }
     }
 
-    /// The status of the apiserver's answer, if it answered.
+    /// Whether the apiserver answered that the operator may not do this.
     pub(crate) fn is_forbidden(&self) -> bool {
         matches!(self, Self::Kube { source: kube::Error::Api(status), .. } if status.is_forbidden())
     }

@@ -81,7 +81,7 @@ pub(crate) fn config_map_bytes(map: &ConfigMap, key: &str) -> Option<Vec<u8>> {
     })
 }
 
-/// Name and namespace of a DryRun, as every stored object has them.
+/// Namespace, name and UID of a DryRun, as every stored object has them.
 pub(crate) fn key(run: &DryRun) -> (String, String, String) {
     (
         run.namespace().unwrap_or_default(),
