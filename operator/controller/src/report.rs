@@ -119,7 +119,6 @@ pub(crate) async fn publish(
     // Reasons of the plan and its approval speak for themselves.
     for (summary, prefix) in [
         ("ApprovalEnforced", ""),
-        ("ApprovalEnforced", ""),
         ("Approved", ""),
         ("Succeeded", "Run"),
         ("NetZero", "NetZero"),
