@@ -68,6 +68,11 @@ impl Error {
     pub(crate) fn is_forbidden(&self) -> bool {
         matches!(self, Self::Kube { source: kube::Error::Api(status), .. } if status.is_forbidden())
     }
+
+    /// Whether the apiserver answered that there is an object of this name already.
+    pub(crate) fn is_already_exists(&self) -> bool {
+        matches!(self, Self::Kube { source: kube::Error::Api(status), .. } if status.is_already_exists())
+    }
 }
 
 /// How long one call to the apiserver may take. kube has no read timeout of its own, and retries for minutes.
