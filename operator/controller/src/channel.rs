@@ -13,8 +13,10 @@ use std::time::Duration;
 
 /// How long an agent may take to say that it is there.
 const HELLO: Duration = Duration::from_secs(2);
-/// How long opening the channel may take; the answer to a task has the task's own time.
+/// How long opening the channel may take.
 const OPEN: Duration = Duration::from_secs(10);
+/// How long one channel is waited on. One whose far end is gone may stay silent for ever; whoever asks again on another joins what is at work.
+const WAIT: Duration = Duration::from_secs(60);
 
 /// An agent in a pod.
 pub(crate) struct Agent {
@@ -96,23 +98,40 @@ impl Agent {
         self.request(Method::GET, "/v1/archive", Vec::new()).await
     }
 
+    /// Asks until there is an answer. Whatever an agent can be asked may be asked again; how long that goes on is up to the job.
     async fn request(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Bytes, TaskError> {
+        let body = Bytes::from(body);
+        loop {
+            if let Some(answer) = self.ask(&method, path, &body).await? {
+                return Ok(answer);
+            }
+            tracing::debug!(pod = self.pod, path, "no answer yet, asking again");
+        }
+    }
+
+    /// Asks once; nothing when there is no answer yet.
+    async fn ask(
+        &self,
+        method: &Method,
+        path: &str,
+        body: &Bytes,
+    ) -> Result<Option<Bytes>, TaskError> {
         let request = Request::builder()
             .method(method)
             .uri(path)
             .header("host", "agent")
             .header("authorization", format!("Bearer {}", self.token))
             .header("content-type", "application/json")
-            .body(Full::new(Bytes::from(body)))
+            .body(Full::new(body.clone()))
             .map_err(|e| permanent("InvalidTask", e))?;
         let mut forward =
             tokio::time::timeout(OPEN, self.pods.portforward(&self.pod, &[self.port]))
                 .await
                 .map_err(|e| transient("the port-forward was not opened in time", e))?
                 .map_err(|e| transient("cannot forward to the agent", e))?;
-        let answer = exchange(&mut forward, self.port, request).await;
+        let answer = tokio::time::timeout(WAIT, exchange(&mut forward, self.port, request)).await;
         forward.abort();
-        answer
+        answer.ok().transpose()
     }
 }
 

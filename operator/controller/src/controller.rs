@@ -14,16 +14,16 @@ use kube::core::DeserializeGuard;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::controller::{self, Action as Requeue, Controller};
 use kube::runtime::events::Recorder;
-use kube::runtime::reflector::ObjectRef;
+use kube::runtime::reflector::{self, ObjectRef, reflector};
 use kube::runtime::watcher::{self, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::act::Actor;
-use crate::build::key;
+use crate::build::{Key, key};
 use crate::error::{Class, Error, call};
 use crate::jobs::Supervisor;
 use crate::observe::observe;
@@ -50,42 +50,55 @@ pub(crate) struct Context {
     pub(crate) policies: Policies,
     pub(crate) jobs: Supervisor,
     pub(crate) recorder: Recorder,
-    /// Consecutive errors of each run by its UID, and what the last one was.
-    pub(crate) troubles: Mutex<BTreeMap<String, (u32, String)>>,
-    /// What was found of runs whose report somebody has deleted, by UID: it stands nowhere else.
-    pub(crate) orphans: Mutex<BTreeMap<String, Facts>>,
+    /// Consecutive errors of each run, and what the last one was.
+    pub(crate) troubles: Mutex<BTreeMap<Key, (u32, String)>>,
+    /// What was found of runs whose report somebody has deleted: it stands nowhere else.
+    pub(crate) orphans: Mutex<BTreeMap<Key, Facts>>,
 }
 
 impl Context {
-    fn trouble(&self, uid: &str) -> Option<String> {
-        self.troubles
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(uid)
-            .map(|(_, text)| text.clone())
+    fn trouble(&self, run: &Key) -> Option<String> {
+        let troubles = lock(&self.troubles);
+        troubles.get(run).map(|(_, text)| text.clone())
     }
 
     /// What is remembered of a run without a report.
-    pub(crate) fn orphan(&self, uid: &str) -> Facts {
-        let orphans = self.orphans.lock().unwrap_or_else(PoisonError::into_inner);
-        orphans.get(uid).cloned().unwrap_or_default()
+    pub(crate) fn orphan(&self, run: &Key) -> Facts {
+        lock(&self.orphans).get(run).cloned().unwrap_or_default()
     }
 
     /// Remembers that, or forgets it.
-    fn remember(&self, uid: &str, facts: Option<&Facts>) {
-        let mut orphans = self.orphans.lock().unwrap_or_else(PoisonError::into_inner);
+    fn remember(&self, run: &Key, facts: Option<&Facts>) {
+        let mut orphans = lock(&self.orphans);
         match facts {
-            Some(facts) => drop(orphans.insert(uid.to_owned(), facts.clone())),
-            None => drop(orphans.remove(uid)),
+            Some(facts) => drop(orphans.insert(run.clone(), facts.clone())),
+            None => drop(orphans.remove(run)),
         }
     }
+
+    /// Ends and forgets all work for runs of this name, but for the one that is there now. Somebody may have taken the finalizer off, and then no
+    /// pass has let go of the run.
+    fn forget(&self, (namespace, name): (&str, &str), but: Option<&str>) {
+        let gone = |run: &Key| run.0 == namespace && run.1 == name && but != Some(&*run.2);
+        self.jobs.forget(gone);
+        lock(&self.troubles).retain(|run, _| !gone(run));
+        lock(&self.orphans).retain(|run, _| !gone(run));
+    }
+}
+
+/// A panic of another thread leaves these maps whole: every change of them is one insert or remove.
+fn lock<T>(memory: &Mutex<T>) -> MutexGuard<'_, T> {
+    memory.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Watches and reconciles until the process is told to stop.
 pub(crate) async fn run(context: Arc<Context>, ended: UnboundedReceiver<ObjectRef<Watched>>) {
     let client = context.client.clone();
     let runs: Api<Watched> = Api::all(client.clone());
-    let mut controller = Controller::new(runs, watcher::Config::default())
+    let (store, writer) = reflector::store();
+    // Deletions count: of a run whose finalizer somebody took off nothing else may ever be heard.
+    let seen = reflector(writer, watcher(runs, watcher::Config::default())).touched_objects();
+    let mut controller = Controller::for_stream(seen, store)
         .with_config(controller::Config::default().concurrency(CONCURRENCY))
         .watches(
             Api::<DeserializeGuard<DryRunApproval>>::all(client.clone()),
@@ -117,11 +130,14 @@ pub(crate) async fn run(context: Arc<Context>, ended: UnboundedReceiver<ObjectRe
             ));
     }
     controller
-        .run(reconcile, error_policy, context)
+        .run(reconcile, error_policy, Arc::clone(&context))
         .for_each(|result| async {
             match result {
-                // A run that is gone: its last pass let go of it.
-                Err(controller::Error::ObjectNotFound(object)) => tracing::debug!(%object, "gone"),
+                Err(controller::Error::ObjectNotFound(object)) => {
+                    tracing::debug!(%object, "gone");
+                    let namespace = object.namespace.as_deref().unwrap_or_default();
+                    context.forget((namespace, &object.name), None);
+                }
                 Err(error) => tracing::debug!(%error, "pass ended with an error"),
                 Ok(_) => {}
             }
@@ -166,22 +182,18 @@ async fn reconcile(run: Arc<Watched>, context: Arc<Context>) -> Result<Requeue, 
             return Ok(Requeue::await_change());
         }
     };
-    let (namespace, name, uid) = key(run);
+    let id = key(run);
+    let (namespace, name, uid) = &id;
+    // Another of the same name may have gone without a word.
+    context.forget((namespace, name), Some(uid));
     match pass(run, &context).await {
         Ok(requeue) => {
-            context
-                .troubles
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .remove(&uid);
+            lock(&context.troubles).remove(&id);
             Ok(requeue)
         }
         Err(error) => {
-            let mut troubles = context
-                .troubles
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            let (count, text) = troubles.entry(uid).or_default();
+            let mut troubles = lock(&context.troubles);
+            let (count, text) = troubles.entry(id.clone()).or_default();
             *count += 1;
             *text = error.to_string();
             match error.class() {
@@ -206,7 +218,7 @@ async fn pass(run: &DryRun, context: &Context) -> Result<Requeue, Error> {
             .filter(|r| r.uid().as_deref() == Some(&uid))
         else {
             context.jobs.cancel(&uid, |_| true);
-            context.remember(&uid, None);
+            context.remember(&key(run), None);
             return Ok(Requeue::await_change());
         };
         if let Some(requeue) = turn(&run, context).await? {
@@ -255,13 +267,13 @@ async fn turn(run: &DryRun, context: &Context) -> Result<Option<Requeue>, Error>
         objects: &seen.objects,
         blind: seen.blind,
         running: &running,
-        trouble: context.trouble(&uid),
+        trouble: context.trouble(&key(run)),
         now: Timestamp::now(),
     };
     let decision = decide(&world);
     let orphan = seen.report.is_none() && world.begun() && decision.status.outcome.is_none();
     if seen.unprepared.is_none() {
-        context.remember(&uid, orphan.then_some(&decision.facts));
+        context.remember(&key(run), orphan.then_some(&decision.facts));
     }
     let status_changed = is_edge(&previous, &decision.status);
     // The report is written before anything that depends on its facts, and before the finding is forgotten.
@@ -331,13 +343,9 @@ async fn turn(run: &DryRun, context: &Context) -> Result<Option<Requeue>, Error>
 
 /// When to look again after an error: by its class, and ever more slowly for one run.
 fn error_policy(run: Arc<Watched>, error: &Error, context: Arc<Context>) -> Requeue {
-    let uid = run.uid().unwrap_or_default();
-    let count = context
-        .troubles
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .get(&uid)
-        .map_or(1, |(count, _)| *count);
+    let troubles = lock(&context.troubles);
+    let trouble = run.0.as_ref().ok().and_then(|run| troubles.get(&key(run)));
+    let count = trouble.map_or(1, |(count, _)| *count);
     Requeue::requeue(delay(error.class(), count))
 }
 

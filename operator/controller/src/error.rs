@@ -61,9 +61,14 @@ impl Error {
         }
     }
 
-    /// The status of the apiserver's answer, if it answered.
+    /// Whether the apiserver answered that the operator may not do this.
     pub(crate) fn is_forbidden(&self) -> bool {
         matches!(self, Self::Kube { source: kube::Error::Api(status), .. } if status.is_forbidden())
+    }
+
+    /// Whether the apiserver answered that there is an object of this name already.
+    pub(crate) fn is_already_exists(&self) -> bool {
+        matches!(self, Self::Kube { source: kube::Error::Api(status), .. } if status.is_already_exists())
     }
 }
 

@@ -96,7 +96,7 @@ pub(crate) async fn observe(context: &Context, run: &DryRun) -> Result<Observati
         enforcement: Enforcement::Unseen,
         facts: match &report {
             Some(report) => report.status.clone().map(|s| s.facts).unwrap_or_default(),
-            None => context.orphan(&uid),
+            None => context.orphan(&key(run)),
         },
         pinned: Pinned::of(context, run, report.as_ref()),
         report: report.as_ref().map(view),

@@ -7,7 +7,6 @@ use dryrun_core::names::{self, MANAGER};
 use dryrun_core::report;
 use dryrun_core::step::ReportView;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{Patch, PatchParams};
 use kube::runtime::events::{Event, EventType, Recorder};
@@ -65,7 +64,7 @@ pub(crate) async fn write_status(
     .await
 }
 
-/// Tells of verdicts and summaries that changed. Best effort: events are never evidence.
+/// Tells of verdicts and summaries that changed. Best effort: events are never evidence, and must not hold up the run.
 pub(crate) async fn publish(
     recorder: &Recorder,
     run: &DryRun,
@@ -74,14 +73,24 @@ pub(crate) async fn publish(
     verdicts: &[(&'static Gate, Verdict)],
 ) {
     let reference = run.object_ref(&());
-    let was = |type_: &str| {
-        before
-            .iter()
-            .find(|c| c.type_ == type_)
-            .map_or(("", ""), |c| (c.status.as_str(), c.reason.as_str()))
+    let events = [gate_events(before, verdicts), summary_events(before, after)];
+    let all = async {
+        for event in events.iter().flatten() {
+            if let Err(error) = recorder.publish(event, &reference).await {
+                tracing::debug!(%error, reason = event.reason, "event not published");
+            }
+        }
+        Ok(())
     };
+    if let Err(error) = call("publish events", all).await {
+        tracing::debug!(%error, "events not published");
+    }
+}
+
+fn gate_events(before: &[Condition], verdicts: &[(&'static Gate, Verdict)]) -> Vec<Event> {
+    let mut events = Vec::new();
     for (gate, verdict) in verdicts {
-        let (status, reason) = was(gate.name);
+        let (status, reason) = was(before, gate.name);
         if (status, reason) == (verdict.status.as_str(), verdict.reason.as_str())
             // What was never looked at is told by the end of the run.
             || [PENDING, NOT_REACHED].contains(&verdict.reason.as_str())
@@ -89,11 +98,6 @@ pub(crate) async fn publish(
         {
             continue;
         }
-        let type_ = if verdict.status == Status::False {
-            EventType::Warning
-        } else {
-            EventType::Normal
-        };
         let word = match verdict.status {
             Status::True => "Passed",
             Status::False => "Failed",
@@ -106,19 +110,16 @@ pub(crate) async fn publish(
                 format!("{} {}: {reason}: {message}", gate.id, gate.name)
             }
         };
-        event(
-            recorder,
-            &reference,
-            type_,
-            &format!("Gate{word}"),
-            gate.name,
-            &note,
-        )
-        .await;
+        let failed = verdict.status == Status::False;
+        events.push(event(failed, &format!("Gate{word}"), gate.name, &note));
     }
+    events
+}
+
+fn summary_events(before: &[Condition], after: &[Condition]) -> Vec<Event> {
+    let mut events = Vec::new();
     // Reasons of the plan and its approval speak for themselves.
     for (summary, prefix) in [
-        ("ApprovalEnforced", ""),
         ("ApprovalEnforced", ""),
         ("Approved", ""),
         ("Succeeded", "Run"),
@@ -127,7 +128,7 @@ pub(crate) async fn publish(
         let Some(now) = after.iter().find(|c| c.type_ == summary) else {
             continue;
         };
-        let (status, reason) = was(summary);
+        let (status, reason) = was(before, summary);
         if (status, reason) == (now.status.as_str(), now.reason.as_str())
             || status.is_empty()
             || now.message.is_empty()
@@ -135,41 +136,64 @@ pub(crate) async fn publish(
         {
             continue;
         }
-        let type_ = if now.status == "False" {
+        let reason = format!("{prefix}{}", now.reason);
+        events.push(event(now.status == "False", &reason, summary, &now.message));
+    }
+    events
+}
+
+/// Status and reason that a condition had; empty when it was not there.
+fn was<'a>(before: &'a [Condition], type_: &str) -> (&'a str, &'a str) {
+    before
+        .iter()
+        .find(|c| c.type_ == type_)
+        .map_or(("", ""), |c| (c.status.as_str(), c.reason.as_str()))
+}
+
+fn event(failed: bool, reason: &str, action: &str, note: &str) -> Event {
+    let cut = |text: &str, limit: usize| text.chars().take(limit).collect::<String>();
+    // The recorder takes events with the same reason and action as one, whatever their note: the action names the gate or the summary.
+    Event {
+        type_: if failed {
             EventType::Warning
         } else {
             EventType::Normal
-        };
-        event(
-            recorder,
-            &reference,
-            type_,
-            &format!("{prefix}{}", now.reason),
-            summary,
-            &now.message,
-        )
-        .await;
-    }
-}
-
-async fn event(
-    recorder: &Recorder,
-    reference: &ObjectReference,
-    type_: EventType,
-    reason: &str,
-    action: &str,
-    note: &str,
-) {
-    let cut = |text: &str, limit: usize| text.chars().take(limit).collect::<String>();
-    // The recorder takes events with the same reason and action as one, whatever their note: the action names the gate or the summary.
-    let event = Event {
-        type_,
+        },
         reason: cut(reason, 128),
         note: Some(cut(note, 1000)),
         action: cut(action, 128),
         secondary: None,
-    };
-    if let Err(error) = recorder.publish(&event, reference).await {
-        tracing::debug!(%error, reason, "event not published");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn condition(type_: &str, status: &str, reason: &str) -> Condition {
+        Condition {
+            type_: type_.into(),
+            status: status.into(),
+            reason: reason.into(),
+            message: "why".into(),
+            last_transition_time: Timestamp::UNIX_EPOCH.into(),
+            observed_generation: None,
+        }
+    }
+
+    #[test]
+    fn each_summary_that_changed_is_told_once() {
+        let summaries = ["ApprovalEnforced", "Approved", "Succeeded", "NetZero"];
+        let before = summaries.map(|type_| condition(type_, "Unknown", "Pending"));
+        let after = summaries.map(|type_| condition(type_, "False", "Failed"));
+        let told: Vec<_> = summary_events(&before, &after)
+            .into_iter()
+            .map(|event| (event.action, event.reason))
+            .collect();
+        let expected = ["Failed", "Failed", "RunFailed", "NetZeroFailed"];
+        assert!(told.iter().map(|(action, _)| action.as_str()).eq(summaries));
+        assert!(told.iter().map(|(_, reason)| reason.as_str()).eq(expected));
+        assert!(summary_events(&after, &after).is_empty());
+        assert!(summary_events(&[], &after).is_empty());
     }
 }

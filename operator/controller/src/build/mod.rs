@@ -81,8 +81,11 @@ pub(crate) fn config_map_bytes(map: &ConfigMap, key: &str) -> Option<Vec<u8>> {
     })
 }
 
-/// Name and namespace of a DryRun, as every stored object has them.
-pub(crate) fn key(run: &DryRun) -> (String, String, String) {
+/// Namespace, name and UID of a DryRun.
+pub(crate) type Key = (String, String, String);
+
+/// The key of a DryRun: every stored object has all three.
+pub(crate) fn key(run: &DryRun) -> Key {
     (
         run.namespace().unwrap_or_default(),
         run.name_any(),

@@ -6,7 +6,7 @@ use dryrun_core::sql::literal;
 use std::time::Duration;
 
 use super::Session;
-use super::session::failed;
+use super::session::short;
 use super::statements::{LOG_PIECE, LOG_SIZE, MARKER, RELOAD, TRACE};
 use crate::build::SERVER_LOGS_DIR;
 
@@ -22,43 +22,46 @@ fn file() -> String {
 /// Turns the log of statements on.
 pub(crate) async fn trace(session: &Session) -> Result<(), TaskError> {
     for statement in [TRACE, RELOAD] {
-        session
-            .client
-            .batch_execute(statement)
-            .await
-            .map_err(|e| failed("turn the statement log on", &e))?;
+        short(
+            "turn the statement log on",
+            session.client.batch_execute(statement),
+        )
+        .await?;
     }
     Ok(())
 }
 
 /// Bytes in the log so far.
 pub(crate) async fn size(session: &Session) -> Result<u64, TaskError> {
-    let row = session
-        .client
-        .query_one(LOG_SIZE, &[&file()])
-        .await
-        .map_err(|e| failed("look at the copy's log", &e))?;
+    let file = file();
+    let row = short(
+        "look at the copy's log",
+        session.client.query_one(LOG_SIZE, &[&file]),
+    )
+    .await?;
     Ok(row.get::<_, i64>(0).cast_unsigned())
 }
 
 /// Writes a marker into the log.
 pub(crate) async fn mark(session: &Session, marker: &str) -> Result<(), TaskError> {
     let statement = MARKER.fill([&literal(marker)]);
-    session
-        .client
-        .simple_query(&statement)
-        .await
-        .map(drop)
-        .map_err(|e| failed("mark the copy's log", &e))
+    short(
+        "mark the copy's log",
+        session.client.simple_query(&statement),
+    )
+    .await
+    .map(drop)
 }
 
 async fn piece(session: &Session, offset: u64) -> Result<Vec<u8>, TaskError> {
-    let offset = offset.cast_signed();
-    let row = session
-        .client
-        .query_one(LOG_PIECE, &[&file(), &offset, &PIECE])
-        .await
-        .map_err(|e| failed("read the copy's log", &e))?;
+    let (file, offset) = (file(), offset.cast_signed());
+    let row = short(
+        "read the copy's log",
+        session
+            .client
+            .query_one(LOG_PIECE, &[&file, &offset, &PIECE]),
+    )
+    .await?;
     Ok(row.get(0))
 }
 

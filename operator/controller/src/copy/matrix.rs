@@ -131,6 +131,9 @@ fn parsed(text: &str) -> BTreeSet<dryrun_core::facts::PrivilegeRow> {
 /// The name under which the privileges after the revoke are kept.
 const BASELINE: &str = "privileges-revoked";
 
+/// The name under which the facts of what production granted and logged are kept.
+const PRODUCTION: &str = "production";
+
 /// How many of production's settings of the log are named in the facts.
 const SETTINGS_SHOWN: usize = 20;
 
@@ -161,7 +164,15 @@ pub(crate) async fn apply(
         own(matrix.uid),
     );
     let restored = reading::privileges(&session.client).await?;
-    let production = matrix::compare(&compiled, &restored.rows, &restored.rows, &own);
+    let log_settings = matrix::log_settings(&restored);
+    let shown = log_settings.iter().take(SETTINGS_SHOWN);
+    let granted = RolesFacts {
+        production: matrix::compare(&compiled, &restored.rows, &restored.rows, &own),
+        log_settings_reset: shown.map(ToString::to_string).collect(),
+        ..RolesFacts::default()
+    };
+    // An earlier attempt may have got as far as the commit: what is found here now is the matrix, and not production's.
+    let production = reading::first(maintenance, PRODUCTION, granted).await?;
 
     let transaction = session
         .client
@@ -172,7 +183,6 @@ pub(crate) async fn apply(
         .batch_execute(MATRIX_SESSION)
         .await
         .map_err(|e| failed("apply the matrix", &e))?;
-    let log_settings = matrix::log_settings(&restored);
     for setting in &log_settings {
         transaction
             .batch_execute(setting.reset().as_str())
@@ -213,15 +223,10 @@ pub(crate) async fn apply(
         ..matrix::compare(&compiled, &found.rows, &baseline.rows, &own)
     };
     Ok(RolesFacts {
-        production,
         applied,
         statements: (log_settings.len() + revoke.len() + grant.len()) as u64,
         milliseconds: u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX),
-        log_settings_reset: log_settings
-            .iter()
-            .take(SETTINGS_SHOWN)
-            .map(ToString::to_string)
-            .collect(),
+        ..production
     })
 }
 

@@ -5,12 +5,14 @@ use dryrun_core::facts::PrivilegeRow;
 use dryrun_core::matrix::{EscalationPath, Reading};
 use dryrun_core::rows::Rows;
 use dryrun_core::sql;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::collections::BTreeSet;
 use tokio_postgres::GenericClient;
 
 use super::Session;
 use super::session::failed;
-use super::statements::{BASELINE_CREATE, BASELINE_READ, BASELINE_WRITE};
+use super::statements::{BASELINE_CREATE, BASELINE_READ, BASELINE_WRITE, BASELINE_WRITE_FIRST};
 
 /// Every definition of the database.
 pub(crate) async fn catalog(client: &impl GenericClient) -> Result<Rows, TaskError> {
@@ -87,11 +89,7 @@ pub(crate) async fn escalations(
 
 /// Keeps a set in the maintenance database, where it outlives the operator and no declared role sees it.
 pub(crate) async fn keep(maintenance: &Session, kind: &str, rows: &str) -> Result<(), TaskError> {
-    maintenance
-        .client
-        .batch_execute(BASELINE_CREATE)
-        .await
-        .map_err(|e| failed("keep the baseline", &e))?;
+    make_room(maintenance).await?;
     maintenance
         .client
         .execute(BASELINE_WRITE, &[&kind, &rows])
@@ -104,8 +102,51 @@ pub(crate) async fn keep(maintenance: &Session, kind: &str, rows: &str) -> Resul
 pub(crate) async fn kept(maintenance: &Session, kind: &str) -> Result<String, TaskError> {
     let row = maintenance
         .client
-        .query_one(BASELINE_READ, &[&kind])
+        .query_opt(BASELINE_READ, &[&kind])
         .await
         .map_err(|e| failed("read the baseline", &e))?;
-    Ok(row.get(0))
+    row.map(|row| row.get(0))
+        .ok_or_else(|| permanent("BaselineMissing", format!("{kind} was never kept")))
+}
+
+/// What was kept first under this name: this value, or that of an earlier attempt, after which the copy may have changed.
+pub(crate) async fn first<T: Serialize + DeserializeOwned>(
+    maintenance: &Session,
+    kind: &str,
+    value: T,
+) -> Result<T, TaskError> {
+    make_room(maintenance).await?;
+    let text = as_text(&value)?;
+    maintenance
+        .client
+        .execute(BASELINE_WRITE_FIRST, &[&kind, &text])
+        .await
+        .map_err(|e| failed("keep the baseline", &e))?;
+    parse(&kept(maintenance, kind).await?)
+}
+
+async fn make_room(maintenance: &Session) -> Result<(), TaskError> {
+    maintenance
+        .client
+        .batch_execute(BASELINE_CREATE)
+        .await
+        .map_err(|e| failed("keep the baseline", &e))
+}
+
+/// A value in the form that is kept.
+pub(super) fn as_text(value: &impl Serialize) -> Result<String, TaskError> {
+    serde_json::to_string(value).map_err(|e| permanent("BaselineUnreadable", e.to_string()))
+}
+
+/// A value that was kept.
+pub(super) fn parse<T: DeserializeOwned>(text: &str) -> Result<T, TaskError> {
+    serde_json::from_str(text).map_err(|e| permanent("BaselineUnreadable", e.to_string()))
+}
+
+fn permanent(reason: &str, message: String) -> TaskError {
+    TaskError {
+        reason: reason.into(),
+        message,
+        transient: false,
+    }
 }

@@ -14,8 +14,10 @@ use super::statements::{
 };
 use crate::build::POSTGRES_PORT;
 
-/// How long opening a connection may take.
+/// How long opening a session may take, with the first questions on it.
 const OPEN: Duration = Duration::from_secs(10);
+/// How long a statement may take that has next to nothing to do.
+const SHORT: Duration = Duration::from_secs(20);
 /// The maintenance database: there before the restore, and closed to declared roles.
 const MAINTENANCE: &str = "postgres";
 /// admin_shutdown, crash_shutdown, cannot_connect_now.
@@ -52,28 +54,28 @@ impl Session {
     /// # Errors
     /// Transient while the server is not up; for good when the server that answers is production, or another run's copy.
     pub(crate) async fn open(endpoint: &Endpoint, database: &str) -> Result<Self, TaskError> {
-        let connect = async {
-            let mut forward = endpoint
-                .pods
-                .portforward(&endpoint.pod, &[POSTGRES_PORT])
-                .await
-                .map_err(|e| unreachable("cannot forward to the copy", e))?;
-            let stream = forward
-                .take_stream(POSTGRES_PORT)
-                .ok_or_else(|| unreachable("cannot forward to the copy", "no stream"))?;
-            let (client, connection) = Config::new()
-                .user(&endpoint.user)
-                .password(&endpoint.password)
-                .dbname(database)
-                .application_name("dryrun-operator")
-                .connect_raw(stream, NoTls)
-                .await
-                .map_err(|e| unreachable("the copy does not let the operator in", e))?;
-            Ok((client, connection, forward))
-        };
-        let (client, connection, forward) = tokio::time::timeout(OPEN, connect)
+        tokio::time::timeout(OPEN, Self::connect(endpoint, database))
             .await
-            .map_err(|e| unreachable("the copy does not answer", e))??;
+            .map_err(|e| unreachable("the copy does not answer", e))?
+    }
+
+    async fn connect(endpoint: &Endpoint, database: &str) -> Result<Self, TaskError> {
+        let mut forward = endpoint
+            .pods
+            .portforward(&endpoint.pod, &[POSTGRES_PORT])
+            .await
+            .map_err(|e| unreachable("cannot forward to the copy", e))?;
+        let stream = forward
+            .take_stream(POSTGRES_PORT)
+            .ok_or_else(|| unreachable("cannot forward to the copy", "no stream"))?;
+        let (client, connection) = Config::new()
+            .user(&endpoint.user)
+            .password(&endpoint.password)
+            .dbname(database)
+            .application_name("dryrun-operator")
+            .connect_raw(stream, NoTls)
+            .await
+            .map_err(|e| unreachable("the copy does not let the operator in", e))?;
         let connection = tokio::spawn(async move {
             // The session's owner sees the error in its own call; here it is only the end.
             if let Err(error) = connection.await {
@@ -81,12 +83,13 @@ impl Session {
             }
             forward.abort();
         });
-        let identity = identity(&client).await?;
-        let session = Self {
+        // From here on whatever gives up ends the connection, too.
+        let mut session = Self {
             client,
-            identity,
+            identity: CopyIdentity::default(),
             connection,
         };
+        session.identity = identity(&session.client).await?;
         session.refuse_strangers(endpoint)?;
         session
             .client
@@ -135,10 +138,7 @@ impl Session {
     /// use, since its transaction is open.
     async fn unlogged(&self, doing: &str, statement: &str) -> Result<(), TaskError> {
         for part in [UNLOGGED, statement, "COMMIT"] {
-            self.client
-                .batch_execute(part)
-                .await
-                .map_err(|e| failed(doing, &e))?;
+            short(doing, self.client.batch_execute(part)).await?;
         }
         Ok(())
     }
@@ -158,19 +158,21 @@ impl Session {
 
     /// Takes every right from the superuser that restored.
     pub(crate) async fn lock_role(&self, role: &str) -> Result<(), TaskError> {
-        self.client
-            .batch_execute(&LOCK_ROLE.fill([&identifier(role)]))
-            .await
-            .map_err(|e| failed("lock the restore role", &e))
+        let statement = LOCK_ROLE.fill([&identifier(role)]);
+        short(
+            "lock the restore role",
+            self.client.batch_execute(&statement),
+        )
+        .await
     }
 
     /// Whether there is a role of this name.
     pub(crate) async fn role_exists(&self, role: &str) -> Result<bool, TaskError> {
-        let row = self
-            .client
-            .query_one(ROLE_EXISTS, &[&role])
-            .await
-            .map_err(|e| failed("look up a role", &e))?;
+        let row = short(
+            "look up a role",
+            self.client.query_one(ROLE_EXISTS, &[&role]),
+        )
+        .await?;
         Ok(row.get::<_, i64>(0) > 0)
     }
 
@@ -183,11 +185,7 @@ impl Session {
         let begin = tokio::time::Instant::now();
         let limit = patience + Duration::from_secs(10);
         loop {
-            let row = self
-                .client
-                .query_one(BACKENDS, &[&roles])
-                .await
-                .map_err(|e| failed("count backends", &e))?;
+            let row = short("count backends", self.client.query_one(BACKENDS, &[&roles])).await?;
             if row.get::<_, i64>(0) == 0 {
                 return Ok(());
             }
@@ -199,10 +197,7 @@ impl Session {
                 });
             }
             if begin.elapsed() > patience {
-                self.client
-                    .query_one(TERMINATE, &[&roles])
-                    .await
-                    .map_err(|e| failed("end backends", &e))?;
+                short("end backends", self.client.query_one(TERMINATE, &[&roles])).await?;
             }
             // Postgres has no notification of a backend's end.
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -243,6 +238,17 @@ fn unreachable(what: &str, cause: impl std::fmt::Display) -> TaskError {
         message: format!("{what}: {cause}"),
         transient: true,
     }
+}
+
+/// A statement that neither reads a catalog nor counts rows: one that takes longer than [`SHORT`] has lost its connection.
+pub(super) async fn short<T>(
+    doing: &str,
+    statement: impl Future<Output = Result<T, tokio_postgres::Error>> + Send,
+) -> Result<T, TaskError> {
+    tokio::time::timeout(SHORT, statement)
+        .await
+        .map_err(|e| unreachable(&format!("cannot {doing}"), e))?
+        .map_err(|e| failed(doing, &e))
 }
 
 /// An error of a statement. Its text may quote rows or a password, so only the SQLSTATE travels; a lost connection may be tried again.

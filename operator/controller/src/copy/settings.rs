@@ -21,8 +21,7 @@ const TRACED: [(&str, &str); 2] = [
 pub(crate) async fn keep(maintenance: &Session) -> Result<(), TaskError> {
     let mut settings = read(maintenance).await?;
     settings.extend(TRACED.map(|(name, value)| (name.to_owned(), value.to_owned())));
-    let text = serde_json::to_string(&settings).map_err(|e| unreadable(&e))?;
-    reading::keep(maintenance, KIND, &text).await
+    reading::keep(maintenance, KIND, &reading::as_text(&settings)?).await
 }
 
 /// C-11: compares. The session must be a new one: it began with what new sessions begin with.
@@ -30,9 +29,7 @@ pub(crate) async fn compare(
     maintenance: &Session,
     source: &SourceRequirements,
 ) -> Result<SettingsFacts, TaskError> {
-    let kept = reading::kept(maintenance, KIND).await?;
-    let before: BTreeMap<String, String> =
-        serde_json::from_str(&kept).map_err(|e| unreadable(&e))?;
+    let before = reading::parse(&reading::kept(maintenance, KIND).await?)?;
     let after = read(maintenance).await?;
     Ok(settings::compare(&source.settings, &before, &after))
 }
@@ -49,12 +46,4 @@ async fn read(maintenance: &Session) -> Result<BTreeMap<String, String>, TaskErr
         found.extend(rows.iter().map(|row| (row.get(0), row.get(1))));
     }
     Ok(found)
-}
-
-fn unreadable(error: &serde_json::Error) -> TaskError {
-    TaskError {
-        reason: "BaselineUnreadable".into(),
-        message: format!("the settings that were kept: {error}"),
-        transient: false,
-    }
 }

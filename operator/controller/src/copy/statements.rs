@@ -19,6 +19,7 @@ sql! {
     ROLE_EXISTS = "role_exists.sql";
     BASELINE_CREATE = "baseline_create.sql";
     BASELINE_WRITE = "baseline_write.sql";
+    BASELINE_WRITE_FIRST = "baseline_write_first.sql";
     BASELINE_READ = "baseline_read.sql";
     MATRIX_SESSION = "matrix_session.sql";
     FILE_SETTINGS = "file_settings.sql";

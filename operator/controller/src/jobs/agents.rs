@@ -39,10 +39,13 @@ async fn resolve(host: &str) -> Result<IpAddr, TaskError> {
         .lookup_ip(host)
         .await
         .map_err(|e| transient("HostUnknown", &e))?;
-    found
-        .iter()
-        .next()
+    chosen(found.iter())
         .ok_or_else(|| transient("HostUnknown", &format_args!("{host} has no address")))
+}
+
+/// Of several addresses always the same, whichever a name server tells first: all pods of the run must mean one server. IPv4 comes before IPv6.
+fn chosen(addresses: impl Iterator<Item = IpAddr>) -> Option<IpAddr> {
+    addresses.min()
 }
 
 pub(super) async fn dump(scope: &Scope, attempt: u8) -> Result<DumpFacts, TaskError> {
@@ -172,4 +175,18 @@ pub(super) async fn identify(scope: &Scope) -> Result<SourceIdentity, TaskError>
 
 pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_order_of_an_answer_does_not_matter() {
+        let all = ["fd00::1", "10.0.0.20", "10.0.0.3"].map(|a| a.parse::<IpAddr>().unwrap());
+        let smallest = Some(all[2]);
+        assert_eq!(chosen(all.into_iter()), smallest);
+        assert_eq!(chosen(all.into_iter().rev()), smallest);
+        assert_eq!(chosen([].into_iter()), None);
+    }
 }

@@ -23,8 +23,9 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Scope, transient};
+use super::{Scope, read, transient};
 use crate::build::{self, CREDENTIAL_LENGTH};
+use crate::error::call;
 
 /// Label of a namespace with the level of Pod Security that its pods must meet, and with the version that says what the level means.
 const ENFORCE_LABEL: &str = "pod-security.kubernetes.io/enforce";
@@ -43,20 +44,15 @@ pub(super) async fn preflight(scope: &Scope) -> Result<PreflightFacts, TaskError
         ..PreflightFacts::default()
     };
     for object in Object::ALL {
-        let holder = holder(scope, object)
-            .await
-            .map_err(|e| transient("NamesUnreadable", &e))?;
+        let holder = read("NamesUnreadable", "a name", holder(scope, object)).await?;
         if holder.is_some_and(|uid| uid != scope.uid) {
             facts.taken.push(object.reference(&scope.name, &scope.uid));
         }
     }
-    facts.obstacles = obstacles(scope)
-        .await
-        .map_err(|e| transient("NamespaceUnreadable", &e))?;
-    facts.storage_class = storage_class(scope)
-        .await
-        .map_err(|e| transient("StorageClassUnreadable", &e))?;
-    let found = protected(scope).await;
+    facts.obstacles = read("NamespaceUnreadable", "the namespace", obstacles(scope)).await?;
+    let class = storage_class(scope);
+    facts.storage_class = read("StorageClassUnreadable", "the StorageClass", class).await?;
+    let found = protected(scope).await?;
     facts.protected_errors = [found.unmatched, found.errors].concat();
     facts.protected = found.pods;
     Ok(facts)
@@ -181,31 +177,33 @@ pub(super) struct Protected {
     pub(super) pods: Vec<PodFingerprint>,
     /// Selectors that match nothing: a mistake before the run, a finding after it.
     unmatched: Vec<String>,
-    /// Why some could not be read.
+    /// Why some may not be read.
     pub(super) errors: Vec<String>,
 }
 
-/// The protected workloads as they are.
-pub(super) async fn protected(scope: &Scope) -> Protected {
+/// The protected workloads as they are. Only a missing right is a finding: it stays until somebody grants it.
+pub(super) async fn protected(scope: &Scope) -> Result<Protected, TaskError> {
     let mut look = Protected::default();
     for workloads in &scope.spec.protected {
         let selector = selector(workloads);
         let api: Api<Pod> = Api::namespaced(scope.client.clone(), &workloads.namespace);
-        match api.list(&ListParams::default().labels(&selector)).await {
+        let params = ListParams::default().labels(&selector);
+        match call("list protected pods", api.list(&params)).await {
             Ok(found) if found.items.is_empty() => look.unmatched.push(format!(
                 "{selector} matches no pod in {}",
                 workloads.namespace
             )),
             Ok(found) => look.pods.extend(found.items.iter().map(fingerprint)),
-            Err(error) => look.errors.push(format!(
+            Err(error) if error.is_forbidden() => look.errors.push(format!(
                 "pods in {} cannot be read: {error}",
                 workloads.namespace
             )),
+            Err(error) => return Err(transient("ProtectedUnreadable", &error)),
         }
     }
     look.pods.sort();
     look.pods.dedup();
-    look
+    Ok(look)
 }
 
 /// A pod as it stands.
@@ -243,10 +241,8 @@ pub(super) fn fingerprint(pod: &Pod) -> PodFingerprint {
 /// C-02: the run's Secret, read back.
 pub(super) async fn secret(scope: &Scope) -> Result<SecretFacts, TaskError> {
     let api: Api<Secret> = Api::namespaced(scope.client.clone(), &scope.namespace);
-    let secret = api
-        .get(&Object::Secret.name(&scope.name, &scope.uid))
-        .await
-        .map_err(|e| transient("SecretUnreadable", &e))?;
+    let name = Object::Secret.name(&scope.name, &scope.uid);
+    let secret = read("SecretUnreadable", "the run's Secret", api.get(&name)).await?;
     let data = secret.data.clone().unwrap_or_default();
     let malformed = |value: &[u8]| {
         value.len() != CREDENTIAL_LENGTH || !value.iter().all(u8::is_ascii_alphanumeric)
@@ -265,14 +261,12 @@ pub(super) async fn secret(scope: &Scope) -> Result<SecretFacts, TaskError> {
 
 /// C-08: the harness pod as the apiserver has it.
 pub(super) async fn harness(scope: &Scope) -> Result<HarnessFacts, TaskError> {
-    let pod = scope
-        .pods()
-        .get(&Object::HarnessPod.name(&scope.name, &scope.uid))
-        .await
-        .map_err(|e| transient("PodUnreadable", &e))?;
-    let policies = policies(scope)
-        .await
-        .map_err(|e| transient("PoliciesUnreadable", &e))?;
+    let (pods, name) = (
+        scope.pods(),
+        Object::HarnessPod.name(&scope.name, &scope.uid),
+    );
+    let pod = read("PodUnreadable", "the harness's pod", pods.get(&name)).await?;
+    let policies = read("PoliciesUnreadable", "NetworkPolicies", policies(scope)).await?;
     let own = [Object::CopyEgress.name(&scope.name, &scope.uid)];
     Ok(HarnessFacts {
         pod_uid: pod.uid().unwrap_or_default(),
@@ -288,13 +282,13 @@ pub(super) async fn harness(scope: &Scope) -> Result<HarnessFacts, TaskError> {
 
 /// A pod as the apiserver has it, with everything that could open it.
 pub(super) async fn inspect(scope: &Scope, pod: Object) -> Result<PodInspection, TaskError> {
-    let unreadable = |e: kube::Error| transient("ObjectsUnreadable", &e);
     let services: Api<Service> = Api::namespaced(scope.client.clone(), &scope.namespace);
     let everything = ListParams::default();
     let (pods, name) = (scope.pods(), pod.name(&scope.name, &scope.uid));
-    let (found, policies, services) =
-        futures::try_join!(pods.get(&name), policies(scope), services.list(&everything))
-            .map_err(unreadable)?;
+    let reading =
+        async { futures::try_join!(pods.get(&name), policies(scope), services.list(&everything)) };
+    let what = format!("{name} and what opens it");
+    let (found, policies, services) = read("ObjectsUnreadable", &what, reading).await?;
     let own: Vec<String> = pod
         .allowances()
         .iter()
@@ -319,10 +313,8 @@ pub(super) async fn input_digests(scope: &Scope) -> Result<BTreeMap<String, Stri
     let mut digests = BTreeMap::new();
     for input in &scope.spec.harness.inputs {
         let reference = &input.config_map_ref;
-        let found = api
-            .get_opt(&reference.name)
-            .await
-            .map_err(|e| transient("ConfigMapUnreadable", &e))?;
+        let reading = api.get_opt(&reference.name);
+        let found = read("ConfigMapUnreadable", "an input's ConfigMap", reading).await?;
         let digest = found
             .and_then(|map| build::config_map_bytes(&map, &reference.key))
             .map(|bytes| plan::hex(&Sha256::digest(&bytes)));

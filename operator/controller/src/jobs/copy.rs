@@ -11,7 +11,7 @@ use kube::{Api, api::ListParams};
 use std::collections::BTreeMap;
 
 use super::cluster::fingerprint;
-use super::{Scope, confused, permanent, transient};
+use super::{Scope, confused, permanent, read, transient};
 use crate::build::{DUMP_DIR, POSTGRES_PORT};
 use crate::copy::{self, Session, matrix, reading};
 use crate::observe;
@@ -170,11 +170,9 @@ pub(super) async fn verify(scope: &Scope) -> Result<VerificationFacts, TaskError
         .collect();
     let crashes =
         copy::log::entries(&maintenance, |entry| !log::crashes([entry]).is_empty()).await?;
-    let pods = scope
-        .pods()
-        .list(&ListParams::default().labels(&format!("{RUN_LABEL}={}", scope.uid)))
-        .await;
-    let pods = pods.map_err(|e| transient("PodsUnreadable", &e))?;
+    let pods = scope.pods();
+    let labelled = ListParams::default().labels(&format!("{RUN_LABEL}={}", scope.uid));
+    let pods = read("PodsUnreadable", "the run's pods", pods.list(&labelled)).await?;
     Ok(VerificationFacts {
         after: CopySummary {
             counts: counts.summary(),

@@ -15,8 +15,9 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
-use super::{Scope, agents, confused, leaks, permanent, transient};
+use super::{Scope, agents, confused, leaks, permanent, read, transient};
 use crate::build::{self, EVIDENCE_DIR};
+use crate::error::call;
 
 /// Bytes of the archive in one ConfigMap: etcd takes at most 1.5 MiB in one request, and a ConfigMap holds 1 MiB.
 const PART: usize = 900 << 10;
@@ -105,9 +106,8 @@ async fn keep(scope: &Scope, partial: bool) -> Result<EvidenceFacts, TaskError> 
 
 async fn report(scope: &Scope) -> Result<DryRunReport, TaskError> {
     let api: Api<DryRunReport> = Api::namespaced(scope.client.clone(), &scope.namespace);
-    api.get(&names::report(&scope.name, &scope.uid))
-        .await
-        .map_err(|e| transient("ReportUnreadable", &e))
+    let name = names::report(&scope.name, &scope.uid);
+    read("ReportUnreadable", "the report", api.get(&name)).await
 }
 
 /// What the operator itself knows of the run: with it the archive can be read without the cluster.
@@ -165,15 +165,17 @@ async fn store(
     for (i, part) in archive.chunks(PART).enumerate() {
         let name = names::evidence(&scope.name, &scope.uid, i);
         let map = config_map(scope, report, &name, part);
-        match api.create(&PostParams::default(), &map).await {
+        match call(
+            "store the evidence",
+            api.create(&PostParams::default(), &map),
+        )
+        .await
+        {
             // An answer was lost: it is read back below like any other.
-            Err(kube::Error::Api(status)) if status.is_already_exists() => {}
+            Err(error) if error.is_already_exists() => {}
             other => drop(other.map_err(|e| transient("EvidenceNotStored", &e))?),
         }
-        let found = api
-            .get(&name)
-            .await
-            .map_err(|e| transient("EvidenceUnreadable", &e))?;
+        let found = read("EvidenceUnreadable", "the evidence", api.get(&name)).await?;
         digest.update(build::config_map_bytes(&found, KEY).unwrap_or_default());
         stored.push(name);
     }

@@ -29,6 +29,7 @@ use std::time::Duration;
 use crate::build::Containers;
 use crate::channel::Agent;
 use crate::copy::Endpoint;
+use crate::error::call;
 
 /// Everything that a job works with; it is its own copy, so that a job never sees half of a pass.
 #[derive(Clone)]
@@ -68,10 +69,8 @@ impl Scope {
     /// A credential of the run. Read when it is needed, and never kept.
     async fn credential(&self, key: &str) -> Result<String, TaskError> {
         let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &self.namespace);
-        let secret = secrets
-            .get(&Object::Secret.name(&self.name, &self.uid))
-            .await
-            .map_err(|e| transient("SecretUnreadable", &e))?;
+        let name = Object::Secret.name(&self.name, &self.uid);
+        let secret = read("SecretUnreadable", "the run's Secret", secrets.get(&name)).await?;
         let value = secret
             .data
             .as_ref()
@@ -111,11 +110,8 @@ impl Scope {
 
     /// Address of the copy's pod.
     async fn copy_address(&self) -> Result<String, TaskError> {
-        let pod = self
-            .pods()
-            .get(&Object::PostgresPod.name(&self.name, &self.uid))
-            .await
-            .map_err(|e| transient("PodUnreadable", &e))?;
+        let (pods, name) = (self.pods(), Object::PostgresPod.name(&self.name, &self.uid));
+        let pod = read("PodUnreadable", "the copy's pod", pods.get(&name)).await?;
         let address = pod.status.and_then(|status| status.pod_ip);
         address.ok_or_else(|| TaskError {
             reason: "NoAddress".into(),
@@ -203,7 +199,7 @@ async fn attempt(job: Job, scope: &Scope) -> Result<Finding, TaskError> {
             .await
             .map(|(kept, search)| Finding::Sealed(kept, Some(search))),
         Job::FingerprintProtected => {
-            let found = cluster::protected(scope).await;
+            let found = cluster::protected(scope).await?;
             Ok(Finding::Protected(found.pods, found.errors))
         }
         Job::Identify => agents::identify(scope).await.map(Finding::Identified),
@@ -232,6 +228,17 @@ async fn verify(scope: &Scope) -> Result<Finding, TaskError> {
 /// A word that was never said before.
 fn nonce() -> String {
     Alphanumeric.sample_string(&mut rand::rng(), 16)
+}
+
+/// One reading of the cluster, under the deadline of a single call: that of the job is far longer, and a lost answer is soon asked for again.
+async fn read<T>(
+    reason: &str,
+    what: &str,
+    reading: impl Future<Output = kube::Result<T>> + Send,
+) -> Result<T, TaskError> {
+    call(format!("read {what}"), reading)
+        .await
+        .map_err(|e| transient(reason, &e))
 }
 
 fn transient(reason: &str, cause: &dyn std::fmt::Display) -> TaskError {

@@ -9,7 +9,7 @@ use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 use std::net::{IpAddr, SocketAddr};
 
-use super::{Scope, agents, permanent, transient};
+use super::{Scope, agents, permanent, read};
 use crate::build::{ECHO_PORT, POSTGRES_PORT};
 
 /// Port of a kubelet that does not say (kubernetes.io, Ports and Protocols).
@@ -45,8 +45,10 @@ pub(super) async fn find(scope: &Scope, greeting: Greeting) -> Result<Places, Ta
         agents::source(&scope.spec.source),
     )?;
     let everything = ListParams::default();
-    let (nodes, slice) = futures::try_join!(nodes.list(&everything), slices.get_opt(APISERVER.1))
-        .map_err(|e| transient("NodesUnreadable", &e))?;
+    let reading =
+        async { futures::try_join!(nodes.list(&everything), slices.get_opt(APISERVER.1)) };
+    let what = "nodes and the apiserver's addresses";
+    let (nodes, slice) = read("NodesUnreadable", what, reading).await?;
     let node = node_of(&copy);
     let other_node = Some(node_of(&listener)).filter(|other| *other != node);
     let other_node = other_node.unwrap_or_default();
@@ -155,11 +157,8 @@ fn tcp(class: TargetClass, address: &str, port: u16, greeting: Greeting) -> Targ
 }
 
 async fn pod(scope: &Scope, pod: Object) -> Result<Pod, TaskError> {
-    scope
-        .pods_of(pod)
-        .get(&pod.name(&scope.name, &scope.uid))
-        .await
-        .map_err(|e| transient("PodUnreadable", &e))
+    let (pods, name) = (scope.pods_of(pod), pod.name(&scope.name, &scope.uid));
+    read("PodUnreadable", &name, pods.get(&name)).await
 }
 
 /// All addresses of a pod: two in a dual-stack cluster.

@@ -1,7 +1,7 @@
 //! Jobs that probe isolation: positive controls, what must be out of reach, positive controls again.
 
 use dryrun_core::control::{ProbeTask, TaskError, WatchTask};
-use dryrun_core::isolation::{self, Phase, Probe};
+use dryrun_core::isolation::{self, IsolationFacts, Phase, Probe};
 use dryrun_core::names::Object;
 use dryrun_core::probe::{Greeting, Tally, Target, TargetClass};
 use dryrun_core::step::{Finding, Moment};
@@ -9,7 +9,7 @@ use futures::future::{BoxFuture, try_join_all};
 use std::time::{Duration, Instant};
 
 use super::places::{self, Places};
-use super::{Scope, nonce, transient};
+use super::{Scope, nonce, permanent, transient};
 use crate::build::Containers;
 
 /// How long an answer is waited for. A SYN that was lost is sent again after a second (RFC 6298).
@@ -55,7 +55,7 @@ pub(super) async fn probe(scope: &Scope, moment: Moment) -> Result<Finding, Task
     let controls_after = controls(scope, &attempts.controls, Duration::ZERO).await?;
     let during = match moment {
         Moment::Before | Moment::Harness => Vec::new(),
-        Moment::After => watched(scope, &places).await?,
+        Moment::After => watched(scope).await?,
     };
     let phase = Phase {
         node: places.node,
@@ -199,18 +199,29 @@ fn named(pod: Object, targets: &[Target], tallies: Vec<Tally>) -> Vec<Probe> {
         .collect()
 }
 
-/// Who is watched, and what each may not reach.
-fn watchers(places: &Places) -> [(Prober, Vec<Target>); 2] {
-    let forbidden = [&places.open[..], std::slice::from_ref(&places.production)].concat();
-    [(COPY, forbidden.clone()), (HARNESS, forbidden)]
+/// Who is watched: neither may reach anything but the copy.
+const WATCHERS: [Prober; 2] = [COPY, HARNESS];
+
+/// What they try: what was tried from the harness before the scenarios, but for the copy itself.
+///
+/// It is taken from the facts and not looked up again. An agent's watch goes on as it began, also when a name means another address by now; its
+/// tallies, which name no target, must not be taken for those of that address. That production moved is seen by its positive controls.
+fn watched_targets(isolation: &IsolationFacts) -> Vec<Target> {
+    let tried = isolation.harness.iter().flat_map(|phase| &phase.probes);
+    tried
+        .filter(|probe| probe.from == HARNESS.0.role())
+        .map(|probe| &probe.target)
+        .filter(|target| target.class != TargetClass::CopyOtherPort)
+        .cloned()
+        .collect()
 }
 
 /// Lets the copy and the harness probe at intervals, and ends when one of them has reached something.
 pub(super) async fn watch(scope: &Scope) -> Result<Vec<Probe>, TaskError> {
-    let places = places::find(scope, Greeting::Postgres).await?;
+    let targets = watched_targets(&scope.facts.isolation);
     let excused = |target: &Target| isolation::is_excused(&scope.spec.isolation, target);
     let mut breaches: Vec<BoxFuture<'_, Result<(), TaskError>>> = Vec::new();
-    for ((pod, container), targets) in watchers(&places) {
+    for (pod, container) in WATCHERS {
         let agent = scope.agent(pod, container).await?;
         let task = WatchTask {
             probe: task(&targets, 1, WATCH.0),
@@ -222,18 +233,19 @@ pub(super) async fn watch(scope: &Scope) -> Result<Vec<Probe>, TaskError> {
     }
     let (first, _, _) = futures::future::select_all(breaches).await;
     first?;
-    watched(scope, &places).await
+    watched(scope).await
 }
 
 /// What the watch has tried so far.
-async fn watched(scope: &Scope, places: &Places) -> Result<Vec<Probe>, TaskError> {
+async fn watched(scope: &Scope) -> Result<Vec<Probe>, TaskError> {
+    let targets = watched_targets(&scope.facts.isolation);
     let mut found = Vec::new();
-    for ((pod, container), targets) in watchers(places) {
+    for (pod, container) in WATCHERS {
         let agent = scope.agent(pod, container).await?;
         let tallies = agent.watched().await?;
         if tallies.len() != targets.len() {
-            // Something moved, such as an address of production: what was watched is another list than this.
-            return Err(transient("TargetsMoved", &"the watch has other targets"));
+            let message = "the watch has other targets than the harness was probed with";
+            return Err(permanent("TargetsMoved", message));
         }
         if tallies.iter().any(|tally| tally.attempts == 0) {
             return Err(transient("NotTriedYet", &"the watch has only begun"));
@@ -245,4 +257,41 @@ async fn watched(scope: &Scope, places: &Places) -> Result<Vec<Probe>, TaskError
 
 fn millis(duration: Duration) -> u64 {
     duration.as_millis().try_into().unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dryrun_core::probe::Protocol;
+
+    fn probe(from: Object, class: TargetClass, address: &str) -> Probe {
+        let target = Target {
+            class,
+            address: address.into(),
+            port: 1,
+            protocol: Protocol::Tcp,
+            greeting: Greeting::Nothing,
+            on_own_node: false,
+        };
+        named(from, &[target], vec![Tally::default()]).remove(0)
+    }
+
+    #[test]
+    fn what_is_watched_is_what_the_harness_was_probed_with() {
+        assert!(watched_targets(&IsolationFacts::default()).is_empty());
+        let isolation = IsolationFacts {
+            harness: Some(Phase {
+                probes: vec![
+                    probe(HARNESS.0, TargetClass::Dns, "10.0.0.1"),
+                    probe(CANARY.0, TargetClass::Outside, "10.0.0.2"),
+                    probe(HARNESS.0, TargetClass::Production, "10.0.0.3"),
+                    probe(HARNESS.0, TargetClass::CopyOtherPort, "10.0.0.4"),
+                ],
+                ..Phase::default()
+            }),
+            ..IsolationFacts::default()
+        };
+        let addresses = watched_targets(&isolation).into_iter().map(|t| t.address);
+        assert!(addresses.eq(["10.0.0.1", "10.0.0.3"]));
+    }
 }

@@ -1,19 +1,22 @@
 //! Which jobs are at work, and what those that ended have found.
 
 use dryrun_core::step::{Finding, Job};
+use futures::FutureExt;
 use futures::channel::mpsc;
 use kube::runtime::reflector::ObjectRef;
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::task::AbortHandle;
 
-use super::Scope;
+use super::{Scope, permanent};
+use crate::build::Key;
 use crate::controller::Watched;
 
 /// Runs jobs, at most one of a kind for a run.
 #[derive(Clone)]
 pub(crate) struct Supervisor {
-    jobs: Arc<Mutex<BTreeMap<(String, Job), State>>>,
+    jobs: Arc<Mutex<BTreeMap<(Key, Job), State>>>,
     ended: mpsc::UnboundedSender<ObjectRef<Watched>>,
 }
 
@@ -35,31 +38,40 @@ impl Supervisor {
         )
     }
 
-    fn jobs(&self) -> MutexGuard<'_, BTreeMap<(String, Job), State>> {
+    fn jobs(&self) -> MutexGuard<'_, BTreeMap<(Key, Job), State>> {
         // A panic of another thread leaves the map whole: every change of it is one insert or remove.
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Begins a job, unless it is at work or its finding waits to be taken.
     pub(crate) fn start(&self, job: Job, scope: Scope) {
-        let key = (scope.uid.clone(), job);
+        let run = (
+            scope.namespace.clone(),
+            scope.name.clone(),
+            scope.uid.clone(),
+        );
+        self.spawn(run, job, super::run(job, scope));
+    }
+
+    fn spawn(&self, run: Key, job: Job, work: impl Future<Output = Finding> + Send + 'static) {
+        let key = (run, job);
         let mut jobs = self.jobs();
         if jobs.contains_key(&key) {
             return;
         }
-        let supervisor = self.clone();
-        let object = ObjectRef::new(&scope.name).within(&scope.namespace);
         let task = tokio::spawn({
-            let key = key.clone();
+            let (supervisor, key) = (self.clone(), key.clone());
             async move {
-                tracing::debug!(run = scope.uid, ?job, "job begins");
-                let finding = super::run(job, scope).await;
+                let (namespace, name, uid) = &key.0;
+                tracing::debug!(run = uid, ?job, "job begins");
+                // A job owns all that it works with, so that a panic leaves nothing half done that others see.
+                let finding = AssertUnwindSafe(work).catch_unwind().await;
+                let finding = finding.unwrap_or_else(|_| panicked());
                 if let Finding::Failed(error) = &finding {
-                    tracing::warn!(run = key.0, ?job, %error, "job failed");
+                    tracing::warn!(run = uid, ?job, %error, "job failed");
                 }
-                supervisor
-                    .jobs()
-                    .insert(key, State::Ended(Box::new(finding)));
+                let object = ObjectRef::new(name).within(namespace);
+                supervisor.end(&key, finding);
                 // Fails only when the controller is gone, and then nobody waits for it.
                 let _ = supervisor.ended.unbounded_send(object);
             }
@@ -68,11 +80,23 @@ impl Supervisor {
         jobs.insert(key, State::Running(task.abort_handle()));
     }
 
+    /// Keeps what the job of this very task has found, unless it was ended meanwhile.
+    fn end(&self, key: &(Key, Job), finding: Finding) {
+        let task = tokio::task::id();
+        let mut jobs = self.jobs();
+        let state = jobs.get_mut(key);
+        if let Some(state) =
+            state.filter(|s| matches!(s, State::Running(handle) if handle.id() == task))
+        {
+            *state = State::Ended(Box::new(finding));
+        }
+    }
+
     /// Jobs of a run that are at work.
     pub(crate) fn running(&self, uid: &str) -> BTreeSet<Job> {
         self.jobs()
             .iter()
-            .filter(|((run, _), state)| run == uid && matches!(state, State::Running(_)))
+            .filter(|((run, _), state)| run.2 == uid && matches!(state, State::Running(_)))
             .map(|((_, job), _)| *job)
             .collect()
     }
@@ -82,7 +106,7 @@ impl Supervisor {
         self.jobs()
             .iter()
             .filter_map(|((run, job), state)| match state {
-                State::Ended(finding) if run == uid => Some((*job, finding.as_ref().clone())),
+                State::Ended(finding) if run.2 == uid => Some((*job, finding.as_ref().clone())),
                 State::Ended(_) | State::Running(_) => None,
             })
             .collect()
@@ -90,20 +114,79 @@ impl Supervisor {
 
     /// Forgets findings that were written down.
     pub(crate) fn taken(&self, uid: &str, jobs: impl IntoIterator<Item = Job>) {
-        let mut all = self.jobs();
-        for job in jobs {
-            all.remove(&(uid.to_owned(), job));
-        }
+        let jobs: BTreeSet<Job> = jobs.into_iter().collect();
+        self.end_where(|run, job| run.2 == uid && jobs.contains(&job));
     }
 
     /// Ends jobs of a run and forgets them.
     pub(crate) fn cancel(&self, uid: &str, which: impl Fn(Job) -> bool) {
+        self.end_where(|run, job| run.2 == uid && which(job));
+    }
+
+    /// Ends all jobs of these runs and forgets them.
+    pub(crate) fn forget(&self, which: impl Fn(&Key) -> bool) {
+        self.end_where(|run, _| which(run));
+    }
+
+    fn end_where(&self, ends: impl Fn(&Key, Job) -> bool) {
         self.jobs().retain(|(run, job), state| {
-            let ends = run == uid && which(*job);
+            let ends = ends(run, *job);
             if let (true, State::Running(handle)) = (ends, &*state) {
                 handle.abort();
             }
             !ends
         });
+    }
+}
+
+/// What is said of a job that panicked: the process has told on its standard error where and why.
+fn panicked() -> Finding {
+    let message = "a defect of the operator ended its work: its log says where";
+    Finding::Failed(permanent("OperatorFailed", message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::StreamExt;
+    use std::future::pending;
+
+    fn run(name: &str, uid: &str) -> Key {
+        ("rehearsal".into(), name.into(), uid.into())
+    }
+
+    #[tokio::test]
+    async fn a_job_that_panics_has_failed_and_is_not_running_for_ever() {
+        let (supervisor, mut ended) = Supervisor::new();
+        supervisor.spawn(run("a", "1"), Job::Verify, async { panic!("on purpose") });
+        assert_eq!(ended.next().await.unwrap().name, "a");
+        assert!(supervisor.running("1").is_empty());
+        assert!(matches!(
+            &*supervisor.findings("1"),
+            [(Job::Verify, Finding::Failed(error))] if error.reason == "OperatorFailed"
+        ));
+        supervisor.taken("1", [Job::Verify]);
+        assert!(supervisor.findings("1").is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_is_forgotten_is_ended_and_no_other() {
+        let (supervisor, _ended) = Supervisor::new();
+        let (held, dropped) = tokio::sync::oneshot::channel::<()>();
+        let mut held = Some(held);
+        for run in [run("a", "1"), run("a", "2"), run("b", "3")] {
+            let held = held.take();
+            supervisor.spawn(run, Job::WatchProtected, async move {
+                let _held = held;
+                pending().await
+            });
+        }
+        supervisor.forget(|(_, name, uid)| name == "a" && uid != "2");
+        // The job is gone, and with it what it held.
+        assert!(dropped.await.is_err());
+        assert!(supervisor.running("1").is_empty());
+        for uid in ["2", "3"] {
+            assert_eq!(supervisor.running(uid).len(), 1);
+        }
     }
 }
