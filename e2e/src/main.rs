@@ -8,6 +8,7 @@ use dryrun_e2e::{
     cluster::{Cluster, Options},
     demo, generate,
     images::{Image, Workshop},
+    interrupt,
     phase::Progress,
     verify, world,
 };
@@ -94,18 +95,21 @@ fn main() -> ExitCode {
             for cause in error.chain().skip(1) {
                 eprintln!("  because: {cause}");
             }
-            ExitCode::FAILURE
+            interrupt::exit_code(&error)
         }
     }
 }
 
+/// What brings something up tidies up by itself after an interrupt; all else just ends.
 async fn run(command: Command) -> Result<()> {
+    interrupt::listen()?;
     match command {
-        Command::Cluster(command) => cluster(command).await,
+        Command::Cluster(up @ ClusterCommand::Up { .. }) => cluster(up).await,
+        Command::Cluster(command) => interrupt::unless(cluster(command)).await,
         Command::Demo => demo::run(program()?).await,
         Command::Generate => generate::run(),
         Command::Verify => verify::run(program()?).await,
-        Command::World => world::serve().await,
+        Command::World => interrupt::unless(world::serve()).await,
     }
 }
 
@@ -122,20 +126,7 @@ async fn cluster(command: ClusterCommand) -> Result<()> {
                 permissive,
                 program: program()?,
             };
-            let cluster = match provider {
-                None if Cluster::is_given()? => {
-                    progress.say("KUBECONFIG is set: that cluster is used as it is, and there is nothing to bring up");
-                    return Ok(());
-                }
-                None | Some(Provider::Local) => Cluster::up(&options, &progress).await?,
-                Some(Provider::Kind) => Cluster::up_in_kind(&options, &progress).await?,
-            };
-            progress.say(&format!(
-                "\nThe cluster is up.\n\n  export KUBECONFIG={}\n  {} get pods -A\n",
-                cluster.kubeconfig().display(),
-                cluster.kubectl().display()
-            ));
-            Ok(())
+            up(&options, provider, &progress).await
         }
         ClusterCommand::Down => Cluster::remove(&progress).await,
         ClusterCommand::Images { images } => {
@@ -160,6 +151,23 @@ async fn cluster(command: ClusterCommand) -> Result<()> {
         }
         ClusterCommand::Logs { directory } => running(&progress).await?.logs(&directory).await,
     }
+}
+
+async fn up(options: &Options, provider: Option<Provider>, progress: &Progress) -> Result<()> {
+    let cluster = match provider {
+        None if Cluster::is_given()? => {
+            progress.say("KUBECONFIG is set: that cluster is used as it is, and there is nothing to bring up");
+            return Ok(());
+        }
+        None | Some(Provider::Local) => Cluster::up(options, progress).await?,
+        Some(Provider::Kind) => Cluster::up_in_kind(options, progress).await?,
+    };
+    progress.say(&format!(
+        "\nThe cluster is up.\n\n  export KUBECONFIG={}\n  {} get pods -A\n",
+        cluster.kubeconfig().display(),
+        cluster.kubectl().display()
+    ));
+    Ok(())
 }
 
 /// The cluster that `KUBECONFIG` names, else the local one.

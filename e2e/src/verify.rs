@@ -11,7 +11,9 @@ use tokio::{process::Command, time::timeout};
 use crate::{
     cache::Cache,
     cluster::{Cluster, Options},
-    command, packages,
+    command,
+    interrupt::{self, Interrupted},
+    packages,
     phase::Progress,
     tools::{Tools, cargo, workspace},
 };
@@ -22,7 +24,7 @@ const NODES: u8 = 2;
 /// A phase of tests that takes longer hangs. With a cold build, on two busy cores, the longest takes less than half of it.
 const LONGEST: Duration = Duration::from_mins(40);
 
-/// Runs everything. `program` is this crate's own program.
+/// Runs everything. `program` is this crate's own program. An interrupt ends it early; a cluster that it brought up is removed in any case.
 ///
 /// # Errors
 /// A check or a test fails; the error says which, and where its log is.
@@ -32,45 +34,10 @@ pub async fn run(program: PathBuf) -> Result<()> {
         cache: Cache::open()?,
         progress: progress.clone(),
     };
-    if !Cluster::is_given()? && Cluster::running(&progress).await?.is_some() {
-        bail!(
-            "a cluster is running, and the tests begin with bringing one up: remove it with `cargo cluster down`"
-        );
-    }
-    if !Cluster::is_given()? {
-        // The tests of the NetworkPolicy agent load its tables into the kernel with what a node has.
-        packages::ensure_for_cluster(&verification.cache, &progress).await?;
-    }
-    verification.checks().await?;
-    match Cluster::existing(&progress).await? {
-        Some(cluster) => verification.tests_in(&cluster).await?,
-        None => {
-            // These bring clusters up and down themselves, so they run alone.
-            verification
-                .tests(
-                    "tests of bring-up and teardown",
-                    &["--features", "local-cluster", "--test", "cluster"],
-                    None,
-                )
-                .await?;
-            let options = Options {
-                nodes: NODES,
-                permissive: false,
-                program,
-            };
-            let cluster = Cluster::up(&options, &progress).await?;
-            let tested = verification.tests_in(&cluster).await;
-            if tested.is_err() {
-                let logs = verification.cache.directory("failed-verify");
-                cluster.logs(&logs).await?;
-                progress.say(&format!(
-                    "the cluster's logs are kept in {}",
-                    logs.display()
-                ));
-            }
-            cluster.down().await?;
-            tested?;
-        }
+    let existing = interrupt::unless(verification.before_any_cluster()).await?;
+    match existing {
+        Some(cluster) => interrupt::unless(verification.tests_in(&cluster)).await?,
+        None => verification.tests_of_local_clusters(program).await?,
     }
     progress.say(&format!(
         "\nverified in {:.0}s",
@@ -85,7 +52,76 @@ struct Verification {
 }
 
 impl Verification {
-    /// All that needs no cluster.
+    /// All that needs no cluster. Gives the one that `KUBECONFIG` names, for the tests that need one.
+    async fn before_any_cluster(&self) -> Result<Option<Cluster>> {
+        let given = Cluster::is_given()?;
+        if !given && Cluster::running(&self.progress).await?.is_some() {
+            bail!(
+                "a cluster is running, and the tests begin with bringing one up: remove it with `cargo cluster down`"
+            );
+        }
+        if !given {
+            // The tests of the NetworkPolicy agent load its tables into the kernel with what a node has.
+            packages::ensure_for_cluster(&self.cache, &self.progress).await?;
+        }
+        self.checks().await?;
+        Cluster::existing(&self.progress).await
+    }
+
+    /// The tests that bring clusters up and down themselves, alone, and then those that share one.
+    async fn tests_of_local_clusters(&self, program: PathBuf) -> Result<()> {
+        let alone = self.tests(
+            "tests of bring-up and teardown",
+            &["--features", "local-cluster", "--test", "cluster"],
+            None,
+        );
+        if let Err(error) = interrupt::unless(alone).await {
+            // A test that was ended from outside has had no time to remove its cluster.
+            self.tell(Cluster::remove(&self.progress).await);
+            return Err(error);
+        }
+        let options = Options {
+            nodes: NODES,
+            permissive: false,
+            program,
+        };
+        let cluster = Cluster::up(&options, &self.progress).await?;
+        let tested = interrupt::unless(self.tests_in(&cluster)).await;
+        if tested
+            .as_ref()
+            .is_err_and(|error| !error.is::<Interrupted>())
+        {
+            self.tell(interrupt::unless(self.keep_logs(&cluster)).await);
+        }
+        let removed = cluster.down().await;
+        if tested.is_err() {
+            self.tell(removed);
+            return tested;
+        }
+        removed
+    }
+
+    /// Says what went wrong beside an error that matters more.
+    fn tell(&self, outcome: Result<()>) {
+        if let Err(error) = outcome {
+            self.progress.say(&format!("{error:#}"));
+        }
+    }
+
+    async fn keep_logs(&self, cluster: &Cluster) -> Result<()> {
+        let logs = self.cache.directory("failed-verify");
+        cluster
+            .logs(&logs)
+            .await
+            .with_context(|| format!("not all logs could be kept in {}", logs.display()))?;
+        self.progress.say(&format!(
+            "the cluster's logs are kept in {}",
+            logs.display()
+        ));
+        Ok(())
+    }
+
+    /// Formatting, lints, unit tests, the chart's lint.
     async fn checks(&self) -> Result<()> {
         self.cargo("formatting", &["fmt", "--all", "--check"])
             .await?;
@@ -145,7 +181,12 @@ impl Verification {
     }
 
     /// Runs tests one program after the other, and says how many there were.
-    async fn tests(&self, name: &str, arguments: &[&str], kubeconfig: Option<&Path>) -> Result<()> {
+    async fn tests(
+        &self,
+        name: &str,
+        arguments: &[&str],
+        kubeconfig: Option<&Path>,
+    ) -> Result<()> {
         let log = self.cache.log(&name.replace(' ', "-"));
         let mut passed = 0;
         self.progress
