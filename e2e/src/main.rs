@@ -1,6 +1,10 @@
 //! `cargo cluster`, `cargo verify` and `cargo demo`.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    os::unix::process::CommandExt,
+    path::PathBuf,
+    process::{self, ExitCode},
+};
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
@@ -8,7 +12,7 @@ use dryrun_e2e::{
     cluster::{Cluster, Options},
     demo, generate,
     images::{Image, Workshop},
-    interrupt,
+    interrupt, packages,
     phase::Progress,
     verify, world,
 };
@@ -85,10 +89,7 @@ enum Provider {
 }
 
 fn main() -> ExitCode {
-    let outcome = tokio::runtime::Runtime::new()
-        .context("starting the runtime")
-        .and_then(|runtime| runtime.block_on(run(Cli::parse().command)));
-    match outcome {
+    match start() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("\nerror: {error}");
@@ -97,6 +98,28 @@ fn main() -> ExitCode {
             }
             interrupt::exit_code(&error)
         }
+    }
+}
+
+fn start() -> Result<()> {
+    let command = Cli::parse().command;
+    complete_path()?;
+    tokio::runtime::Runtime::new()
+        .context("starting the runtime")?
+        .block_on(run(command))
+}
+
+/// Sees to it that this program and all that it runs finds the system's programs. The environment of a program that runs cannot be changed
+/// safely, so this one begins again with another.
+fn complete_path() -> Result<()> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    match packages::completed(&path) {
+        None => Ok(()),
+        Some(path) => Err(process::Command::new(program()?)
+            .args(std::env::args_os().skip(1))
+            .env("PATH", path)
+            .exec())
+        .context("beginning again with a complete PATH"),
     }
 }
 
