@@ -148,6 +148,13 @@ pub(super) fn running() -> Result<Option<Vec<Node>>> {
     Ok(lives.then(|| Node::first(record.nodes)))
 }
 
+/// Whether there is anything of a local cluster to remove, be it half of one.
+pub(super) fn is_there() -> bool {
+    [layout::STATE, layout::RUN]
+        .into_iter()
+        .any(|directory| Path::new(directory).exists())
+}
+
 /// Written when a cluster is complete.
 #[derive(Serialize, Deserialize)]
 struct Record {
