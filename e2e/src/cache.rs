@@ -38,6 +38,14 @@ impl Cache {
         })
     }
 
+    /// A cache in a directory of a test.
+    #[cfg(test)]
+    pub(crate) fn at(root: &Path) -> Self {
+        Self {
+            root: root.to_path_buf(),
+        }
+    }
+
     /// A directory that is kept between runs and belongs to no key, such as a build's target directory.
     pub fn directory(&self, name: &str) -> PathBuf {
         self.root.join(name)
@@ -232,9 +240,7 @@ mod tests {
     #[tokio::test]
     async fn an_entry_that_nobody_uses_goes_when_another_is_made() {
         let root = tempfile::tempdir().unwrap();
-        let cache = Cache {
-            root: root.path().to_path_buf(),
-        };
+        let cache = Cache::at(root.path());
         let (old, new) = (Key::default().text("old"), Key::default().text("new"));
         let made = cache.entry("thing", &old, async |_| Ok(())).await.unwrap();
         File::open(&made)
@@ -249,9 +255,7 @@ mod tests {
     #[tokio::test]
     async fn an_entry_is_made_once_and_a_failure_leaves_nothing() {
         let root = tempfile::tempdir().unwrap();
-        let cache = Cache {
-            root: root.path().to_path_buf(),
-        };
+        let cache = Cache::at(root.path());
         let key = Key::default().text("x");
         assert!(
             cache

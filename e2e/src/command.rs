@@ -8,10 +8,11 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     net::unix::pipe::Receiver,
-    process::Command,
+    process::{Child, Command},
     time::timeout,
 };
 
@@ -42,7 +43,8 @@ pub async fn run(command: &mut Command, log: &Path) -> Result<()> {
     }
 }
 
-/// Like [`run`], and shows each line to `line` as it comes.
+/// Like [`run`], and shows each line to `line` as it comes. The command has a process group of its own, and whoever no longer waits for it
+/// ends the whole group: what Cargo or Go has started does not go on without them.
 ///
 /// # Errors
 /// As [`run`].
@@ -53,13 +55,14 @@ pub async fn run_watched(
 ) -> Result<()> {
     let mut file = tokio::fs::File::from_std(create(log)?);
     let (output, input) = std::io::pipe()?;
-    let mut child = command
+    let spawned = command
         .stdin(Stdio::null())
         .stdout(input.try_clone()?)
         .stderr(input)
+        .process_group(0)
         .kill_on_drop(true)
-        .spawn()
-        .with_context(|| cannot_start(command))?;
+        .spawn();
+    let mut group = Group(spawned.with_context(|| cannot_start(command))?);
     // The command holds the writing ends until it is told otherwise, and the reader would never see the end.
     command.stdout(Stdio::null()).stderr(Stdio::null());
     let mut lines = BufReader::new(Receiver::from_owned_fd(output.into())?).lines();
@@ -75,10 +78,10 @@ pub async fn run_watched(
     let (status, left_over) = tokio::select! {
         read = &mut reading => {
             read?;
-            (child.wait().await?, false)
+            (group.0.wait().await?, false)
         }
         // What it left running can hold the writing ends for ever; what it said itself is in the pipe by now.
-        status = child.wait() => match timeout(DRAIN, &mut reading).await {
+        status = group.0.wait() => match timeout(DRAIN, &mut reading).await {
             Ok(read) => {
                 read?;
                 (status?, false)
@@ -96,6 +99,20 @@ pub async fn run_watched(
         tail(log)
     );
     Ok(())
+}
+
+/// A command and all that it has started. If it is dropped before the command has ended, nothing of them stays.
+struct Group(Child);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // A command that was waited for has no process id any more, so no other group is ever hit.
+        let leader = self.0.id().and_then(|id| i32::try_from(id).ok());
+        if let Some(leader) = leader.and_then(Pid::from_raw) {
+            // A group that ended by itself in between is as good.
+            let _ = kill_process_group(leader, Signal::KILL);
+        }
+    }
 }
 
 /// Runs `command` and gives what it prints on standard output.
@@ -194,6 +211,8 @@ fn cannot_start(command: &Command) -> String {
 
 #[cfg(test)]
 mod tests {
+    use rustix::process::kill_process;
+
     use super::*;
 
     /// What a shell script makes of it, and the lines that it showed.
@@ -224,14 +243,45 @@ mod tests {
 
     #[tokio::test]
     async fn what_a_program_leaves_running_is_not_waited_for_and_told() {
-        // The child ends by itself soon after the limit that is shown here.
-        let leaving = format!("sleep {} & echo here", DRAIN.as_secs() + 1);
-        let (ended, lines) = watched(&leaving).await;
-        assert_eq!(lines, ["here"]);
-        let error = ended.unwrap_err().to_string();
-        assert!(error.contains("still running"), "{error}");
-        let (ended, _) = watched(&format!("{leaving}; exit 3")).await;
-        let error = ended.unwrap_err().to_string();
-        assert!(error.contains("exit status: 3"), "{error}");
+        for (code, told) in [(0, "still running"), (3, "exit status: 3")] {
+            // The child is there for much longer than anybody waits for it, on the busiest machine.
+            let (ended, lines) = watched(&format!("sleep 60 & echo $!; exit {code}")).await;
+            let child = Pid::from_raw(lines[0].parse().unwrap()).unwrap();
+            kill_process(child, Signal::KILL).unwrap();
+            let error = ended.unwrap_err().to_string();
+            assert!(error.contains(told), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_program_has_started_ends_with_the_waiting_for_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut child = None;
+        // Nobody waits for a program any more as soon as it has said what its child is.
+        let (told, said) = tokio::sync::oneshot::channel::<()>();
+        let mut told = Some(told);
+        let mut command = Command::new("sh");
+        command.args(["-c", "sleep 60 & echo $!; wait"]);
+        let log = directory.path().join("log");
+        let running = run_watched(&mut command, &log, |line| {
+            child = line.parse().ok().and_then(Pid::from_raw);
+            drop(told.take());
+        });
+        tokio::select! {
+            ended = running => panic!("it has ended: {ended:?}"),
+            _ = said => {}
+        }
+        let gone = async {
+            while alive(child.unwrap()) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(Duration::from_secs(30), gone).await.unwrap();
+    }
+
+    /// Whether a process is there and no zombie, which whoever takes orphans may leave for a while.
+    fn alive(process: Pid) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", process.as_raw_pid()));
+        stat.is_ok_and(|stat| !stat.contains(") Z "))
     }
 }

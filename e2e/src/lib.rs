@@ -6,6 +6,7 @@ pub mod command;
 pub mod demo;
 pub mod generate;
 pub mod images;
+pub mod interrupt;
 pub mod packages;
 pub mod phase;
 pub mod rehearsal;

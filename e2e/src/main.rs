@@ -1,6 +1,10 @@
 //! `cargo cluster`, `cargo verify` and `cargo demo`.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    os::unix::process::CommandExt,
+    path::PathBuf,
+    process::{self, ExitCode},
+};
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
@@ -8,6 +12,7 @@ use dryrun_e2e::{
     cluster::{Cluster, Options},
     demo, generate,
     images::{Image, Workshop},
+    interrupt, packages,
     phase::Progress,
     verify, world,
 };
@@ -84,28 +89,50 @@ enum Provider {
 }
 
 fn main() -> ExitCode {
-    let outcome = tokio::runtime::Runtime::new()
-        .context("starting the runtime")
-        .and_then(|runtime| runtime.block_on(run(Cli::parse().command)));
-    match outcome {
+    match start() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("\nerror: {error}");
             for cause in error.chain().skip(1) {
                 eprintln!("  because: {cause}");
             }
-            ExitCode::FAILURE
+            interrupt::exit_code(&error)
         }
     }
 }
 
+fn start() -> Result<()> {
+    let command = Cli::parse().command;
+    complete_path()?;
+    tokio::runtime::Runtime::new()
+        .context("starting the runtime")?
+        .block_on(run(command))
+}
+
+/// Sees to it that this program and all that it runs finds the system's programs. The environment of a program that runs cannot be changed
+/// safely, so this one begins again with another.
+fn complete_path() -> Result<()> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    match packages::completed(&path) {
+        None => Ok(()),
+        Some(path) => Err(process::Command::new(program()?)
+            .args(std::env::args_os().skip(1))
+            .env("PATH", path)
+            .exec())
+        .context("beginning again with a complete PATH"),
+    }
+}
+
+/// What brings something up tidies up by itself after an interrupt; all else just ends.
 async fn run(command: Command) -> Result<()> {
+    interrupt::listen()?;
     match command {
-        Command::Cluster(command) => cluster(command).await,
+        Command::Cluster(up @ ClusterCommand::Up { .. }) => cluster(up).await,
+        Command::Cluster(command) => interrupt::unless(cluster(command)).await,
         Command::Demo => demo::run(program()?).await,
         Command::Generate => generate::run(),
         Command::Verify => verify::run(program()?).await,
-        Command::World => world::serve().await,
+        Command::World => interrupt::unless(world::serve()).await,
     }
 }
 
@@ -122,20 +149,7 @@ async fn cluster(command: ClusterCommand) -> Result<()> {
                 permissive,
                 program: program()?,
             };
-            let cluster = match provider {
-                None if Cluster::is_given()? => {
-                    progress.say("KUBECONFIG is set: that cluster is used as it is, and there is nothing to bring up");
-                    return Ok(());
-                }
-                None | Some(Provider::Local) => Cluster::up(&options, &progress).await?,
-                Some(Provider::Kind) => Cluster::up_in_kind(&options, &progress).await?,
-            };
-            progress.say(&format!(
-                "\nThe cluster is up.\n\n  export KUBECONFIG={}\n  {} get pods -A\n",
-                cluster.kubeconfig().display(),
-                cluster.kubectl().display()
-            ));
-            Ok(())
+            up(&options, provider, &progress).await
         }
         ClusterCommand::Down => Cluster::remove(&progress).await,
         ClusterCommand::Images { images } => {
@@ -160,6 +174,23 @@ async fn cluster(command: ClusterCommand) -> Result<()> {
         }
         ClusterCommand::Logs { directory } => running(&progress).await?.logs(&directory).await,
     }
+}
+
+async fn up(options: &Options, provider: Option<Provider>, progress: &Progress) -> Result<()> {
+    let cluster = match provider {
+        None if Cluster::is_given()? => {
+            progress.say("KUBECONFIG is set: that cluster is used as it is, and there is nothing to bring up");
+            return Ok(());
+        }
+        None | Some(Provider::Local) => Cluster::up(options, progress).await?,
+        Some(Provider::Kind) => Cluster::up_in_kind(options, progress).await?,
+    };
+    progress.say(&format!(
+        "\nThe cluster is up.\n\n  export KUBECONFIG={}\n  {} get pods -A\n",
+        cluster.kubeconfig().display(),
+        cluster.kubectl().display()
+    ));
+    Ok(())
 }
 
 /// The cluster that `KUBECONFIG` names, else the local one.

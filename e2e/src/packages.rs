@@ -1,6 +1,9 @@
 //! What the machine itself must have: Debian packages for the node's container runtime and networking, and a Go toolchain.
 
-use std::path::{Path, PathBuf};
+use std::{
+    ffi::{OsStr, OsString},
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::geteuid;
@@ -70,6 +73,28 @@ const IMAGES: &[Needed] = &[
     },
 ];
 
+/// What tests without a cluster run, beside a Postgres server.
+const TESTS: &[Needed] = &[
+    Needed {
+        file: "nft",
+        package: "nftables",
+    },
+    Needed {
+        file: "unshare",
+        package: "util-linux",
+    },
+    Needed {
+        file: "python3",
+        package: "python3",
+    },
+];
+
+/// A Postgres server of Debian and its extensions, of the version that the system has.
+const POSTGRES: [&str; 2] = ["postgresql", "postgresql-contrib"];
+
+/// Below it Debian has the servers, each in a directory that is named for its version.
+const POSTGRES_SERVERS: &str = "/usr/lib/postgresql";
+
 /// The Go version that `e2e/tools/go.mod` asks for.
 const GO: &str = "1.26";
 
@@ -113,6 +138,44 @@ pub async fn ensure_for_images(cache: &Cache, progress: &Progress) -> Result<()>
     install(&missing, cache, progress).await
 }
 
+/// Installs what tests without a cluster run, if it can. Whether all of it is there, so that no test has a reason to be skipped.
+///
+/// # Errors
+/// apt-get fails.
+pub async fn ensure_for_tests(cache: &Cache, progress: &Progress) -> Result<bool> {
+    let missing = missing_for_tests();
+    if geteuid().is_root() && find("apt-get").is_some() {
+        install(&missing, cache, progress).await?;
+    }
+    let missing = missing_for_tests();
+    if !missing.is_empty() {
+        progress.say(&format!(
+            "tests that need one of these packages are skipped: {}",
+            missing.join(" ")
+        ));
+    }
+    // Only root may make network namespaces, and in some containers not even root.
+    let mut nft = Command::new("unshare");
+    nft.args(["--net", "nft", "list", "ruleset"]);
+    Ok(missing.is_empty() && command::stdout(&mut nft).await.is_ok())
+}
+
+fn missing_for_tests() -> Vec<&'static str> {
+    let mut missing = missing(&[TESTS]);
+    if !has_server(Path::new(POSTGRES_SERVERS)) {
+        missing.extend(POSTGRES);
+    }
+    missing
+}
+
+/// Whether a directory of Debian's has a Postgres server of any version.
+fn has_server(servers: &Path) -> bool {
+    let versions = std::fs::read_dir(servers).into_iter().flatten().flatten();
+    versions
+        .into_iter()
+        .any(|version| version.path().join("bin/initdb").exists())
+}
+
 fn missing(needed: &[&[Needed]]) -> Vec<&'static str> {
     let absent = needed
         .iter()
@@ -122,6 +185,9 @@ fn missing(needed: &[&[Needed]]) -> Vec<&'static str> {
 }
 
 async fn install(missing: &[&str], cache: &Cache, progress: &Progress) -> Result<()> {
+    if geteuid().is_root() {
+        PolicyRc::remove_left(Path::new(POLICY_RC))?;
+    }
     if missing.is_empty() {
         return Ok(());
     }
@@ -138,38 +204,61 @@ async fn install(missing: &[&str], cache: &Cache, progress: &Progress) -> Result
             shell
                 .args(["-c", &install])
                 .env("DEBIAN_FRONTEND", "noninteractive");
-            // The packages' own services must not start: the cluster runs its own.
-            let policy = PolicyRc::install()?;
-            let installed = command::run(&mut shell, &cache.log("apt-get")).await;
-            policy.remove()?;
-            installed
+            // The packages' own services must not start: the cluster runs its own, and tests make their servers themselves.
+            let _policy = PolicyRc::install(Path::new(POLICY_RC))?;
+            command::run(&mut shell, &cache.log("apt-get")).await
         })
         .await
 }
 
-/// Debian's way to install a package without starting its service: a `policy-rc.d` that answers 101.
+/// Debian's way to install a package without starting its service: a `policy-rc.d` that answers 101. It is there for as long as this value,
+/// unless the machine has one already.
 struct PolicyRc {
-    ours: bool,
+    ours: Option<PathBuf>,
 }
 
 const POLICY_RC: &str = "/usr/sbin/policy-rc.d";
 
+/// What tells our `policy-rc.d` from anybody else's.
+const POLICY_RC_MARK: &str = "# Of dryrun-e2e, while it installs packages whose services must not start. Of no use at any other time.";
+
 impl PolicyRc {
-    fn install() -> Result<Self> {
+    fn install(path: &Path) -> Result<Self> {
         use std::os::unix::fs::PermissionsExt;
-        let ours = !Path::new(POLICY_RC).exists();
-        if ours {
-            std::fs::write(POLICY_RC, "#!/bin/sh\nexit 101\n").context("writing policy-rc.d")?;
-            std::fs::set_permissions(POLICY_RC, std::fs::Permissions::from_mode(0o755))?;
+        if path.exists() && !Self::is_ours(path) {
+            return Ok(Self { ours: None });
         }
-        Ok(Self { ours })
+        // Made first, so that a failure half-way leaves nothing either.
+        let policy = Self {
+            ours: Some(path.to_path_buf()),
+        };
+        std::fs::write(path, format!("#!/bin/sh\n{POLICY_RC_MARK}\nexit 101\n"))
+            .with_context(|| format!("writing {}", path.display()))?;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755))?;
+        Ok(policy)
     }
 
-    fn remove(self) -> Result<()> {
-        if self.ours {
-            std::fs::remove_file(POLICY_RC).context("removing policy-rc.d")?;
+    /// Removes one that an installation has left which was killed.
+    fn remove_left(path: &Path) -> Result<()> {
+        if Self::is_ours(path) {
+            std::fs::remove_file(path).with_context(|| format!("removing {}", path.display()))?;
         }
         Ok(())
+    }
+
+    fn is_ours(path: &Path) -> bool {
+        std::fs::read_to_string(path)
+            .is_ok_and(|text| text.lines().any(|line| line == POLICY_RC_MARK))
+    }
+}
+
+impl Drop for PolicyRc {
+    fn drop(&mut self) {
+        if let Some(path) = &self.ours
+            && let Err(error) = Self::remove_left(path)
+        {
+            eprintln!("services of the machine do not start while it is there: {error:#}");
+        }
     }
 }
 
@@ -197,12 +286,65 @@ pub async fn require_go() -> Result<()> {
     Ok(())
 }
 
-/// The path of a program, looked up in PATH and in the system directories that PATH may lack; absolute paths stand for themselves.
+/// The path of a program, looked up in PATH; absolute paths stand for themselves.
 pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let system = ["/usr/sbin", "/sbin", "/usr/bin", "/bin"].map(PathBuf::from);
     std::env::split_paths(&path)
-        .chain(system)
         .map(|directory| directory.join(program))
         .find(|candidate| candidate.exists())
+}
+
+/// This PATH with the system directories that it lacks, if it lacks any: `su` hands down the PATH of an ordinary user, to whom programs such as
+/// `nft` are of no use.
+pub fn completed(path: &OsStr) -> Option<OsString> {
+    let mut directories: Vec<PathBuf> = std::env::split_paths(path).collect();
+    let given = directories.len();
+    for system in ["/usr/sbin", "/usr/bin", "/sbin", "/bin"].map(PathBuf::from) {
+        if !directories.contains(&system) {
+            directories.push(system);
+        }
+    }
+    // Nothing that came out of a PATH cannot be put into one.
+    std::env::join_paths(&directories[..])
+        .ok()
+        .filter(|_| directories.len() > given)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policy_is_there_while_it_is_needed_and_nobody_elses_is_touched() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("policy-rc.d");
+        let policy = PolicyRc::install(&path).unwrap();
+        assert!(PolicyRc::is_ours(&path));
+        // Killed, it stays; the next installation takes it for its own.
+        std::mem::forget(policy);
+        drop(PolicyRc::install(&path).unwrap());
+        assert!(!path.exists());
+        std::fs::write(&path, "#!/bin/sh\nexit 101\n").unwrap();
+        drop(PolicyRc::install(&path).unwrap());
+        PolicyRc::remove_left(&path).unwrap();
+        assert!(path.exists());
+    }
+
+    #[test]
+    fn a_server_of_any_version_is_one() {
+        let servers = tempfile::tempdir().unwrap();
+        assert!(!has_server(&servers.path().join("absent")));
+        let programs = servers.path().join("17/bin");
+        std::fs::create_dir_all(&programs).unwrap();
+        assert!(!has_server(servers.path()));
+        std::fs::write(programs.join("initdb"), "").unwrap();
+        assert!(has_server(servers.path()));
+    }
+
+    #[test]
+    fn a_path_is_completed_once() {
+        let completed_path = completed(OsStr::new("/home/of/me:/usr/bin")).unwrap();
+        assert_eq!(completed_path, "/home/of/me:/usr/bin:/usr/sbin:/sbin:/bin");
+        assert_eq!(completed(&completed_path), None);
+    }
 }

@@ -1,9 +1,6 @@
 //! `cargo verify`: every check and every test, from formatting to a real cluster.
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{ffi::OsStr, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use tokio::{process::Command, time::timeout};
@@ -11,7 +8,9 @@ use tokio::{process::Command, time::timeout};
 use crate::{
     cache::Cache,
     cluster::{Cluster, Options},
-    command, packages,
+    command,
+    interrupt::{self, Interrupted},
+    packages,
     phase::Progress,
     tools::{Tools, cargo, workspace},
 };
@@ -22,7 +21,10 @@ const NODES: u8 = 2;
 /// A phase of tests that takes longer hangs. With a cold build, on two busy cores, the longest takes less than half of it.
 const LONGEST: Duration = Duration::from_mins(40);
 
-/// Runs everything. `program` is this crate's own program.
+/// With this variable set, a test fails that is otherwise skipped where a program or a right is missing.
+const MUST_RUN: &str = "DRYRUN_TESTS_MUST_RUN";
+
+/// Runs everything. `program` is this crate's own program. An interrupt ends it early; a cluster that it brought up is removed in any case.
 ///
 /// # Errors
 /// A check or a test fails; the error says which, and where its log is.
@@ -32,45 +34,10 @@ pub async fn run(program: PathBuf) -> Result<()> {
         cache: Cache::open()?,
         progress: progress.clone(),
     };
-    if !Cluster::is_given()? && Cluster::running(&progress).await?.is_some() {
-        bail!(
-            "a cluster is running, and the tests begin with bringing one up: remove it with `cargo cluster down`"
-        );
-    }
-    if !Cluster::is_given()? {
-        // The tests of the NetworkPolicy agent load its tables into the kernel with what a node has.
-        packages::ensure_for_cluster(&verification.cache, &progress).await?;
-    }
-    verification.checks().await?;
-    match Cluster::existing(&progress).await? {
-        Some(cluster) => verification.tests_in(&cluster).await?,
-        None => {
-            // These bring clusters up and down themselves, so they run alone.
-            verification
-                .tests(
-                    "tests of bring-up and teardown",
-                    &["--features", "local-cluster", "--test", "cluster"],
-                    None,
-                )
-                .await?;
-            let options = Options {
-                nodes: NODES,
-                permissive: false,
-                program,
-            };
-            let cluster = Cluster::up(&options, &progress).await?;
-            let tested = verification.tests_in(&cluster).await;
-            if tested.is_err() {
-                let logs = verification.cache.directory("failed-verify");
-                cluster.logs(&logs).await?;
-                progress.say(&format!(
-                    "the cluster's logs are kept in {}",
-                    logs.display()
-                ));
-            }
-            cluster.down().await?;
-            tested?;
-        }
+    let existing = interrupt::unless(verification.before_any_cluster()).await?;
+    match existing {
+        Some(cluster) => interrupt::unless(verification.tests_in(&cluster)).await?,
+        None => verification.tests_of_local_clusters(program).await?,
     }
     progress.say(&format!(
         "\nverified in {:.0}s",
@@ -85,7 +52,76 @@ struct Verification {
 }
 
 impl Verification {
-    /// All that needs no cluster.
+    /// All that needs no cluster. Gives the one that `KUBECONFIG` names, for the tests that need one.
+    async fn before_any_cluster(&self) -> Result<Option<Cluster>> {
+        let given = Cluster::is_given()?;
+        if !given && Cluster::running(&self.progress).await?.is_some() {
+            bail!(
+                "a cluster is running, and the tests begin with bringing one up: remove it with `cargo cluster down`"
+            );
+        }
+        if !given {
+            // The tests of the NetworkPolicy agent load its tables into the kernel with what a node has.
+            packages::ensure_for_cluster(&self.cache, &self.progress).await?;
+        }
+        self.checks().await?;
+        Cluster::existing(&self.progress).await
+    }
+
+    /// The tests that bring clusters up and down themselves, alone, and then those that share one.
+    async fn tests_of_local_clusters(&self, program: PathBuf) -> Result<()> {
+        let alone = self.tests(
+            "tests of bring-up and teardown",
+            &["--features", "local-cluster", "--test", "cluster"],
+            None,
+        );
+        if let Err(error) = interrupt::unless(alone).await {
+            // A test that was ended from outside has had no time to remove its cluster.
+            self.tell(Cluster::remove(&self.progress).await);
+            return Err(error);
+        }
+        let options = Options {
+            nodes: NODES,
+            permissive: false,
+            program,
+        };
+        let cluster = Cluster::up(&options, &self.progress).await?;
+        let tested = interrupt::unless(self.tests_in(&cluster)).await;
+        if tested
+            .as_ref()
+            .is_err_and(|error| !error.is::<Interrupted>())
+        {
+            self.tell(interrupt::unless(self.keep_logs(&cluster)).await);
+        }
+        let removed = cluster.down().await;
+        if tested.is_err() {
+            self.tell(removed);
+            return tested;
+        }
+        removed
+    }
+
+    /// Says what went wrong beside an error that matters more.
+    fn tell(&self, outcome: Result<()>) {
+        if let Err(error) = outcome {
+            self.progress.say(&format!("{error:#}"));
+        }
+    }
+
+    async fn keep_logs(&self, cluster: &Cluster) -> Result<()> {
+        let logs = self.cache.directory("failed-verify");
+        cluster
+            .logs(&logs)
+            .await
+            .with_context(|| format!("not all logs could be kept in {}", logs.display()))?;
+        self.progress.say(&format!(
+            "the cluster's logs are kept in {}",
+            logs.display()
+        ));
+        Ok(())
+    }
+
+    /// Formatting, lints, unit tests, the chart's lint.
     async fn checks(&self) -> Result<()> {
         self.cargo("formatting", &["fmt", "--all", "--check"])
             .await?;
@@ -99,8 +135,13 @@ impl Verification {
             "warnings",
         ];
         self.cargo("clippy", &clippy).await?;
-        self.tests("tests without a cluster", &["--workspace"], None)
-            .await?;
+        let complete = packages::ensure_for_tests(&self.cache, &self.progress).await?;
+        self.tests(
+            "tests without a cluster",
+            &["--workspace"],
+            complete.then_some((MUST_RUN, OsStr::new("1"))),
+        )
+        .await?;
         let helm = Tools::ensure(&self.cache, &self.progress)
             .await?
             .path("helm");
@@ -130,7 +171,8 @@ impl Verification {
             "cluster",
             "--tests",
         ];
-        self.tests("tests in the cluster", &targets, Some(cluster.kubeconfig()))
+        let kubeconfig = ("KUBECONFIG", cluster.kubeconfig().as_os_str());
+        self.tests("tests in the cluster", &targets, Some(kubeconfig))
             .await
     }
 
@@ -144,17 +186,20 @@ impl Verification {
             .await
     }
 
-    /// Runs tests one program after the other, and says how many there were.
-    async fn tests(&self, name: &str, arguments: &[&str], kubeconfig: Option<&Path>) -> Result<()> {
+    /// Runs tests one program after the other, and says how many there were. `variable` is set in their environment.
+    async fn tests(
+        &self,
+        name: &str,
+        arguments: &[&str],
+        variable: Option<(&str, &OsStr)>,
+    ) -> Result<()> {
         let log = self.cache.log(&name.replace(' ', "-"));
         let mut passed = 0;
         self.progress
             .phase(name.to_owned(), async |phase| {
                 let mut cargo = cargo();
                 cargo.arg("test").args(arguments);
-                if let Some(kubeconfig) = kubeconfig {
-                    cargo.env("KUBECONFIG", kubeconfig);
-                }
+                cargo.envs(variable);
                 let note = |line: &str| {
                     passed += passed_in(line);
                     phase.note(line.trim().to_owned());

@@ -1,6 +1,10 @@
 //! The local cluster as a whole: one on a machine, brought up and taken down under a lock.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
@@ -15,8 +19,8 @@ use super::{
 };
 use crate::{
     cache::Cache,
-    images::{self, Workshop},
-    packages,
+    images::{self, Archive, Workshop},
+    interrupt, packages,
     phase::Progress,
     tools::static_binaries,
 };
@@ -28,8 +32,8 @@ pub(super) async fn up(options: &Options, progress: &Progress) -> Result<(Vec<No
         "a cluster has 1 to {MAX_NODES} nodes"
     );
     let cache = Cache::open()?;
-    packages::ensure_for_cluster(&cache, progress).await?;
-    let _lock = Lock::take()?;
+    interrupt::unless(packages::ensure_for_cluster(&cache, progress)).await?;
+    let _lock = Lock::take().await?;
     if let Some(nodes) = running()? {
         bail!(
             "a cluster with {} node(s) is running already: use it, or remove it with `cargo cluster down`",
@@ -41,16 +45,7 @@ pub(super) async fn up(options: &Options, progress: &Progress) -> Result<(Vec<No
             down::clean().await
         })
         .await?;
-    let workshop = Workshop::open(progress).await?;
-    let binaries = static_binaries(
-        &workshop.cache,
-        progress,
-        "netpol",
-        images::NETPOL,
-        images::NETPOL_SOURCES,
-    )
-    .await?;
-    let images = workshop.images(&images::BASE).await?;
+    let (workshop, binaries, images) = interrupt::unless(ingredients(progress)).await?;
     let nodes = Node::first(options.nodes);
     let parts = up::Parts {
         nodes: &nodes,
@@ -62,27 +57,52 @@ pub(super) async fn up(options: &Options, progress: &Progress) -> Result<(Vec<No
         images: &images,
         world: options.program.clone(),
     };
-    let outcome = tokio::select! {
-        outcome = up::up(&parts, progress) => outcome,
-        signal = interrupted() => signal.and_then(|()| bail!("interrupted")),
+    let complete = async {
+        up::up(&parts, progress).await?;
+        Record {
+            nodes: options.nodes,
+            boot: boot()?,
+        }
+        .write()
     };
-    if let Err(error) = outcome {
-        let kept = workshop.cache.directory("failed-up");
-        logs::keep(&kept)?;
-        down::clean()
-            .await
-            .with_context(|| format!("cleaning up after: {error:#}"))?;
-        return Err(error.context(format!(
-            "the cluster did not come up; its logs are kept in {}",
-            kept.display()
-        )));
+    match interrupt::unless(complete).await {
+        Ok(()) => Ok((nodes, workshop)),
+        Err(error) => Err(given_up(error, &cache.directory("failed-up")).await),
     }
-    Record {
-        nodes: options.nodes,
-        boot: boot()?,
-    }
-    .write()?;
-    Ok((nodes, workshop))
+}
+
+/// What a cluster is made of that is built before.
+async fn ingredients(progress: &Progress) -> Result<(Workshop, PathBuf, Vec<Archive>)> {
+    let workshop = Workshop::open(progress).await?;
+    let binaries = netpol(&workshop).await?;
+    let images = workshop.images(&images::BASE).await?;
+    Ok((workshop, binaries, images))
+}
+
+async fn netpol(workshop: &Workshop) -> Result<PathBuf> {
+    static_binaries(
+        &workshop.cache,
+        &workshop.progress,
+        "netpol",
+        images::NETPOL,
+        images::NETPOL_SOURCES,
+    )
+    .await
+}
+
+/// Keeps the logs of a cluster that did not come up, and removes the rest of it, whether or not the logs could be kept.
+async fn given_up(error: anyhow::Error, kept: &Path) -> anyhow::Error {
+    let logs = match logs::keep(kept) {
+        Ok(()) => format!("its logs are kept in {}", kept.display()),
+        Err(why) => format!("its logs could not be kept: {why:#}"),
+    };
+    let left = match down::clean().await {
+        Ok(()) => String::new(),
+        Err(why) => {
+            format!("; it could not be removed either, try `cargo cluster down`: {why:#}")
+        }
+    };
+    error.context(format!("the cluster did not come up; {logs}{left}"))
 }
 
 /// Takes it down, whatever state it is in.
@@ -91,7 +111,7 @@ pub(super) async fn down(progress: &Progress) -> Result<()> {
         rustix::process::geteuid().is_root(),
         "only root can remove the local cluster"
     );
-    let _lock = Lock::take()?;
+    let _lock = Lock::take().await?;
     progress
         .phase("removing the cluster", async |_| down::clean().await)
         .await
@@ -99,16 +119,8 @@ pub(super) async fn down(progress: &Progress) -> Result<()> {
 
 /// Puts another NetworkPolicy agent in the place of each node's: one that enforces, or one that lets everything pass.
 pub(super) async fn enforce(nodes: &[Node], workshop: &Workshop, enforcing: bool) -> Result<()> {
-    let binaries = static_binaries(
-        &workshop.cache,
-        &workshop.progress,
-        "netpol",
-        images::NETPOL,
-        images::NETPOL_SOURCES,
-    )
-    .await?;
     let netpol = Netpol {
-        binaries,
+        binaries: netpol(workshop).await?,
         permissive: !enforcing,
     };
     let mut daemons = process::Daemons::default();
@@ -136,6 +148,13 @@ pub(super) fn running() -> Result<Option<Vec<Node>>> {
     Ok(lives.then(|| Node::first(record.nodes)))
 }
 
+/// Whether there is anything of a local cluster to remove, be it half of one.
+pub(super) fn is_there() -> bool {
+    [layout::STATE, layout::RUN]
+        .into_iter()
+        .any(|directory| Path::new(directory).exists())
+}
+
 /// Written when a cluster is complete.
 #[derive(Serialize, Deserialize)]
 struct Record {
@@ -157,15 +176,4 @@ impl Record {
 /// The kernel's identifier of this boot.
 fn boot() -> Result<String> {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").context("reading the boot identifier")
-}
-
-/// Completes when somebody wants this program to end.
-async fn interrupted() -> Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        ended = tokio::signal::ctrl_c() => ended?,
-        _ = terminate.recv() => {}
-    }
-    Ok(())
 }

@@ -6,25 +6,34 @@ use std::{
         linux::net::SocketAddrExt,
         unix::net::{SocketAddr, UnixListener},
     },
+    time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 
 /// Held for as long as the cluster is being changed. It is a socket in the abstract namespace, which the kernel takes back when its holder
 /// ends in whatever way, and which leaves no file.
 pub(crate) struct Lock(#[expect(dead_code, reason = "held, never used")] UnixListener);
 
+/// How long a holder that was killed may take to be gone.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 impl Lock {
     /// Takes the lock.
-    pub(crate) fn take() -> Result<Self> {
-        match UnixListener::bind_addr(&SocketAddr::from_abstract_name("dryrun-e2e")?) {
-            Ok(listener) => Ok(Self(listener)),
-            Err(error) if error.kind() == ErrorKind::AddrInUse => {
-                bail!(
+    pub(crate) async fn take() -> Result<Self> {
+        let started = Instant::now();
+        loop {
+            match UnixListener::bind_addr(&SocketAddr::from_abstract_name("dryrun-e2e")?) {
+                Ok(listener) => return Ok(Self(listener)),
+                Err(error) if error.kind() != ErrorKind::AddrInUse => {
+                    return Err(error).context("taking the lock of the local cluster");
+                }
+                Err(_) => ensure!(
+                    started.elapsed() < PATIENCE,
                     "another `cargo cluster up` or `cargo cluster down` is at work on this machine: wait until it has ended"
-                )
+                ),
             }
-            Err(error) => Err(error).context("taking the lock of the local cluster"),
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 }

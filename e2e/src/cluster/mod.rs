@@ -39,6 +39,7 @@ use crate::{
     cache::Cache,
     command,
     images::{Archive, Image, Workshop},
+    interrupt,
     phase::{Phase, Progress},
 };
 use layout::Node;
@@ -100,7 +101,7 @@ impl Cluster {
     /// Docker or kind is missing or fails.
     pub async fn up_in_kind(options: &Options, progress: &Progress) -> Result<Self> {
         let kubeconfig = kind::up(options, &Cache::open()?, progress).await?;
-        Self::with(Provider::Kind, kubeconfig, progress).await
+        interrupt::unless(Self::with(Provider::Kind, kubeconfig, progress)).await
     }
 
     /// The cluster that was brought up on this machine, local or in kind, if one is running.
@@ -169,10 +170,16 @@ impl Cluster {
     /// # Errors
     /// Something cannot be removed, or is left.
     pub async fn remove(progress: &Progress) -> Result<()> {
-        match kind::running(&Cache::open()?) {
-            Some(kubeconfig) => kind::down(&kubeconfig, progress).await,
-            None => local::down(progress).await,
+        let cache = Cache::open()?;
+        if !kind::is_there(&cache) {
+            return local::down(progress).await;
         }
+        // One that cannot be removed is no reason to keep the other.
+        let kind = kind::down(&cache, progress).await;
+        if local::is_there() {
+            local::down(progress).await?;
+        }
+        kind
     }
 
     /// Makes every node enforce NetworkPolicies, or none; false where that is not ours to decide. Pods keep running.
@@ -194,7 +201,8 @@ impl Cluster {
     /// As [`Cluster::remove`].
     pub async fn down(self) -> Result<()> {
         match self.provider {
-            Provider::Local(_) | Provider::Kind => Self::remove(&self.workshop.progress).await,
+            Provider::Local(_) => local::down(&self.workshop.progress).await,
+            Provider::Kind => kind::down(&self.workshop.cache, &self.workshop.progress).await,
             Provider::Existing => Ok(()),
         }
     }

@@ -14,6 +14,7 @@ use kube::{Api, ResourceExt};
 
 use crate::{
     cluster::{Cluster, Options},
+    interrupt::{self, Interrupted},
     phase::Progress,
     rehearsal::{APPROVER, Kubectl, REHEARSAL, REQUESTER, Rehearsal, SYSTEM, demo, fill, until},
 };
@@ -31,13 +32,24 @@ const APPROVAL: SignedDuration = SignedDuration::from_hours(1);
 /// The demo, from nothing to the verdict. `program` is this crate's own program.
 ///
 /// # Errors
-/// A phase fails, or a gate of the run does.
+/// A phase fails, a gate of the run does, or an interrupt ends it: what is up by then stays.
 pub async fn run(program: PathBuf) -> Result<()> {
     let progress = Progress::new();
     let cluster = cluster(program, &progress).await?;
+    let played = interrupt::unless(play(cluster, &progress)).await;
+    if played
+        .as_ref()
+        .is_err_and(|error| error.is::<Interrupted>())
+    {
+        progress.say("the cluster stays up, with what is in it: `cargo cluster down` removes one that was brought up here");
+    }
+    played
+}
+
+async fn play(cluster: Cluster, progress: &Progress) -> Result<()> {
     let demo = Demo {
         rehearsal: Rehearsal::of(cluster, progress.clone()),
-        progress,
+        progress: progress.clone(),
     };
     demo.prepare().await?;
     let requested = demo.request().await?;
@@ -48,20 +60,15 @@ pub async fn run(program: PathBuf) -> Result<()> {
 
 /// The cluster that `KUBECONFIG` names, else the local one, which is brought up if need be.
 async fn cluster(program: PathBuf, progress: &Progress) -> Result<Cluster> {
-    match Cluster::find(progress).await? {
-        Some(cluster) => Ok(cluster),
-        None => {
-            Cluster::up(
-                &Options {
-                    nodes: 1,
-                    permissive: false,
-                    program,
-                },
-                progress,
-            )
-            .await
-        }
+    if let Some(cluster) = interrupt::unless(Cluster::find(progress)).await? {
+        return Ok(cluster);
     }
+    let options = Options {
+        nodes: 1,
+        permissive: false,
+        program,
+    };
+    Cluster::up(&options, progress).await
 }
 
 struct Demo {

@@ -1,14 +1,39 @@
-//! What a cluster could leave on the machine, as a set of lines to compare before and after.
+//! What a cluster could leave on the machine, as a set of lines to compare before and after. Other programs start and end meanwhile, so only
+//! what can be a cluster's is looked at: by its names, its addresses, and the places where its programs keep things.
 
 use std::{
     collections::BTreeSet,
     fs,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     process::Command,
 };
 
-/// Directories in which system programs keep files.
-const FILES: &[&str] = &[
+/// What a cluster of ours is called wherever it has a name.
+const NAME: &str = "dryrun-e2e";
+/// What its processes have in their environment.
+const MARK: &[u8] = b"DRYRUN_E2E_DAEMON=";
+
+/// Where a line of the machine's network shows one of these, it can be a cluster's: names, addresses of nodes, pods and Services, the outside,
+/// and what kube-proxy, the kubelet, CNI plugins and the NetworkPolicy agent call their tables and chains.
+const NETWORK: &[&str] = &[
+    NAME,
+    "fabric",
+    "cni0",
+    "172.30.0.",
+    "10.244.",
+    "10.96.",
+    "192.0.2.1",
+    "169.254.169.254",
+    "kube",
+    "KUBE-",
+    "CNI-",
+    "cni_",
+    "netpol",
+];
+
+/// Directories in which system programs keep files, each in one of a name of its own.
+const ROOTS: &[&str] = &[
     "/run",
     "/var/lib",
     "/var/log",
@@ -16,47 +41,58 @@ const FILES: &[&str] = &[
     "/opt",
     "/usr/libexec",
 ];
-/// What other programs of the machine change at any time.
-const OTHERS: &[&str] = &[
-    "/var/lib/apt",
-    "/var/lib/dpkg",
-    "/var/log/apt",
-    "/var/lib/systemd",
-    "/run/systemd",
-    "/run/user",
-    // util-linux notes there what any mount command did.
-    "/run/mount",
-    "/var/log/journal",
+/// How the directories there are called that are a cluster's, or a Kubernetes node's, with all that is in them.
+const OWN: &[&str] = &[
+    NAME,
+    "kube",
+    "etcd",
+    "cni",
+    "/var/log/pods",
+    "/var/log/containers",
 ];
-/// Kernel settings that are nobody's but ours to change; the network's counters and tables are left out.
+/// How those are called that Docker or Podman has as well: of what is in them only what is made for Kubernetes is looked at.
+const SHARED: &[&str] = &["containerd", "runc", "/run/netns"];
+/// Where a node has file systems of its own, which the machine must not see.
+const PRIVATE: &[&str] = &[
+    "/run/netns",
+    "/run/containerd",
+    "/var/lib/cni",
+    "/var/log/containers",
+    "/var/log/pods",
+];
+/// How containerd and CNI name what they make for Kubernetes.
+const FOR_KUBERNETES: &[&str] = &["k8s.io", "cni-", NAME];
+
+/// Kernel settings that a node changes, or could if it were not in a network namespace of its own.
 const SETTINGS: &[&str] = &[
-    "/proc/sys/vm",
-    "/proc/sys/kernel/keys",
-    "/proc/sys/net/ipv4/conf",
-    "/proc/sys/net/ipv6/conf",
-];
-const SINGLE_SETTINGS: &[&str] = &[
+    "/proc/sys/vm/overcommit_memory",
+    "/proc/sys/vm/panic_on_oom",
     "/proc/sys/kernel/panic",
     "/proc/sys/kernel/panic_on_oops",
+    "/proc/sys/kernel/keys",
     "/proc/sys/net/ipv4/ip_forward",
+    "/proc/sys/net/ipv4/conf/all",
+    "/proc/sys/net/ipv4/conf/default",
+    "/proc/sys/net/ipv4/conf/dryrun-e2e",
+    "/proc/sys/net/ipv6/conf/all",
+    "/proc/sys/net/ipv6/conf/default",
+    "/proc/sys/net/ipv6/conf/dryrun-e2e",
 ];
 
-/// Mounts, namespaces, links, addresses, routes, rules, tables, cgroups, settings, files and marked processes.
+/// Processes, mounts, links, addresses, routes, rules, tables, cgroups, settings and files.
 pub fn snapshot() -> BTreeSet<String> {
     let mut lines = BTreeSet::new();
-    let mut add =
-        |kind: &str, text: &str| lines.extend(text.lines().map(|line| format!("{kind}: {line}")));
-    add("mount", &fs::read_to_string("/proc/self/mounts").unwrap());
+    let mut add = |kind: &str, found: Vec<String>| {
+        lines.extend(found.into_iter().map(|line| format!("{kind}: {line}")));
+    };
+    add("process", processes().into_iter().map(|p| p.line).collect());
+    add("mount", mounts());
     for (kind, command) in [
         ("link", "ip -oneline -brief link"),
         ("address", "ip -oneline -brief address"),
         ("route", "ip -oneline route show table all"),
         ("rule", "ip -oneline rule"),
         ("nft", "nft --stateless list ruleset"),
-        (
-            "namespace",
-            "lsns --noheadings --raw --output NS,TYPE --type net --type mnt",
-        ),
     ] {
         let mut words = command.split(' ');
         let output = Command::new(words.next().unwrap())
@@ -64,50 +100,173 @@ pub fn snapshot() -> BTreeSet<String> {
             .output()
             .unwrap();
         assert!(output.status.success(), "{command}");
-        add(kind, &String::from_utf8(output.stdout).unwrap());
+        let text = String::from_utf8(output.stdout).unwrap();
+        let ours = text.lines().filter(|line| contains(line, NETWORK));
+        add(kind, ours.map(str::to_owned).collect());
     }
-    let paths = |roots: &[&str], keep: &dyn Fn(&Path) -> bool| {
-        let found: Vec<String> = roots
-            .iter()
-            .flat_map(|root| below(Path::new(root), keep))
-            .map(|path| path.display().to_string())
-            .collect();
-        found.join("\n")
-    };
-    add("cgroup", &paths(&["/sys/fs/cgroup"], &|path| path.is_dir()));
-    add("file", &paths(FILES, &|_| true));
-    for setting in SETTINGS
-        .iter()
-        .flat_map(|root| below(Path::new(root), &|path| path.is_file()))
-        .chain(SINGLE_SETTINGS.iter().map(PathBuf::from))
-    {
-        // Some settings can only be written.
-        if let Ok(value) = fs::read_to_string(&setting) {
-            add(
-                "setting",
-                &format!(
-                    "{} = {}",
-                    setting.display(),
-                    value.trim().replace('\n', " ")
-                ),
-            );
-        }
-    }
+    add("cgroup", below(Path::new("/sys/fs/cgroup"), &is_cgroup));
+    add("file", files());
+    add("setting", settings());
     lines
 }
 
-fn below(root: &Path, keep: &dyn Fn(&Path) -> bool) -> Vec<PathBuf> {
+/// One process of a cluster; its line is the same for as long as it lives, and never another's.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Process {
+    id: String,
+    line: String,
+}
+
+/// Every process of a cluster: it has its mark or is in its cgroup, or shares a network with one that does.
+pub fn processes() -> BTreeSet<Process> {
+    let all: Vec<PathBuf> = fs::read_dir("/proc")
+        .unwrap()
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.join("stat").exists())
+        .collect();
+    let machine = network(Path::new("/proc/self"));
+    let surely: Vec<&PathBuf> = all.iter().filter(|process| is_marked(process)).collect();
+    let networks: BTreeSet<_> = surely
+        .iter()
+        .filter_map(|process| network(process))
+        .collect();
+    all.iter()
+        .filter(|process| {
+            let network = network(process);
+            surely.contains(process)
+                || network != machine && network.is_some_and(|found| networks.contains(&found))
+        })
+        .filter_map(|process| identity(process))
+        .collect()
+}
+
+/// Fails if one of these processes lives.
+pub fn assert_ended(processes: &BTreeSet<Process>) {
+    let alive: Vec<&String> = processes
+        .iter()
+        .filter(|process| identity(&Path::new("/proc").join(&process.id)).as_ref() == Some(process))
+        .map(|process| &process.line)
+        .collect();
+    assert!(alive.is_empty(), "these processes live on: {alive:#?}");
+}
+
+/// A living process by its id, its name and the time of its start.
+fn identity(process: &Path) -> Option<Process> {
+    let stat = fs::read_to_string(process.join("stat")).ok()?;
+    let (name, rest) = stat.rsplit_once(") ")?;
+    let fields: Vec<&str> = rest.split(' ').collect();
+    // A zombie is gone: only its parent still sees it.
+    let (state, started) = (fields.first()?, fields.get(19)?);
+    (*state != "Z").then(|| Process {
+        id: process
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned(),
+        line: format!("{name}) started at {started}"),
+    })
+}
+
+fn is_marked(process: &Path) -> bool {
+    let read = |file: &str| fs::read(process.join(file)).unwrap_or_default();
+    let cgroups = String::from_utf8_lossy(&read("cgroup")).into_owned();
+    read("environ")
+        .split(|byte| *byte == 0)
+        .any(|entry| entry.starts_with(MARK))
+        || cgroups
+            .lines()
+            .any(|line| line.contains(&format!(":/{NAME}-")))
+}
+
+/// The network namespace that a process is in.
+fn network(process: &Path) -> Option<(u64, u64)> {
+    let namespace = fs::metadata(process.join("ns/net")).ok()?;
+    Some((namespace.dev(), namespace.ino()))
+}
+
+/// Mounts that name a cluster, and those on the very directories on which a node mounts file systems of its own.
+fn mounts() -> Vec<String> {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+    let ours = |line: &&str| {
+        let target = line.split(' ').nth(1).unwrap_or_default();
+        contains(line, &[NAME, "/var/lib/kubelet", "k8s.io"]) || PRIVATE.contains(&target)
+    };
+    mounts.lines().filter(ours).map(str::to_owned).collect()
+}
+
+/// A cluster's cgroup, or one that its programs would make if they were not told where.
+fn is_cgroup(path: &Path) -> bool {
+    let components = path.strip_prefix("/sys/fs/cgroup").unwrap_or(path);
+    let names: Vec<_> = components
+        .iter()
+        .map(|component| component.to_string_lossy())
+        .collect();
+    path.is_dir()
+        && (names.iter().any(|name| name.starts_with(NAME))
+            || names
+                .iter()
+                .take(2)
+                .any(|name| name.starts_with("kubepods") || name == "k8s.io"))
+}
+
+/// Directories that can be a cluster's, and what is in them.
+fn files() -> Vec<String> {
+    let mut files = Vec::new();
+    for root in ROOTS {
+        for entry in fs::read_dir(root).into_iter().flatten().flatten() {
+            let path = entry.path();
+            let keep: &dyn Fn(&Path) -> bool = if names(&path, OWN) {
+                &|_| true
+            } else if names(&path, SHARED) {
+                &|path| names(path, FOR_KUBERNETES)
+            } else {
+                continue;
+            };
+            files.push(path.display().to_string());
+            if path.is_dir() && !path.is_symlink() {
+                files.extend(below(&path, keep));
+            }
+        }
+    }
+    files
+}
+
+fn settings() -> Vec<String> {
+    let mut settings = Vec::new();
+    for root in SETTINGS.iter().map(Path::new) {
+        let files = if root.is_dir() {
+            below(root, &|path| path.is_file())
+        } else {
+            vec![root.display().to_string()]
+        };
+        for file in files {
+            // Some settings can only be written.
+            if let Ok(value) = fs::read_to_string(&file) {
+                settings.push(format!("{file} = {}", value.trim().replace('\n', " ")));
+            }
+        }
+    }
+    settings
+}
+
+fn names(path: &Path, parts: &[&str]) -> bool {
+    contains(&path.to_string_lossy(), parts)
+}
+
+fn contains(text: &str, parts: &[&str]) -> bool {
+    parts.iter().any(|part| text.contains(part))
+}
+
+fn below(root: &Path, keep: &dyn Fn(&Path) -> bool) -> Vec<String> {
     let mut found = Vec::new();
     for entry in fs::read_dir(root).into_iter().flatten().flatten() {
         let path = entry.path();
-        if OTHERS.iter().any(|other| path.starts_with(other)) {
-            continue;
-        }
         if path.is_dir() && !path.is_symlink() {
             found.extend(below(&path, keep));
         }
         if keep(&path) {
-            found.push(path);
+            found.push(path.display().to_string());
         }
     }
     found
