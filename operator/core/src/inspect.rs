@@ -4,19 +4,26 @@ mod pod;
 
 pub use pod::{CREDENTIALS, SOURCE, Secrets, inspect};
 
-use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, Volume};
+use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, Volume, VolumeMount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use std::collections::BTreeMap;
 
 /// What the harness pod may do and should not. Empty: it is confined.
 ///
-/// `policies` are all NetworkPolicies of the namespace; `own` names those that may allow this pod anything.
-pub fn harness_violations(pod: &Pod, policies: &[NetworkPolicy], own: &[String]) -> Vec<String> {
+/// `policies` are all NetworkPolicies of the namespace; `own` names those that may allow this pod anything. `evidence` is the one claim that it may
+/// mount, and of it only the part that is its own.
+pub fn harness_violations(
+    pod: &Pod,
+    policies: &[NetworkPolicy],
+    own: &[String],
+    evidence: &str,
+) -> Vec<String> {
     let Some(spec) = &pod.spec else {
         return vec!["the pod has no spec".into()];
     };
     let mut found = pod_violations(spec);
+    let volumes = spec.volumes.as_deref().unwrap_or_default();
     for container in spec
         .containers
         .iter()
@@ -25,10 +32,16 @@ pub fn harness_violations(pod: &Pod, policies: &[NetworkPolicy], own: &[String])
         found.extend(
             container_violations(container)
                 .into_iter()
+                .map(str::to_owned)
+                .chain(mount_violations(container, volumes))
                 .map(|what| format!("{}: {what}", container.name)),
         );
     }
-    found.extend(spec.volumes.iter().flatten().filter_map(volume_violation));
+    found.extend(
+        volumes
+            .iter()
+            .filter_map(|volume| volume_violation(volume, evidence)),
+    );
     found.extend(
         foreign_allowances(pod, policies, own)
             .into_iter()
@@ -72,7 +85,7 @@ fn pod_violations(spec: &PodSpec) -> Vec<String> {
         .collect()
 }
 
-fn container_violations(container: &Container) -> Vec<String> {
+fn container_violations(container: &Container) -> Vec<&'static str> {
     let security = container.security_context.clone().unwrap_or_default();
     let drops_all = security
         .capabilities
@@ -115,15 +128,61 @@ fn container_violations(container: &Container) -> Vec<String> {
         (!drops_all || adds, "it has capabilities"),
         (host_port, "hostPort"),
         (from_secret, "its environment has a secret"),
+        (
+            container
+                .volume_devices
+                .as_ref()
+                .is_some_and(|d| !d.is_empty()),
+            "it has a block device",
+        ),
     ];
     checks
         .iter()
         .filter(|(bad, _)| *bad)
-        .map(|(_, what)| (*what).to_owned())
+        .map(|(_, what)| *what)
         .collect()
 }
 
-fn volume_violation(volume: &Volume) -> Option<String> {
+/// The volumes of the harness pod that can be written to, each with the one container that may.
+const WRITABLE: [(&str, &str); 5] = [
+    ("inputs", "unpacked"),
+    ("install", "agent"),
+    ("harness", "tmp"),
+    ("harness", "scratch"),
+    ("harness", "evidence"),
+];
+
+/// The part of the evidence volume that is the harness's own.
+const OWN_PART: &str = "harness";
+
+fn mount_violations(container: &Container, volumes: &[Volume]) -> Vec<String> {
+    let mounts = container.volume_mounts.iter().flatten();
+    mounts
+        .filter_map(|mount| {
+            let volume = volumes.iter().find(|volume| volume.name == mount.name);
+            let claimed = volume.is_some_and(|volume| volume.persistent_volume_claim.is_some());
+            let VolumeMount { name, .. } = mount;
+            if claimed && mount.sub_path.as_deref() != Some(OWN_PART) {
+                Some(format!("it mounts more than {OWN_PART} of {name}"))
+            } else if mount.read_only != Some(true) && !WRITABLE.contains(&(&container.name, name))
+            {
+                Some(format!("it may write to {name}"))
+            } else {
+                None
+            }
+        })
+        .collect()
+}
+
+fn volume_violation(volume: &Volume, evidence: &str) -> Option<String> {
+    if let Some(claim) = &volume.persistent_volume_claim
+        && claim.claim_name != evidence
+    {
+        return Some(format!(
+            "volume {} is PersistentVolumeClaim {}, not {evidence}",
+            volume.name, claim.claim_name
+        ));
+    }
     let confined = volume.empty_dir.is_some()
         || volume.config_map.is_some()
         || volume.persistent_volume_claim.is_some()
@@ -207,19 +266,45 @@ pub fn selects(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> b
 mod tests {
     use super::*;
 
+    /// The shape that the controller makes.
     fn pod() -> Pod {
+        let security = serde_json::json!({
+            "allowPrivilegeEscalation": false, "runAsNonRoot": true, "runAsUser": 10002, "readOnlyRootFilesystem": true,
+            "capabilities": {"drop": ["ALL"]}});
+        let token = |name: &str| serde_json::json!({"name": name, "projected": {"sources": [{"secret": {"name": "demo-credentials"}}]}});
         serde_json::from_value(serde_json::json!({
             "metadata": {"name": "demo-harness", "labels": {"dryrun.dev/run": "u", "dryrun.dev/role": "harness"}},
             "spec": {
                 "automountServiceAccountToken": false, "enableServiceLinks": false, "activeDeadlineSeconds": 60,
-                "containers": [{"name": "harness", "securityContext": {
-                    "allowPrivilegeEscalation": false, "runAsNonRoot": true, "runAsUser": 10002, "readOnlyRootFilesystem": true,
-                    "capabilities": {"drop": ["ALL"]}}}],
-                "volumes": [{"name": "scratch", "emptyDir": {}}],
+                "initContainers": [
+                    {"name": "observer", "restartPolicy": "Always", "securityContext": security, "volumeMounts": [
+                        {"name": "observer-secrets", "mountPath": "/run/secrets/dryrun", "readOnly": true},
+                        {"name": "unpacked", "mountPath": "/unpacked", "readOnly": true},
+                        {"name": "input-0", "mountPath": "/inputs/0", "readOnly": true}]},
+                    {"name": "inputs", "securityContext": security, "volumeMounts": [
+                        {"name": "inputs-secrets", "mountPath": "/run/secrets/dryrun", "readOnly": true},
+                        {"name": "unpacked", "mountPath": "/unpacked"},
+                        {"name": "input-0", "mountPath": "/inputs/0", "readOnly": true}]},
+                    {"name": "install", "securityContext": security, "volumeMounts": [{"name": "agent", "mountPath": "/agent"}]}],
+                "containers": [{"name": "harness", "securityContext": security, "volumeMounts": [
+                    {"name": "agent", "mountPath": "/agent", "readOnly": true},
+                    {"name": "secrets", "mountPath": "/run/secrets/dryrun", "readOnly": true},
+                    {"name": "tmp", "mountPath": "/tmp"},
+                    {"name": "scratch", "mountPath": "/scratch"},
+                    {"name": "evidence", "mountPath": "/evidence/harness", "subPath": "harness"},
+                    {"name": "unpacked", "mountPath": "/opt/demo", "subPath": "0", "readOnly": true}]}],
+                "volumes": [
+                    token("secrets"), token("inputs-secrets"), token("observer-secrets"),
+                    {"name": "tmp", "emptyDir": {"medium": "Memory"}}, {"name": "scratch", "emptyDir": {}},
+                    {"name": "unpacked", "emptyDir": {}}, {"name": "agent", "emptyDir": {}},
+                    {"name": "evidence", "persistentVolumeClaim": {"claimName": EVIDENCE}},
+                    {"name": "input-0", "configMap": {"name": "demo"}}],
             },
         }))
         .unwrap()
     }
+
+    const EVIDENCE: &str = "demo-evidence";
 
     fn policy(name: &str, spec: serde_json::Value) -> NetworkPolicy {
         serde_json::from_value(serde_json::json!({"metadata": {"name": name}, "spec": spec}))
@@ -239,10 +324,14 @@ mod tests {
         ]
     }
 
+    fn all_violations(pod: &Pod, policies: &[NetworkPolicy]) -> Vec<String> {
+        harness_violations(pod, policies, &["demo-copy-egress".into()], EVIDENCE)
+    }
+
     fn violations(change: impl FnOnce(&mut Pod)) -> Vec<String> {
         let mut pod = pod();
         change(&mut pod);
-        harness_violations(&pod, &policies(), &["demo-copy-egress".into()])
+        all_violations(&pod, &policies())
     }
 
     #[test]
@@ -256,7 +345,51 @@ mod tests {
         fn spec(pod: &mut Pod) -> &mut PodSpec {
             pod.spec.as_mut().unwrap()
         }
-        let cases: [(&str, Change); 8] = [
+        fn mount<'a>(pod: &'a mut Pod, name: &str) -> &'a mut VolumeMount {
+            let mounts = spec(pod).containers[0].volume_mounts.as_mut().unwrap();
+            mounts.iter_mut().find(|m| m.name == name).unwrap()
+        }
+        fn volume<'a>(pod: &'a mut Pod, name: &str) -> &'a mut Volume {
+            let mut volumes = spec(pod).volumes.as_mut().unwrap().iter_mut();
+            volumes.find(|v| v.name == name).unwrap()
+        }
+        let cases: [(&str, Change); 17] = [
+            ("harness: it may write to unpacked", |p| {
+                mount(p, "unpacked").read_only = None
+            }),
+            ("harness: it may write to agent", |p| {
+                mount(p, "agent").read_only = Some(false)
+            }),
+            ("observer: it may write to unpacked", |p| {
+                let observer = &mut spec(p).init_containers.as_mut().unwrap()[0];
+                observer.volume_mounts.as_mut().unwrap()[1].read_only = None;
+            }),
+            ("inputs: it may write to input-0", |p| {
+                let inputs = &mut spec(p).init_containers.as_mut().unwrap()[1];
+                inputs.volume_mounts.as_mut().unwrap()[2].read_only = None;
+            }),
+            ("harness: it mounts more than harness of evidence", |p| {
+                mount(p, "evidence").sub_path = None
+            }),
+            ("harness: it mounts more than harness of evidence", |p| {
+                mount(p, "evidence").sub_path = Some("server".into())
+            }),
+            ("harness: it mounts more than harness of evidence", |p| {
+                let mounts = spec(p).containers[0].volume_mounts.as_mut().unwrap();
+                mounts.push(VolumeMount {
+                    name: "evidence".into(),
+                    mount_path: "/all".into(),
+                    read_only: Some(true),
+                    ..VolumeMount::default()
+                });
+            }),
+            ("volume evidence is PersistentVolumeClaim demo-data", |p| {
+                let claim = volume(p, "evidence").persistent_volume_claim.as_mut();
+                claim.unwrap().claim_name = "demo-data".into();
+            }),
+            ("block device", |p| {
+                spec(p).containers[0].volume_devices = Some(vec![Default::default()])
+            }),
             ("API token", |p| {
                 spec(p).automount_service_account_token = None
             }),
@@ -310,14 +443,11 @@ mod tests {
             serde_json::json!({"podSelector": {}, "egress": [{}]}),
         ));
         assert_eq!(
-            harness_violations(&pod(), &all, &["demo-copy-egress".into()]),
+            all_violations(&pod(), &all),
             ["NetworkPolicy hole allows it more"]
         );
         all.remove(0);
-        assert_eq!(
-            harness_violations(&pod(), &all, &["demo-copy-egress".into()]).len(),
-            2
-        );
+        assert_eq!(all_violations(&pod(), &all).len(), 2);
     }
 
     #[test]

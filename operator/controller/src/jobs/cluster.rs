@@ -268,9 +268,10 @@ pub(super) async fn harness(scope: &Scope) -> Result<HarnessFacts, TaskError> {
     let pod = read("PodUnreadable", "the harness's pod", pods.get(&name)).await?;
     let policies = read("PoliciesUnreadable", "NetworkPolicies", policies(scope)).await?;
     let own = [Object::CopyEgress.name(&scope.name, &scope.uid)];
+    let evidence = Object::EvidenceVolume.name(&scope.name, &scope.uid);
     Ok(HarnessFacts {
         pod_uid: pod.uid().unwrap_or_default(),
-        violations: inspect::harness_violations(&pod, &policies, &own),
+        violations: inspect::harness_violations(&pod, &policies, &own, &evidence),
         image_ids: fingerprint(&pod)
             .containers
             .into_iter()

@@ -6,6 +6,7 @@ use dryrun_core::credential::scenario_password;
 use dryrun_core::facts::LeakFacts;
 use dryrun_core::leak::{Credential, Scanner, TooMany};
 use dryrun_core::names::{self, Object, RUN_LABEL, key};
+use futures::{AsyncRead, AsyncReadExt};
 use k8s_openapi::api::core::v1::{Event, PersistentVolumeClaim, Pod, Secret};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::api::{ListParams, LogParams};
@@ -13,12 +14,15 @@ use kube::{Api, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
+use std::io;
+use std::pin::pin;
 use tokio::sync::Semaphore;
 
 use super::{Scope, permanent, transient};
 use crate::build::SOURCE_FILE;
 
-/// Bytes of one container's log that are read. The agents say little; what commands print goes to the evidence volume instead.
+/// Bytes of one container's log that are read. The agents say little; what commands print goes to the evidence volume instead. A kubelet begins a
+/// new file at 10 MiB by default (`containerLogMaxSize`), and hands out the last one alone: a longer log could not be read in whole either.
 const LOG_LIMIT: i64 = 4 << 20;
 
 /// Roles whose name may be part of a form of a password.
@@ -63,15 +67,19 @@ async fn credentials(scope: &Scope) -> Result<Vec<Credential>, TaskError> {
 /// An automaton over all forms of all credentials takes some megabytes, so there are few at a time.
 static SCANNERS: Semaphore = Semaphore::const_new(2);
 
-/// Searches texts, each with the place that it is from.
-async fn search(scope: &Scope, texts: Texts) -> Result<LeakFacts, TaskError> {
+/// Searches texts. What of them was not read stands in the facts.
+async fn search(scope: &Scope, texts: Vec<Text>) -> Result<LeakFacts, TaskError> {
     let (credentials, roles) = (credentials(scope).await?, roles(scope));
     let _turn = SCANNERS.acquire().await;
     let searching = tokio::task::spawn_blocking(move || {
         let scanner = Scanner::new(credentials, &roles)?;
         let mut facts = LeakFacts::default();
-        for (place, text) in texts {
-            scanner.search(&place, text.as_bytes(), &mut facts);
+        for Text { place, bytes, cut } in texts {
+            scanner.search(&place, &bytes[..], &mut facts);
+            if cut {
+                let why = format!("only its first {} bytes were searched", bytes.len());
+                scanner.unread(&place, &why, &mut facts);
+            }
         }
         Ok::<_, TooMany>(facts)
     });
@@ -95,17 +103,30 @@ pub(super) async fn container_logs(scope: &Scope, pod: Object) -> Result<LeakFac
         .filter(|container| container.container_id.is_some())
         .map(|container| container.name.clone())
         .collect();
-    let mut texts = Texts::new();
+    let mut texts = Vec::new();
     for container in begun {
         let params = LogParams {
             container: Some(container.clone()),
             limit_bytes: Some(LOG_LIMIT),
             ..LogParams::default()
         };
-        let text = pods.logs(&name, &params).await.map_err(unreadable)?;
-        texts.push((format!("{name}/{container}"), text));
+        let log = pods.log_stream(&name, &params).await.map_err(unreadable)?;
+        let text = log_text(format!("{name}/{container}"), log).await;
+        texts.push(text.map_err(|e| transient("LogsUnreadable", &e))?);
     }
     search(scope, texts).await
+}
+
+/// A log, as bytes: it need not be UTF-8, least of all at the place where it is cut.
+async fn log_text(place: String, log: impl AsyncRead) -> io::Result<Text> {
+    let mut bytes = Vec::new();
+    let limit = LOG_LIMIT.unsigned_abs();
+    pin!(log).take(limit).read_to_end(&mut bytes).await?;
+    Ok(Text {
+        place,
+        cut: bytes.len() as u64 >= limit,
+        bytes,
+    })
 }
 
 /// Every object and event of the run, but the Secrets themselves.
@@ -126,12 +147,19 @@ pub(super) async fn objects(scope: &Scope) -> Result<LeakFacts, TaskError> {
         )
         .await?,
     ];
-    search(scope, texts.concat()).await
+    search(scope, texts.into_iter().flatten().collect()).await
 }
 
-type Texts = Vec<(String, String)>;
+/// A text that is searched.
+struct Text {
+    /// What it is from.
+    place: String,
+    bytes: Vec<u8>,
+    /// There may be more of it than this.
+    cut: bool,
+}
 
-async fn texts<K>(scope: &Scope, kind: &str, params: &ListParams) -> Result<Texts, TaskError>
+async fn texts<K>(scope: &Scope, kind: &str, params: &ListParams) -> Result<Vec<Text>, TaskError>
 where
     K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
         + Clone
@@ -147,7 +175,7 @@ where
     found.iter().map(|object| json(kind, object)).collect()
 }
 
-async fn text<K>(scope: &Scope, kind: &str, name: &str) -> Result<Texts, TaskError>
+async fn text<K>(scope: &Scope, kind: &str, name: &str) -> Result<Vec<Text>, TaskError>
 where
     K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
         + Clone
@@ -166,8 +194,35 @@ where
 fn json<K: Serialize + kube::Resource<DynamicType = ()>>(
     kind: &str,
     object: &K,
-) -> Result<(String, String), TaskError> {
-    let text =
-        serde_json::to_string(object).map_err(|e| permanent("InvalidObject", e.to_string()))?;
-    Ok((format!("{kind}/{}", object.name_any()), text))
+) -> Result<Text, TaskError> {
+    let bytes =
+        serde_json::to_vec(object).map_err(|e| permanent("InvalidObject", e.to_string()))?;
+    Ok(Text {
+        place: format!("{kind}/{}", object.name_any()),
+        bytes,
+        cut: false,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_log_that_reaches_the_limit_is_not_whole() {
+        let limit = usize::try_from(LOG_LIMIT).unwrap();
+        for (length, cut) in [
+            (0, false),
+            (limit - 1, false),
+            (limit, true),
+            (limit + 1, true),
+        ] {
+            // Nobody has promised that it is UTF-8.
+            let log = vec![0xff; length];
+            let text = log_text("demo-harness/harness".into(), &log[..])
+                .await
+                .unwrap();
+            assert_eq!((text.bytes.len(), text.cut), (length.min(limit), cut));
+        }
+    }
 }

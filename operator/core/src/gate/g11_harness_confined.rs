@@ -10,7 +10,7 @@ use crate::probe::TargetClass;
 pub(super) static GATE: Gate = Gate {
     id: "G-11",
     name: "HarnessConfined",
-    doc: "The harness pod as it really is has no API token, no host access, no privilege, read-only inputs and a disposable work volume, and may reach the copy alone.",
+    doc: "The harness pod as it really is has no API token, no host access, no privilege and read-only inputs, writes to disposable volumes and its own part of the evidence alone, and may reach the copy alone.",
     command: Command::Harness,
     evidence: &["/harness", "/isolation/harness"],
     needs: &["G-10"],

@@ -7,7 +7,7 @@ use crate::names::Object;
 pub(super) static GATE: Gate = Gate {
     id: "G-22",
     name: "LogsClean",
-    doc: "No log of the run, of the copy's server, the harness or any container, holds a credential of the run or of production in any form.",
+    doc: "Neither the copy's own log, nor what the harness wrote, nor the log of a container of the dump, restore, copy or harness pod, as the kubelet has it, holds a credential of the run or of production in any form that is looked for.",
     command: Command::Verify,
     evidence: &["/search", "/containerLogs"],
     needs: &[],
@@ -20,7 +20,10 @@ pub(super) static GATE: Gate = Gate {
             "CanaryMissed",
             "The search did not find the canary that was planted in the copy's log: it proves nothing.",
         ),
-        ("NotSearched", "A log could not be searched."),
+        (
+            "NotSearched",
+            "A log could not be searched, or not to its end.",
+        ),
     ],
     evaluate,
     #[cfg(test)]
@@ -91,6 +94,13 @@ fn worlds() -> crate::testing::Worlds {
             (
                 "NotSearched",
                 volume(|search| search.unread = vec!["harness/x: permission denied".into()]),
+            ),
+            (
+                "NotSearched",
+                World::with(|f| {
+                    let log = f.container_logs.get_mut("harness").unwrap();
+                    log.unread = vec!["demo-harness/harness: only its beginning".into()];
+                }),
             ),
         ],
     }

@@ -3,6 +3,7 @@
 //! A gate is one file: its definition, its evaluation, and below it the worlds that pass it, fail it and leave it unknown. To add one, write the
 //! file and put it into [`ALL`]; the README's table and the status are made from there.
 
+mod denial;
 mod g01_disk_headroom;
 mod g02_names_free;
 mod g03_protected_recorded;

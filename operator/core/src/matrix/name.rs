@@ -89,6 +89,12 @@ pub(super) fn column(text: &str) -> Option<(ObjectName, String)> {
     }
 }
 
+/// The parts of a name of any class, unquoted; without the arguments of a routine.
+pub(crate) fn name_parts(text: &str) -> Option<Vec<String>> {
+    let name = arguments(text).map_or(text, |(name, _)| name);
+    split(name, '.')?.into_iter().map(part).collect()
+}
+
 /// Splits `owner/schema/KIND`, as the rows of class `default_acl` have it; `None` for the schema stands for all.
 pub(super) fn default_acl(text: &str) -> Option<(String, Option<String>, &str)> {
     match split(text, '/')?.as_slice() {

@@ -4,14 +4,14 @@ use dryrun_core::control::{
     OBSERVER_PORT, POSTGRES_ENV, PostgresConfig, SECRETS_DIR, SUPERUSER_FILE, TOKEN_FILE,
 };
 use dryrun_core::names::{self, Object, key};
-use k8s_openapi::api::core::v1::{Container, EnvVar, PodSpec, VolumeMount};
+use k8s_openapi::api::core::v1::{Container, EnvVar, PodSpec};
 
 use super::parts::{
     DEFAULT_MEMORY, agent, agent_on, agent_path, base, confined, echoing, install, resources,
     serve, small,
 };
 use super::volumes::{
-    agent_mount, agent_volume, data, evidence, memory, mount, part, projected, run_keys,
+    agent_mount, agent_volume, data, evidence, memory, mount, part, projected, read_only, run_keys,
     secrets_mount, secrets_volume, source_key,
 };
 use super::{Containers, DUMP_DIR, ECHO_PORT, OBSERVER_USER, POSTGRES_PORT, SERVER_LOGS_DIR};
@@ -150,10 +150,7 @@ pub(super) fn postgres(plan: &Plan<'_>) -> PodSpec {
 
 pub(super) fn restore(plan: &Plan<'_>) -> PodSpec {
     let postgres = &plan.spec.postgres;
-    let dump = VolumeMount {
-        read_only: Some(true),
-        ..part("data", "dump", DUMP_DIR)
-    };
+    let dump = read_only(part("data", "dump", DUMP_DIR));
     let container = Container {
         resources: Some(small()),
         volume_mounts: Some(vec![

@@ -2,13 +2,11 @@
 
 use dryrun_core::control::{HARNESS_LOGS_DIR, OBSERVER_PORT, SCRATCH_DIR, SECRETS_DIR, TOKEN_FILE};
 use dryrun_core::names::{Object, key};
-use k8s_openapi::api::core::v1::{
-    ConfigMapVolumeSource, Container, KeyToPath, PodSpec, Volume, VolumeMount,
-};
+use k8s_openapi::api::core::v1::{ConfigMapVolumeSource, Container, KeyToPath, PodSpec, Volume};
 
 use super::parts::{agent, agent_on, base, confined, install, resources, serve, small};
 use super::volumes::{
-    agent_mount, agent_volume, disk, evidence, memory, mount, part, projected, run_keys,
+    agent_mount, agent_volume, disk, evidence, memory, mount, part, projected, read_only, run_keys,
     secrets_mount, secrets_volume,
 };
 use super::{Containers, INPUTS_DIR, OBSERVER_USER, UNPACKED_DIR};
@@ -33,15 +31,12 @@ pub(super) fn pod(plan: &Plan<'_>) -> PodSpec {
         evidence(plan),
     ];
     let mut sources = vec![
-        mount("inputs-secrets", SECRETS_DIR),
+        read_only(mount("inputs-secrets", SECRETS_DIR)),
         mount("unpacked", UNPACKED_DIR),
     ];
     let mut seen = vec![
-        mount("observer-secrets", SECRETS_DIR),
-        VolumeMount {
-            read_only: Some(true),
-            ..mount("unpacked", UNPACKED_DIR)
-        },
+        read_only(mount("observer-secrets", SECRETS_DIR)),
+        read_only(mount("unpacked", UNPACKED_DIR)),
     ];
     let mut mounts = vec![
         agent_mount(),
@@ -64,16 +59,14 @@ pub(super) fn pod(plan: &Plan<'_>) -> PodSpec {
             }),
             ..Volume::default()
         });
-        let source = VolumeMount {
-            read_only: Some(true),
-            ..mount(&format!("input-{i}"), &format!("{INPUTS_DIR}/{i}"))
-        };
+        let source = read_only(mount(&format!("input-{i}"), &format!("{INPUTS_DIR}/{i}")));
         sources.push(source.clone());
         seen.push(source);
-        mounts.push(VolumeMount {
-            read_only: Some(true),
-            ..part("unpacked", &i.to_string(), &input.mount_path)
-        });
+        mounts.push(read_only(part(
+            "unpacked",
+            &i.to_string(),
+            &input.mount_path,
+        )));
     }
     let inputs = Container {
         resources: Some(small()),
@@ -103,4 +96,50 @@ pub(super) fn pod(plan: &Plan<'_>) -> PodSpec {
         vec![runner],
         volumes,
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::build::{self, Plan};
+    use dryrun_core::facts::Facts;
+    use dryrun_core::inspect;
+    use dryrun_core::names::Object;
+    use serde_json::json;
+
+    /// What is inspected in the live pod is what is built here.
+    #[test]
+    fn the_pod_is_confined() {
+        let spec = serde_json::from_value(json!({
+            "requestedBy": "alice",
+            "source": {
+                "host": "postgres.shop.svc", "user": "dump_ro", "database": "shop", "systemIdentifier": "7611578671664259111",
+                "passwordSecretRef": {"name": "production", "key": "password"}, "network": {"cidr": "192.0.2.10/32"},
+            },
+            "postgres": {"image": "postgres:17", "storage": {"size": "2Gi", "minimumFree": "1Gi"}},
+            "privileges": {"roles": {"archiver": {"login": true}}},
+            "harness": {
+                "image": "python:3",
+                "inputs": [{"configMapRef": {"name": "archiver", "key": "source.tar"}, "mountPath": "/opt/archiver", "sha256": "a".repeat(64)}],
+                "scenarios": [{"name": "archives", "as": {"login": "archiver"}, "command": ["true"]}],
+            },
+        }))
+        .unwrap();
+        let plan = Plan {
+            name: "demo",
+            namespace: "rehearsal",
+            probes_namespace: "dryrun-probes",
+            uid: "0f1e2d3c-4b5a-4697-8897-a6b5c4d3e2f1",
+            spec: &spec,
+            facts: &Facts::default(),
+            operator_image: "operator:1",
+        };
+        let deny_all = json!({"spec": {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}});
+        let found = inspect::harness_violations(
+            &build::pod(&plan, Object::HarnessPod),
+            &[serde_json::from_value(deny_all).unwrap()],
+            &[],
+            &Object::EvidenceVolume.name(plan.name, plan.uid),
+        );
+        assert_eq!(found, Vec::<String>::new());
+    }
 }

@@ -2,24 +2,17 @@
 
 use dryrun_core::control::TOKEN_FILE;
 use dryrun_core::names::{Object, key};
-use k8s_openapi::api::core::v1::{Container, PodSpec, VolumeMount};
+use k8s_openapi::api::core::v1::{Container, PodSpec};
 
 use super::EVIDENCE_DIR;
 use super::parts::{agent, base, quantities};
 use super::volumes::{
-    evidence, memory, mount, part, run_keys, secrets_mount, secrets_volume, source_key,
+    evidence, memory, mount, part, read_only, run_keys, secrets_mount, secrets_volume, source_key,
 };
 use crate::build::Plan;
 
 pub(super) fn pod(plan: &Plan<'_>) -> PodSpec {
-    let read_only = |directory: &str| VolumeMount {
-        read_only: Some(true),
-        ..part(
-            "evidence",
-            directory,
-            &format!("{EVIDENCE_DIR}/{directory}"),
-        )
-    };
+    let written_by = |pod: &str| read_only(part("evidence", pod, &format!("{EVIDENCE_DIR}/{pod}")));
     let container = Container {
         resources: Some(quantities(
             &[("cpu", "50m"), ("memory", "64Mi")],
@@ -28,9 +21,9 @@ pub(super) fn pod(plan: &Plan<'_>) -> PodSpec {
         volume_mounts: Some(vec![
             secrets_mount(),
             mount("tmp", "/tmp"),
-            read_only("dump"),
-            read_only("server"),
-            read_only("harness"),
+            written_by("dump"),
+            written_by("server"),
+            written_by("harness"),
         ]),
         ..agent(plan, Object::SealPod.role())
     };

@@ -27,18 +27,19 @@ pub(super) fn part(volume: &str, sub_path: &str, path: &str) -> VolumeMount {
     }
 }
 
-pub(super) fn agent_mount() -> VolumeMount {
+pub(super) fn read_only(mount: VolumeMount) -> VolumeMount {
     VolumeMount {
         read_only: Some(true),
-        ..mount("agent", AGENT_DIR)
+        ..mount
     }
 }
 
+pub(super) fn agent_mount() -> VolumeMount {
+    read_only(mount("agent", AGENT_DIR))
+}
+
 pub(super) fn secrets_mount() -> VolumeMount {
-    VolumeMount {
-        read_only: Some(true),
-        ..mount("secrets", SECRETS_DIR)
-    }
+    read_only(mount("secrets", SECRETS_DIR))
 }
 
 pub(super) fn secrets_volume(sources: Vec<VolumeProjection>) -> Volume {
