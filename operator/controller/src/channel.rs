@@ -102,7 +102,7 @@ impl Agent {
     async fn request(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Bytes, TaskError> {
         let body = Bytes::from(body);
         loop {
-            if let Some(answer) = self.ask(&method, path, &body).await? {
+            if let Some(answer) = self.send(&method, path, &body).await? {
                 return Ok(answer);
             }
             tracing::debug!(pod = self.pod, path, "no answer yet, asking again");
@@ -110,7 +110,7 @@ impl Agent {
     }
 
     /// Asks once; nothing when there is no answer yet.
-    async fn ask(
+    async fn send(
         &self,
         method: &Method,
         path: &str,
