@@ -34,6 +34,8 @@ pub(crate) struct Desk {
     pub(crate) collector: Actor,
     /// The controller that makes pods for Deployments.
     pub(crate) replicas: Actor,
+    /// Kubernetes' own scheduler.
+    pub(crate) scheduler: Actor,
     /// Holds dryrun-requester.
     pub(crate) alice: Actor,
     /// Holds dryrun-approver.
@@ -81,6 +83,7 @@ impl Desk {
                 &controller("replicaset-controller"),
             )
             .await?,
+            scheduler: actor("the scheduler", "system:kube-scheduler").await?,
             alice: actor("alice", alice).await?,
             bob: actor("bob", bob).await?,
             carol: actor("carol", carol).await?,
@@ -293,6 +296,32 @@ impl Actor {
         expect(&what, expected, async || {
             let request = http::Request::get(&uri)
                 .body(Vec::new())
+                .map_err(kube::Error::HttpError)?;
+            self.client.request_text(request).await.map(drop)
+        })
+        .await
+    }
+
+    /// Would send an object to a path that no method above leads to.
+    pub(crate) async fn send(
+        &self,
+        expected: Expected<'_>,
+        method: http::Method,
+        path: &str,
+        object: &Value,
+    ) -> Result<()> {
+        let (kind, labels) = (&object["kind"], &object["metadata"]["labels"]);
+        let what = format!(
+            "{} sends a {kind} labelled {labels} by {method} to {path}",
+            self.name
+        );
+        let body = serde_json::to_vec(object)?;
+        expect(&what, expected, async || {
+            let request = http::Request::builder()
+                .method(method.clone())
+                .uri(format!("{path}?dryRun=All"))
+                .header("content-type", "application/json")
+                .body(body.clone())
                 .map_err(kube::Error::HttpError)?;
             self.client.request_text(request).await.map(drop)
         })

@@ -1,14 +1,15 @@
 //! What the admission policies let nobody do to a rehearsal namespace but the operator, and what they leave to Kubernetes and to the chart's
 //! administrators.
 
-use anyhow::Result;
-use dryrun_core::names::RUN_LABEL;
+use anyhow::{Context, Result};
+use dryrun_core::names::{ROLE_LABEL, RUN_LABEL};
+use http::Method;
 use k8s_openapi::api::core::v1::{
-    ConfigMap, Namespace, PersistentVolumeClaim, Pod, Secret, Service,
+    ConfigMap, Namespace, Node, PersistentVolumeClaim, Pod, Secret, Service,
 };
 use k8s_openapi::api::networking::v1::NetworkPolicy;
-use kube::Api;
-use kube::api::{Patch, PatchParams};
+use kube::api::{ListParams, Patch, PatchParams};
+use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 
 use crate::desk::{
@@ -19,6 +20,10 @@ use crate::release::{DOOMED, PROBES, REHEARSAL, remove_namespace};
 const CONNECT: &str = "only the DryRun operator may connect to pods of a rehearsal namespace";
 const PODS: &str = "only the DryRun operator may create or change pods of a rehearsal namespace";
 const SERVICES: &str = "a rehearsal namespace has no Services";
+const POD_STATUS: &str =
+    "a write of the status may not change labels of a pod of a rehearsal namespace";
+const BINDERS: &str = "only Kubernetes may bind pods of a rehearsal namespace to nodes";
+const BINDING_LABELS: &str = "a binding may not label a pod dryrun.dev/*";
 const POLICIES: &str =
     "only the DryRun operator may change NetworkPolicies of a rehearsal namespace";
 const OBJECTS: &str = "labelled dryrun.dev/*";
@@ -66,6 +71,11 @@ fn unlabelled() -> Value {
     json!({"metadata": {"labels": {RUN_LABEL: null}}})
 }
 
+/// A patch that sets a label.
+fn labelled(key: &str) -> Value {
+    json!({"metadata": {"labels": {key: "another"}}})
+}
+
 fn annotated() -> Value {
     json!({"metadata": {"annotations": {"example.com/touched": "yes"}}})
 }
@@ -80,12 +90,13 @@ pub(crate) async fn check(desk: &Desk) -> Result<()> {
 
 /// The namespace of probes is guarded as a rehearsal namespace is.
 async fn pods(desk: &Desk, namespace: &'static str) -> Result<()> {
-    let [admin, root, replicas, operator, collector] = [
+    let [admin, root, replicas, operator, collector, scheduler] = [
         &desk.admin,
         &desk.root,
         &desk.replicas,
         &desk.operator,
         &desk.collector,
+        &desk.scheduler,
     ]
     .map(|actor| actor.within(namespace));
     for actor in [&admin, &root, &replicas] {
@@ -119,8 +130,55 @@ async fn pods(desk: &Desk, namespace: &'static str) -> Result<()> {
         .connect(Refused("cannot get resource \"pods/exec\""), "pod", "exec")
         .await?;
     ephemeral(&root).await?;
+    for actor in [&admin, &root, &scheduler] {
+        actor
+            .patch_status::<Pod>(Refused(POD_STATUS), "pod", unlabelled())
+            .await?;
+        actor
+            .patch_status::<Pod>(Refused(POD_STATUS), "pod", labelled(ROLE_LABEL))
+            .await?;
+        actor
+            .patch_status::<Pod>(Accepted, "pod", json!({"status": {"message": "waits"}}))
+            .await?;
+    }
+    bindings(&root, &scheduler, namespace).await?;
     // Whoever drains a node or cleans up after an accident may.
     root.delete::<Pod>(Accepted, "pod").await
+}
+
+/// As the scheduler does it, and by the older path.
+async fn bindings(root: &Actor, scheduler: &Actor, namespace: &str) -> Result<()> {
+    let nodes: Api<Node> = Api::all(root.client.clone());
+    let nodes = nodes.list(&ListParams::default()).await?;
+    let node = nodes.items.first().context("there is no node")?.name_any();
+    let binding = |labels: Value| {
+        json!({
+            "apiVersion": "v1", "kind": "Binding", "metadata": {"name": "pod", "labels": labels},
+            "target": {"apiVersion": "v1", "kind": "Node", "name": node},
+        })
+    };
+    for path in ["pods/pod/binding", "bindings"] {
+        let path = format!("/api/v1/namespaces/{namespace}/{path}");
+        for (actor, expected, labels) in [
+            (root, Refused(BINDERS), json!({})),
+            (
+                scheduler,
+                Refused(BINDING_LABELS),
+                json!({ROLE_LABEL: "dump"}),
+            ),
+            (scheduler, Accepted, json!({})),
+            (
+                scheduler,
+                Accepted,
+                json!({"topology.kubernetes.io/zone": "a"}),
+            ),
+        ] {
+            actor
+                .send(expected, Method::POST, &path, &binding(labels))
+                .await?;
+        }
+    }
+    Ok(())
 }
 
 async fn ephemeral(actor: &Actor) -> Result<()> {
@@ -240,9 +298,19 @@ async fn objects(desk: &Desk) -> Result<()> {
         actor
             .delete::<PersistentVolumeClaim>(Refused(OBJECTS), "claim")
             .await?;
-        // As a provisioner outside kube-system does.
+        actor
+            .patch_status::<PersistentVolumeClaim>(Refused(OBJECTS), "claim", unlabelled())
+            .await?;
+        actor
+            .patch_status::<PersistentVolumeClaim>(Refused(OBJECTS), "claim", labelled(ROLE_LABEL))
+            .await?;
+        // As a provisioner outside kube-system does, and one that makes volumes larger.
         actor
             .patch::<PersistentVolumeClaim>(Accepted, "claim", annotated())
+            .await?;
+        let larger = json!({"status": {"capacity": {"storage": "2Mi"}}});
+        actor
+            .patch_status::<PersistentVolumeClaim>(Accepted, "claim", larger)
             .await?;
     }
     desk.collector.delete::<Secret>(Accepted, "secret").await?;
@@ -298,6 +366,20 @@ async fn namespaces(desk: &Desk) -> Result<()> {
         label("example.com/team", "shop".into()),
     )
     .await?;
+    // By the ways around the object itself as well.
+    let api: Api<Namespace> = Api::all(desk.root.client.clone());
+    let whole = serde_json::to_value(api.get(REHEARSAL).await?)?;
+    let mut opened = whole.clone();
+    opened["metadata"]["labels"] = json!({});
+    for way in ["status", "finalize"] {
+        let path = format!("/api/v1/namespaces/{REHEARSAL}/{way}");
+        desk.root
+            .send(Refused(NAMESPACES), Method::PUT, &path, &opened)
+            .await?;
+        for actor in [&desk.root, &desk.namespaces] {
+            actor.send(Accepted, Method::PUT, &path, &whole).await?;
+        }
+    }
     attempt(
         &desk.admin,
         Accepted,

@@ -110,8 +110,8 @@ impl Release {
         loop {
             let all = policies.list(&ours).await?.items;
             ensure!(
-                all.len() == 11,
-                "the chart has 11 policies, the cluster {}",
+                all.len() == 12,
+                "the chart has 12 policies, the cluster {}",
                 all.len()
             );
             let checks: Vec<_> = all
