@@ -17,8 +17,8 @@ use crate::release::{REHEARSAL, Release, SYSTEM};
 
 /// Policies and role bindings are in force a moment after they are made.
 const IN_FORCE: Duration = Duration::from_secs(20);
-/// Binding of a cluster administrator who is not one of the chart's.
-const ROOT: &str = "chart-root";
+/// A cluster administrator who is not one of the chart's, and the binding that makes them one.
+pub(crate) const ROOT: &str = "chart-root";
 
 /// The people and accounts of these checks.
 pub(crate) struct Desk {
@@ -62,7 +62,7 @@ impl Desk {
                 client: release.cluster.client().await?,
                 namespace: REHEARSAL,
             },
-            root: actor("a cluster admin", "chart-root").await?,
+            root: actor("a cluster admin", ROOT).await?,
             operator: actor(
                 "the operator",
                 &format!("system:serviceaccount:{SYSTEM}:dryrun-operator"),
@@ -94,7 +94,7 @@ impl Desk {
         let root = json!({
             "metadata": {"name": ROOT},
             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
-            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "chart-root"}],
+            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": ROOT}],
         });
         Api::<ClusterRoleBinding>::all(desk.admin.client.clone())
             .create(&PostParams::default(), &serde_json::from_value(root)?)

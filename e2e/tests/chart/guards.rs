@@ -26,6 +26,8 @@ const BINDERS: &str = "only Kubernetes may bind pods of a rehearsal namespace to
 const BINDING_LABELS: &str = "a binding may not label a pod dryrun.dev/*";
 const POLICIES: &str =
     "only the DryRun operator may change NetworkPolicies of a rehearsal namespace";
+const MAINTAINED: &str = "NetworkPolicy dryrun-deny-all is maintained by the chart's admins (values admins.users, admins.groups), not by";
+const DENY_ALL: &str = "NetworkPolicy dryrun-deny-all must deny everything to every pod";
 const OBJECTS: &str = "labelled dryrun.dev/*";
 const NAMESPACES: &str = "the labels of a rehearsal namespace are the chart's";
 
@@ -220,25 +222,28 @@ async fn networks(desk: &Desk) -> Result<()> {
 
     let opened = json!({"spec": {"ingress": [{}]}});
     let selective = json!({"spec": {"podSelector": {"matchLabels": {"app": "none"}}}});
-    for actor in [&desk.admin, &desk.root] {
+    for (actor, refused) in [(&desk.admin, DENY_ALL), (&desk.root, MAINTAINED)] {
         actor
             .create::<NetworkPolicy>(Refused(POLICIES), allow_all("allow"))
             .await?;
         actor
-            .patch::<NetworkPolicy>(Refused(POLICIES), "dryrun-deny-all", opened.clone())
+            .patch::<NetworkPolicy>(Refused(refused), "dryrun-deny-all", opened.clone())
             .await?;
         actor
-            .patch::<NetworkPolicy>(Refused(POLICIES), "dryrun-deny-all", selective.clone())
+            .patch::<NetworkPolicy>(Refused(refused), "dryrun-deny-all", selective.clone())
             .await?;
     }
     desk.root
-        .delete::<NetworkPolicy>(Refused(POLICIES), "dryrun-deny-all")
+        .patch::<NetworkPolicy>(Refused(MAINTAINED), "dryrun-deny-all", annotated())
         .await?;
     desk.root
-        .delete_all::<NetworkPolicy>(Refused(POLICIES))
+        .delete::<NetworkPolicy>(Refused(MAINTAINED), "dryrun-deny-all")
+        .await?;
+    desk.root
+        .delete_all::<NetworkPolicy>(Refused(MAINTAINED))
         .await?;
     desk.operator
-        .delete::<NetworkPolicy>(Refused(POLICIES), "dryrun-deny-all")
+        .delete::<NetworkPolicy>(Refused(MAINTAINED), "dryrun-deny-all")
         .await?;
     desk.admin
         .patch::<NetworkPolicy>(Accepted, "dryrun-deny-all", annotated())
@@ -257,16 +262,15 @@ async fn networks(desk: &Desk) -> Result<()> {
         actor
             .patch::<NetworkPolicy>(Refused(POLICIES), "allow", opened.clone())
             .await?;
-        actor
-            .delete::<NetworkPolicy>(Refused(POLICIES), "allow")
-            .await?;
     }
-    desk.namespaces
-        .delete::<NetworkPolicy>(Accepted, "allow")
+    desk.root
+        .delete::<NetworkPolicy>(Refused(POLICIES), "allow")
         .await?;
-    desk.operator
-        .delete::<NetworkPolicy>(Accepted, "allow")
-        .await
+    // An admin, for when the operator is gone.
+    for actor in [&desk.admin, &desk.namespaces, &desk.operator] {
+        actor.delete::<NetworkPolicy>(Accepted, "allow").await?;
+    }
+    Ok(())
 }
 
 async fn objects(desk: &Desk) -> Result<()> {

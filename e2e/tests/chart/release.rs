@@ -27,6 +27,8 @@ use serde_json::json;
 use tokio::process::Command;
 use tokio::time::timeout;
 
+use crate::desk::ROOT;
+
 /// The rehearsal namespace of these checks.
 pub(crate) const REHEARSAL: &str = "chart-rehearsal";
 /// A rehearsal namespace that is deleted while the policies are in force.
@@ -165,6 +167,33 @@ impl Release {
         self.in_force("PolicyAltered").await?;
         self.apply(REPAIR).await?;
         self.in_force("Whole").await
+    }
+
+    /// Whoever installs without being among the admins is refused at the next upgrade, is told why, and gets out of it.
+    pub(crate) async fn lock_out_has_a_way_out(&self) -> Result<()> {
+        let them = format!("--kube-as-user={ROOT}");
+        let admins = format!("--set=admins.users={{{ROOT}}}");
+        let refused = self.apply(&[&them, &admins]).await;
+        let message = format!("{:#}", refused.err().context("nobody was locked out")?);
+        let told = format!(
+            "maintained by the chart's admins (values admins.users, admins.groups), not by {ROOT}"
+        );
+        ensure!(message.contains(&told), "it says {message}");
+
+        let bindings: Api<ValidatingAdmissionPolicyBinding> = Api::all(self.client.clone());
+        bindings
+            .delete("dryrun-networkpolicies", &DeleteParams::default())
+            .await?;
+        self.in_force("PolicyMissing").await?;
+        // A binding is out of force a moment after it is deleted.
+        let deadline = tokio::time::Instant::now() + GONE;
+        while let Err(error) = self.apply(&[&them, &admins]).await {
+            ensure!(tokio::time::Instant::now() < deadline, "{error:#}");
+        }
+        self.in_force("Whole").await?;
+        self.apply(&[&them, &admins]).await?;
+        println!("who was locked out upgrades");
+        self.apply(&[]).await
     }
 
     /// The policies are as this word says, seen as the operator sees them.
