@@ -1,6 +1,8 @@
 //! What the admission policies let nobody do to a rehearsal namespace but the operator, and what they leave to Kubernetes and to the chart's
 //! administrators.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 use dryrun_core::names::{ROLE_LABEL, RUN_LABEL};
 use http::Method;
@@ -8,14 +10,21 @@ use k8s_openapi::api::core::v1::{
     ConfigMap, Namespace, Node, PersistentVolumeClaim, Pod, Secret, Service,
 };
 use k8s_openapi::api::networking::v1::NetworkPolicy;
-use kube::api::{ListParams, Patch, PatchParams};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::runtime::conditions::is_crd_established;
+use kube::runtime::wait::await_condition;
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use crate::desk::{
     Actor, Desk, Expected, Expected::Accepted, Expected::NotForbidden, Expected::Refused, expect,
 };
-use crate::release::{DOOMED, PROBES, REHEARSAL, remove_namespace};
+use crate::release::{DOOMED, PROBES, PROTECTED, REHEARSAL, remove_namespace};
+
+/// How long the apiserver may take to serve a kind that is new to it.
+const ESTABLISHED: Duration = Duration::from_secs(30);
 
 const CONNECT: &str = "only the DryRun operator may connect to pods of a rehearsal namespace";
 const PODS: &str = "only the DryRun operator may create or change pods of a rehearsal namespace";
@@ -28,6 +37,7 @@ const POLICIES: &str =
     "only the DryRun operator may change NetworkPolicies of a rehearsal namespace";
 const MAINTAINED: &str = "NetworkPolicy dryrun-deny-all is maintained by the chart's admins (values admins.users, admins.groups), not by";
 const DENY_ALL: &str = "NetworkPolicy dryrun-deny-all must deny everything to every pod";
+const PLUGINS: &str = "a rehearsal namespace has no policies of network plugins";
 const OBJECTS: &str = "labelled dryrun.dev/*";
 const NAMESPACES: &str = "the labels of a rehearsal namespace are the chart's";
 
@@ -86,6 +96,7 @@ pub(crate) async fn check(desk: &Desk) -> Result<()> {
     pods(desk, REHEARSAL).await?;
     pods(desk, PROBES).await?;
     networks(desk).await?;
+    plugins(desk).await?;
     objects(desk).await?;
     namespaces(desk).await
 }
@@ -271,6 +282,81 @@ async fn networks(desk: &Desk) -> Result<()> {
         actor.delete::<NetworkPolicy>(Accepted, "allow").await?;
     }
     Ok(())
+}
+
+/// What network plugins have beside NetworkPolicy, in a group that comes and goes.
+async fn plugins(desk: &Desk) -> Result<()> {
+    foreign(
+        desk,
+        [
+            "cilium.io",
+            "v2",
+            "CiliumNetworkPolicy",
+            "ciliumnetworkpolicies",
+        ],
+        json!({"endpointSelector": {}, "ingress": [{}]}),
+        PLUGINS,
+    )
+    .await?;
+    foreign(
+        desk,
+        [
+            "crd.projectcalico.org",
+            "v1",
+            "NetworkPolicy",
+            "networkpolicies",
+        ],
+        json!({"selector": "all()", "types": ["Ingress"], "ingress": [{"action": "Allow"}]}),
+        PLUGINS,
+    )
+    .await
+}
+
+/// Nobody makes an object of a kind that this cluster may not have; it gets the kind for as long as this takes.
+async fn foreign(
+    desk: &Desk,
+    [group, version, kind, plural]: [&str; 4],
+    spec: Value,
+    sentence: &str,
+) -> Result<()> {
+    let crds: Api<CustomResourceDefinition> = Api::all(desk.admin.client.clone());
+    let name = format!("{plural}.{group}");
+    let crd = json!({
+        // Groups of Kubernetes' own ask for the annotation.
+        "metadata": {"name": name, "annotations": {"api-approved.kubernetes.io": "unapproved, a test"}},
+        "spec": {
+            "group": group, "scope": "Namespaced", "names": {"kind": kind, "plural": plural, "singular": kind.to_lowercase()},
+            "versions": [{
+                "name": version, "served": true, "storage": true,
+                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}},
+            }],
+        },
+    });
+    let made = crds.get_opt(&name).await?.is_none();
+    if made {
+        crds.create(&PostParams::default(), &serde_json::from_value(crd)?)
+            .await?;
+    }
+    let attempts = async {
+        let established = await_condition(crds.clone(), &name, is_crd_established());
+        timeout(ESTABLISHED, established).await??;
+        let object = json!({"apiVersion": format!("{group}/{version}"), "kind": kind, "metadata": {"name": "object"}, "spec": spec});
+        let path = |namespace: &str| format!("/apis/{group}/{version}/namespaces/{namespace}/{plural}");
+        for actor in [&desk.admin, &desk.root] {
+            actor
+                .send(Refused(sentence), Method::POST, &path(REHEARSAL), &object)
+                .await?;
+            actor
+                .send(Accepted, Method::POST, &path(PROTECTED), &object)
+                .await?;
+        }
+        anyhow::Ok(())
+    }
+    .await;
+    if made {
+        crds.delete(&name, &DeleteParams::default()).await?;
+    }
+    attempts
 }
 
 async fn objects(desk: &Desk) -> Result<()> {

@@ -112,8 +112,8 @@ impl Release {
         loop {
             let all = policies.list(&ours).await?.items;
             ensure!(
-                all.len() == 12,
-                "the chart has 12 policies, the cluster {}",
+                all.len() == 13,
+                "the chart has 13 policies, the cluster {}",
                 all.len()
             );
             let checks: Vec<_> = all
