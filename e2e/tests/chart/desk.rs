@@ -34,6 +34,8 @@ pub(crate) struct Desk {
     pub(crate) collector: Actor,
     /// The controller that makes pods for Deployments.
     pub(crate) replicas: Actor,
+    /// The controller that makes pods and claims for StatefulSets.
+    pub(crate) sets: Actor,
     /// Kubernetes' own scheduler.
     pub(crate) scheduler: Actor,
     /// Holds dryrun-requester.
@@ -81,6 +83,11 @@ impl Desk {
             replicas: actor(
                 "the ReplicaSet controller",
                 &controller("replicaset-controller"),
+            )
+            .await?,
+            sets: actor(
+                "the StatefulSet controller",
+                &controller("statefulset-controller"),
             )
             .await?,
             scheduler: actor("the scheduler", "system:kube-scheduler").await?,

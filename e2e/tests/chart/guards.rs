@@ -39,6 +39,9 @@ const MAINTAINED: &str = "NetworkPolicy dryrun-deny-all is maintained by the cha
 const DENY_ALL: &str = "NetworkPolicy dryrun-deny-all must deny everything to every pod";
 const PLUGINS: &str = "a rehearsal namespace has no policies of network plugins";
 const OBJECTS: &str = "labelled dryrun.dev/*";
+const CLAIMS: &str =
+    "only the DryRun operator may create persistentvolumeclaims in a rehearsal namespace";
+const COPIES: &str = "nobody copies production's data from there";
 const NAMESPACES: &str = "the labels of a rehearsal namespace are the chart's";
 
 /// A pod that Pod Security lets in and that no node takes.
@@ -78,6 +81,14 @@ fn claim() -> Value {
     })
 }
 
+/// A claim that no label shows to be a run's, and that would be filled from one of a run's.
+fn clone_of_claim() -> Value {
+    let mut clone = claim();
+    clone["metadata"] = json!({"name": "clone"});
+    clone["spec"]["dataSource"] = json!({"kind": "PersistentVolumeClaim", "name": "claim"});
+    clone
+}
+
 /// A patch that takes the run's label off.
 fn unlabelled() -> Value {
     json!({"metadata": {"labels": {RUN_LABEL: null}}})
@@ -98,6 +109,7 @@ pub(crate) async fn check(desk: &Desk) -> Result<()> {
     networks(desk).await?;
     plugins(desk).await?;
     objects(desk).await?;
+    copies(desk).await?;
     namespaces(desk).await
 }
 
@@ -408,6 +420,36 @@ async fn objects(desk: &Desk) -> Result<()> {
         .delete::<PersistentVolumeClaim>(Accepted, "claim")
         .await?;
     desk.operator.delete::<Secret>(Accepted, "secret").await
+}
+
+/// Neither a claim nor a snapshot takes production's data out of a run's volume.
+async fn copies(desk: &Desk) -> Result<()> {
+    for actor in [&desk.admin, &desk.root, &desk.sets] {
+        actor
+            .create::<PersistentVolumeClaim>(Refused(CLAIMS), clone_of_claim())
+            .await?;
+    }
+    let mut another = claim();
+    another["metadata"]["name"] = "another".into();
+    desk.operator
+        .create::<PersistentVolumeClaim>(Accepted, another)
+        .await?;
+    desk.root
+        .within(PROTECTED)
+        .create::<PersistentVolumeClaim>(Accepted, clone_of_claim())
+        .await?;
+    foreign(
+        desk,
+        [
+            "snapshot.storage.k8s.io",
+            "v1",
+            "VolumeSnapshot",
+            "volumesnapshots",
+        ],
+        json!({"source": {"persistentVolumeClaimName": "claim"}}),
+        COPIES,
+    )
+    .await
 }
 
 async fn namespaces(desk: &Desk) -> Result<()> {

@@ -112,8 +112,8 @@ impl Release {
         loop {
             let all = policies.list(&ours).await?.items;
             ensure!(
-                all.len() == 13,
-                "the chart has 13 policies, the cluster {}",
+                all.len() == 14,
+                "the chart has 14 policies, the cluster {}",
                 all.len()
             );
             let checks: Vec<_> = all
