@@ -14,6 +14,7 @@ use futures::future::try_join_all;
 use k8s_openapi::api::admissionregistration::v1::{
     ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
 };
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, ResourceQuota};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::rbac::v1::ClusterRole;
@@ -234,7 +235,8 @@ impl Release {
 
     /// An upgrade changes what values say, and passes the policies where it does not.
     pub(crate) async fn upgrade(&self) -> Result<()> {
-        self.apply(&["--set=quota.pods=21"]).await?;
+        self.apply(&["--set=quota.pods=21", "--set=image.pullSecrets={registry}"])
+            .await?;
         let quota = Api::<ResourceQuota>::namespaced(self.client.clone(), REHEARSAL)
             .get("dryrun")
             .await?;
@@ -242,6 +244,19 @@ impl Release {
         ensure!(
             hard.get("pods").is_some_and(|pods| pods.0 == "21"),
             "the quota was not upgraded: {hard:?}"
+        );
+        let operator = Api::<Deployment>::namespaced(self.client.clone(), SYSTEM)
+            .get("dryrun-operator")
+            .await?;
+        let pod = operator.spec.and_then(|spec| spec.template.spec);
+        let secrets = pod.and_then(|pod| pod.image_pull_secrets);
+        ensure!(
+            secrets
+                .iter()
+                .flatten()
+                .map(|of| of.name.as_str())
+                .eq(["registry"]),
+            "the image is pulled with {secrets:?}"
         );
         println!("upgraded");
         Ok(())
