@@ -17,8 +17,8 @@ use crate::release::{REHEARSAL, Release, SYSTEM};
 
 /// Policies and role bindings are in force a moment after they are made.
 const IN_FORCE: Duration = Duration::from_secs(20);
-/// Binding of a cluster administrator who is not one of the chart's.
-const ROOT: &str = "chart-root";
+/// A cluster administrator who is not one of the chart's, and the binding that makes them one.
+pub(crate) const ROOT: &str = "chart-root";
 
 /// The people and accounts of these checks.
 pub(crate) struct Desk {
@@ -34,6 +34,10 @@ pub(crate) struct Desk {
     pub(crate) collector: Actor,
     /// The controller that makes pods for Deployments.
     pub(crate) replicas: Actor,
+    /// The controller that makes pods and claims for StatefulSets.
+    pub(crate) sets: Actor,
+    /// Kubernetes' own scheduler.
+    pub(crate) scheduler: Actor,
     /// Holds dryrun-requester.
     pub(crate) alice: Actor,
     /// Holds dryrun-approver.
@@ -60,7 +64,7 @@ impl Desk {
                 client: release.cluster.client().await?,
                 namespace: REHEARSAL,
             },
-            root: actor("a cluster admin", "chart-root").await?,
+            root: actor("a cluster admin", ROOT).await?,
             operator: actor(
                 "the operator",
                 &format!("system:serviceaccount:{SYSTEM}:dryrun-operator"),
@@ -81,6 +85,12 @@ impl Desk {
                 &controller("replicaset-controller"),
             )
             .await?,
+            sets: actor(
+                "the StatefulSet controller",
+                &controller("statefulset-controller"),
+            )
+            .await?,
+            scheduler: actor("the scheduler", "system:kube-scheduler").await?,
             alice: actor("alice", alice).await?,
             bob: actor("bob", bob).await?,
             carol: actor("carol", carol).await?,
@@ -91,7 +101,7 @@ impl Desk {
         let root = json!({
             "metadata": {"name": ROOT},
             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
-            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "chart-root"}],
+            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": ROOT}],
         });
         Api::<ClusterRoleBinding>::all(desk.admin.client.clone())
             .create(&PostParams::default(), &serde_json::from_value(root)?)
@@ -293,6 +303,32 @@ impl Actor {
         expect(&what, expected, async || {
             let request = http::Request::get(&uri)
                 .body(Vec::new())
+                .map_err(kube::Error::HttpError)?;
+            self.client.request_text(request).await.map(drop)
+        })
+        .await
+    }
+
+    /// Would send an object to a path that no method above leads to.
+    pub(crate) async fn send(
+        &self,
+        expected: Expected<'_>,
+        method: http::Method,
+        path: &str,
+        object: &Value,
+    ) -> Result<()> {
+        let (kind, labels) = (&object["kind"], &object["metadata"]["labels"]);
+        let what = format!(
+            "{} sends a {kind} labelled {labels} by {method} to {path}",
+            self.name
+        );
+        let body = serde_json::to_vec(object)?;
+        expect(&what, expected, async || {
+            let request = http::Request::builder()
+                .method(method.clone())
+                .uri(format!("{path}?dryRun=All"))
+                .header("content-type", "application/json")
+                .body(body.clone())
                 .map_err(kube::Error::HttpError)?;
             self.client.request_text(request).await.map(drop)
         })

@@ -1,27 +1,47 @@
 //! What the admission policies let nobody do to a rehearsal namespace but the operator, and what they leave to Kubernetes and to the chart's
 //! administrators.
 
-use anyhow::Result;
-use dryrun_core::names::RUN_LABEL;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use dryrun_core::names::{ROLE_LABEL, RUN_LABEL};
+use http::Method;
 use k8s_openapi::api::core::v1::{
-    ConfigMap, Namespace, PersistentVolumeClaim, Pod, Secret, Service,
+    ConfigMap, Namespace, Node, PersistentVolumeClaim, Pod, Secret, Service,
 };
 use k8s_openapi::api::networking::v1::NetworkPolicy;
-use kube::Api;
-use kube::api::{Patch, PatchParams};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::runtime::conditions::is_crd_established;
+use kube::runtime::wait::await_condition;
+use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use crate::desk::{
     Actor, Desk, Expected, Expected::Accepted, Expected::NotForbidden, Expected::Refused, expect,
 };
-use crate::release::{DOOMED, PROBES, REHEARSAL, remove_namespace};
+use crate::release::{DOOMED, PROBES, PROTECTED, REHEARSAL, remove_namespace};
+
+/// How long the apiserver may take to serve a kind that is new to it.
+const ESTABLISHED: Duration = Duration::from_secs(30);
 
 const CONNECT: &str = "only the DryRun operator may connect to pods of a rehearsal namespace";
 const PODS: &str = "only the DryRun operator may create or change pods of a rehearsal namespace";
 const SERVICES: &str = "a rehearsal namespace has no Services";
+const POD_STATUS: &str =
+    "a write of the status may not change labels of a pod of a rehearsal namespace";
+const BINDERS: &str = "only Kubernetes may bind pods of a rehearsal namespace to nodes";
+const BINDING_LABELS: &str = "a binding may not label a pod dryrun.dev/*";
 const POLICIES: &str =
     "only the DryRun operator may change NetworkPolicies of a rehearsal namespace";
+const MAINTAINED: &str = "NetworkPolicy dryrun-deny-all is maintained by the chart's admins (values admins.users, admins.groups), not by";
+const DENY_ALL: &str = "NetworkPolicy dryrun-deny-all must deny everything to every pod";
+const PLUGINS: &str = "a rehearsal namespace has no policies of network plugins";
 const OBJECTS: &str = "labelled dryrun.dev/*";
+const CLAIMS: &str =
+    "only the DryRun operator may create persistentvolumeclaims in a rehearsal namespace";
+const COPIES: &str = "nobody copies production's data from there";
 const NAMESPACES: &str = "the labels of a rehearsal namespace are the chart's";
 
 /// A pod that Pod Security lets in and that no node takes.
@@ -61,9 +81,22 @@ fn claim() -> Value {
     })
 }
 
+/// A claim that no label shows to be a run's, and that would be filled from one of a run's.
+fn clone_of_claim() -> Value {
+    let mut clone = claim();
+    clone["metadata"] = json!({"name": "clone"});
+    clone["spec"]["dataSource"] = json!({"kind": "PersistentVolumeClaim", "name": "claim"});
+    clone
+}
+
 /// A patch that takes the run's label off.
 fn unlabelled() -> Value {
     json!({"metadata": {"labels": {RUN_LABEL: null}}})
+}
+
+/// A patch that sets a label.
+fn labelled(key: &str) -> Value {
+    json!({"metadata": {"labels": {key: "another"}}})
 }
 
 fn annotated() -> Value {
@@ -74,18 +107,21 @@ pub(crate) async fn check(desk: &Desk) -> Result<()> {
     pods(desk, REHEARSAL).await?;
     pods(desk, PROBES).await?;
     networks(desk).await?;
+    plugins(desk).await?;
     objects(desk).await?;
+    copies(desk).await?;
     namespaces(desk).await
 }
 
 /// The namespace of probes is guarded as a rehearsal namespace is.
 async fn pods(desk: &Desk, namespace: &'static str) -> Result<()> {
-    let [admin, root, replicas, operator, collector] = [
+    let [admin, root, replicas, operator, collector, scheduler] = [
         &desk.admin,
         &desk.root,
         &desk.replicas,
         &desk.operator,
         &desk.collector,
+        &desk.scheduler,
     ]
     .map(|actor| actor.within(namespace));
     for actor in [&admin, &root, &replicas] {
@@ -119,8 +155,55 @@ async fn pods(desk: &Desk, namespace: &'static str) -> Result<()> {
         .connect(Refused("cannot get resource \"pods/exec\""), "pod", "exec")
         .await?;
     ephemeral(&root).await?;
+    for actor in [&admin, &root, &scheduler] {
+        actor
+            .patch_status::<Pod>(Refused(POD_STATUS), "pod", unlabelled())
+            .await?;
+        actor
+            .patch_status::<Pod>(Refused(POD_STATUS), "pod", labelled(ROLE_LABEL))
+            .await?;
+        actor
+            .patch_status::<Pod>(Accepted, "pod", json!({"status": {"message": "waits"}}))
+            .await?;
+    }
+    bindings(&root, &scheduler, namespace).await?;
     // Whoever drains a node or cleans up after an accident may.
     root.delete::<Pod>(Accepted, "pod").await
+}
+
+/// As the scheduler does it, and by the older path.
+async fn bindings(root: &Actor, scheduler: &Actor, namespace: &str) -> Result<()> {
+    let nodes: Api<Node> = Api::all(root.client.clone());
+    let nodes = nodes.list(&ListParams::default()).await?;
+    let node = nodes.items.first().context("there is no node")?.name_any();
+    let binding = |labels: Value| {
+        json!({
+            "apiVersion": "v1", "kind": "Binding", "metadata": {"name": "pod", "labels": labels},
+            "target": {"apiVersion": "v1", "kind": "Node", "name": node},
+        })
+    };
+    for path in ["pods/pod/binding", "bindings"] {
+        let path = format!("/api/v1/namespaces/{namespace}/{path}");
+        for (actor, expected, labels) in [
+            (root, Refused(BINDERS), json!({})),
+            (
+                scheduler,
+                Refused(BINDING_LABELS),
+                json!({ROLE_LABEL: "dump"}),
+            ),
+            (scheduler, Accepted, json!({})),
+            (
+                scheduler,
+                Accepted,
+                json!({"topology.kubernetes.io/zone": "a"}),
+            ),
+        ] {
+            actor
+                .send(expected, Method::POST, &path, &binding(labels))
+                .await?;
+        }
+    }
+    Ok(())
 }
 
 async fn ephemeral(actor: &Actor) -> Result<()> {
@@ -162,25 +245,28 @@ async fn networks(desk: &Desk) -> Result<()> {
 
     let opened = json!({"spec": {"ingress": [{}]}});
     let selective = json!({"spec": {"podSelector": {"matchLabels": {"app": "none"}}}});
-    for actor in [&desk.admin, &desk.root] {
+    for (actor, refused) in [(&desk.admin, DENY_ALL), (&desk.root, MAINTAINED)] {
         actor
             .create::<NetworkPolicy>(Refused(POLICIES), allow_all("allow"))
             .await?;
         actor
-            .patch::<NetworkPolicy>(Refused(POLICIES), "dryrun-deny-all", opened.clone())
+            .patch::<NetworkPolicy>(Refused(refused), "dryrun-deny-all", opened.clone())
             .await?;
         actor
-            .patch::<NetworkPolicy>(Refused(POLICIES), "dryrun-deny-all", selective.clone())
+            .patch::<NetworkPolicy>(Refused(refused), "dryrun-deny-all", selective.clone())
             .await?;
     }
     desk.root
-        .delete::<NetworkPolicy>(Refused(POLICIES), "dryrun-deny-all")
+        .patch::<NetworkPolicy>(Refused(MAINTAINED), "dryrun-deny-all", annotated())
         .await?;
     desk.root
-        .delete_all::<NetworkPolicy>(Refused(POLICIES))
+        .delete::<NetworkPolicy>(Refused(MAINTAINED), "dryrun-deny-all")
+        .await?;
+    desk.root
+        .delete_all::<NetworkPolicy>(Refused(MAINTAINED))
         .await?;
     desk.operator
-        .delete::<NetworkPolicy>(Refused(POLICIES), "dryrun-deny-all")
+        .delete::<NetworkPolicy>(Refused(MAINTAINED), "dryrun-deny-all")
         .await?;
     desk.admin
         .patch::<NetworkPolicy>(Accepted, "dryrun-deny-all", annotated())
@@ -199,16 +285,90 @@ async fn networks(desk: &Desk) -> Result<()> {
         actor
             .patch::<NetworkPolicy>(Refused(POLICIES), "allow", opened.clone())
             .await?;
-        actor
-            .delete::<NetworkPolicy>(Refused(POLICIES), "allow")
+    }
+    desk.root
+        .delete::<NetworkPolicy>(Refused(POLICIES), "allow")
+        .await?;
+    // An admin, for when the operator is gone.
+    for actor in [&desk.admin, &desk.namespaces, &desk.operator] {
+        actor.delete::<NetworkPolicy>(Accepted, "allow").await?;
+    }
+    Ok(())
+}
+
+/// What network plugins have beside NetworkPolicy, in a group that comes and goes.
+async fn plugins(desk: &Desk) -> Result<()> {
+    foreign(
+        desk,
+        [
+            "cilium.io",
+            "v2",
+            "CiliumNetworkPolicy",
+            "ciliumnetworkpolicies",
+        ],
+        json!({"endpointSelector": {}, "ingress": [{}]}),
+        PLUGINS,
+    )
+    .await?;
+    foreign(
+        desk,
+        [
+            "crd.projectcalico.org",
+            "v1",
+            "NetworkPolicy",
+            "networkpolicies",
+        ],
+        json!({"selector": "all()", "types": ["Ingress"], "ingress": [{"action": "Allow"}]}),
+        PLUGINS,
+    )
+    .await
+}
+
+/// Nobody makes an object of a kind that this cluster may not have; it gets the kind for as long as this takes.
+async fn foreign(
+    desk: &Desk,
+    [group, version, kind, plural]: [&str; 4],
+    spec: Value,
+    sentence: &str,
+) -> Result<()> {
+    let crds: Api<CustomResourceDefinition> = Api::all(desk.admin.client.clone());
+    let name = format!("{plural}.{group}");
+    let crd = json!({
+        // Groups of Kubernetes' own ask for the annotation.
+        "metadata": {"name": name, "annotations": {"api-approved.kubernetes.io": "unapproved, a test"}},
+        "spec": {
+            "group": group, "scope": "Namespaced", "names": {"kind": kind, "plural": plural, "singular": kind.to_lowercase()},
+            "versions": [{
+                "name": version, "served": true, "storage": true,
+                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}},
+            }],
+        },
+    });
+    let made = crds.get_opt(&name).await?.is_none();
+    if made {
+        crds.create(&PostParams::default(), &serde_json::from_value(crd)?)
             .await?;
     }
-    desk.namespaces
-        .delete::<NetworkPolicy>(Accepted, "allow")
-        .await?;
-    desk.operator
-        .delete::<NetworkPolicy>(Accepted, "allow")
-        .await
+    let attempts = async {
+        let established = await_condition(crds.clone(), &name, is_crd_established());
+        timeout(ESTABLISHED, established).await??;
+        let object = json!({"apiVersion": format!("{group}/{version}"), "kind": kind, "metadata": {"name": "object"}, "spec": spec});
+        let path = |namespace: &str| format!("/apis/{group}/{version}/namespaces/{namespace}/{plural}");
+        for actor in [&desk.admin, &desk.root] {
+            actor
+                .send(Refused(sentence), Method::POST, &path(REHEARSAL), &object)
+                .await?;
+            actor
+                .send(Accepted, Method::POST, &path(PROTECTED), &object)
+                .await?;
+        }
+        anyhow::Ok(())
+    }
+    .await;
+    if made {
+        crds.delete(&name, &DeleteParams::default()).await?;
+    }
+    attempts
 }
 
 async fn objects(desk: &Desk) -> Result<()> {
@@ -240,9 +400,19 @@ async fn objects(desk: &Desk) -> Result<()> {
         actor
             .delete::<PersistentVolumeClaim>(Refused(OBJECTS), "claim")
             .await?;
-        // As a provisioner outside kube-system does.
+        actor
+            .patch_status::<PersistentVolumeClaim>(Refused(OBJECTS), "claim", unlabelled())
+            .await?;
+        actor
+            .patch_status::<PersistentVolumeClaim>(Refused(OBJECTS), "claim", labelled(ROLE_LABEL))
+            .await?;
+        // As a provisioner outside kube-system does, and one that makes volumes larger.
         actor
             .patch::<PersistentVolumeClaim>(Accepted, "claim", annotated())
+            .await?;
+        let larger = json!({"status": {"capacity": {"storage": "2Mi"}}});
+        actor
+            .patch_status::<PersistentVolumeClaim>(Accepted, "claim", larger)
             .await?;
     }
     desk.collector.delete::<Secret>(Accepted, "secret").await?;
@@ -250,6 +420,36 @@ async fn objects(desk: &Desk) -> Result<()> {
         .delete::<PersistentVolumeClaim>(Accepted, "claim")
         .await?;
     desk.operator.delete::<Secret>(Accepted, "secret").await
+}
+
+/// Neither a claim nor a snapshot takes production's data out of a run's volume.
+async fn copies(desk: &Desk) -> Result<()> {
+    for actor in [&desk.admin, &desk.root, &desk.sets] {
+        actor
+            .create::<PersistentVolumeClaim>(Refused(CLAIMS), clone_of_claim())
+            .await?;
+    }
+    let mut another = claim();
+    another["metadata"]["name"] = "another".into();
+    desk.operator
+        .create::<PersistentVolumeClaim>(Accepted, another)
+        .await?;
+    desk.root
+        .within(PROTECTED)
+        .create::<PersistentVolumeClaim>(Accepted, clone_of_claim())
+        .await?;
+    foreign(
+        desk,
+        [
+            "snapshot.storage.k8s.io",
+            "v1",
+            "VolumeSnapshot",
+            "volumesnapshots",
+        ],
+        json!({"source": {"persistentVolumeClaimName": "claim"}}),
+        COPIES,
+    )
+    .await
 }
 
 async fn namespaces(desk: &Desk) -> Result<()> {
@@ -298,6 +498,20 @@ async fn namespaces(desk: &Desk) -> Result<()> {
         label("example.com/team", "shop".into()),
     )
     .await?;
+    // By the ways around the object itself as well.
+    let api: Api<Namespace> = Api::all(desk.root.client.clone());
+    let whole = serde_json::to_value(api.get(REHEARSAL).await?)?;
+    let mut opened = whole.clone();
+    opened["metadata"]["labels"] = json!({});
+    for way in ["status", "finalize"] {
+        let path = format!("/api/v1/namespaces/{REHEARSAL}/{way}");
+        desk.root
+            .send(Refused(NAMESPACES), Method::PUT, &path, &opened)
+            .await?;
+        for actor in [&desk.root, &desk.namespaces] {
+            actor.send(Accepted, Method::PUT, &path, &whole).await?;
+        }
+    }
     attempt(
         &desk.admin,
         Accepted,

@@ -26,6 +26,7 @@ async fn chart() -> Result<()> {
     guards::check(&desk).await?;
     guards::namespace_goes(&desk).await?;
     release.policies_are_guarded().await?;
+    release.lock_out_has_a_way_out().await?;
     desk.close().await?;
     release.upgrade().await?;
     release.uninstall().await

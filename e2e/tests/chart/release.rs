@@ -14,6 +14,7 @@ use futures::future::try_join_all;
 use k8s_openapi::api::admissionregistration::v1::{
     ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
 };
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, ResourceQuota};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::rbac::v1::ClusterRole;
@@ -26,6 +27,8 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio::process::Command;
 use tokio::time::timeout;
+
+use crate::desk::ROOT;
 
 /// The rehearsal namespace of these checks.
 pub(crate) const REHEARSAL: &str = "chart-rehearsal";
@@ -110,8 +113,8 @@ impl Release {
         loop {
             let all = policies.list(&ours).await?.items;
             ensure!(
-                all.len() == 11,
-                "the chart has 11 policies, the cluster {}",
+                all.len() == 14,
+                "the chart has 14 policies, the cluster {}",
                 all.len()
             );
             let checks: Vec<_> = all
@@ -167,6 +170,33 @@ impl Release {
         self.in_force("Whole").await
     }
 
+    /// Whoever installs without being among the admins is refused at the next upgrade, is told why, and gets out of it.
+    pub(crate) async fn lock_out_has_a_way_out(&self) -> Result<()> {
+        let them = format!("--kube-as-user={ROOT}");
+        let admins = format!("--set=admins.users={{{ROOT}}}");
+        let refused = self.apply(&[&them, &admins]).await;
+        let message = format!("{:#}", refused.err().context("nobody was locked out")?);
+        let told = format!(
+            "maintained by the chart's admins (values admins.users, admins.groups), not by {ROOT}"
+        );
+        ensure!(message.contains(&told), "it says {message}");
+
+        let bindings: Api<ValidatingAdmissionPolicyBinding> = Api::all(self.client.clone());
+        bindings
+            .delete("dryrun-networkpolicies", &DeleteParams::default())
+            .await?;
+        self.in_force("PolicyMissing").await?;
+        // A binding is out of force a moment after it is deleted.
+        let deadline = tokio::time::Instant::now() + GONE;
+        while let Err(error) = self.apply(&[&them, &admins]).await {
+            ensure!(tokio::time::Instant::now() < deadline, "{error:#}");
+        }
+        self.in_force("Whole").await?;
+        self.apply(&[&them, &admins]).await?;
+        println!("who was locked out upgrades");
+        self.apply(&[]).await
+    }
+
     /// The policies are as this word says, seen as the operator sees them.
     async fn in_force(&self, expected: &str) -> Result<()> {
         let mounted: Api<ConfigMap> = Api::namespaced(self.client.clone(), SYSTEM);
@@ -205,7 +235,8 @@ impl Release {
 
     /// An upgrade changes what values say, and passes the policies where it does not.
     pub(crate) async fn upgrade(&self) -> Result<()> {
-        self.apply(&["--set=quota.pods=21"]).await?;
+        self.apply(&["--set=quota.pods=21", "--set=image.pullSecrets={registry}"])
+            .await?;
         let quota = Api::<ResourceQuota>::namespaced(self.client.clone(), REHEARSAL)
             .get("dryrun")
             .await?;
@@ -213,6 +244,19 @@ impl Release {
         ensure!(
             hard.get("pods").is_some_and(|pods| pods.0 == "21"),
             "the quota was not upgraded: {hard:?}"
+        );
+        let operator = Api::<Deployment>::namespaced(self.client.clone(), SYSTEM)
+            .get("dryrun-operator")
+            .await?;
+        let pod = operator.spec.and_then(|spec| spec.template.spec);
+        let secrets = pod.and_then(|pod| pod.image_pull_secrets);
+        ensure!(
+            secrets
+                .iter()
+                .flatten()
+                .map(|of| of.name.as_str())
+                .eq(["registry"]),
+            "the image is pulled with {secrets:?}"
         );
         println!("upgraded");
         Ok(())

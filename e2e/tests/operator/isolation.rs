@@ -217,7 +217,8 @@ impl Hole {
     }
 }
 
-async fn operator(stage: &Stage) -> Result<Client> {
+/// A client with the operator's rights.
+pub(crate) async fn operator(stage: &Stage) -> Result<Client> {
     let user = format!("system:serviceaccount:{SYSTEM}:dryrun-operator");
     let groups = ["system:serviceaccounts", "system:authenticated"];
     stage.rehearsal.cluster.client_as(&user, &groups).await
