@@ -119,6 +119,11 @@ apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingAdmissionPolicy
 metadata: {name: dryrun-approver}
 spec: {failurePolicy: Fail}
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata: {name: dryrun-records}
+spec: {failurePolicy: Fail}
 ";
     const BINDINGS: &str = "---
 apiVersion: admissionregistration.k8s.io/v1
@@ -130,6 +135,11 @@ apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingAdmissionPolicyBinding
 metadata: {name: dryrun-approver}
 spec: {policyName: dryrun-approver, validationActions: [Deny]}
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata: {name: dryrun-records}
+spec: {policyName: dryrun-records, validationActions: [Deny]}
 ";
 
     fn load(files: &[(&str, &str)]) -> anyhow::Result<Policies> {
@@ -143,7 +153,7 @@ spec: {policyName: dryrun-approver, validationActions: [Deny]}
     #[test]
     fn all_files_of_the_directory_count() {
         let loaded = load(&[("a.yaml", POLICIES), ("b.yaml", BINDINGS), ("c.txt", "?")]).unwrap();
-        let names = ["dryrun-approver", "dryrun-requester"];
+        let names = ["dryrun-approver", "dryrun-records", "dryrun-requester"];
         assert!(loaded.expected.policies().eq(names));
         assert!(loaded.expected.bindings().eq(names));
     }

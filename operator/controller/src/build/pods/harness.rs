@@ -117,6 +117,7 @@ mod tests {
             },
             "postgres": {"image": "postgres:17", "storage": {"size": "2Gi", "minimumFree": "1Gi"}},
             "privileges": {"roles": {"archiver": {"login": true}}},
+            "isolation": {"outsideAddress": "192.0.2.1:443"},
             "harness": {
                 "image": "python:3",
                 "inputs": [{"configMapRef": {"name": "archiver", "key": "source.tar"}, "mountPath": "/opt/archiver", "sha256": "a".repeat(64)}],
