@@ -1,6 +1,6 @@
 //! The story of a pass: observe, decide, report, act; again until there is nothing to do but wait.
 
-use dryrun_core::api::{DryRun, DryRunApproval};
+use dryrun_core::api::{DryRun, DryRunApproval, DryRunReport};
 use dryrun_core::facts::Facts;
 use dryrun_core::names::{ABANDONED_BY, FINALIZER, NAMESPACE_LABEL, RUN_LABEL};
 use dryrun_core::step::{World, absorb, decide, is_edge};
@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
-use kube::core::DeserializeGuard;
+use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::controller::{self, Action as Requeue, Controller};
 use kube::runtime::events::Recorder;
@@ -110,6 +110,7 @@ pub(crate) async fn run(context: Arc<Context>, ended: UnboundedReceiver<ObjectRe
             },
         )
         .reconcile_on(ended)
+        .reconcile_on(deleted_reports(&client))
         .graceful_shutdown_on(crate::shutdown());
     let labelled = watcher::Config::default().labels(RUN_LABEL);
     let probes = Api::<Pod>::namespaced(client.clone(), &context.probes_namespace);
@@ -166,11 +167,36 @@ where
             let object = object
                 .inspect_err(|error| tracing::debug!(%error, "watch interrupted"))
                 .ok()?;
-            let run = object.labels().get("app.kubernetes.io/instance")?;
-            // Objects outside of the DryRun's own namespace say which that is.
-            let namespace = object.labels().get(NAMESPACE_LABEL).cloned();
-            Some(ObjectRef::new(run).within(&namespace.or_else(|| object.namespace())?))
+            run_of(&object)
         })
+}
+
+/// The runs whose report somebody has deleted. All that changes in a report is the operator's own doing, and wakes nobody.
+fn deleted_reports(client: &Client) -> impl Stream<Item = ObjectRef<Watched>> + Send + 'static {
+    let reports = Api::<PartialObjectMeta<DryRunReport>>::all(client.clone());
+    watcher(reports, watcher::Config::default())
+        .default_backoff()
+        .filter_map(|event| async move {
+            let event = event
+                .inspect_err(|error| tracing::debug!(%error, "watch interrupted"))
+                .ok()?;
+            match event {
+                watcher::Event::Delete(report) => run_of(&report),
+                watcher::Event::Init
+                | watcher::Event::InitApply(_)
+                | watcher::Event::InitDone
+                | watcher::Event::Apply(_) => None,
+            }
+        })
+}
+
+/// The run that an object is part of, by its labels.
+fn run_of(object: &impl Resource) -> Option<ObjectRef<Watched>> {
+    let labels = object.labels();
+    let run = labels.get("app.kubernetes.io/instance")?;
+    // Objects outside of the DryRun's own namespace say which that is.
+    let namespace = labels.get(NAMESPACE_LABEL).cloned();
+    Some(ObjectRef::new(run).within(&namespace.or_else(|| object.namespace())?))
 }
 
 async fn reconcile(run: Arc<Watched>, context: Arc<Context>) -> Result<Requeue, Error> {
@@ -352,6 +378,26 @@ fn delay(class: Class, count: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use dryrun_core::names;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+    #[test]
+    fn a_report_and_a_canary_say_which_run_they_are_of() {
+        let object = |namespace: &str, labels: BTreeMap<String, String>| Pod {
+            metadata: ObjectMeta {
+                namespace: Some(namespace.into()),
+                labels: Some(labels),
+                ..ObjectMeta::default()
+            },
+            ..Pod::default()
+        };
+        let expected = Some(ObjectRef::new("a").within("rehearsal"));
+        let mut labels = names::retained_labels("a", "uid");
+        assert_eq!(run_of(&object("rehearsal", labels.clone())), expected);
+        labels.insert(NAMESPACE_LABEL.into(), "rehearsal".into());
+        assert_eq!(run_of(&object("probes", labels)), expected);
+        assert_eq!(run_of(&object("rehearsal", BTreeMap::new())), None);
+    }
 
     #[test]
     fn delays_grow_and_have_a_limit() {
