@@ -35,6 +35,9 @@ const TURNS: usize = 64;
 /// How many runs are looked at side by side.
 const CONCURRENCY: u16 = 16;
 
+/// How soon to look again when a wake had passed before it was decided.
+const OVERDUE: Duration = Duration::from_secs(1);
+
 /// A DryRun as it is watched: one that another version wrote must not keep all others from being driven.
 pub(crate) type Watched = DeserializeGuard<DryRun>;
 
@@ -328,9 +331,7 @@ async fn turn(run: &DryRun, context: &Context) -> Result<Option<Requeue>, Error>
     };
     if decision.actions.is_empty() {
         return Ok(Some(match decision.wake {
-            Some(wake) => Requeue::requeue(
-                Duration::try_from(wake.duration_since(Timestamp::now())).unwrap_or(Duration::ZERO),
-            ),
+            Some(wake) => Requeue::requeue(pause(wake, world.now, Timestamp::now())),
             None => Requeue::await_change(),
         }));
     }
@@ -350,6 +351,15 @@ async fn turn(run: &DryRun, context: &Context) -> Result<Option<Requeue>, Error>
         actor.act(action).await?;
     }
     Ok(None)
+}
+
+/// How long to wait for the wake of a decision of this moment. One that had passed by then has changed nothing, and would be met again at once.
+fn pause(wake: Timestamp, decided: Timestamp, now: Timestamp) -> Duration {
+    if wake <= decided {
+        OVERDUE
+    } else {
+        Duration::try_from(wake.duration_since(now)).unwrap_or(Duration::ZERO)
+    }
 }
 
 /// When to look again after an error: by its class, and ever more slowly for one run.
@@ -397,6 +407,17 @@ mod tests {
         labels.insert(NAMESPACE_LABEL.into(), "rehearsal".into());
         assert_eq!(run_of(&object("probes", labels)), expected);
         assert_eq!(run_of(&object("rehearsal", BTreeMap::new())), None);
+    }
+
+    #[test]
+    fn a_wake_that_has_passed_is_no_hot_loop() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        assert_eq!(pause(at(15), at(10), at(12)), Duration::from_secs(3));
+        // It came while the decision was written down.
+        assert_eq!(pause(at(11), at(10), at(12)), Duration::ZERO);
+        for past in [9, 10] {
+            assert_eq!(pause(at(past), at(10), at(12)), OVERDUE);
+        }
     }
 
     #[test]
