@@ -1,6 +1,6 @@
 //! The story of a pass: observe, decide, report, act; again until there is nothing to do but wait.
 
-use dryrun_core::api::{DryRun, DryRunApproval};
+use dryrun_core::api::{DryRun, DryRunApproval, DryRunReport};
 use dryrun_core::facts::Facts;
 use dryrun_core::names::{ABANDONED_BY, FINALIZER, NAMESPACE_LABEL, RUN_LABEL};
 use dryrun_core::step::{World, absorb, decide, is_edge};
@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
-use kube::core::DeserializeGuard;
+use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::controller::{self, Action as Requeue, Controller};
 use kube::runtime::events::Recorder;
@@ -34,6 +34,9 @@ use crate::report;
 const TURNS: usize = 64;
 /// How many runs are looked at side by side.
 const CONCURRENCY: u16 = 16;
+
+/// How soon to look again when a wake had passed before it was decided.
+const OVERDUE: Duration = Duration::from_secs(1);
 
 /// A DryRun as it is watched: one that another version wrote must not keep all others from being driven.
 pub(crate) type Watched = DeserializeGuard<DryRun>;
@@ -110,6 +113,7 @@ pub(crate) async fn run(context: Arc<Context>, ended: UnboundedReceiver<ObjectRe
             },
         )
         .reconcile_on(ended)
+        .reconcile_on(deleted_reports(&client))
         .graceful_shutdown_on(crate::shutdown());
     let labelled = watcher::Config::default().labels(RUN_LABEL);
     let probes = Api::<Pod>::namespaced(client.clone(), &context.probes_namespace);
@@ -166,11 +170,36 @@ where
             let object = object
                 .inspect_err(|error| tracing::debug!(%error, "watch interrupted"))
                 .ok()?;
-            let run = object.labels().get("app.kubernetes.io/instance")?;
-            // Objects outside of the DryRun's own namespace say which that is.
-            let namespace = object.labels().get(NAMESPACE_LABEL).cloned();
-            Some(ObjectRef::new(run).within(&namespace.or_else(|| object.namespace())?))
+            run_of(&object)
         })
+}
+
+/// The runs whose report somebody has deleted. All that changes in a report is the operator's own doing, and wakes nobody.
+fn deleted_reports(client: &Client) -> impl Stream<Item = ObjectRef<Watched>> + Send + 'static {
+    let reports = Api::<PartialObjectMeta<DryRunReport>>::all(client.clone());
+    watcher(reports, watcher::Config::default())
+        .default_backoff()
+        .filter_map(|event| async move {
+            let event = event
+                .inspect_err(|error| tracing::debug!(%error, "watch interrupted"))
+                .ok()?;
+            match event {
+                watcher::Event::Delete(report) => run_of(&report),
+                watcher::Event::Init
+                | watcher::Event::InitApply(_)
+                | watcher::Event::InitDone
+                | watcher::Event::Apply(_) => None,
+            }
+        })
+}
+
+/// The run that an object is part of, by its labels.
+fn run_of(object: &impl Resource) -> Option<ObjectRef<Watched>> {
+    let labels = object.labels();
+    let run = labels.get("app.kubernetes.io/instance")?;
+    // Objects outside of the DryRun's own namespace say which that is.
+    let namespace = labels.get(NAMESPACE_LABEL).cloned();
+    Some(ObjectRef::new(run).within(&namespace.or_else(|| object.namespace())?))
 }
 
 async fn reconcile(run: Arc<Watched>, context: Arc<Context>) -> Result<Requeue, Error> {
@@ -313,9 +342,7 @@ async fn turn(run: &DryRun, context: &Context) -> Result<Option<Requeue>, Error>
     };
     if decision.actions.is_empty() {
         return Ok(Some(match decision.wake {
-            Some(wake) => Requeue::requeue(
-                Duration::try_from(wake.duration_since(Timestamp::now())).unwrap_or(Duration::ZERO),
-            ),
+            Some(wake) => Requeue::requeue(pause(wake, world.now, Timestamp::now())),
             None => Requeue::await_change(),
         }));
     }
@@ -339,6 +366,15 @@ async fn turn(run: &DryRun, context: &Context) -> Result<Option<Requeue>, Error>
         }
     }
     done.map(|()| None)
+}
+
+/// How long to wait for the wake of a decision of this moment. One that had passed by then has changed nothing, and would be met again at once.
+fn pause(wake: Timestamp, decided: Timestamp, now: Timestamp) -> Duration {
+    if wake <= decided {
+        OVERDUE
+    } else {
+        Duration::try_from(wake.duration_since(now)).unwrap_or(Duration::ZERO)
+    }
 }
 
 /// When to look again after an error: by its class, and ever more slowly for one run.
@@ -367,6 +403,37 @@ fn delay(class: Class, count: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use dryrun_core::names;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+    #[test]
+    fn a_report_and_a_canary_say_which_run_they_are_of() {
+        let object = |namespace: &str, labels: BTreeMap<String, String>| Pod {
+            metadata: ObjectMeta {
+                namespace: Some(namespace.into()),
+                labels: Some(labels),
+                ..ObjectMeta::default()
+            },
+            ..Pod::default()
+        };
+        let expected = Some(ObjectRef::new("a").within("rehearsal"));
+        let mut labels = names::retained_labels("a", "uid");
+        assert_eq!(run_of(&object("rehearsal", labels.clone())), expected);
+        labels.insert(NAMESPACE_LABEL.into(), "rehearsal".into());
+        assert_eq!(run_of(&object("probes", labels)), expected);
+        assert_eq!(run_of(&object("rehearsal", BTreeMap::new())), None);
+    }
+
+    #[test]
+    fn a_wake_that_has_passed_is_no_hot_loop() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        assert_eq!(pause(at(15), at(10), at(12)), Duration::from_secs(3));
+        // It came while the decision was written down.
+        assert_eq!(pause(at(11), at(10), at(12)), Duration::ZERO);
+        for past in [9, 10] {
+            assert_eq!(pause(at(past), at(10), at(12)), OVERDUE);
+        }
+    }
 
     #[test]
     fn delays_grow_and_have_a_limit() {

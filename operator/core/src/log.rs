@@ -44,6 +44,11 @@ impl Entry {
         serde_json::from_str(line).ok()
     }
 
+    /// Reads one line of a file; bytes that are no UTF-8 do not matter.
+    pub fn read(line: &[u8]) -> Option<Self> {
+        Self::parse(&String::from_utf8_lossy(line))
+    }
+
     /// ERROR, FATAL and PANIC.
     pub fn is_error(&self) -> bool {
         matches!(self.error_severity.as_str(), "ERROR" | "FATAL" | "PANIC")
@@ -150,6 +155,33 @@ pub fn crashes<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Vec<String> 
         .collect()
 }
 
+/// Puts the lines of a log together that comes in pieces.
+#[derive(Clone, Debug, Default)]
+pub struct Lines {
+    /// The begin of a line that has not ended yet.
+    partial: Vec<u8>,
+}
+
+impl Lines {
+    /// Takes the next piece, and gives all lines that have ended with it. Each byte is looked at once, however many lines there are.
+    pub fn feed(&mut self, piece: &[u8]) -> Vec<u8> {
+        let ended = piece.iter().rposition(|b| *b == b'\n').map(|at| at + 1);
+        let (ended, begun) = piece.split_at(ended.unwrap_or_default());
+        if ended.is_empty() {
+            self.partial.extend_from_slice(begun);
+            return Vec::new();
+        }
+        let mut lines = std::mem::replace(&mut self.partial, begun.to_vec());
+        lines.extend_from_slice(ended);
+        lines
+    }
+}
+
+/// Each line with its end.
+pub fn split(lines: &[u8]) -> impl Iterator<Item = &[u8]> {
+    lines.split_inclusive(|b| *b == b'\n')
+}
+
 /// Reads a log piece by piece and keeps what lies between two markers.
 #[derive(Clone, Debug)]
 pub struct WindowReader {
@@ -159,7 +191,7 @@ pub struct WindowReader {
     own: String,
     inside: bool,
     closed: bool,
-    partial: Vec<u8>,
+    lines: Lines,
     offset: u64,
     sessions: u64,
     statements: u64,
@@ -183,7 +215,7 @@ impl WindowReader {
             own,
             inside: false,
             closed: false,
-            partial: Vec::new(),
+            lines: Lines::default(),
             offset,
             sessions: 0,
             statements: 0,
@@ -194,7 +226,7 @@ impl WindowReader {
 
     /// Where the next piece must begin.
     pub fn next_offset(&self) -> u64 {
-        self.offset + self.partial.len() as u64
+        self.offset + self.lines.partial.len() as u64
     }
 
     /// Whether the opening marker was seen.
@@ -204,13 +236,12 @@ impl WindowReader {
 
     /// Takes the next piece. True once the closing marker was seen.
     pub fn feed(&mut self, piece: &[u8]) -> bool {
-        self.partial.extend_from_slice(piece);
-        while !self.closed
-            && let Some(end) = self.partial.iter().position(|b| *b == b'\n')
-        {
-            let line: Vec<u8> = self.partial.drain(..=end).collect();
+        for line in split(&self.lines.feed(piece)) {
+            if self.closed {
+                break;
+            }
             self.offset += line.len() as u64;
-            if let Some(entry) = Entry::parse(&String::from_utf8_lossy(&line)) {
+            if let Some(entry) = Entry::read(line) {
                 self.entry(entry);
             }
         }
@@ -275,6 +306,19 @@ mod tests {
             BTreeSet::from(["app".to_owned()]),
             "op".into(),
         )
+    }
+
+    #[test]
+    fn lines_come_whole_whatever_the_pieces() {
+        let text = b"a\n\nbcd\nrest";
+        for size in 1..=text.len() {
+            let mut lines = Lines::default();
+            let whole: Vec<u8> = text.chunks(size).flat_map(|p| lines.feed(p)).collect();
+            assert_eq!(whole, b"a\n\nbcd\n");
+            assert_eq!(lines.partial, b"rest");
+        }
+        assert!(split(b"a\n\nbcd\n").eq([&b"a\n"[..], b"\n", b"bcd\n"]));
+        assert_eq!(split(b"").count(), 0);
     }
 
     #[test]

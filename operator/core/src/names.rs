@@ -280,9 +280,11 @@ pub fn report(run: &str, uid: &str) -> String {
     format!("{run}-{}", short(uid))
 }
 
-/// Name of the ConfigMap with this part of the evidence, counted from 0.
-pub fn evidence(run: &str, uid: &str, part: usize) -> String {
-    format!("{}-evidence-{part}", report(run, uid))
+/// Name of the ConfigMap with this part of the evidence, counted from 0. That of a run that ended early has names of its own: C-12 may have stored
+/// parts before it was cut short.
+pub fn evidence(run: &str, uid: &str, partial: bool, part: usize) -> String {
+    let word = if partial { "-partial" } else { "" };
+    format!("{}-evidence{word}-{part}", report(run, uid))
 }
 
 /// Name of the copy's bootstrap superuser, with which the operator judges it.
@@ -318,6 +320,13 @@ mod tests {
                 .filter(|o| o.kind() == "Pod")
                 .eq(Object::PODS.iter())
         );
+    }
+
+    #[test]
+    fn what_was_sealed_on_the_way_out_meets_no_other() {
+        let name = |partial| evidence("a", "01234567-89", partial, 0);
+        assert_eq!(name(false), "a-01234567-evidence-0");
+        assert_eq!(name(true), "a-01234567-evidence-partial-0");
     }
 
     proptest! {

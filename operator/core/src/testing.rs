@@ -366,6 +366,7 @@ pub(crate) fn facts() -> Facts {
         ],
         verification: Some(VerificationFacts {
             moved: BTreeMap::from([("iu.unit".into(), 3)]),
+            moved_count: 1,
             tables: BTreeMap::from([("iu.unit".into(), Some(3))]),
             matrix: MatrixDifference {
                 declared: 60,

@@ -1,7 +1,7 @@
 //! The copy's log, read through SQL.
 
 use dryrun_core::control::TaskError;
-use dryrun_core::log::{Entry, WindowReader};
+use dryrun_core::log::{self, Entry, Lines, WindowReader};
 use dryrun_core::sql::literal;
 use std::time::Duration;
 
@@ -106,18 +106,15 @@ pub(crate) async fn entries(
     keep: impl Fn(&Entry) -> bool,
 ) -> Result<Vec<Entry>, TaskError> {
     let end = size(session).await?;
-    let (mut offset, mut partial, mut kept) = (0_u64, Vec::new(), Vec::new());
+    let (mut offset, mut lines, mut kept) = (0_u64, Lines::default(), Vec::new());
     while offset < end {
         let bytes = piece(session, offset).await?;
         if bytes.is_empty() {
             break;
         }
         offset += bytes.len() as u64;
-        partial.extend_from_slice(&bytes);
-        while let Some(line_end) = partial.iter().position(|b| *b == b'\n') {
-            let line: Vec<u8> = partial.drain(..=line_end).collect();
-            kept.extend(Entry::parse(&String::from_utf8_lossy(&line)).filter(|entry| keep(entry)));
-        }
+        let lines = lines.feed(&bytes);
+        kept.extend(log::split(&lines).filter_map(Entry::read).filter(&keep));
     }
     Ok(kept)
 }

@@ -15,22 +15,28 @@ use super::session::failed;
 use super::statements::{BOOTSTRAP_TWIN, MATRIX_SESSION};
 use super::{Session, reading};
 
-/// Makes the roles that the dump refers to and the declared ones, all without LOGIN and attributes. How many there are.
+/// The roles that are made before the restore: those that the dump refers to, and the declared ones.
+pub(crate) fn roles(spec: &DryRunSpec, dump: &DumpFacts) -> BTreeSet<String> {
+    let referenced = dump
+        .roles
+        .iter()
+        .map(|role| &role.name)
+        .filter(|name| !name.starts_with("pg_"));
+    referenced
+        .chain(spec.privileges.roles.keys())
+        .chain(&spec.restore.create_roles)
+        .cloned()
+        .collect()
+}
+
+/// Makes them, all without LOGIN and attributes.
 pub(crate) async fn create_roles(
     session: &Session,
     spec: &DryRunSpec,
     dump: &DumpFacts,
-) -> Result<u32, TaskError> {
+) -> Result<(), TaskError> {
     let declared: BTreeSet<String> = spec.privileges.roles.keys().cloned().collect();
-    let referenced = dump
-        .roles
-        .iter()
-        .map(|role| role.name.clone())
-        .filter(|name| !name.starts_with("pg_"));
-    let wanted: BTreeSet<String> = referenced
-        .chain(declared.iter().cloned())
-        .chain(spec.restore.create_roles.iter().cloned())
-        .collect();
+    let wanted = roles(spec, dump);
     let mut missing = BTreeSet::new();
     for role in &wanted {
         if !session.role_exists(role).await? {
@@ -61,11 +67,7 @@ pub(crate) async fn create_roles(
             .await
             .map_err(|e| failed("create the source's superuser", &e))?;
     }
-    u32::try_from(wanted.len()).map_err(|e| TaskError {
-        reason: "TooManyRoles".into(),
-        message: e.to_string(),
-        transient: false,
-    })
+    Ok(())
 }
 
 /// The roles of the run itself, which no matrix speaks of.

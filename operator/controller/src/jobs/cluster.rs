@@ -44,9 +44,10 @@ pub(super) async fn preflight(scope: &Scope) -> Result<PreflightFacts, TaskError
         ..PreflightFacts::default()
     };
     for object in Object::ALL {
-        let holder = read("NamesUnreadable", "a name", holder(scope, object)).await?;
+        let name = object.reference(&scope.name, &scope.uid);
+        let holder = read("NamesUnreadable", &name, holder(scope, object)).await?;
         if holder.is_some_and(|uid| uid != scope.uid) {
-            facts.taken.push(object.reference(&scope.name, &scope.uid));
+            facts.taken.push(name);
         }
     }
     facts.obstacles = read("NamespaceUnreadable", "the namespace", obstacles(scope)).await?;

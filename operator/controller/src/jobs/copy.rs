@@ -1,6 +1,6 @@
 //! Jobs on the copy.
 
-use dryrun_core::api::{SslMode, bytes_of};
+use dryrun_core::api::{RowDelta, SslMode, bytes_of};
 use dryrun_core::control::{RestoreTask, Server, Task, TaskError, TaskResult};
 use dryrun_core::facts::{CopyIdentity, CopySummary, RestoreFacts, RolesFacts, VerificationFacts};
 use dryrun_core::matrix::Literal;
@@ -16,7 +16,7 @@ use crate::build::{DUMP_DIR, POSTGRES_PORT};
 use crate::copy::{self, Session, matrix, reading};
 use crate::observe;
 
-/// How many changed catalog rows stand in the facts.
+/// How many changed catalog rows, and how many tables that moved undeclared, stand in the facts: the report must fit into etcd.
 const CHANGES_SHOWN: usize = 100;
 
 /// C-05: who the copy is, before the restore's first write; then the roles.
@@ -66,8 +66,8 @@ pub(super) async fn restore(scope: &Scope) -> Result<RestoreFacts, TaskError> {
     else {
         return Err(confused());
     };
-    let roles = scope.spec.privileges.roles.len() + dump.roles.len();
-    let roles_created = u32::try_from(roles).unwrap_or(u32::MAX);
+    let roles_created = matrix::roles(&scope.spec, dump).len();
+    let roles_created = u32::try_from(roles_created).unwrap_or(u32::MAX);
     if claim.lowest_free_bytes < minimum_free {
         // It was stopped for want of space; the copy's server may not be able to tell anything any more.
         return Ok(RestoreFacts {
@@ -161,6 +161,7 @@ pub(super) async fn verify(scope: &Scope) -> Result<VerificationFacts, TaskError
         .map(|identity| identity.replace('\t', " "))
         .collect();
     let now = numbers(&counts);
+    let moved = moved(&numbers(&counts_before), &now);
     let tables = scope
         .spec
         .verification
@@ -179,7 +180,8 @@ pub(super) async fn verify(scope: &Scope) -> Result<VerificationFacts, TaskError
             catalog: catalog.summary(),
             privileges: privileges.summary(),
         },
-        moved: moved(&numbers(&counts_before), &now),
+        moved_count: moved.len() as u64,
+        moved: shown(moved, &scope.spec.verification.row_deltas),
         tables,
         catalog_changed_count: changed.len() as u64,
         catalog_changed: changed.into_iter().take(CHANGES_SHOWN).collect(),
@@ -242,4 +244,42 @@ fn moved(before: &BTreeMap<String, i64>, now: &BTreeMap<String, i64>) -> BTreeMa
         })
         .filter(|(_, delta)| *delta != 0)
         .collect()
+}
+
+/// Those that are declared to move, and a few others: one that is not declared is enough to fail.
+fn shown(moved: BTreeMap<String, i64>, declared: &[RowDelta]) -> BTreeMap<String, i64> {
+    let (mut shown, others): (BTreeMap<_, _>, BTreeMap<_, _>) = moved
+        .into_iter()
+        .partition(|(table, _)| declared.iter().any(|delta| delta.table == *table));
+    shown.extend(others.into_iter().take(CHANGES_SHOWN));
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counts(tables: impl IntoIterator<Item = (usize, i64)>) -> BTreeMap<String, i64> {
+        let named = |(table, count)| (format!("public.t{table:05}"), count);
+        tables.into_iter().map(named).collect()
+    }
+
+    #[test]
+    fn declared_tables_and_a_few_others_are_shown() {
+        let moved = moved(
+            &counts((0..15_000).map(|table| (table, 1))),
+            &counts((1..15_001).map(|table| (table, if table == 7 { 1 } else { 3 }))),
+        );
+        assert_eq!(moved.len(), 15_000);
+        assert_eq!(moved["public.t00000"], -1);
+        assert_eq!(moved["public.t15000"], 3);
+        let declared = RowDelta {
+            table: "public.t14000".into(),
+            delta: 2,
+        };
+        let shown = shown(moved, &[declared]);
+        assert_eq!(shown.len(), CHANGES_SHOWN + 1);
+        assert_eq!(shown["public.t14000"], 2);
+        assert!(self::shown(counts([(1, 1)]), &[]).len() == 1);
+    }
 }

@@ -94,7 +94,7 @@ async fn keep(scope: &Scope, partial: bool) -> Result<EvidenceFacts, TaskError> 
     if tree::prefixed(&Sha256::digest(&archive)) != seal.archive {
         return Err(transient("ArchiveDiffers", &"the archive came broken"));
     }
-    let (config_maps, stored) = store(scope, &report, &archive).await?;
+    let (config_maps, stored) = store(scope, &report, partial, &archive).await?;
     Ok(EvidenceFacts {
         seal,
         partial,
@@ -158,12 +158,13 @@ fn documents(scope: &Scope, report: &DryRunReport) -> Result<BTreeMap<String, St
 async fn store(
     scope: &Scope,
     report: &DryRunReport,
+    partial: bool,
     archive: &[u8],
 ) -> Result<(Vec<String>, String), TaskError> {
     let api: Api<ConfigMap> = Api::namespaced(scope.client.clone(), &scope.namespace);
     let (mut stored, mut digest) = (Vec::new(), Sha256::new());
     for (i, part) in archive.chunks(PART).enumerate() {
-        let name = names::evidence(&scope.name, &scope.uid, i);
+        let name = names::evidence(&scope.name, &scope.uid, partial, i);
         let map = config_map(scope, report, &name, part);
         match call(
             "store the evidence",

@@ -8,7 +8,7 @@ use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::Pod;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, ResourceExt};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::cluster::{fingerprint, selector};
@@ -29,31 +29,28 @@ pub(super) async fn protected(scope: &Scope) -> Result<Vec<String>, TaskError> {
         .as_ref()
         .map(|preflight| preflight.protected.clone())
         .unwrap_or_default();
-    let mut watch = Watch {
-        recorded: by_name(&recorded),
-        seen: BTreeMap::new(),
-        listing: scope.spec.protected.len(),
-        changes: BTreeMap::new(),
-    };
+    let mut watch = Watch::new(&recorded, scope.spec.protected.len());
     let mut events: Events = scope
         .spec
         .protected
         .iter()
-        .map(|workloads| {
+        .enumerate()
+        .map(|(stream, workloads)| {
             let api: Api<Pod> = Api::namespaced(scope.client.clone(), &workloads.namespace);
             let config = watcher::Config::default().labels(&selector(workloads));
-            watcher(api, config).default_backoff().boxed()
+            let events = watcher(api, config).default_backoff();
+            events.map_ok(move |event| (stream, event)).boxed()
         })
         .collect();
-    while let Some(event) = next(&mut events).await? {
-        watch.take(event);
+    while let Some((stream, event)) = next(&mut events).await? {
+        watch.take(stream, event);
         if !watch.changes.is_empty() {
             break;
         }
     }
     let aftermath = async {
-        while let Some(event) = next(&mut events).await? {
-            watch.take(event);
+        while let Some((stream, event)) = next(&mut events).await? {
+            watch.take(stream, event);
         }
         Ok::<_, TaskError>(())
     };
@@ -62,10 +59,12 @@ pub(super) async fn protected(scope: &Scope) -> Result<Vec<String>, TaskError> {
     Ok(watch.changes.into_values().collect())
 }
 
-type Events = SelectAll<BoxStream<'static, watcher::Result<watcher::Event<Pod>>>>;
+/// An event, and the number of its stream.
+type Event = (usize, watcher::Event<Pod>);
+type Events = SelectAll<BoxStream<'static, watcher::Result<Event>>>;
 
 /// The next event. A watch that breaks is taken up again by its stream; one that is refused is not.
-async fn next(events: &mut Events) -> Result<Option<watcher::Event<Pod>>, TaskError> {
+async fn next(events: &mut Events) -> Result<Option<Event>, TaskError> {
     loop {
         match events.try_next().await {
             Ok(event) => return Ok(event),
@@ -84,35 +83,49 @@ async fn next(events: &mut Events) -> Result<Option<watcher::Event<Pod>>, TaskEr
 
 struct Watch {
     recorded: BTreeMap<Key, PodFingerprint>,
-    /// Pods of a list that is still being told.
-    seen: BTreeMap<Key, PodFingerprint>,
-    /// Streams whose first list is not told yet.
-    listing: usize,
+    /// Pods that were told of, by stream: since the begin of its last list.
+    seen: BTreeMap<usize, BTreeSet<Key>>,
+    /// Streams whose list is not told to its end yet. A watch that was taken up again may list once more.
+    listing: BTreeSet<usize>,
     changes: BTreeMap<Key, String>,
 }
 
 impl Watch {
-    fn take(&mut self, event: watcher::Event<Pod>) {
+    fn new(recorded: &[PodFingerprint], streams: usize) -> Self {
+        Self {
+            recorded: by_name(recorded),
+            seen: BTreeMap::new(),
+            listing: (0..streams).collect(),
+            changes: BTreeMap::new(),
+        }
+    }
+
+    fn take(&mut self, stream: usize, event: watcher::Event<Pod>) {
         match event {
-            watcher::Event::Init => {}
-            watcher::Event::InitApply(pod) | watcher::Event::Apply(pod) => self.pod(&pod),
+            watcher::Event::Init => {
+                self.seen.remove(&stream);
+                self.listing.insert(stream);
+            }
+            watcher::Event::InitApply(pod) | watcher::Event::Apply(pod) => self.pod(stream, &pod),
             watcher::Event::InitDone => {
-                self.listing = self.listing.saturating_sub(1);
-                if self.listing == 0 {
-                    let gone: Vec<Key> = self
-                        .recorded
-                        .keys()
-                        .filter(|key| !self.seen.contains_key(*key))
-                        .cloned()
-                        .collect();
-                    gone.into_iter().for_each(|key| self.change(key, "is gone"));
+                self.listing.remove(&stream);
+                if self.listing.is_empty() {
+                    self.miss();
                 }
             }
             watcher::Event::Delete(pod) => self.change(key(&pod), "is gone"),
         }
     }
 
-    fn pod(&mut self, pod: &Pod) {
+    /// Notes the recorded pods that no list had.
+    fn miss(&mut self) {
+        let seen: BTreeSet<&Key> = self.seen.values().flatten().collect();
+        let missing = self.recorded.keys().filter(|key| !seen.contains(key));
+        let gone: Vec<Key> = missing.cloned().collect();
+        gone.into_iter().for_each(|key| self.change(key, "is gone"));
+    }
+
+    fn pod(&mut self, stream: usize, pod: &Pod) {
         let key = key(pod);
         if pod.metadata.deletion_timestamp.is_some() {
             self.change(key, "is gone");
@@ -124,7 +137,7 @@ impl Watch {
         if let Some(change) = told.into_iter().next() {
             self.changes.insert(key.clone(), change);
         }
-        self.seen.insert(key, now);
+        self.seen.entry(stream).or_default().insert(key);
     }
 
     fn change(&mut self, key: Key, what: &str) {
@@ -141,4 +154,35 @@ fn by_name(pods: &[PodFingerprint]) -> BTreeMap<Key, PodFingerprint> {
     pods.iter()
         .map(|pod| ((pod.namespace.clone(), pod.name.clone()), pod.clone()))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kube::runtime::watcher::Event::{Init, InitApply, InitDone};
+
+    fn pod(name: &str) -> Pod {
+        let metadata = serde_json::json!({"name": name, "namespace": "shop", "uid": name});
+        serde_json::from_value(serde_json::json!({"metadata": metadata})).unwrap()
+    }
+
+    #[test]
+    fn a_stream_that_lists_twice_does_not_speak_for_another() {
+        let mut watch = Watch::new(&[fingerprint(&pod("a")), fingerprint(&pod("b"))], 2);
+        for _ in 0..2 {
+            for event in [Init, InitApply(pod("a")), InitDone] {
+                watch.take(0, event);
+            }
+        }
+        assert!(watch.changes.is_empty(), "nobody has told of b yet");
+        for event in [Init, InitApply(pod("b")), InitDone] {
+            watch.take(1, event);
+        }
+        assert!(watch.changes.is_empty());
+        for event in [Init, InitDone] {
+            watch.take(1, event);
+        }
+        let told: Vec<&String> = watch.changes.values().collect();
+        assert_eq!(told, ["shop/b is gone"]);
+    }
 }

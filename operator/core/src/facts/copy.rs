@@ -91,8 +91,10 @@ pub struct CopySummary {
 pub struct VerificationFacts {
     /// The copy after the scenarios.
     pub after: CopySummary,
-    /// Tables whose row count moved, with the difference.
+    /// Tables whose row count moved, with the difference: all that are declared to, and at most 100 others.
     pub moved: BTreeMap<String, i64>,
+    /// How many tables' row counts moved.
+    pub moved_count: u64,
     /// Row counts of the tables that the spec names; absent when a table does not exist.
     pub tables: BTreeMap<String, Option<i64>>,
     /// Catalog rows that changed, as `kind identity`; at most 100 stand here.
