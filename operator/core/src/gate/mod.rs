@@ -38,6 +38,7 @@ use crate::api::DryRunSpec;
 use crate::command::Command;
 use crate::conditions;
 use crate::facts::{Facts, Leak};
+use crate::names::Object;
 
 pub use g10_not_production::REFUSALS;
 pub use g12_nothing_restarted::CRASHED;
@@ -223,6 +224,22 @@ pub fn judge(evidence: &Evidence<'_>, previous: &[Condition]) -> Vec<(&'static G
 }
 
 pub use g24_protected_unchanged::changes as protected_changes;
+
+/// The pods that are looked at as the apiserver has them, each while it lives.
+const INSPECTED: [Object; 5] = [
+    Object::DumpPod,
+    Object::PostgresPod,
+    Object::RestorePod,
+    Object::HarnessPod,
+    Object::SealPod,
+];
+
+/// Whether each of them was looked at.
+fn all_inspected(facts: &Facts) -> bool {
+    INSPECTED
+        .iter()
+        .all(|pod| facts.inspections.contains_key(pod.role()))
+}
 
 /// Says which credential was found, in what form, and where.
 fn leak(leak: &Leak) -> String {
