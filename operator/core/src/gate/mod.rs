@@ -98,7 +98,8 @@ pub struct Gate {
     pub name: &'static str,
     /// One sentence: what is proven when it is True.
     pub doc: &'static str,
-    /// The command at whose end it must be judged: at that command's deadline an Unknown stops the run.
+    /// The command at whose end all its facts are there. When that command stops the run, a gate without facts gives its reason. Only G-07 and G-11
+    /// stop the run when they are Unknown then; with any other the run goes on.
     pub command: Command,
     /// The facts without which it cannot pass, as JSON pointers (RFC 6901) into the report's `status.facts`.
     pub evidence: &'static [&'static str],
