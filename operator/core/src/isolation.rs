@@ -125,6 +125,8 @@ pub struct Summary {
     pub absent: BTreeSet<TargetClass>,
     /// Classes that the spec lets stay without a positive control.
     pub excused: BTreeSet<TargetClass>,
+    /// Classes at the pods' own node that were silent, without a positive control that says why.
+    pub own_node_open: BTreeSet<TargetClass>,
     /// What answered at the pods' own node.
     pub own_node: BTreeSet<String>,
 }
@@ -141,6 +143,10 @@ impl std::fmt::Display for Summary {
         }
         if !self.excused.is_empty() {
             write!(f, "; without control: {}", list(&self.excused))?;
+        }
+        if !self.own_node_open.is_empty() {
+            let classes = list(&self.own_node_open);
+            write!(f, "; own node, without control: {classes}")?;
         }
         if !self.own_node.is_empty() {
             let answers: Vec<&str> = self.own_node.iter().map(String::as_str).collect();
@@ -182,7 +188,7 @@ pub fn judge(
             }
             continue;
         }
-        let failed = probe.tally.attempts == probe.tally.failed;
+        let failed = is_blind(&probe.tally);
         if failed && !excused {
             unproven.push(Unproven {
                 reason: NOT_TRIED,
@@ -199,11 +205,11 @@ pub fn judge(
             Control::Absent | Control::None => false,
         };
         if proven {
-            summary.blocked += probe.tally.attempts - probe.tally.failed;
+            summary.blocked += tried(&probe.tally);
         } else if excused {
             summary.excused.insert(class);
         } else if reported {
-            summary.absent.insert(class);
+            summary.own_node_open.insert(class);
         } else {
             unproven.push(Unproven {
                 reason: NO_CONTROL,
@@ -231,6 +237,17 @@ pub fn judge(
     } else {
         Judgement::Unproven(unproven)
     }
+}
+
+/// Attempts that say something.
+fn tried(tally: &Tally) -> u64 {
+    tally.attempts.saturating_sub(tally.failed)
+}
+
+/// Whether too few attempts say anything: whoever shares a pod with the prober can make most of them fail, and connect meanwhile.
+fn is_blind(tally: &Tally) -> bool {
+    let tried = tried(tally);
+    tried == 0 || tally.failed > tried
 }
 
 /// What a cluster may do without. Listeners of the run's own, production and an outside address that somebody chose are there.
@@ -477,6 +494,39 @@ mod tests {
                 Judgement::Unproven(unproven) => assert_eq!(unproven[0].reason, NOT_TRIED),
                 other => panic!("{other:?}"),
             }
+        }
+    }
+
+    #[test]
+    fn a_prober_that_mostly_failed_was_blinded() {
+        let control = [probe("canary", TargetClass::Dns, 2)];
+        let judged = |failed| {
+            let mut probe = probe("harness", TargetClass::Dns, 0);
+            (probe.tally.attempts, probe.tally.failed) = (10, failed);
+            judge(&Isolation::default(), &[&probe], [&control, &control], &[])
+        };
+        match judged(5) {
+            Judgement::Isolated(summary) => assert_eq!(summary.blocked, 5),
+            other => panic!("{other:?}"),
+        }
+        match judged(6) {
+            Judgement::Unproven(unproven) => assert_eq!(unproven[0].reason, NOT_TRIED),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_silent_own_node_is_absent_only_if_the_controls_say_so() {
+        let own_node = TargetClass::OwnNode;
+        let said = |controls| match judged(&Isolation::default(), own_node, 0, controls) {
+            Judgement::Isolated(summary) => summary.to_string(),
+            other => panic!("{other:?}"),
+        };
+        let absent = "0 attempts blocked; absent: OwnNode";
+        assert_eq!(said([Some(0), Some(0)]), absent);
+        for controls in [[None, Some(0)], [Some(2), Some(0)], [None, None]] {
+            let open = "0 attempts blocked; own node, without control: OwnNode";
+            assert_eq!(said(controls), open, "{controls:?}");
         }
     }
 

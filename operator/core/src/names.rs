@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
-use crate::plan::hex;
+use crate::tree::hex;
 
 /// Label with the DryRun's UID on every object of a run.
 pub const RUN_LABEL: &str = "dryrun.dev/run";

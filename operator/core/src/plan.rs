@@ -4,6 +4,7 @@ mod changes;
 mod declared;
 mod effects;
 
+pub use crate::tree::hex;
 pub use changes::changes;
 pub use declared::DeclaredRows;
 
@@ -11,11 +12,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use crate::api::{DryRunSpec, PlanSummary};
 use crate::gate;
 use crate::matrix::Literal;
+use crate::tree::prefixed;
 
 /// Put before the canonical JSON, so that no other use of the same bytes has the same hash. Whoever changes what a plan's hash is taken over
 /// changes the version in it.
@@ -111,7 +112,7 @@ pub fn hash(plan: &Value) -> String {
     let mut hasher = Sha256::new();
     hasher.update(DOMAIN);
     hasher.update(canonical(plan));
-    format!("sha256:{}", hex(&hasher.finalize()))
+    prefixed(&hasher.finalize())
 }
 
 /// JSON with sorted keys and no white space, whatever order the maps were built in.
@@ -150,17 +151,6 @@ fn write_canonical(value: &Value, out: &mut String) {
             out.push_str(&value.to_string());
         }
     }
-}
-
-/// Lower-case hex.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
-            // Writing to a String cannot fail.
-            let _ = write!(out, "{byte:02x}");
-            out
-        })
 }
 
 #[cfg(test)]

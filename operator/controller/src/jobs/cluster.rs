@@ -8,8 +8,8 @@ use dryrun_core::facts::{
 };
 use dryrun_core::inspect;
 use dryrun_core::names::{INTRUDER_LABEL, Object, PROBES, REHEARSAL_LABEL, RUN_LABEL};
-use dryrun_core::plan;
 use dryrun_core::step::Finding;
+use dryrun_core::tree;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
     ConfigMap, Namespace, PersistentVolume, PersistentVolumeClaim, Pod, Secret, Service,
@@ -319,7 +319,7 @@ pub(super) async fn input_digests(scope: &Scope) -> Result<BTreeMap<String, Stri
         let found = read("ConfigMapUnreadable", "an input's ConfigMap", reading).await?;
         let digest = found
             .and_then(|map| build::config_map_bytes(&map, &reference.key))
-            .map(|bytes| plan::hex(&Sha256::digest(&bytes)));
+            .map(|bytes| tree::hex(&Sha256::digest(&bytes)));
         digests.insert(
             format!("{}/{}", reference.name, reference.key),
             digest.unwrap_or_default(),

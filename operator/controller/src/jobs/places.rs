@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
 use super::{Scope, agents, permanent, read};
@@ -57,20 +58,8 @@ pub(super) async fn find(scope: &Scope, greeting: Greeting) -> Result<Places, Ta
         .filter(|n| n.name_any() == node)
         .flat_map(addresses)
         .collect();
-    let endpoints: Vec<String> = slice
-        .iter()
-        .flat_map(|slice| slice.endpoints.iter().flatten())
-        .flat_map(|endpoint| endpoint.addresses.clone())
-        .collect();
 
-    let mut open = Vec::new();
-    if let Some((host, port)) = apiserver() {
-        let mut target = tcp(TargetClass::ApiServer, &host, port, Greeting::Nothing);
-        // The Service is only a way to its endpoints.
-        target.on_own_node =
-            own.contains(&host) || endpoints.iter().any(|endpoint| own.contains(endpoint));
-        open.push(target);
-    }
+    let mut open = apiservers(apiserver(), slice.as_ref(), &own);
     for server in name_servers() {
         for protocol in [Protocol::Tcp, Protocol::Udp] {
             open.push(Target {
@@ -143,6 +132,48 @@ pub(super) async fn find(scope: &Scope, greeting: Greeting) -> Result<Places, Ta
         node,
         other_node,
     })
+}
+
+/// The apiserver's Service, and each of its endpoints when there are several.
+///
+/// The Service is only a way to them: it counts as the own node's where one of them lives there. So what lives elsewhere is tried by itself.
+fn apiservers(
+    service: Option<(String, u16)>,
+    slice: Option<&EndpointSlice>,
+    own: &[String],
+) -> Vec<Target> {
+    let target = |address: &str, port, on_own_node| Target {
+        on_own_node,
+        ..tcp(TargetClass::ApiServer, address, port, Greeting::Nothing)
+    };
+    let endpoints = endpoints(slice);
+    let lives_here = |(address, _): &(String, u16)| own.contains(address);
+    let here = endpoints.iter().any(lives_here);
+    let mut targets: Vec<Target> = service
+        .iter()
+        .map(|service| target(&service.0, service.1, here || lives_here(service)))
+        .collect();
+    if endpoints.len() > 1 {
+        let all = endpoints.iter();
+        targets.extend(all.map(|endpoint| target(&endpoint.0, endpoint.1, lives_here(endpoint))));
+    }
+    targets
+}
+
+/// Addresses and ports, in an order that does not depend on the slice's.
+fn endpoints(slice: Option<&EndpointSlice>) -> BTreeSet<(String, u16)> {
+    let Some(slice) = slice else {
+        return BTreeSet::new();
+    };
+    let ports = slice.ports.iter().flatten();
+    let ports: Vec<u16> = ports
+        .filter_map(|port| port.port?.try_into().ok())
+        .collect();
+    let addresses = slice.endpoints.iter().flatten();
+    addresses
+        .flat_map(|endpoint| &endpoint.addresses)
+        .flat_map(|address| ports.iter().map(move |port| (address.clone(), *port)))
+        .collect()
 }
 
 fn tcp(class: TargetClass, address: &str, port: u16, greeting: Greeting) -> Target {
@@ -229,5 +260,40 @@ fn is_link_local(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => address.is_link_local(),
         IpAddr::V6(address) => address.is_unicast_link_local(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Address and whether it is the own node's, of the targets where the apiserver has these endpoints.
+    fn tried(addresses: &[&str]) -> Vec<(String, bool)> {
+        let slice = serde_json::json!({
+            "addressType": "IPv4",
+            "endpoints": addresses.iter().map(|a| serde_json::json!({"addresses": [a]})).collect::<Vec<_>>(),
+            "ports": [{"name": "https", "port": 6443}],
+        });
+        let slice = serde_json::from_value(slice).unwrap();
+        let service = Some(("10.96.0.1".to_owned(), 443));
+        let targets = apiservers(service, Some(&slice), &["192.0.2.1".to_owned()]);
+        let told = targets.into_iter().map(|t| (t.address, t.on_own_node));
+        told.collect()
+    }
+
+    #[test]
+    fn an_apiserver_elsewhere_is_never_the_own_nodes() {
+        let service = |own| ("10.96.0.1".to_owned(), own);
+        let endpoint = |address: &str, own| (address.to_owned(), own);
+        assert_eq!(tried(&["192.0.2.1"]), [service(true)]);
+        assert_eq!(tried(&["192.0.2.2"]), [service(false)]);
+        assert_eq!(
+            tried(&["192.0.2.2", "192.0.2.1"]),
+            [
+                service(true),
+                endpoint("192.0.2.1", true),
+                endpoint("192.0.2.2", false)
+            ]
+        );
     }
 }

@@ -276,13 +276,15 @@ impl Default for ApprovalPolicy {
     }
 }
 
-/// How long a run and its steps may take. A gate that is still Unknown at its step's deadline ends the run.
+/// How long a run and its steps may take. A step that has not ended at its deadline ends the run, and gates that lack its facts stay Unknown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct StepDeadlines {
     /// The whole run, from the first create on.
     pub total: Span,
-    /// Pods being scheduled and images pulled, per step.
+    /// Pods being scheduled and images pulled, per step, before what the step may take by itself. A step that has no deadline of its own must end
+    /// within this one: the probes (C-04, C-08), the matrix (C-06), inputs and all setup commands together (C-09), the evidence (C-12), and the last
+    /// look at production (C-13). It also limits how long a plan may wait for what it names.
     pub start: Span,
     /// The dump (C-03).
     pub dump: Span,
@@ -290,6 +292,8 @@ pub struct StepDeadlines {
     pub restore: Span,
     /// All scenarios together (C-10).
     pub scenarios: Span,
+    /// All that is looked at after the scenarios (C-11): catalog, counts, privileges, probes and the search for credentials.
+    pub verify: Span,
 }
 
 impl Default for StepDeadlines {
@@ -300,6 +304,7 @@ impl Default for StepDeadlines {
             dump: Span::from("30m"),
             restore: Span::from("30m"),
             scenarios: Span::from("30m"),
+            verify: Span::from("30m"),
         }
     }
 }

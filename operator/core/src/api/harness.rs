@@ -85,7 +85,7 @@ pub struct SetupCommand {
     /// Program and arguments.
     #[schemars(length(min = 1, max = 64), inner(length(max = 4096)))]
     pub command: Vec<String>,
-    /// How long it may take.
+    /// How long it may take. All setup commands together, and the inputs before them, must be done within `deadlines.start`.
     #[serde(default = "default_timeout")]
     pub timeout: Span,
 }

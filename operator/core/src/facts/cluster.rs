@@ -16,7 +16,7 @@ pub struct PreflightFacts {
     pub names: u32,
     /// The StorageClass of the volumes.
     pub storage_class: Option<StorageClassFacts>,
-    /// Why the volumes or pods could not be created here, such as an exceeded quota or an unprepared namespace.
+    /// What is to be done first, since the namespace or that of probes is not prepared for runs. Quotas are not looked at.
     pub obstacles: Vec<String>,
     /// The protected workloads as they were.
     pub protected: Vec<PodFingerprint>,

@@ -21,7 +21,7 @@ pub(super) static GATE: Gate = Gate {
         ),
         (
             "NotPrepared",
-            "The namespace is not prepared for runs, or has no room for one.",
+            "The namespace, or that of probes, is not prepared for runs, or there is no StorageClass for the volumes.",
         ),
     ],
     evaluate,

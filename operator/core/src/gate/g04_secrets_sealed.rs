@@ -1,6 +1,6 @@
 //! G-04 SecretsSealed.
 
-use super::{Evidence, Gate, Verdict, count, examples};
+use super::{Evidence, Gate, Verdict, all_inspected, count, examples};
 use crate::command::Command;
 use crate::inspect;
 use crate::names::{Object, key};
@@ -8,9 +8,9 @@ use crate::names::{Object, key};
 pub(super) static GATE: Gate = Gate {
     id: "G-04",
     name: "SecretsSealed",
-    doc: "The run's credentials are random, stand in one immutable Secret, each pod mounts only the keys that it needs, readable for its group alone, and no object or event holds one.",
-    command: Command::Secrets,
-    evidence: &["/secrets"],
+    doc: "The run's credentials are random, stand in one immutable Secret, of which the dump, copy, restore, harness and seal pods mount only the keys that they need, readable for their group alone, and no other object of the run and no event holds one.",
+    command: Command::Verify,
+    evidence: &["/secrets", "/inspections", "/verification"],
     needs: &[],
     reasons: &[
         ("Mutable", "The Secret can be changed."),
@@ -64,6 +64,9 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
         .and_then(|v| v.objects.found.first())
     {
         return Verdict::fail("Exposed", super::leak(leak));
+    }
+    if facts.verification.is_none() || !all_inspected(facts) {
+        return Verdict::pending();
     }
     Verdict::pass(format!(
         "{} in one immutable Secret",
@@ -123,6 +126,14 @@ fn worlds() -> crate::testing::Worlds {
                 World::with(|f| f.verification.as_mut().unwrap().objects = leaking("Event/demo.1")),
             ),
         ],
-        unknown: vec![("Pending", World::empty())],
+        unknown: vec![
+            ("Pending", World::empty()),
+            ("Pending", World::with(|f| f.inspections.clear())),
+            (
+                "Pending",
+                World::with(|f| drop(f.inspections.remove("seal"))),
+            ),
+            ("Pending", World::with(|f| f.verification = None)),
+        ],
     }
 }

@@ -126,6 +126,13 @@ fn worlds() -> crate::testing::Worlds {
             ("Pending", World::empty()),
             ("Pending", World::with(|f| f.isolation.after = None)),
             (NOT_TRIED, World::with(|f| f.isolation.during.clear())),
+            (
+                NOT_TRIED,
+                World::with(|f| {
+                    let tally = &mut f.isolation.during[0].tally;
+                    (tally.silent, tally.failed) = (1, 2);
+                }),
+            ),
             (NO_CONTROL, World::with(|f| f.isolation.harness = None)),
             (
                 NO_CONTROL,

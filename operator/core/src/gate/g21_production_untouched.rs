@@ -1,7 +1,7 @@
 //! G-21 ProductionUntouched.
 
 use super::probes::{self, NOT_PROVEN, REACHABLE};
-use super::{Evidence, Gate, Verdict};
+use super::{Evidence, Gate, Verdict, all_inspected};
 use crate::command::Command;
 use crate::inspect;
 use crate::isolation::{self, Judgement, Phase, Probe};
@@ -11,10 +11,11 @@ use crate::probe::TargetClass;
 pub(super) static GATE: Gate = Gate {
     id: "G-21",
     name: "ProductionUntouched",
-    doc: "No pod of the run but dump and identity could open a connection to production, its password was mounted nowhere else but where leaks are looked for, and the agent's session wrote nothing.",
+    doc: "Neither the copy's pod nor the harness nor the intruder could open a connection to production, of the dump, copy, restore, harness and seal pods only dump and seal mounted its password, and the agent's session wrote nothing.",
     command: Command::Verify,
     evidence: &[
         "/verification",
+        "/inspections",
         "/dump/sessions",
         "/isolation/before",
         "/isolation/harness",
@@ -69,7 +70,7 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
     let [Some(before), Some(harness), Some(after)] = phases.map(Option::as_ref) else {
         return Verdict::pending();
     };
-    if facts.verification.is_none() || sessions.is_none() {
+    if facts.verification.is_none() || sessions.is_none() || !all_inspected(facts) {
         return Verdict::pending();
     }
     let during = Phase {
@@ -94,7 +95,7 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
         }
     }
     Verdict::pass(format!(
-        "{blocked} attempts to reach it were blocked, its password was mounted nowhere else, the session was read-only"
+        "{blocked} attempts to reach it were blocked, of the pods looked at only dump and seal mounted its password, the session was read-only"
     ))
 }
 
@@ -147,6 +148,11 @@ fn worlds() -> crate::testing::Worlds {
         unknown: vec![
             ("Pending", World::empty()),
             ("Pending", World::with(|f| f.isolation.harness = None)),
+            ("Pending", World::with(|f| f.inspections.clear())),
+            (
+                "Pending",
+                World::with(|f| drop(f.inspections.remove("restore"))),
+            ),
             (NOT_TRIED, World::with(|f| f.isolation.during.clear())),
             (
                 NO_CONTROL,

@@ -38,6 +38,7 @@ use crate::api::DryRunSpec;
 use crate::command::Command;
 use crate::conditions;
 use crate::facts::{Facts, Leak};
+use crate::names::Object;
 
 pub use g10_not_production::REFUSALS;
 pub use g12_nothing_restarted::CRASHED;
@@ -97,7 +98,8 @@ pub struct Gate {
     pub name: &'static str,
     /// One sentence: what is proven when it is True.
     pub doc: &'static str,
-    /// The command at whose end it must be judged: at that command's deadline an Unknown stops the run.
+    /// The command at whose end all its facts are there. When that command stops the run, a gate without facts gives its reason. Only G-07 and G-11
+    /// stop the run when they are Unknown then; with any other the run goes on.
     pub command: Command,
     /// The facts without which it cannot pass, as JSON pointers (RFC 6901) into the report's `status.facts`.
     pub evidence: &'static [&'static str],
@@ -223,6 +225,22 @@ pub fn judge(evidence: &Evidence<'_>, previous: &[Condition]) -> Vec<(&'static G
 }
 
 pub use g24_protected_unchanged::changes as protected_changes;
+
+/// The pods that are looked at as the apiserver has them, each while it lives.
+const INSPECTED: [Object; 5] = [
+    Object::DumpPod,
+    Object::PostgresPod,
+    Object::RestorePod,
+    Object::HarnessPod,
+    Object::SealPod,
+];
+
+/// Whether each of them was looked at.
+fn all_inspected(facts: &Facts) -> bool {
+    INSPECTED
+        .iter()
+        .all(|pod| facts.inspections.contains_key(pod.role()))
+}
 
 /// Says which credential was found, in what form, and where.
 fn leak(leak: &Leak) -> String {

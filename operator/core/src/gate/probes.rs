@@ -16,7 +16,10 @@ pub(super) const NOT_PROVEN: [(&str, &str); 2] = [
         NO_CONTROL,
         "A probe was blocked, but no pod that may reach its target did so right before and after it.",
     ),
-    (NOT_TRIED, "A probe was not made, or failed by itself."),
+    (
+        NOT_TRIED,
+        "A probe was not made, or most of its attempts failed by themselves.",
+    ),
 ];
 
 /// The verdict over a phase.

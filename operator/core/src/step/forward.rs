@@ -73,6 +73,7 @@ fn budget(world: &World<'_>, command: Command) -> Duration {
         Command::Dump => deadlines.dump.or(Duration::ZERO),
         Command::Restore => deadlines.restore.or(Duration::ZERO),
         Command::Scenarios => deadlines.scenarios.or(Duration::ZERO),
+        Command::Verify => deadlines.verify.or(Duration::ZERO),
         Command::Preflight
         | Command::Secrets
         | Command::Isolate
@@ -80,7 +81,6 @@ fn budget(world: &World<'_>, command: Command) -> Duration {
         | Command::Identity
         | Command::Harness
         | Command::Stage
-        | Command::Verify
         | Command::Evidence
         | Command::Teardown => Duration::ZERO,
     };
