@@ -10,6 +10,7 @@ pub mod interrupt;
 pub mod packages;
 pub mod phase;
 pub mod rehearsal;
+pub mod release;
 pub mod tools;
 pub mod verify;
 pub mod world;

@@ -13,7 +13,7 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -149,6 +149,9 @@ fn errors_have_the_specifications_codes() {
     }
 }
 
+/// How long the agent may take until it listens.
+const SOCKET: Duration = Duration::from_secs(60);
+
 /// The real agent, in a network namespace of its own, from where no API server can be reached.
 struct Agent {
     process: Child,
@@ -174,7 +177,9 @@ impl Agent {
         .spawn()
         .unwrap();
         let mut agent = Self { process, directory };
+        let started = Instant::now();
         while !agent.socket().exists() {
+            assert!(started.elapsed() < SOCKET, "the agent does not listen");
             let ended = agent.process.try_wait().unwrap();
             assert!(ended.is_none(), "the agent has ended: {ended:?}");
             thread::sleep(Duration::from_millis(5));

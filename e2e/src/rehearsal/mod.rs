@@ -27,6 +27,7 @@ use crate::{
     command,
     images::{Archive, Image},
     phase::Progress,
+    release,
     tools::workspace,
 };
 pub use kubectl::Kubectl;
@@ -78,8 +79,10 @@ impl Rehearsal {
     /// Brings production with its data and the operator into the cluster; `values` are further arguments of Helm.
     ///
     /// # Errors
-    /// An image cannot be made, a manifest is refused, or a workload does not come up.
+    /// The cluster has a release of the operator that is somebody else's, an image cannot be made, a manifest is refused, or a workload does
+    /// not come up.
     pub async fn prepare(&self, values: &[&str]) -> Result<()> {
+        release::require_ours(&self.cluster.client().await?).await?;
         let images = self
             .cluster
             .load_images(&[
@@ -163,7 +166,8 @@ impl Rehearsal {
         helm.args([
             "upgrade",
             "--install",
-            "dryrun",
+            release::NAME,
+            &release::mark(),
             "--namespace",
             SYSTEM,
             "--create-namespace",

@@ -9,6 +9,7 @@ use dryrun_core::admission::{Enforcement, Found, Policies, Reading};
 use dryrun_e2e::cluster::Cluster;
 use dryrun_e2e::command;
 use dryrun_e2e::phase::Progress;
+use dryrun_e2e::release;
 use dryrun_e2e::tools::workspace;
 use futures::future::try_join_all;
 use k8s_openapi::api::admissionregistration::v1::{
@@ -40,8 +41,6 @@ pub(crate) const PROBES: &str = "dryrun-probes";
 pub(crate) const PROTECTED: &str = "chart-protected";
 /// The operator's namespace.
 pub(crate) const SYSTEM: &str = "dryrun-system";
-/// Name of the release, the demo's as well: CRDs that a removed release has left belong to its name.
-const RELEASE: &str = "dryrun";
 /// Namespaces that are made for these checks.
 const NAMESPACES: [&str; 3] = [REHEARSAL, DOOMED, PROTECTED];
 /// Further arguments of an upgrade that puts policies right that somebody has altered.
@@ -56,15 +55,16 @@ pub(crate) struct Release {
 }
 
 impl Release {
-    /// Installs the chart over whatever an earlier run has left.
+    /// Installs the chart over whatever an earlier run, or the demo, has left.
     pub(crate) async fn install() -> Result<Self> {
         let cluster = Cluster::find(&Progress::new())
             .await?
             .context("no cluster: set KUBECONFIG, or run `cargo cluster up`")?;
         let client = cluster.client().await?;
+        release::require_ours(&client).await?;
         let release = Self { cluster, client };
         release
-            .helm(&["uninstall", RELEASE, "--ignore-not-found", "--wait"])
+            .helm(&["uninstall", release::NAME, "--ignore-not-found", "--wait"])
             .await?;
         release.remove_namespaces().await?;
         let namespace = serde_json::from_value(json!({"metadata": {"name": PROTECTED}}))?;
@@ -83,12 +83,14 @@ impl Release {
             .context("the path of the work tree is not UTF-8")?;
         let rehearsal = format!("--set=rehearsalNamespaces={{{REHEARSAL},{DOOMED}}}");
         let protected = format!("--set=protectedNamespaces={{{PROTECTED}}}");
+        let mark = release::mark();
         let fixed = [
             "upgrade",
             "--install",
             "--create-namespace",
             "--set=image.pullPolicy=Never",
-            RELEASE,
+            &mark,
+            release::NAME,
             chart,
             &rehearsal,
             &protected,
@@ -230,7 +232,7 @@ impl Release {
     }
 
     fn of_release(&self) -> ListParams {
-        ListParams::default().labels(&format!("app.kubernetes.io/instance={RELEASE}"))
+        ListParams::default().labels(&format!("app.kubernetes.io/instance={}", release::NAME))
     }
 
     /// An upgrade changes what values say, and passes the policies where it does not.
@@ -264,7 +266,7 @@ impl Release {
 
     /// An uninstall leaves what holds reports and keeps rehearsal namespaces closed, and nothing else.
     pub(crate) async fn uninstall(self) -> Result<()> {
-        self.helm(&["uninstall", RELEASE, "--wait"]).await?;
+        self.helm(&["uninstall", release::NAME, "--wait"]).await?;
         let ours = self.of_release();
         let policies = Api::<ValidatingAdmissionPolicy>::all(self.client.clone())
             .list(&ours)

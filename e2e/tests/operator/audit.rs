@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     fs::File,
     io::{BufRead, BufReader},
+    path::Path,
 };
 
 use anyhow::{Context, Result};
@@ -53,15 +54,28 @@ struct Object {
 /// Subresources that connect to something: a WebSocket's handshake is a GET.
 const CONNECTIONS: [&str; 4] = ["exec", "attach", "portforward", "proxy"];
 
+/// The log's lines. The apiserver may be about to write the last one: without its end it is left out.
+fn lines(log: &Path) -> Result<impl Iterator<Item = Result<String>>> {
+    let mut log = BufReader::new(File::open(log).context("opening the audit log")?);
+    Ok(std::iter::from_fn(move || {
+        let mut line = Vec::new();
+        let read = log.read_until(b'\n', &mut line);
+        match read.context("reading the audit log") {
+            Ok(_) if line.pop() != Some(b'\n') => None,
+            read => Some(read.map(|_| String::from_utf8_lossy(&line).into_owned())),
+        }
+    }))
+}
+
 /// Every attempt of the operator since then to write anything or to get in anywhere, in order. Only reads are left out.
 ///
 /// # Errors
 /// The log cannot be read.
-pub(crate) fn doings(log: &std::path::Path, since: Timestamp) -> Result<Vec<Write>> {
+pub(crate) fn doings(log: &Path, since: Timestamp) -> Result<Vec<Write>> {
     let operator = format!("system:serviceaccount:{SYSTEM}:dryrun-operator");
     let mut doings = Vec::new();
-    for line in BufReader::new(File::open(log).context("opening the audit log")?).lines() {
-        let line = line.context("reading the audit log")?;
+    for line in lines(log)? {
+        let line = line?;
         if !line.contains(&operator) {
             continue;
         }
@@ -97,7 +111,7 @@ pub(crate) fn doings(log: &std::path::Path, since: Timestamp) -> Result<Vec<Writ
 /// # Errors
 /// The log cannot be read.
 pub(crate) fn writes(
-    log: &std::path::Path,
+    log: &Path,
     namespace: &str,
     run: &str,
     since: Timestamp,
@@ -116,16 +130,11 @@ pub(crate) fn writes(
 ///
 /// # Errors
 /// The log cannot be read.
-pub(crate) fn forwards(
-    log: &std::path::Path,
-    namespace: &str,
-    pod: &str,
-    since: Timestamp,
-) -> Result<usize> {
+pub(crate) fn forwards(log: &Path, namespace: &str, pod: &str, since: Timestamp) -> Result<usize> {
     let operator = format!("system:serviceaccount:{SYSTEM}:dryrun-operator");
     let mut forwards = 0;
-    for line in BufReader::new(File::open(log).context("opening the audit log")?).lines() {
-        let line = line.context("reading the audit log")?;
+    for line in lines(log)? {
+        let line = line?;
         if !line.contains("portforward") || !line.contains(&operator) {
             continue;
         }

@@ -24,7 +24,10 @@ use kube::{
     runtime::{WatchStreamExt, watcher},
 };
 use serde_json::json;
-use tokio::{task::JoinSet, time::sleep};
+use tokio::{
+    task::JoinSet,
+    time::{sleep, timeout},
+};
 
 use crate::{
     audit,
@@ -38,6 +41,9 @@ const NAME: &str = "complete";
 const WRITES: usize = 12;
 /// How long an ended run is looked at.
 const REST: Duration = Duration::from_secs(10);
+
+/// How long logs may take to end, once the run has ended and its pods are gone.
+const LOGS: Duration = Duration::from_secs(60);
 
 /// What there is to say of the run.
 pub(crate) struct Complete {
@@ -189,6 +195,15 @@ pub(crate) async fn no_secret_is_anywhere(stage: &Stage) -> Result<()> {
     } = Complete::of(stage).await?;
     // First that there is something to find anything in.
     let places: BTreeSet<_> = texts.iter().map(|(place, _)| place.as_str()).collect();
+    let silent: BTreeSet<_> = texts
+        .iter()
+        .filter(|(place, text)| place.starts_with("log of ") && text.is_empty())
+        .map(|(place, _)| place.as_str())
+        .collect();
+    ensure!(
+        silent.is_empty(),
+        "these logs say nothing, or could not be read: {silent:?}"
+    );
     for pod in Object::PODS.into_iter().filter(|pod| !pod.is_outside()) {
         let log = format!("log of {}/", pod.name(NAME, uid));
         ensure!(
@@ -391,7 +406,12 @@ impl Seen {
     async fn texts(&mut self, run: &Run<'_>) -> Result<Vec<(String, String)>> {
         self.objects(run).await?;
         let mut texts = std::mem::take(&mut self.objects);
-        texts.extend(std::mem::take(&mut self.logs).join_all().await);
+        let logs = std::mem::take(&mut self.logs).join_all();
+        texts.extend(
+            timeout(LOGS, logs)
+                .await
+                .context("a log does not end with its pod")?,
+        );
         let operator: Api<Pod> = Api::namespaced(run.stage.client.clone(), SYSTEM);
         for pod in operator.list(&ListParams::default()).await? {
             texts.push((

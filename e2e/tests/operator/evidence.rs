@@ -156,7 +156,7 @@ pub(crate) async fn swapped_config_map(stage: &Stage) -> Result<()> {
         "configMapRef": {"name": name, "key": "script.py"}, "mountPath": "/scripts",
         "sha256": tree::hex(&Sha256::digest(text)),
     }]);
-    request["spec"]["harness"]["scenarios"] = json!([steps("waits", "SELECT pg_sleep(3)")]);
+    request["spec"]["harness"]["scenarios"] = json!([steps("waits", "SELECT pg_sleep(20)")]);
     let run = Run::begin(stage, request).await?;
     run.at(Command::Scenarios).await?;
     let other = json!({"data": {"script.py": "print('something else')"}});
@@ -174,7 +174,7 @@ pub(crate) async fn swapped_config_map(stage: &Stage) -> Result<()> {
 /// Report and evidence go when `evidence.retain` is over, and nothing else with them.
 pub(crate) async fn expires(stage: &Stage) -> Result<()> {
     let mut request = stage.small("expires");
-    request["spec"]["evidence"] = json!({"retain": "5s"});
+    request["spec"]["evidence"] = json!({"retain": "30s"});
     let run = Run::begin(stage, request).await?;
     run.end().await?;
     let parts = kept(&run).await?.config_maps;

@@ -177,7 +177,8 @@ async fn unresolved(
     *request
         .pointer_mut(at)
         .context("the request has no such field")? = value;
-    request["spec"]["deadlines"]["start"] = json!("5s");
+    // Counted from its creation: what is missing must have been said before.
+    request["spec"]["deadlines"]["start"] = json!("30s");
     ends_unapproved(&Run::ask(stage, request).await?, reason, told).await
 }
 
@@ -185,7 +186,7 @@ async fn unresolved(
 pub(crate) async fn unprepared_namespace(stage: &Stage) -> Result<()> {
     let mut request = stage.small("unprepared");
     request["metadata"]["namespace"] = json!(UNPREPARED);
-    request["spec"]["deadlines"]["start"] = json!("5s");
+    request["spec"]["deadlines"]["start"] = json!("30s");
     ends_unapproved(
         &Run::ask(stage, request).await?,
         "NamespaceNotPrepared",
@@ -261,7 +262,7 @@ pub(crate) async fn missing_image(stage: &Stage) -> Result<()> {
 pub(crate) async fn unschedulable(stage: &Stage) -> Result<()> {
     let mut request = stage.small("unschedulable");
     request["spec"]["postgres"]["resources"] = json!({"requests": {"memory": "4Ti"}});
-    request["spec"]["deadlines"] = json!({"total": "5m", "start": "3s", "dump": "1s"});
+    request["spec"]["deadlines"] = json!({"total": "5m", "start": "20s", "dump": "1s"});
     let run = Run::begin(stage, request).await?;
     run.ends_open(
         &["DiskHeadroom", "SourceIdentified", "SourceReadOnly"],

@@ -30,17 +30,15 @@ enum Command {
     Watch {
         /// The target.
         target: Target,
-        /// How long, in milliseconds.
-        #[arg(long)]
-        for_ms: u64,
+        #[command(flatten)]
+        length: Length,
     },
     /// Send datagrams as fast as can be, to a UDP target; prints "sent N echoed N" at the end.
     Flood {
         /// The target.
         target: Target,
-        /// How long, in milliseconds.
-        #[arg(long)]
-        for_ms: u64,
+        #[command(flatten)]
+        length: Length,
     },
     /// Keep one connection busy; prints "open" when it is there, and "cut: REASON" when it breaks.
     Hold {
@@ -48,6 +46,34 @@ enum Command {
         target: Target,
     },
 }
+
+/// How long to go on.
+#[derive(clap::Args)]
+struct Length {
+    /// At least so long, in milliseconds.
+    #[arg(long)]
+    for_ms: u64,
+    /// Until so many attempts were made, be it for longer.
+    #[arg(long, default_value_t = 0)]
+    tries: u64,
+    /// Until so many answers came, be it for longer.
+    #[arg(long, default_value_t = 0)]
+    answers: u64,
+}
+
+impl Length {
+    fn goes_on(&self, started: Instant, tries: u64, answers: u64) -> bool {
+        let elapsed = started.elapsed();
+        let few = tries < self.tries || answers < self.answers;
+        elapsed < Duration::from_millis(self.for_ms) || few && elapsed < LONGEST
+    }
+}
+
+/// How long to wait at most for as many attempts or answers as are asked for. On a busy machine they take a while.
+const LONGEST: Duration = Duration::from_secs(30);
+
+/// How long a connection that is held may be silent: for longer than any busy machine makes it, and not for ever.
+const SILENCE: Duration = Duration::from_secs(30);
 
 /// How long a target may take to answer. Everything is on one machine.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -129,8 +155,8 @@ fn main() -> io::Result<()> {
             }
             Ok(())
         }
-        Command::Watch { target, for_ms } => watch(target, Duration::from_millis(for_ms)),
-        Command::Flood { target, for_ms } => flood(target, Duration::from_millis(for_ms)),
+        Command::Watch { target, length } => watch(target, &length),
+        Command::Flood { target, length } => flood(target, &length),
         Command::Hold { target } => hold(target),
     }
 }
@@ -203,13 +229,13 @@ fn seen(error: io::Error) -> io::Result<Seen> {
     }
 }
 
-fn watch(target: Target, length: Duration) -> io::Result<()> {
+fn watch(target: Target, length: &Length) -> io::Result<()> {
     let started = Instant::now();
     let (mut attempts, mut open, mut last) = (0, 0, None);
-    while started.elapsed() < length {
+    while length.goes_on(started, attempts, open) {
         let seen = attempt(target)?;
         attempts += 1;
-        open += u32::from(seen == Seen::Open);
+        open += u64::from(seen == Seen::Open);
         if last != Some(seen) {
             println!("{} {seen}", started.elapsed().as_micros());
             last = Some(seen);
@@ -220,13 +246,13 @@ fn watch(target: Target, length: Duration) -> io::Result<()> {
     Ok(())
 }
 
-fn flood(target: Target, length: Duration) -> io::Result<()> {
+fn flood(target: Target, length: &Length) -> io::Result<()> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
     socket.connect(target.address)?;
     socket.set_nonblocking(true)?;
     let started = Instant::now();
     let (mut sent, mut echoed) = (0u64, 0u64);
-    while started.elapsed() < length {
+    while length.goes_on(started, sent, echoed) {
         // Errors are full buffers and ICMP's answers to earlier datagrams.
         sent += u64::from(socket.send(b".").is_ok());
         echoed += u64::from(socket.recv(&mut [0]).is_ok());
@@ -236,8 +262,8 @@ fn flood(target: Target, length: Duration) -> io::Result<()> {
 }
 
 fn hold(target: Target) -> io::Result<()> {
-    let mut stream = TcpStream::connect_timeout(&target.address, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut stream = TcpStream::connect_timeout(&target.address, SILENCE)?;
+    stream.set_read_timeout(Some(SILENCE))?;
     println!("open");
     let mut beat = || -> io::Result<()> {
         loop {
