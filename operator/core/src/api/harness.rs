@@ -126,7 +126,7 @@ pub struct Scenario {
     /// What must come of it.
     #[serde(default)]
     pub expect: ScenarioExpectation,
-    /// The scenario in which the denied statement is allowed.
+    /// The scenario in which the denied statement is allowed. If it has SQL steps, the SQL that is denied here must be among them and succeed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 40))]
     pub twin: Option<String>,
