@@ -296,8 +296,9 @@ pub struct SealTask {
     pub search: SearchTask,
     /// Texts of the operator that are kept beside the logs, by their path in the archive.
     pub documents: BTreeMap<String, String>,
-    /// Names of the harness's logs that are kept, without `.log`: setup commands and scenarios. Other files are searched and not kept.
-    pub logs: Vec<String>,
+    /// The harness's logs that are kept, by their names without `.log`: setup commands and scenarios that have ended, each with the sha256 that was
+    /// claimed when it had, `sha256:…`. Other files, and logs that are something else by now, are searched and not kept.
+    pub logs: BTreeMap<String, String>,
     /// Keep every statement of these roles from the copy's log; empty: keep no statement.
     pub trace_roles: Vec<String>,
     /// Bytes of all kept files together; the largest are cut beyond it.
