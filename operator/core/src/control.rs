@@ -4,7 +4,8 @@
 //! which no NetworkPolicy sees. Every request carries `Authorization: Bearer` and the pod's own token.
 //!
 //! - `POST /v1/tasks/{id}` with a [`Task`] starts it and answers with its [`TaskResult`] when it has ended. The same id again joins the running
-//!   task or repeats its result: a lost connection or a restarted operator loses nothing and runs nothing twice.
+//!   task or repeats its result: a lost connection or a restarted operator loses nothing and runs nothing twice. Only a task that has ended with a
+//!   transient failure is begun again.
 //! - `POST /v1/exit` ends the agent with exit code 0.
 //! - `GET /v1/archive` answers with the archive that the last [`Task::Seal`] made.
 //! - `PUT /v1/watch` with a [`WatchTask`] begins to probe at intervals, beside whatever task runs; when one is at work already, it goes on as it is.
@@ -105,7 +106,7 @@ pub struct TaskError {
     pub reason: String,
     /// What happened and what to change; never a secret, never row data; at most 1 KiB.
     pub message: String,
-    /// Whether the same task may succeed when it is tried again without a change.
+    /// Whether the same task may succeed when it is tried again without a change. Never said by one that has left something behind.
     pub transient: bool,
 }
 

@@ -45,7 +45,8 @@ const ERRORS: usize = 20;
 /// How often free space is looked at while the restore writes: a fast disk takes some 200 MB in that time.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Restores, and says what came of it. Errors of `pg_restore` are facts; only what makes the copy unusable fails the task.
+/// Restores, and says what came of it. Errors of `pg_restore` are facts; only what makes the copy unusable fails the task. A second restore would meet
+/// the first one's database: once `pg_restore` has begun, no failure is transient.
 pub(super) async fn run(agent: &Agent, task: &RestoreTask) -> Result<RestoreClaim> {
     let programs = Programs::find()?;
     let credentials = Credentials::read(&agent.secrets, &task.server)?;
@@ -58,45 +59,10 @@ pub(super) async fn run(agent: &Agent, task: &RestoreTask) -> Result<RestoreClai
     restore.verify_dump().await?;
     let maintenance = restore.connect(&task.server.database).await?;
     let before = restore.prove_copy(&maintenance).await?;
-    let mut claim = restore.restore().await?;
-    claim.free_bytes = directory::free_bytes(Path::new(&task.directory))?;
-    if claim.lowest_free_bytes < task.minimum_free {
-        // The copy is not whole, and its server may not have a byte left to answer with.
-        return Ok(claim);
-    }
-    match restore.connect(&task.database).await {
-        Ok(client) => {
-            let lowest = AtomicU64::new(claim.lowest_free_bytes);
-            let compared = async {
-                let milliseconds = analyze(&client).await?;
-                Result::Ok((milliseconds, restore.compare(&client).await?))
-            };
-            let compared = tokio::select! {
-                compared = compared => Some(compared),
-                () = restore.filled(&lowest) => None,
-            };
-            lowest.fetch_min(
-                directory::free_bytes(Path::new(&task.directory))?,
-                Ordering::Relaxed,
-            );
-            claim.lowest_free_bytes = lowest.into_inner();
-            match compared {
-                Some(Ok((milliseconds, copy))) => {
-                    (claim.analyze_milliseconds, claim.copy) = (milliseconds, copy);
-                }
-                Some(Err(error)) if claim.lowest_free_bytes >= task.minimum_free => {
-                    return Err(error);
-                }
-                // For want of room: that is the finding, whatever else it led to.
-                Some(Err(_)) | None => return Ok(claim),
-            }
-        }
-        Err(error) => claim.errors.push(error.message),
-    }
-    let after = restore.prove_copy(&maintenance).await?;
-    claim.copy.version_num = after.version_num;
-    claim.copy.system_identifiers = vec![before.system_identifier, after.system_identifier];
-    Ok(claim)
+    restore
+        .restore_and_compare(&maintenance, before)
+        .await
+        .map_err(failure::for_good)
 }
 
 struct Restore<'a> {
@@ -109,6 +75,54 @@ struct Restore<'a> {
 impl Restore<'_> {
     async fn verify_dump(&self) -> Result<()> {
         let found = Content::read(Path::new(&self.task.directory))
+    /// Restores, and compares what came of it with the source; `before` is the copy's identity before that.
+    async fn restore_and_compare(
+        &self,
+        maintenance: &Client,
+        before: SourceIdentity,
+    ) -> Result<RestoreClaim> {
+        let task = self.task;
+        let mut claim = self.restore().await?;
+        claim.free_bytes = directory::free_bytes(Path::new(&task.directory))?;
+        if claim.lowest_free_bytes < task.minimum_free {
+            // The copy is not whole, and its server may not have a byte left to answer with.
+            return Ok(claim);
+        }
+        match self.connect(&task.database).await {
+            Ok(client) => {
+                let lowest = AtomicU64::new(claim.lowest_free_bytes);
+                let compared = async {
+                    let milliseconds = analyze(&client).await?;
+                    Result::Ok((milliseconds, self.compare(&client).await?))
+                };
+                let compared = tokio::select! {
+                    compared = compared => Some(compared),
+                    () = self.filled(&lowest) => None,
+                };
+                lowest.fetch_min(
+                    directory::free_bytes(Path::new(&task.directory))?,
+                    Ordering::Relaxed,
+                );
+                claim.lowest_free_bytes = lowest.into_inner();
+                match compared {
+                    Some(Ok((milliseconds, copy))) => {
+                        (claim.analyze_milliseconds, claim.copy) = (milliseconds, copy);
+                    }
+                    Some(Err(error)) if claim.lowest_free_bytes >= task.minimum_free => {
+                        return Err(error);
+                    }
+                    // For want of room: that is the finding, whatever else it led to.
+                    Some(Err(_)) | None => return Ok(claim),
+                }
+            }
+            Err(error) => claim.errors.push(error.message),
+        }
+        let after = self.prove_copy(maintenance).await?;
+        claim.copy.version_num = after.version_num;
+        claim.copy.system_identifiers = vec![before.system_identifier, after.system_identifier];
+        Ok(claim)
+    }
+
             .await?
             .digest();
         if found == self.task.dump_digest {
