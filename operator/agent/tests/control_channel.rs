@@ -10,7 +10,10 @@ mod support;
 use std::{
     collections::BTreeMap,
     fs,
+    io::{ErrorKind, Read, Write},
+    net::TcpStream,
     process::Command,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -77,6 +80,63 @@ fn only_the_token_opens_it() {
 }
 
 #[test]
+/// Connections that say nothing, for as long as they are held.
+fn silent(agent: &Agent, number: usize) -> Vec<TcpStream> {
+    let connect = || TcpStream::connect(("127.0.0.1", agent.port)).unwrap();
+    (0..number).map(|_| connect()).collect()
+}
+
+/// Whether the agent ends the connection by itself.
+fn is_ended(mut stream: TcpStream) -> bool {
+    stream.set_read_timeout(Some(LONG)).unwrap();
+    match stream.read_to_end(&mut Vec::new()) {
+        Ok(_) => true,
+        Err(error) => error.kind() == ErrorKind::ConnectionReset,
+    }
+}
+
+#[test]
+fn strangers_hold_up_nobody_for_long() {
+    let world = World::new();
+    let agent = Agent::start(&world);
+    let waiting = "until [ -e go ]; do sleep 0.05; done";
+    let task = Task::RunCommand(command("S1", waiting, LONG));
+    thread::scope(|scope| {
+        let running = scope.spawn(|| agent.run("a", &task));
+        let mut strangers = silent(&agent, 80);
+        // What is always answered makes nobody known.
+        let mut greeting = TcpStream::connect(("127.0.0.1", agent.port)).unwrap();
+        greeting
+            .write_all(b"GET /v1/healthz HTTP/1.1\r\nHost: agent\r\n\r\n")
+            .unwrap();
+        strangers.push(greeting);
+        // They were there first: this waits until some of them have been sent away.
+        assert_eq!(agent.request("GET", "/v1/archive", Some(TOKEN), "").0, 404);
+        assert!(strangers.into_iter().all(is_ended));
+        // Who has shown the token stays for as long as its task takes.
+        assert!(!running.is_finished());
+        fs::write(world.path("scratch/go"), "").unwrap();
+        assert_eq!(claim(running.join().unwrap()).exit_code, Some(0));
+    });
+}
+
+#[test]
+fn it_outlives_a_want_of_files() {
+    let world = World::new();
+    let mut start = world.command("sh");
+    start
+        .args(["-c", "ulimit -n 40; exec \"$@\"", "sh"])
+        .arg(world.path("agent"));
+    let agent = Agent::start_by(&world, start);
+    let strangers = silent(&agent, 60);
+    let files = format!("/proc/{}/fd", agent.process.0.id());
+    eventually("it has no file left", || {
+        (fs::read_dir(&files).unwrap().count() >= 40).then_some(())
+    });
+    drop(strangers);
+    assert_eq!(agent.request("GET", "/v1/healthz", None, "").0, 200);
+}
+
 fn a_task_is_joined_repeated_and_never_run_twice() {
     let world = World::new();
     let agent = Agent::start(&world);
