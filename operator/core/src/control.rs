@@ -178,7 +178,7 @@ pub struct RestoreClaim {
     pub exit_code: i32,
     /// The first lines of `pg_restore`'s standard error that begin with `pg_restore: error:`, without row data.
     pub errors: Vec<String>,
-    /// Number of `ERROR:` lines in `pg_restore`'s standard error.
+    /// Number of the server's errors in `pg_restore`'s standard error: lines that begin with `pg_restore: error:` and hold `ERROR:`.
     pub error_lines: u64,
     /// Bytes free on the data volume after the restore, as the pod sees it under the dump directory (`statvfs` f_bavail).
     pub free_bytes: u64,
