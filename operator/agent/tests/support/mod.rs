@@ -287,14 +287,15 @@ pub fn postgres() -> Option<PathBuf> {
     let on_path = env::split_paths(&env::var_os("PATH")?)
         .find(|directory| directory.join("initdb").is_file());
     let found = on_path.or_else(|| {
-        let versions = fs::read_dir("/usr/lib/postgresql")
+        let versions = Path::new("/usr/lib/postgresql");
+        let programs = |major: u32| versions.join(major.to_string()).join("bin");
+        fs::read_dir(versions)
             .ok()?
-            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
-        Some(
-            Path::new("/usr/lib/postgresql")
-                .join(versions.max()?.to_string())
-                .join("bin"),
-        )
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok())
+            // A newer version may have programs of the client alone.
+            .filter(|major| programs(*major).join("initdb").is_file())
+            .max()
+            .map(programs)
     });
     if found.is_none() {
         eprintln!(
