@@ -237,13 +237,16 @@ fn a_command_gets_the_declared_environment_and_its_login_and_nothing_else() {
 fn a_timeout_ends_the_command_and_what_it_started() {
     let world = World::new();
     let agent = Agent::start(&world);
-    let script = "echo $$ > leader; sleep 1000 & echo $! > child; echo begun; wait";
+    let script = "echo $$ > leader; sleep 1000 & echo $! > child; echo begun; touch ready; wait";
+    let limit = Duration::from_secs(3);
     let started = Instant::now();
-    let claim = claim(agent.run(
-        "a",
-        &Task::RunCommand(command("S8", script, Duration::from_millis(500))),
-    ));
-    assert!(started.elapsed() < Duration::from_secs(10));
+    let claim = claim(agent.run("a", &Task::RunCommand(command("S8", script, limit))));
+    let took = started.elapsed();
+    assert!(took >= limit && took < LONG, "{took:?}");
+    assert!(
+        world.path("scratch/ready").exists(),
+        "it did not get as far as that in time"
+    );
     assert_eq!(
         (claim.exit_code, claim.timed_out, claim.log_bytes),
         (None, true, 6)
