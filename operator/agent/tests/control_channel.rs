@@ -21,6 +21,7 @@ use dryrun_core::{
     control::{CommandTask, Login, Task, TaskResult},
     facts::ScenarioClaim,
 };
+use dryrun_testing::skip;
 use rustix::process::Signal;
 use support::{Agent, TOKEN, World, eventually};
 
@@ -79,7 +80,6 @@ fn only_the_token_opens_it() {
     assert!(!body.contains("hunter2"), "{body}");
 }
 
-#[test]
 /// Connections that say nothing, for as long as they are held.
 fn silent(agent: &Agent, number: usize) -> Vec<TcpStream> {
     let connect = || TcpStream::connect(("127.0.0.1", agent.port)).unwrap();
@@ -137,6 +137,7 @@ fn it_outlives_a_want_of_files() {
     assert_eq!(agent.request("GET", "/v1/healthz", None, "").0, 200);
 }
 
+#[test]
 fn a_task_is_joined_repeated_and_never_run_twice() {
     let world = World::new();
     let agent = Agent::start(&world);
@@ -332,8 +333,9 @@ fn as_pid_1_it_reaps_orphans_and_leaves_nothing_of_a_command() {
         .status()
         .is_ok_and(|status| status.success())
     {
-        eprintln!("SKIPPED: unshare cannot make a PID namespace here");
-        return;
+        return skip(
+            "unshare cannot make a PID namespace (on Debian: apt-get install util-linux, and user namespaces must be allowed)",
+        );
     }
     let world = World::new();
     let mut start = world.command("unshare");

@@ -24,6 +24,7 @@ use std::{
 };
 
 use dryrun_core::control::{Task, TaskError, TaskResult};
+use dryrun_testing::skip;
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -282,7 +283,7 @@ pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// Directory of a local Postgres' programs; without one a test says so and passes.
+/// Directory of the programs of a local Postgres server; without one a test is skipped.
 pub fn postgres() -> Option<PathBuf> {
     let on_path = env::split_paths(&env::var_os("PATH")?)
         .find(|directory| directory.join("initdb").is_file());
@@ -298,8 +299,8 @@ pub fn postgres() -> Option<PathBuf> {
             .map(programs)
     });
     if found.is_none() {
-        eprintln!(
-            "SKIPPED: no initdb in PATH nor in /usr/lib/postgresql (apt-get install postgresql)"
+        skip(
+            "no initdb in PATH nor in /usr/lib/postgresql (on Debian: apt-get install postgresql postgresql-contrib)",
         );
     }
     found
