@@ -10,6 +10,7 @@ use std::{
 
 use dryrun_core::control::Server;
 use tempfile::NamedTempFile;
+use tokio::time::timeout;
 use tokio_postgres::{Client, Config, NoTls, config::SslMode as Tls, tls::MakeTlsConnect};
 
 use crate::{
@@ -73,24 +74,27 @@ impl<'a> Credentials<'a> {
             "cannot connect to {} ({}:{}) as {}",
             server.host, server.address, server.port, server.user
         );
-        let connected = match server.sslmode {
-            SslMode::Disable => connect(config.ssl_mode(Tls::Disable), NoTls).await,
-            SslMode::Prefer => {
-                connect(
-                    config.ssl_mode(Tls::Prefer),
-                    tls::connector(server.sslmode)?,
-                )
-                .await
-            }
-            SslMode::Require | SslMode::VerifyFull => {
-                connect(
-                    config.ssl_mode(Tls::Require),
-                    tls::connector(server.sslmode)?,
-                )
-                .await
-            }
+        let opening = async {
+            let connected = match server.sslmode {
+                SslMode::Disable => connect(config.ssl_mode(Tls::Disable), NoTls).await,
+                SslMode::Prefer => {
+                    connect(
+                        config.ssl_mode(Tls::Prefer),
+                        tls::connector(server.sslmode)?,
+                    )
+                    .await
+                }
+                SslMode::Require | SslMode::VerifyFull => {
+                    connect(
+                        config.ssl_mode(Tls::Require),
+                        tls::connector(server.sslmode)?,
+                    )
+                    .await
+                }
+            };
+            connected.map_err(|error| failure::connect(&what, &error))
         };
-        connected.map_err(|error| failure::connect(&what, &error))
+        within(TIMEOUT, &what, opening).await
     }
 
     /// Gives `command` what libpq needs for the same session; the password travels in a file of mode 0600, which lives as long as the returned value.
@@ -136,8 +140,20 @@ pub(crate) fn base(address: &str, port: u16, user: &str, password: &str) -> Resu
     Ok(config)
 }
 
+/// What comes of `opening`, unless it takes too long: tokio-postgres bounds the connection of the socket, and not TLS and authentication after it.
+async fn within<T>(
+    limit: Duration,
+    what: &str,
+    opening: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    timeout(limit, opening).await.unwrap_or_else(|_| {
+        let message = format!("{what}: no session within {} s", limit.as_secs());
+        Err(failure::passing("ConnectFailed", message))
+    })
+}
+
 /// Opens a session and drives it in the background until the client is dropped.
-pub(crate) async fn connect<T>(config: &Config, tls: T) -> Result<Client, tokio_postgres::Error>
+async fn connect<T>(config: &Config, tls: T) -> Result<Client, tokio_postgres::Error>
 where
     T: MakeTlsConnect<tokio_postgres::Socket>,
     T::Stream: Send + 'static,
@@ -169,6 +185,21 @@ mod tests {
     #[test]
     fn passfile_fields_are_escaped() {
         assert_eq!(passfile_line("a:b", r"c\:d"), r"*:*:*:a\:b:c\\\:d");
+    }
+
+    #[tokio::test]
+    async fn a_server_that_says_nothing_is_not_waited_for() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let config = base("127.0.0.1", port, "dump_ro", "secret").unwrap();
+        let opening = async {
+            let connected = connect(&config, NoTls).await;
+            connected.map_err(|error| failure::connect("cannot connect", &error))
+        };
+        let limit = Duration::from_secs(1);
+        let error = within(limit, "cannot connect", opening).await.unwrap_err();
+        assert_eq!(error.message, "cannot connect: no session within 1 s");
+        assert!(error.transient);
     }
 
     #[test]

@@ -12,8 +12,10 @@ use tokio::{
     io::{AsyncReadExt, copy},
     net::{TcpListener, TcpStream, UdpSocket},
     sync::Semaphore,
-    time::{sleep, timeout},
+    time::timeout,
 };
+
+use crate::door::{Door, pause};
 
 /// Connections at a time; others wait in the backlog.
 const CONNECTIONS: usize = 64;
@@ -23,8 +25,6 @@ const STAY: Duration = Duration::from_secs(10);
 const BYTES: u64 = 64 << 10;
 /// Bytes of a datagram; longer ones are not answered.
 const DATAGRAM: usize = 1500;
-/// How long it waits after an error that may come again at once, such as for want of files.
-const PAUSE: Duration = Duration::from_millis(100);
 
 /// Answers on that port of every address, from now on.
 pub(crate) async fn start(port: u16) -> Result<()> {
@@ -34,7 +34,8 @@ pub(crate) async fn start(port: u16) -> Result<()> {
         .await
         .with_context(says)?
     {
-        tokio::spawn(tcp(listener, Arc::clone(&room)));
+        let room = Arc::clone(&room);
+        tokio::spawn(tcp(Door { listener, room }));
     }
     for socket in everywhere(port, UdpSocket::bind).await.with_context(says)? {
         tokio::spawn(udp(socket, port));
@@ -60,18 +61,13 @@ async fn everywhere<S>(
     }
 }
 
-async fn tcp(listener: TcpListener, room: Arc<Semaphore>) {
-    while let Ok(place) = Arc::clone(&room).acquire_owned().await {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                tokio::spawn(async move {
-                    // It has been sent back, or the other side is gone: either way it is over.
-                    let _ = timeout(STAY, reflect(stream)).await;
-                    drop(place);
-                });
-            }
-            Err(error) => pause(&error).await,
-        }
+async fn tcp(door: Door) {
+    while let Ok((stream, place)) = door.next().await {
+        tokio::spawn(async move {
+            // It has been sent back, or the other side is gone: either way it is over.
+            let _ = timeout(STAY, reflect(stream)).await;
+            drop(place);
+        });
     }
 }
 
@@ -94,9 +90,4 @@ async fn udp(socket: UdpSocket, port: u16) {
             Err(error) => pause(&error).await,
         }
     }
-}
-
-async fn pause(error: &io::Error) {
-    tracing::warn!(%error, "an echo was not heard");
-    sleep(PAUSE).await;
 }

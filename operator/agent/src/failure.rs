@@ -40,6 +40,14 @@ pub(crate) fn passing(reason: &str, message: impl AsRef<str>) -> TaskError {
     }
 }
 
+/// The same failure of a task that must not be begun again: what it has done until then stays.
+pub(crate) fn for_good(error: TaskError) -> TaskError {
+    TaskError {
+        transient: false,
+        ..error
+    }
+}
+
 /// A file of the pod could not be used.
 pub(crate) fn file(path: impl AsRef<Path>, error: &io::Error) -> TaskError {
     lasting(

@@ -6,6 +6,7 @@
 mod children;
 mod connection;
 mod directory;
+mod door;
 mod echo;
 mod failure;
 mod install;

@@ -22,6 +22,8 @@ use crate::{
 
 /// Search path where the container has none.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// The program that only a directory with a whole server has.
+const INITDB: &str = "initdb";
 /// Where Debian keeps each major version's programs.
 const DEBIAN: &str = "/usr/lib/postgresql";
 
@@ -131,20 +133,20 @@ impl Programs {
     /// for, since Debian puts wrappers of the client programs into the search path that choose a version of their own.
     pub(crate) fn find() -> Result<Self> {
         let on_path = env::split_paths(&search_path())
-            .map(|directory| directory.join("initdb"))
+            .map(|directory| directory.join(INITDB))
             .find(|path| path.is_file());
         let directory = match on_path {
             Some(initdb) => fs::canonicalize(&initdb)
                 .map_err(|error| failure::file(&initdb, &error))?
                 .parent()
                 .map(Path::to_owned),
-            None => debian(),
+            None => debian(Path::new(DEBIAN)),
         };
         match directory {
             Some(directory) => Ok(Self { directory }),
             None => Err(failure::lasting(
                 "PostgresMissing",
-                format!("the image has no initdb in its PATH nor in {DEBIAN}"),
+                format!("the image has no {INITDB} in its PATH nor in {DEBIAN}"),
             )),
         }
     }
@@ -195,12 +197,15 @@ pub(crate) fn search_path() -> String {
     env::var("PATH").unwrap_or_else(|_| DEFAULT_PATH.to_owned())
 }
 
-fn debian() -> Option<PathBuf> {
-    fs::read_dir(DEBIAN)
+/// The programs of the highest version that is there as a whole; of a higher one the image may have those of the client alone.
+fn debian(versions: &Path) -> Option<PathBuf> {
+    let programs = |major: u32| versions.join(major.to_string()).join("bin");
+    fs::read_dir(versions)
         .ok()?
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok())
+        .filter(|major| programs(*major).join(INITDB).is_file())
         .max()
-        .map(|major| Path::new(DEBIAN).join(major.to_string()).join("bin"))
+        .map(programs)
 }
 
 /// The major version in `pg_dump (PostgreSQL) 17.5 (Debian 17.5-1.pgdg120+1)`.
@@ -217,6 +222,25 @@ pub(crate) fn major(version: &str) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_version_without_a_server_is_passed_over() {
+        let versions = tempfile::tempdir().unwrap();
+        let install = |major: &str, program: &str| {
+            let programs = versions.path().join(major).join("bin");
+            fs::create_dir_all(&programs).unwrap();
+            fs::write(programs.join(program), "").unwrap();
+        };
+        install("18", "pg_dump");
+        install("not-a-version", INITDB);
+        assert_eq!(debian(versions.path()), None);
+        install("9", INITDB);
+        install("17", INITDB);
+        assert_eq!(
+            debian(versions.path()),
+            Some(versions.path().join("17/bin"))
+        );
+    }
 
     #[test]
     fn versions_are_read() {

@@ -1,4 +1,4 @@
-//! Tasks by their id: each runs once, whoever asks for it how often.
+//! Tasks by their id: each runs once, whoever asks for it how often, and again only when it says that it may.
 
 use std::{
     collections::BTreeMap,
@@ -22,7 +22,8 @@ pub(crate) struct Registry(Mutex<BTreeMap<String, Outcome>>);
 pub(crate) struct Busy(pub(crate) String);
 
 impl Registry {
-    /// Waits for the result of the task `id`, which `start` begins unless it runs or has ended already. The task goes on when nobody waits for it.
+    /// Waits for the result of the task `id`, which `start` begins unless it runs or has ended already; one that has ended with a transient failure
+    /// is begun again. The task goes on when nobody waits for it.
     pub(crate) async fn run<F>(
         &self,
         id: &str,
@@ -51,7 +52,9 @@ impl Registry {
         F: Future<Output = TaskResult> + Send + 'static,
     {
         let mut tasks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(outcome) = tasks.get(id) {
+        if let Some(outcome) = tasks.get(id)
+            && !may_be_repeated(outcome)
+        {
             return Ok(outcome.clone());
         }
         // A sender that is gone has ended too, without a result.
@@ -67,6 +70,11 @@ impl Registry {
         tokio::spawn(async move { sender.send_replace(Some(Arc::new(task.await))) });
         Ok(outcome)
     }
+}
+
+/// Whether the task has failed in a way that may be gone the next time, which also says that it has left nothing behind.
+fn may_be_repeated(outcome: &Outcome) -> bool {
+    matches!(outcome.borrow().as_deref(), Some(TaskResult::Failed(error)) if error.transient)
 }
 
 #[cfg(test)]
@@ -108,6 +116,25 @@ mod tests {
         assert_eq!(registry.run("a", again).await.unwrap(), first);
         assert_eq!(starts.load(Ordering::Relaxed), 1);
         assert_eq!(*registry.run("b", again).await.unwrap(), result("Second"));
+    }
+
+    #[tokio::test]
+    async fn what_may_be_gone_the_next_time_is_tried_again() {
+        let registry = Registry::default();
+        let unreachable = || async { TaskResult::Failed(failure::passing("ConnectFailed", "")) };
+        for _ in 0..2 {
+            let failed = registry.run("a", unreachable).await.unwrap();
+            assert_eq!(*failed, unreachable().await);
+        }
+        assert_eq!(
+            *registry
+                .run("a", || async { result("Lasts") })
+                .await
+                .unwrap(),
+            result("Lasts")
+        );
+        let lasting = registry.run("a", unreachable).await.unwrap();
+        assert_eq!(*lasting, result("Lasts"));
     }
 
     #[tokio::test]

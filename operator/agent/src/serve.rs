@@ -5,10 +5,12 @@ use std::{
     net::Ipv4Addr,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
+    pin::pin,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use anyhow::{Context, Result};
@@ -24,21 +26,28 @@ use hyper::{
     server::conn::http1,
     service::service_fn,
 };
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::{Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 use tokio::{
     net::{TcpListener, TcpStream},
     signal::unix::{SignalKind, signal},
-    sync::Notify,
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
+    time::timeout,
 };
 
 use crate::{
-    children::Children, echo, failure, probe::watch::Watch, registry::Registry, task::Agent,
+    children::Children, door::Door, echo, failure, probe::watch::Watch, registry::Registry,
+    task::Agent,
 };
 
 /// Bytes of a request: a task carries at most the SQL of one scenario.
 const REQUEST: usize = 8 << 20;
+/// Connections at a time that have not shown the token yet: code of the user's may share the pod's loopback.
+const STRANGERS: usize = 64;
+/// How long a connection may stay without having shown the token, and how long the head of each request may take. The operator, which may have to
+/// wait for this long behind strangers, needs some milliseconds itself.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Exit code after SIGTERM, as a shell would report it.
 const TERMINATED: i32 = 128 + 15;
 
@@ -98,13 +107,15 @@ pub(crate) async fn run(options: Serve) -> Result<i32> {
     }
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await?;
     tracing::info!(port = listener.local_addr()?.port(), "serving");
+    let room = Arc::new(Semaphore::new(STRANGERS));
+    let door = Door { listener, room };
     loop {
         tokio::select! {
             _ = terminate.recv() => return Ok(TERMINATED),
             () = service.exit.notified() => return Ok(0),
-            accepted = listener.accept() => {
-                let (stream, _) = accepted?;
-                tokio::spawn(Arc::clone(&service).connection(stream));
+            entered = door.next() => {
+                let (stream, place) = entered?;
+                tokio::spawn(Arc::clone(&service).connection(stream, place));
             }
         }
     }
@@ -143,12 +154,14 @@ impl Service {
         }
     }
 
-    /// Answers the requests of one connection. A task goes on when its connection is lost.
-    async fn connection(self: Arc<Self>, stream: TcpStream) {
+    /// Answers the requests of one connection, which has its place until it shows the token, and does not stay without that. A task goes on when its
+    /// connection is lost.
+    async fn connection(self: Arc<Self>, stream: TcpStream, place: OwnedSemaphorePermit) {
         let leaving = AtomicBool::new(false);
+        let admitted = Notify::new();
         let service = service_fn(|request: Request<Incoming>| async {
             let exit = request.method() == Method::POST && request.uri().path() == "/v1/exit";
-            let (status, media_type, body) = self.answer(request).await;
+            let (status, media_type, body) = self.answer(request, &admitted).await;
             let mut response = Response::builder()
                 .status(status)
                 .header(CONTENT_TYPE, media_type);
@@ -159,18 +172,33 @@ impl Service {
             }
             response.body(Full::new(body))
         });
-        if let Err(error) = http1::Builder::new()
-            .serve_connection(TokioIo::new(stream), service)
-            .await
-        {
+        let mut serving = pin!(
+            http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(PATIENCE)
+                .serve_connection(TokioIo::new(stream), service)
+        );
+        let served = tokio::select! {
+            served = &mut serving => served,
+            known = timeout(PATIENCE, admitted.notified()) => {
+                drop(place);
+                if known.is_err() {
+                    tracing::debug!("a stranger was sent away");
+                    return;
+                }
+                serving.await
+            }
+        };
+        if let Err(error) = served {
             tracing::debug!(%error, "a connection was lost");
         }
-        if leaving.into_inner() {
+        if leaving.load(Ordering::Relaxed) {
             self.exit.notify_one();
         }
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Answer {
+    /// Answers a request, and says so to `admitted` when its token is the right one.
+    async fn answer(&self, request: Request<Incoming>, admitted: &Notify) -> Answer {
         let path = request.uri().path().to_owned();
         if (request.method(), path.as_str()) == (&Method::GET, "/v1/healthz") {
             return done();
@@ -184,6 +212,7 @@ impl Service {
                 "the bearer token is missing or wrong",
             );
         }
+        admitted.notify_one();
         match (request.method().as_str(), path.strip_prefix("/v1/tasks/")) {
             ("POST", Some(id)) if !id.is_empty() => self.task(id, request).await,
             ("POST", None) if path == "/v1/exit" => done(),

@@ -13,7 +13,7 @@ use std::{
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     process::Stdio,
-    time::SystemTime,
+    time::{Duration, Instant, SystemTime},
 };
 
 use dryrun_core::{
@@ -26,7 +26,7 @@ use dryrun_core::{
     settings, sql,
 };
 use support::{
-    Agent, PASSWORD, Process, World, connect, free_port, postgres,
+    Agent, DEADLINE, PASSWORD, Process, World, connect, free_port, postgres,
     production::{Production, RIGHTS},
 };
 use tokio_postgres::Client;
@@ -142,16 +142,9 @@ fn step(sql: &str) -> SqlStep {
     }
 }
 
-fn steps(
-    agent: &Agent,
-    id: &str,
-    port: u16,
-    user: &str,
-    password: &str,
-    sql: &[&str],
-) -> Vec<(String, u64)> {
-    let task = SqlTask {
-        name: id.into(),
+fn sql_task(name: &str, port: u16, user: &str, password: &str, sql: &[&str]) -> SqlTask {
+    SqlTask {
+        name: name.into(),
         steps: sql.iter().map(|sql| step(sql)).collect(),
         login: Login {
             address: "127.0.0.1".into(),
@@ -160,8 +153,19 @@ fn steps(
             user: user.into(),
             password: password.into(),
         },
-        timeout_ms: 10_000,
-    };
+        timeout_ms: 30_000,
+    }
+}
+
+fn steps(
+    agent: &Agent,
+    id: &str,
+    port: u16,
+    user: &str,
+    password: &str,
+    sql: &[&str],
+) -> Vec<(String, u64)> {
+    let task = sql_task(id, port, user, password, sql);
     match agent.run(id, &Task::RunSql(task)) {
         TaskResult::Scenario(claim) => claim
             .steps
@@ -347,6 +351,33 @@ async fn a_copy_is_restored_equal_and_judged_by_its_own_checks() {
         refused("stranger", "app_owner", PASSWORD),
         vec![("28000".to_owned(), 0); 2]
     );
+
+    // What has timed out does not go on in the copy.
+    let endless = SqlTask {
+        timeout_ms: 2000,
+        ..sql_task(
+            "S12",
+            config.port,
+            "cutter_exec",
+            PASSWORD,
+            &["SELECT pg_sleep(600)"],
+        )
+    };
+    assert!(
+        matches!(agent.run("S12", &Task::RunSql(endless)), TaskResult::Scenario(claim) if claim.timed_out)
+    );
+    let sessions = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'cutter_exec'";
+    let started = Instant::now();
+    while database
+        .query_one(sessions, &[])
+        .await
+        .unwrap()
+        .get::<_, i64>(0)
+        > 0
+    {
+        assert!(started.elapsed() < DEADLINE, "its session is still there");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 
     let log = fs::read_to_string(world.path("server/server.json")).unwrap();
     assert!(

@@ -21,7 +21,7 @@ use dryrun_core::{
 use support::{
     Agent, DEADLINE, TOKEN, World, eventually, postgres,
     production::Production,
-    targets::{briefly, closed, full, once, outcomes, probe, says, sends, sink, target},
+    targets::{briefly, closed, full, once, outcomes, patiently, probe, says, sends, sink, target},
 };
 
 const BOTH: [Protocol; 2] = [Protocol::Tcp, Protocol::Udp];
@@ -115,7 +115,7 @@ fn another_answer_is_a_connection_all_the_same() {
         ),
     ];
     let expected = vec!["connected"; targets.len()];
-    assert_eq!(outcomes(&probe(&agent, "a", briefly(targets))), expected);
+    assert_eq!(outcomes(&probe(&agent, "a", patiently(targets))), expected);
 
     // A stray datagram does not hide the right one.
     let stray = sends(move |heard| vec![changed(heard), heard.to_vec()]);
@@ -178,7 +178,7 @@ async fn a_real_postgres_answers_and_writes_nothing_of_it() {
     assert_eq!(outcomes(&probe(&agent, "a", once(polite))), ["answered"; 2]);
     // What is no startup packet is written down: by then the log has all that came before it.
     assert_eq!(
-        outcomes(&probe(&agent, "b", briefly(vec![at(Greeting::Echo)]))),
+        outcomes(&probe(&agent, "b", patiently(vec![at(Greeting::Echo)]))),
         ["connected"]
     );
     let written = eventually("the server complains", || {

@@ -176,6 +176,13 @@ fn search_task(world: &World) -> SearchTask {
     }
 }
 
+/// A log with the digest that it has by now, as far as it can be read.
+fn log(world: &World, name: &str) -> (String, String) {
+    let path = world.path(&format!("evidence/harness/{name}.log"));
+    let text = fs::read(path).unwrap_or_default();
+    (name.to_owned(), tree::prefixed(&Sha256::digest(text)))
+}
+
 fn seal_task(world: &World) -> SealTask {
     SealTask {
         search: search_task(world),
@@ -183,7 +190,9 @@ fn seal_task(world: &World) -> SealTask {
             "facts.json".to_owned(),
             json!({"leaked": PASSWORD}).to_string(),
         )]),
-        logs: ["S1", "S2", "S3", "S4", "S5"].map(str::to_owned).into(),
+        logs: ["S1", "S2", "S3", "S4", "S5"]
+            .map(|name| log(world, name))
+            .into(),
         trace_roles: vec!["cutter_exec".into(), "dryrun_0a1b2c3d".into()],
         max_bytes: 1 << 20,
     }
@@ -390,6 +399,7 @@ fn what_is_kept_is_clean_and_verified_without_the_cluster() {
             "statement": "SELECT set_config('x', '[redacted superuser]', true)",
         })]
     );
+    assert_eq!(facts.changed_logs, ["harness/S3.log", "harness/S5.log"]);
     let dropped = facts.dropped.join("\n");
     for part in [
         "server/server.json: 3 statements that are not traced",
@@ -397,7 +407,7 @@ fn what_is_kept_is_clean_and_verified_without_the_cluster() {
         "server/server.log: not evidence",
         "harness/S3.log: ",
         "harness/S5.log: ",
-        "harness/undeclared.log: not among the declared logs",
+        "harness/undeclared.log: no log of a command that has ended",
         r"harness/deep/er/[redacted superuser]\n.log: ",
         "harness/link: ",
         "harness/fifo: ",

@@ -144,7 +144,7 @@ async fn a_breach_is_told_when_it_comes_and_not_before() {
 
     let _listener = socket.listen(64).unwrap();
     let told = answer(waiting);
-    assert_eq!(told[1].connected, 1, "{told:?}");
+    assert!(told[1].connected >= 1, "{told:?}");
     assert!(told[1].refused > 0, "{told:?}");
 
     // Whoever asks later is told at once.

@@ -4,7 +4,8 @@
 //! which no NetworkPolicy sees. Every request carries `Authorization: Bearer` and the pod's own token.
 //!
 //! - `POST /v1/tasks/{id}` with a [`Task`] starts it and answers with its [`TaskResult`] when it has ended. The same id again joins the running
-//!   task or repeats its result: a lost connection or a restarted operator loses nothing and runs nothing twice.
+//!   task or repeats its result: a lost connection or a restarted operator loses nothing and runs nothing twice. Only a task that has ended with a
+//!   transient failure is begun again.
 //! - `POST /v1/exit` ends the agent with exit code 0.
 //! - `GET /v1/archive` answers with the archive that the last [`Task::Seal`] made.
 //! - `PUT /v1/watch` with a [`WatchTask`] begins to probe at intervals, beside whatever task runs; when one is at work already, it goes on as it is.
@@ -105,7 +106,7 @@ pub struct TaskError {
     pub reason: String,
     /// What happened and what to change; never a secret, never row data; at most 1 KiB.
     pub message: String,
-    /// Whether the same task may succeed when it is tried again without a change.
+    /// Whether the same task may succeed when it is tried again without a change. Never said by one that has left something behind.
     pub transient: bool,
 }
 
@@ -177,7 +178,7 @@ pub struct RestoreClaim {
     pub exit_code: i32,
     /// The first lines of `pg_restore`'s standard error that begin with `pg_restore: error:`, without row data.
     pub errors: Vec<String>,
-    /// Number of `ERROR:` lines in `pg_restore`'s standard error.
+    /// Number of the server's errors in `pg_restore`'s standard error: lines that begin with `pg_restore: error:` and hold `ERROR:`.
     pub error_lines: u64,
     /// Bytes free on the data volume after the restore, as the pod sees it under the dump directory (`statvfs` f_bavail).
     pub free_bytes: u64,
@@ -296,8 +297,9 @@ pub struct SealTask {
     pub search: SearchTask,
     /// Texts of the operator that are kept beside the logs, by their path in the archive.
     pub documents: BTreeMap<String, String>,
-    /// Names of the harness's logs that are kept, without `.log`: setup commands and scenarios. Other files are searched and not kept.
-    pub logs: Vec<String>,
+    /// The harness's logs that are kept, by their names without `.log`: setup commands and scenarios that have ended, each with the sha256 that was
+    /// claimed when it had, `sha256:…`. Other files, and logs that are something else by now, are searched and not kept.
+    pub logs: BTreeMap<String, String>,
     /// Keep every statement of these roles from the copy's log; empty: keep no statement.
     pub trace_roles: Vec<String>,
     /// Bytes of all kept files together; the largest are cut beyond it.

@@ -16,7 +16,7 @@ use dryrun_core::matrix::{
     self, CatalogObject, Compiled, EscalationPath, Inventory, Literal, Reading, Statement,
 };
 use dryrun_core::sql;
-use dryrun_testing::{SUPERUSER, Server, installations};
+use dryrun_testing::{SUPERUSER, Server, installations, skip};
 use tokio_postgres::{Client, NoTls};
 
 const DATABASE: &str = "directus";
@@ -190,20 +190,21 @@ fn render(difference: &MatrixDifference) -> Vec<String> {
 
 /// Runs a test against every server that can be had.
 async fn against_every_server(test: impl AsyncFn(World)) {
-    let installations = installations();
-    if installations.is_empty() {
-        eprintln!(
-            "skipped: no Postgres server is installed here (on Debian: apt-get install postgresql)"
-        );
-    }
-    for programs in installations {
+    let mut tested = false;
+    for programs in installations() {
         let world = World::start(Server::start(&programs, &[]).unwrap()).await;
         if world.version < 150_000 {
-            eprintln!("skipped: {} is older than 15", programs.display());
+            eprintln!("passed over: {} is older than 15", programs.display());
             continue;
         }
         eprintln!("{}", programs.display());
         test(world).await;
+        tested = true;
+    }
+    if !tested {
+        skip(
+            "no Postgres server of version 15 or newer is installed (on Debian: apt-get install postgresql)",
+        );
     }
 }
 

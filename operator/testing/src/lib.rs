@@ -11,6 +11,9 @@ use std::process::{Command, Stdio};
 /// Directories with Postgres' programs, separated by colons, that are searched before those of the system's packages.
 pub const BINARIES: &str = "DRYRUN_TEST_POSTGRES";
 
+/// Set where no test may be skipped, so that one whose programs are missing is not counted as passed.
+pub const MUST_RUN: &str = "DRYRUN_TESTS_MUST_RUN";
+
 /// The superuser of every server.
 pub const SUPERUSER: &str = "bootstrap";
 
@@ -34,6 +37,18 @@ pub fn installations() -> Vec<PathBuf> {
         .collect();
     found.sort();
     found
+}
+
+/// Says that a test is skipped, and `why`, with what to install.
+///
+/// # Panics
+/// [`MUST_RUN`] is set.
+pub fn skip(why: &str) {
+    assert!(
+        std::env::var_os(MUST_RUN).is_none(),
+        "{MUST_RUN} is set, and this test cannot run: {why}"
+    );
+    eprintln!("skipped: {why}");
 }
 
 /// A running server.

@@ -40,12 +40,15 @@ const UNLOGGED: &str = "-c default_transaction_read_only=off -c log_statement=no
 const SCRATCH: &str = "dryrun_scratch_catalog";
 /// What is never restored: the entry of a table of contents begins with two or three numbers and this.
 const FILTERED: &str = "USER MAPPING";
+/// How `pg_restore` begins the first line of an error. The lines after it quote the statement, which may hold anything.
+const SAYS: &str = "pg_restore: error:";
 /// How many errors travel as text.
 const ERRORS: usize = 20;
 /// How often free space is looked at while the restore writes: a fast disk takes some 200 MB in that time.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Restores, and says what came of it. Errors of `pg_restore` are facts; only what makes the copy unusable fails the task.
+/// Restores, and says what came of it. Errors of `pg_restore` are facts; only what makes the copy unusable fails the task. A second restore would meet
+/// the first one's database: once `pg_restore` has begun, no failure is transient.
 pub(super) async fn run(agent: &Agent, task: &RestoreTask) -> Result<RestoreClaim> {
     let programs = Programs::find()?;
     let credentials = Credentials::read(&agent.secrets, &task.server)?;
@@ -58,45 +61,10 @@ pub(super) async fn run(agent: &Agent, task: &RestoreTask) -> Result<RestoreClai
     restore.verify_dump().await?;
     let maintenance = restore.connect(&task.server.database).await?;
     let before = restore.prove_copy(&maintenance).await?;
-    let mut claim = restore.restore().await?;
-    claim.free_bytes = directory::free_bytes(Path::new(&task.directory))?;
-    if claim.lowest_free_bytes < task.minimum_free {
-        // The copy is not whole, and its server may not have a byte left to answer with.
-        return Ok(claim);
-    }
-    match restore.connect(&task.database).await {
-        Ok(client) => {
-            let lowest = AtomicU64::new(claim.lowest_free_bytes);
-            let compared = async {
-                let milliseconds = analyze(&client).await?;
-                Result::Ok((milliseconds, restore.compare(&client).await?))
-            };
-            let compared = tokio::select! {
-                compared = compared => Some(compared),
-                () = restore.filled(&lowest) => None,
-            };
-            lowest.fetch_min(
-                directory::free_bytes(Path::new(&task.directory))?,
-                Ordering::Relaxed,
-            );
-            claim.lowest_free_bytes = lowest.into_inner();
-            match compared {
-                Some(Ok((milliseconds, copy))) => {
-                    (claim.analyze_milliseconds, claim.copy) = (milliseconds, copy);
-                }
-                Some(Err(error)) if claim.lowest_free_bytes >= task.minimum_free => {
-                    return Err(error);
-                }
-                // For want of room: that is the finding, whatever else it led to.
-                Some(Err(_)) | None => return Ok(claim),
-            }
-        }
-        Err(error) => claim.errors.push(error.message),
-    }
-    let after = restore.prove_copy(&maintenance).await?;
-    claim.copy.version_num = after.version_num;
-    claim.copy.system_identifiers = vec![before.system_identifier, after.system_identifier];
-    Ok(claim)
+    restore
+        .restore_and_compare(&maintenance, before)
+        .await
+        .map_err(failure::for_good)
 }
 
 struct Restore<'a> {
@@ -107,6 +75,54 @@ struct Restore<'a> {
 }
 
 impl Restore<'_> {
+    /// Restores, and compares what came of it with the source; `before` is the copy's identity before that.
+    async fn restore_and_compare(
+        &self,
+        maintenance: &Client,
+        before: SourceIdentity,
+    ) -> Result<RestoreClaim> {
+        let task = self.task;
+        let mut claim = self.restore().await?;
+        claim.free_bytes = directory::free_bytes(Path::new(&task.directory))?;
+        if claim.lowest_free_bytes < task.minimum_free {
+            // The copy is not whole, and its server may not have a byte left to answer with.
+            return Ok(claim);
+        }
+        match self.connect(&task.database).await {
+            Ok(client) => {
+                let lowest = AtomicU64::new(claim.lowest_free_bytes);
+                let compared = async {
+                    let milliseconds = analyze(&client).await?;
+                    Result::Ok((milliseconds, self.compare(&client).await?))
+                };
+                let compared = tokio::select! {
+                    compared = compared => Some(compared),
+                    () = self.filled(&lowest) => None,
+                };
+                lowest.fetch_min(
+                    directory::free_bytes(Path::new(&task.directory))?,
+                    Ordering::Relaxed,
+                );
+                claim.lowest_free_bytes = lowest.into_inner();
+                match compared {
+                    Some(Ok((milliseconds, copy))) => {
+                        (claim.analyze_milliseconds, claim.copy) = (milliseconds, copy);
+                    }
+                    Some(Err(error)) if claim.lowest_free_bytes >= task.minimum_free => {
+                        return Err(error);
+                    }
+                    // For want of room: that is the finding, whatever else it led to.
+                    Some(Err(_)) | None => return Ok(claim),
+                }
+            }
+            Err(error) => claim.errors.push(error.message),
+        }
+        let after = self.prove_copy(maintenance).await?;
+        claim.copy.version_num = after.version_num;
+        claim.copy.system_identifiers = vec![before.system_identifier, after.system_identifier];
+        Ok(claim)
+    }
+
     async fn verify_dump(&self) -> Result<()> {
         let found = Content::read(Path::new(&self.task.directory))
             .await?
@@ -192,8 +208,8 @@ impl Restore<'_> {
         let mut claim = RestoreClaim::default();
         let started = Instant::now();
         let finished = program::run_until(&self.agent.children, command, full, |line| {
-            claim.error_lines += u64::from(line.contains("ERROR:"));
-            if line.starts_with("pg_restore: error:") && claim.errors.len() < ERRORS {
+            claim.error_lines += u64::from(is_of_server(line));
+            if line.starts_with(SAYS) && claim.errors.len() < ERRORS {
                 claim.errors.push(failure::without_rows(line));
             }
         })
@@ -312,6 +328,11 @@ async fn analyze(client: &Client) -> Result<u64> {
     Ok(started.elapsed().as_millis() as u64)
 }
 
+/// Whether the line is the first of an error that the server has raised.
+fn is_of_server(line: &str) -> bool {
+    line.starts_with(SAYS) && line.contains("ERROR:")
+}
+
 /// A table of contents without the entries of [`FILTERED`].
 fn filtered(contents: &str) -> String {
     contents
@@ -331,6 +352,24 @@ fn entry(line: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_quoted_statement_is_no_error() {
+        let said = r#"pg_restore: while PROCESSING TOC:
+pg_restore: from TOC entry 216; 1255 16390 FUNCTION check(text) postgres
+pg_restore: error: could not execute query: ERROR:  language "plx" does not exist
+HINT:  Use CREATE EXTENSION to load the language into the database.
+Command was: CREATE FUNCTION public.check(text) RETURNS void LANGUAGE plx AS $$
+  -- ERROR: is what it says
+  log("pg_restore: ERROR:  nothing")
+$$;
+pg_restore: from TOC entry 3410; 0 16402 TABLE DATA unit app_owner
+pg_restore: error: COPY failed for table "unit": ERROR:  invalid input syntax for type integer: "x"
+CONTEXT:  COPY unit, line 1, column id: "ERROR:"
+pg_restore: error: could not read from input file: end of file
+pg_restore: warning: errors ignored on restore: 2"#;
+        assert_eq!(said.lines().filter(|line| is_of_server(line)).count(), 2);
+    }
 
     #[test]
     fn user_mappings_are_left_out() {

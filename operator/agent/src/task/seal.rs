@@ -54,6 +54,7 @@ pub(super) async fn run(secrets: &Path, task: SealTask) -> Result<(SealFacts, By
             scanner: &scanner,
             drafts: Drafts::new(task.max_bytes),
             dropped: Dropped::default(),
+            changed_logs: Vec::new(),
         };
         seal.server_log(&task);
         seal.harness_logs(&task);
@@ -66,7 +67,7 @@ pub(super) async fn run(secrets: &Path, task: SealTask) -> Result<(SealFacts, By
 
 /// Paths in the archive are plain, so that they unpack below one directory and stand in the manifest as they are.
 fn check_names(task: &SealTask) -> Result<()> {
-    let logs = task.logs.iter().map(|name| (name, name.contains('/')));
+    let logs = task.logs.keys().map(|name| (name, name.contains('/')));
     let taken = [MANIFEST, LOG, TRACE];
     let documents = task.documents.keys().map(|path| {
         let ours = taken.contains(&&**path) || path.starts_with(HARNESS);
@@ -95,6 +96,7 @@ struct Seal<'a> {
     scanner: &'a Scanner,
     drafts: Drafts,
     dropped: Dropped,
+    changed_logs: Vec<String>,
 }
 
 impl Seal<'_> {
@@ -156,19 +158,33 @@ impl Seal<'_> {
     }
 
     fn harness_logs(&mut self, task: &SealTask) {
-        let names: BTreeSet<&String> = task.logs.iter().collect();
-        for name in names {
+        for (name, digest) in &task.logs {
             let path = format!("{HARNESS}{name}.log");
-            let mut draft = self.drafts.begin(&path);
-            let copied = self.open(&path).and_then(|mut file| {
-                draft.copy(self.scanner, &mut file)?;
-                whole(&file)
-            });
-            match copied {
-                Ok(()) => self.drafts.add(draft),
-                Err(error) => self.dropped.add(format!("{path}: {error}")),
+            match self.harness_log(&path, digest) {
+                Ok(draft) => self.drafts.add(draft),
+                Err(error) => {
+                    self.dropped.add(format!("{path}: {error}"));
+                    self.changed_logs.push(path);
+                }
             }
         }
+    }
+
+    /// A log with this digest. Every command of the harness can write where all of its logs are, so one with another digest may be anybody's.
+    fn harness_log(&self, path: &str, digest: &str) -> io::Result<Draft> {
+        let mut draft = self.drafts.begin(path);
+        let mut file = Digested {
+            text: self.open(path)?,
+            digest: Sha256::new(),
+        };
+        draft.copy(self.scanner, &mut file)?;
+        whole(&file.text)?;
+        if tree::prefixed(&file.digest.finalize()) == digest {
+            return Ok(draft);
+        }
+        Err(io::Error::other(
+            "it is not what it was when its command ended",
+        ))
     }
 
     /// Says of every file of the volume that is not kept that it is not.
@@ -177,13 +193,13 @@ impl Seal<'_> {
             path == SERVER_LOG[0]
                 || task
                     .logs
-                    .iter()
+                    .keys()
                     .any(|name| *path == *format!("{HARNESS}{name}.log"))
         };
         let listing = self.volume.list();
         let files = listing.files.into_iter().map(|path| {
             let why = if search::is_harness(&path) {
-                "not among the declared logs"
+                "no log of a command that has ended"
             } else {
                 "not evidence"
             };
@@ -211,6 +227,7 @@ impl Seal<'_> {
     fn finish(self, credentials: &[Credential], task: &SealTask) -> Result<(SealFacts, Bytes)> {
         let mut facts = SealFacts {
             dropped: self.dropped.named(),
+            changed_logs: self.changed_logs,
             ..SealFacts::default()
         };
         let mut files = self.drafts.finish(task.max_bytes);
@@ -274,6 +291,20 @@ impl Dropped {
     }
 }
 
+/// A text with the digest of what was read of it.
+struct Digested<R> {
+    text: R,
+    digest: Sha256,
+}
+
+impl<R: Read> Read for Digested<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.text.read(buffer)?;
+        self.digest.update(&buffer[..read]);
+        Ok(read)
+    }
+}
+
 /// Whether a file was read to its end.
 fn whole(file: &Take<File>) -> io::Result<()> {
     if file.limit() > 0 {
@@ -334,11 +365,11 @@ mod tests {
         write("secrets/superuser", SUPERUSER);
         write("secrets/canary", CANARY);
         write("evidence/server/server.json", "");
-        write(
-            "evidence/harness/S1.log",
-            &format!("password {SUPERUSER}\n").repeat(1000),
-        );
-        write("evidence/harness/S2.log", "fine\n");
+        let long = format!("password {SUPERUSER}\n").repeat(1000);
+        let logs = [("S1", &*long), ("S2", "fine\n")];
+        for (name, text) in logs {
+            write(&format!("evidence/harness/{name}.log"), text);
+        }
         let task = SealTask {
             search: SearchTask {
                 directory: root.path().join("evidence").display().to_string(),
@@ -347,11 +378,19 @@ mod tests {
                 roles: Vec::new(),
             },
             documents: BTreeMap::from([("facts.json".to_owned(), "{}\n".to_owned())]),
-            logs: vec!["S1".into(), "S2".into(), "S3".into()],
+            logs: logs
+                .iter()
+                .chain(&[("S3", "gone\n")])
+                .map(|(name, text)| ((*name).to_owned(), digest(text)))
+                .collect(),
             trace_roles: Vec::new(),
             max_bytes,
         };
         (root, task)
+    }
+
+    fn digest(text: &str) -> String {
+        tree::prefixed(&Sha256::digest(text))
     }
 
     async fn seal(root: &tempfile::TempDir, task: &SealTask) -> (SealFacts, Bytes) {
@@ -378,6 +417,31 @@ mod tests {
         assert!(facts.search.canary && facts.search.found_count == 0);
         assert_eq!(facts.dropped.len(), 1, "{:?}", facts.dropped);
         assert!(facts.dropped[0].starts_with("harness/S3.log: "));
+        assert_eq!(facts.changed_logs, ["harness/S3.log"]);
+    }
+
+    #[tokio::test]
+    async fn a_log_that_its_command_did_not_leave_is_not_kept() {
+        let (root, mut task) = world(1 << 20);
+        let harness = root.path().join("evidence/harness");
+        fs::write(harness.join("S2.log"), "fine\nforged\n").unwrap();
+        // One that has not ended: whoever wrote this did so in its name.
+        fs::write(harness.join("S3.log"), "fine\n").unwrap();
+        task.logs.remove("S3");
+        let (facts, _) = seal(&root, &task).await;
+        assert_eq!(facts.changed_logs, ["harness/S2.log"]);
+        assert_eq!(
+            facts.dropped,
+            [
+                "harness/S2.log: it is not what it was when its command ended",
+                "harness/S3.log: no log of a command that has ended"
+            ]
+        );
+        let kept = facts.files.iter().map(|file| &*file.path);
+        assert_eq!(
+            kept.collect::<Vec<_>>(),
+            ["facts.json", "harness/S1.log", "server/server.jsonl"]
+        );
     }
 
     #[tokio::test]

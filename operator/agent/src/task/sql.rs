@@ -40,7 +40,7 @@ pub(super) async fn run(agent: &Agent, task: SqlTask) -> Result<ScenarioClaim> {
             result?;
             claim.exit_code = Some(0);
         }
-        // The session is gone with its client; the copy notices within client_connection_check_interval.
+        // Its connection is closed; the copy notices within client_connection_check_interval.
         Err(_) => claim.timed_out = true,
     }
     claim.milliseconds = started.elapsed().as_millis() as u64;
@@ -55,15 +55,21 @@ pub(super) async fn run(agent: &Agent, task: SqlTask) -> Result<ScenarioClaim> {
     Ok(claim)
 }
 
+/// Nothing of it goes on when it is given up: the connection is driven here and not in the background, where it would wait for the pending answer.
 async fn session(task: &SqlTask, claims: &mut Vec<StepClaim>) -> Result<()> {
     let login = &task.login;
     let mut config = connection::base(&login.address, login.port, &login.user, &login.password)?;
     config.dbname(&login.database).application_name(RUNNING);
-    match connection::connect(&config, NoTls).await {
-        Ok(client) => {
-            for step in &task.steps {
-                claims.push(run_step(&client, step).await);
-            }
+    match config.connect(NoTls).await {
+        Ok((client, connection)) => {
+            let steps = async {
+                for step in &task.steps {
+                    claims.push(run_step(&client, step).await);
+                }
+                drop(client);
+            };
+            // Whatever ends the connection is the outcome of a step.
+            let ((), _) = tokio::join!(steps, connection);
         }
         Err(error) => {
             let refused = StepClaim {

@@ -24,6 +24,7 @@ use std::{
 };
 
 use dryrun_core::control::{Task, TaskError, TaskResult};
+use dryrun_testing::skip;
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -282,23 +283,24 @@ pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// Directory of a local Postgres' programs; without one a test says so and passes.
+/// Directory of the programs of a local Postgres server; without one a test is skipped.
 pub fn postgres() -> Option<PathBuf> {
     let on_path = env::split_paths(&env::var_os("PATH")?)
         .find(|directory| directory.join("initdb").is_file());
     let found = on_path.or_else(|| {
-        let versions = fs::read_dir("/usr/lib/postgresql")
+        let versions = Path::new("/usr/lib/postgresql");
+        let programs = |major: u32| versions.join(major.to_string()).join("bin");
+        fs::read_dir(versions)
             .ok()?
-            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
-        Some(
-            Path::new("/usr/lib/postgresql")
-                .join(versions.max()?.to_string())
-                .join("bin"),
-        )
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok())
+            // A newer version may have programs of the client alone.
+            .filter(|major| programs(*major).join("initdb").is_file())
+            .max()
+            .map(programs)
     });
     if found.is_none() {
-        eprintln!(
-            "SKIPPED: no initdb in PATH nor in /usr/lib/postgresql (apt-get install postgresql)"
+        skip(
+            "no initdb in PATH nor in /usr/lib/postgresql (on Debian: apt-get install postgresql postgresql-contrib)",
         );
     }
     found

@@ -38,10 +38,18 @@ pub fn once(targets: Vec<Target>) -> ProbeTask {
     }
 }
 
-/// One round for targets that are expected to be silent, or not to answer.
+/// One round for targets that are expected to be silent.
 pub fn briefly(targets: Vec<Target>) -> ProbeTask {
     ProbeTask {
         timeout_ms: 1500,
+        ..once(targets)
+    }
+}
+
+/// One round for targets that answer something else, which takes its whole time: a busy machine must be able to send a wrong answer within it.
+pub fn patiently(targets: Vec<Target>) -> ProbeTask {
+    ProbeTask {
+        timeout_ms: 6000,
         ..once(targets)
     }
 }

@@ -160,7 +160,7 @@ pub(super) async fn identify(scope: &Scope) -> Result<SourceIdentity, TaskError>
     let task = Task::Identify(IdentifyTask {
         server: source(&scope.spec.source).await?,
     });
-    // An id of its own each time: an agent repeats the result of one that it has had, also when that was a connection that did not come about.
+    // An id of its own each time: it is read what production is now, and an agent repeats what it has read before.
     let id = format!("identify-{}", nonce());
     match scope
         .agent(Object::IdentityPod, "identity")

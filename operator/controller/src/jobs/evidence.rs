@@ -62,13 +62,11 @@ fn wanted(scope: &Scope) -> SearchTask {
 
 async fn keep(scope: &Scope, partial: bool) -> Result<EvidenceFacts, TaskError> {
     let report = report(scope).await?;
-    let setup = (0..scope.spec.harness.setup.len()).map(agents::setup_log);
-    let scenarios = scope.spec.harness.scenarios.iter().map(|s| s.name.clone());
     let traced = scope.spec.verification.trace;
     let task = Task::Seal(SealTask {
         search: wanted(scope),
         documents: documents(scope, &report)?,
-        logs: setup.chain(scenarios).collect(),
+        logs: logs(scope),
         trace_roles: if traced {
             scope.spec.privileges.roles.keys().cloned().collect()
         } else {
@@ -102,6 +100,19 @@ async fn keep(scope: &Scope, partial: bool) -> Result<EvidenceFacts, TaskError> 
         stored,
         problem: None,
     })
+}
+
+/// The logs of all that has ended, with the digests that came with the ends: later ones could change or forge what earlier ones have written.
+fn logs(scope: &Scope) -> BTreeMap<String, String> {
+    let (harness, facts) = (&scope.spec.harness, &scope.facts);
+    let setup = facts.setup.iter().enumerate();
+    let setup = setup.map(|(i, claim)| (agents::setup_log(i), claim));
+    let scenarios = harness.scenarios.iter().zip(&facts.scenarios);
+    let scenarios = scenarios.map(|(scenario, facts)| (scenario.name.clone(), &facts.claim));
+    setup
+        .chain(scenarios)
+        .map(|(name, claim)| (name, claim.log_digest.clone()))
+        .collect()
 }
 
 async fn report(scope: &Scope) -> Result<DryRunReport, TaskError> {

@@ -53,6 +53,8 @@ pub struct SealFacts {
     pub files: Vec<SealedFile>,
     /// What is not kept, and why.
     pub dropped: Vec<String>,
+    /// Paths of logs that are not what they were when their command ended, or are gone. None of them is kept.
+    pub changed_logs: Vec<String>,
     /// The search of what is kept, after the redaction. Its canary was put among it for this search.
     pub search: LeakFacts,
 }

@@ -1,12 +1,12 @@
 //! G-23 EvidenceClean.
 
-use super::{Evidence, Gate, Verdict, count, leak};
+use super::{Evidence, Gate, Verdict, count, examples, leak};
 use crate::command::Command;
 
 pub(super) static GATE: Gate = Gate {
     id: "G-23",
     name: "EvidenceClean",
-    doc: "What is kept was redacted, then searched and found clean, stands whole under one sha256 manifest, and was read back as it was sealed.",
+    doc: "What is kept was redacted, then searched and found clean, stands whole under one sha256 manifest, and was read back as it was sealed; each log is what it was when its command ended.",
     command: Command::Evidence,
     evidence: &["/evidence"],
     needs: &[],
@@ -14,6 +14,10 @@ pub(super) static GATE: Gate = Gate {
         (
             "CredentialFound",
             "A credential is left in what was to be kept.",
+        ),
+        (
+            "LogChanged",
+            "A log of the harness is gone, or is not what it was when its command ended: it is not kept.",
         ),
         ("StoredDiffers", "What is stored is not what was sealed."),
         (
@@ -41,6 +45,9 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
     let seal = &kept.seal;
     if let Some(found) = seal.search.found.first() {
         return Verdict::fail("CredentialFound", leak(found));
+    }
+    if !seal.changed_logs.is_empty() {
+        return Verdict::fail("LogChanged", examples(&seal.changed_logs));
     }
     if kept.stored != seal.archive || seal.archive.is_empty() {
         return Verdict::fail(
@@ -81,6 +88,18 @@ fn worlds() -> crate::testing::Worlds {
             (
                 "CredentialFound",
                 kept(|e| e.seal.search = leaking("harness/S2.log")),
+            ),
+            (
+                "LogChanged",
+                kept(|e| e.seal.changed_logs = vec!["harness/S2.log".into()]),
+            ),
+            // The end of a run excuses nothing.
+            (
+                "LogChanged",
+                kept(|e| {
+                    e.partial = true;
+                    e.seal.changed_logs = vec!["harness/S2.log".into()];
+                }),
             ),
             ("StoredDiffers", kept(|e| e.stored = "sha256:other".into())),
             ("StoredDiffers", kept(|e| e.stored.clear())),
