@@ -198,6 +198,8 @@ pub(crate) async fn no_secret_is_anywhere(stage: &Stage) -> Result<()> {
     let silent: BTreeSet<_> = texts
         .iter()
         .filter(|(place, text)| place.starts_with("log of ") && text.is_empty())
+        // It copies the agent, and has nothing to say.
+        .filter(|(place, _)| !place.ends_with("/install"))
         .map(|(place, _)| place.as_str())
         .collect();
     ensure!(
