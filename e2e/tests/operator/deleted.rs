@@ -9,10 +9,7 @@ use dryrun_core::{
     names,
 };
 use k8s_openapi::api::core::v1::Namespace;
-use kube::{
-    Api,
-    api::{DeleteParams, Patch, PatchParams},
-};
+use kube::{Api, api::DeleteParams};
 use serde_json::{Value, json};
 
 use crate::{
@@ -100,11 +97,6 @@ pub(crate) async fn its_report(stage: &Stage) -> Result<()> {
     let reports: Api<DryRunReport> = Api::namespaced(stage.client.clone(), &run.namespace);
     let report = names::report(&run.name, &run.uid);
     reports.delete(&report, &DeleteParams::default()).await?;
-    // Nothing watches reports: the run is told by whatever happens next.
-    let changed = json!({"metadata": {"annotations": {"example.com/touched": "yes"}}});
-    run.api()
-        .patch(&run.name, &PatchParams::default(), &Patch::Merge(changed))
-        .await?;
     let ended = run.end().await?;
     let status = status(&ended);
     let succeeded = condition(&status, "Succeeded")?;
