@@ -298,7 +298,11 @@ impl Restore<'_> {
                 .arg(list.path()),
         )
         .await?;
-        let client = self.connect(SCRATCH).await?;
+        // Unlogged, too: the server may still have this session when the database is dropped, and would tell of its end among the restore's errors.
+        let client = self
+            .credentials
+            .connect(SCRATCH, RESTORING, UNLOGGED)
+            .await?;
         reading::prepare(&client).await?;
         reading::catalog(&client).await
     }
