@@ -71,6 +71,7 @@ const OPERATOR: &[Line] = &[
         &[
             "create dryruns",
             "delete dryruns",
+            "get dryrunapprovals",
             "create dryrunapprovals",
             "delete dryrunapprovals",
             "approve dryruns",
@@ -177,11 +178,12 @@ const OPERATOR: &[Line] = &[
             "escalate clusterroles",
         ],
     ),
-    may(PROTECTED, "", &["get pods", "list pods", "watch pods"]),
+    may(PROTECTED, "", &["list pods", "watch pods"]),
     may_not(
         PROTECTED,
         "",
         &[
+            "get pods",
             "create pods",
             "delete pods",
             "get pods/portforward",
