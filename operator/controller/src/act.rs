@@ -18,7 +18,7 @@ use std::sync::Arc;
 use crate::build::{self, Plan, belongs, key};
 use crate::error::{Error, call};
 use crate::jobs::{Scope, Supervisor};
-use crate::observe::Pinned;
+use crate::pins::Pins;
 
 /// What actions work with.
 pub(crate) struct Actor<'a> {
@@ -30,7 +30,7 @@ pub(crate) struct Actor<'a> {
     pub(crate) approval: &'a Approval,
     /// The plan that was approved; absent once the run has begun.
     pub(crate) plan: Option<&'a PlanSummary>,
-    pub(crate) pinned: &'a Pinned,
+    pub(crate) pins: &'a Pins,
 }
 
 impl Actor<'_> {
@@ -47,7 +47,7 @@ impl Actor<'_> {
                 let scope = Scope {
                     client: self.client.clone(),
                     namespace,
-                    probes_namespace: self.pinned.probes_namespace.clone(),
+                    probes_namespace: self.pins.probes_namespace.clone(),
                     name,
                     uid,
                     spec: Arc::new(self.run.spec.clone()),
@@ -146,11 +146,11 @@ impl Actor<'_> {
         let plan = Plan {
             name: &name,
             namespace: &namespace,
-            probes_namespace: &self.pinned.probes_namespace,
+            probes_namespace: &self.pins.probes_namespace,
             uid: &uid,
             spec: &self.run.spec,
             facts: self.facts,
-            operator_image: &self.pinned.image,
+            operator_image: &self.pins.image,
         };
         match object {
             Object::Secret => self.post(object, build::secret(&plan)).await,
@@ -179,7 +179,7 @@ impl Actor<'_> {
     {
         let (namespace, _, _) = key(self.run);
         let namespace = if object.is_outside() {
-            &self.pinned.probes_namespace
+            &self.pins.probes_namespace
         } else {
             &namespace
         };

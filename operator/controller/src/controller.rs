@@ -27,6 +27,7 @@ use crate::build::{Key, key};
 use crate::error::{Class, Error, call};
 use crate::jobs::Supervisor;
 use crate::observe::observe;
+use crate::pins::Pins;
 use crate::policies::Policies;
 use crate::report;
 
@@ -44,11 +45,10 @@ pub(crate) type Watched = DeserializeGuard<DryRun>;
 /// What every pass works with.
 pub(crate) struct Context {
     pub(crate) client: Client,
-    pub(crate) operator_image: String,
+    /// What plans say of this operator.
+    pub(crate) pins: Pins,
     /// Namespaces that are prepared for runs; the operator has rights in no other.
     pub(crate) namespaces: Vec<String>,
-    /// The namespace of canaries and listeners.
-    pub(crate) probes_namespace: String,
     /// The admission policies of the chart.
     pub(crate) policies: Policies,
     pub(crate) jobs: Supervisor,
@@ -116,7 +116,7 @@ pub(crate) async fn run(context: Arc<Context>, ended: UnboundedReceiver<ObjectRe
         .reconcile_on(deleted_reports(&client))
         .graceful_shutdown_on(crate::shutdown());
     let labelled = watcher::Config::default().labels(RUN_LABEL);
-    let probes = Api::<Pod>::namespaced(client.clone(), &context.probes_namespace);
+    let probes = Api::<Pod>::namespaced(client.clone(), &context.pins.probes_namespace);
     controller = controller.reconcile_on(children(probes, &labelled));
     for namespace in &context.namespaces {
         controller = controller
@@ -275,7 +275,7 @@ async fn turn(run: &DryRun, context: &Context) -> Result<Option<Requeue>, Error>
     let world = World {
         name: &name,
         namespace: &namespace,
-        probes_namespace: &seen.pinned.probes_namespace,
+        probes_namespace: &seen.pins.probes_namespace,
         uid: &uid,
         generation: run.metadata.generation.unwrap_or_default(),
         created: run
@@ -354,7 +354,7 @@ async fn turn(run: &DryRun, context: &Context) -> Result<Option<Requeue>, Error>
         objects: &seen.objects,
         approval: &seen.approval,
         plan: seen.plan.as_ref().ok(),
-        pinned: &seen.pinned,
+        pins: &seen.pins,
     };
     // What can be done is done: a delete that is refused keeps no other object, and a create that a quota refuses no watch.
     let mut done = Ok(());

@@ -10,6 +10,7 @@ mod error;
 mod health;
 mod jobs;
 mod observe;
+mod pins;
 mod policies;
 mod report;
 mod retention;
@@ -78,13 +79,15 @@ async fn main() -> anyhow::Result<()> {
     let (jobs, ended) = jobs::Supervisor::new();
     let context = Arc::new(controller::Context {
         client: client.clone(),
-        operator_image: options.operator_image,
+        pins: pins::Pins {
+            image: options.operator_image,
+            probes_namespace: options.probes_namespace,
+        },
         namespaces: options
             .rehearsal_namespaces
             .into_iter()
             .filter(|n| !n.is_empty())
             .collect(),
-        probes_namespace: options.probes_namespace,
         policies,
         jobs,
         recorder: Recorder::new(

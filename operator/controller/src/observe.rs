@@ -24,6 +24,7 @@ use std::net::SocketAddr;
 use crate::build::{self, belongs, key};
 use crate::controller::Context;
 use crate::error::{Error, call};
+use crate::pins::Pins;
 
 /// Annotation of a claim whose volume is being made on that node (`WaitForFirstConsumer`).
 const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
@@ -34,40 +35,12 @@ pub(crate) struct Observation {
     pub(crate) approval: Approval,
     pub(crate) enforcement: Enforcement,
     pub(crate) report: Option<ReportView>,
-    pub(crate) pinned: Pinned,
+    pub(crate) pins: Pins,
     pub(crate) facts: Facts,
     pub(crate) objects: BTreeMap<Object, Observed>,
     pub(crate) blind: bool,
     pub(crate) namespace_terminating: bool,
     pub(crate) unprepared: Option<String>,
-}
-
-/// What of the operator decides what runs. It stays for a run that has begun as it was approved, whatever operator goes on with it.
-#[derive(Clone, Debug)]
-pub(crate) struct Pinned {
-    /// Its image, from which the pods of the run have their agent.
-    pub(crate) image: String,
-    /// The namespace of canaries and listeners.
-    pub(crate) probes_namespace: String,
-}
-
-impl Pinned {
-    /// As the plan says that the report has, or the status if the report is gone; before that, as this operator is.
-    fn of(context: &Context, run: &DryRun, report: Option<&DryRunReport>) -> Self {
-        let shown = run.status.as_ref().filter(|status| status.report.is_some());
-        let shown = shown.and_then(|status| Some(&status.plan.as_ref()?.resolved));
-        let plan = report
-            .and_then(|report| report.spec.plan.get("resolved"))
-            .or(shown);
-        let or = |key: &str, own: &String| {
-            let approved = plan.and_then(|plan| plan.get(key)?.as_str());
-            approved.map_or_else(|| own.clone(), str::to_owned)
-        };
-        Self {
-            image: or("operatorImage", &context.operator_image),
-            probes_namespace: or("probesNamespace", &context.probes_namespace),
-        }
-    }
 }
 
 /// Reads what concerns a DryRun. Before it has begun that is plan, approvals and admission policies; afterwards report and objects.
@@ -98,7 +71,7 @@ pub(crate) async fn observe(context: &Context, run: &DryRun) -> Result<Observati
             Some(report) => report.status.clone().map(|s| s.facts).unwrap_or_default(),
             None => context.orphan(&key(run)),
         },
-        pinned: Pinned::of(context, run, report.as_ref()),
+        pins: Pins::of(&context.pins, run, report.as_ref()),
         report: report.as_ref().map(view),
         objects: BTreeMap::new(),
         blind: false,
@@ -114,7 +87,7 @@ pub(crate) async fn observe(context: &Context, run: &DryRun) -> Result<Observati
     if reported || finalizer {
         let (near, outside) = tokio::join!(
             objects(client, &namespace, &name, &uid),
-            outside(client, &observation.pinned.probes_namespace, &name, &uid),
+            outside(client, &observation.pins.probes_namespace, &name, &uid),
         );
         for (seen, near) in [(near, true), (outside, false)] {
             match seen {
@@ -135,8 +108,8 @@ pub(crate) async fn observe(context: &Context, run: &DryRun) -> Result<Observati
         return Ok(observation);
     }
     let operator = plan::Operator {
-        image: &context.operator_image,
-        probes_namespace: &context.probes_namespace,
+        image: &context.pins.image,
+        probes_namespace: &context.pins.probes_namespace,
     };
     observation.plan = resolve(client, run, operator).await?;
     if let Ok(plan) = &observation.plan {
@@ -186,7 +159,7 @@ fn unprepared(context: &Context, run: &DryRun, begun: bool) -> Observation {
         }),
         approval: Approval::None,
         enforcement: Enforcement::Unseen,
-        pinned: Pinned::of(context, run, None),
+        pins: Pins::of(&context.pins, run, None),
         report: None,
         facts: Facts::default(),
         objects: BTreeMap::new(),

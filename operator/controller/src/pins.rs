@@ -1,0 +1,92 @@
+//! What of the operator decides what runs, and stays as it was approved whatever operator goes on with a run.
+
+use dryrun_core::api::{DryRun, DryRunReport};
+
+/// What a plan says of the operator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Pins {
+    /// Its image, from which the pods of the run have their agent.
+    pub(crate) image: String,
+    /// The namespace of canaries and listeners.
+    pub(crate) probes_namespace: String,
+}
+
+impl Pins {
+    /// As the report's plan has it, or the plan that status shows of a run whose report is gone; before a run begins, as this operator is.
+    pub(crate) fn of(own: &Self, run: &DryRun, report: Option<&DryRunReport>) -> Self {
+        let shown = run.status.as_ref().filter(|status| status.report.is_some());
+        let shown = shown.and_then(|status| Some(&status.plan.as_ref()?.resolved));
+        let plan = report
+            .and_then(|report| report.spec.plan.get("resolved"))
+            .or(shown);
+        let or = |key: &str, own: &String| {
+            let approved = plan.and_then(|plan| plan.get(key)?.as_str());
+            approved.map_or_else(|| own.clone(), str::to_owned)
+        };
+        Self {
+            image: or("operatorImage", &own.image),
+            probes_namespace: or("probesNamespace", &own.probes_namespace),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn pins(version: &str) -> Pins {
+        Pins {
+            image: format!("operator:{version}"),
+            probes_namespace: format!("probes-{version}"),
+        }
+    }
+
+    /// A DryRun whose status shows a plan of version 1, and has a report or none.
+    fn run(report: Option<&str>) -> DryRun {
+        let plan = json!({"operatorImage": "operator:1", "probesNamespace": "probes-1"});
+        serde_json::from_value(json!({
+            "apiVersion": "dryrun.dev/v1alpha1",
+            "kind": "DryRun",
+            "metadata": {"name": "demo"},
+            "spec": {
+                "requestedBy": "alice",
+                "source": {
+                    "host": "postgres.shop.svc", "user": "dump_ro", "database": "shop", "systemIdentifier": "1",
+                    "passwordSecretRef": {"name": "production", "key": "password"}, "network": {"cidr": "192.0.2.10/32"},
+                },
+                "postgres": {"image": "postgres:17", "storage": {"size": "2Gi", "minimumFree": "1Gi"}},
+                "privileges": {"roles": {"archiver": {"login": true}}},
+                "isolation": {"outsideAddress": "192.0.2.1:443"},
+                "harness": {"image": "python:3", "scenarios": [{"name": "s", "as": {"login": "archiver"}, "command": ["true"]}]},
+            },
+            "status": {"plan": {"hash": "sha256:p", "resolved": plan}, "report": report},
+        }))
+        .unwrap()
+    }
+
+    fn report() -> DryRunReport {
+        serde_json::from_value(json!({
+            "apiVersion": "dryrun.dev/v1alpha1",
+            "kind": "DryRunReport",
+            "metadata": {"name": "demo-0f1e2d3c"},
+            "spec": {
+                "dryRunName": "demo", "dryRunUID": "u", "planHash": "sha256:p",
+                "plan": {"resolved": {"operatorImage": "operator:0", "probesNamespace": "probes-0"}},
+                "requestedBy": "alice", "approvedBy": "bob", "approvalName": "a", "approvalUID": "u",
+            },
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn an_upgrade_in_mid_run_changes_nothing() {
+        let upgraded = pins("2");
+        assert_eq!(Pins::of(&upgraded, &run(None), None), upgraded);
+        assert_eq!(Pins::of(&upgraded, &run(Some("r")), None), pins("1"));
+        assert_eq!(
+            Pins::of(&upgraded, &run(Some("r")), Some(&report())),
+            pins("0")
+        );
+    }
+}
