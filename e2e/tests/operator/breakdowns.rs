@@ -3,8 +3,11 @@
 use anyhow::{Context, Result, ensure};
 use dryrun_core::{command::Command, names::Object};
 use dryrun_e2e::{cluster::apply, images::Image, rehearsal::PRODUCTION};
-use k8s_openapi::api::core::v1::Pod;
-use kube::{Api, api::DeleteParams};
+use k8s_openapi::api::{core::v1::Pod, events::v1::Event};
+use kube::{
+    Api,
+    api::{DeleteParams, ListParams},
+};
 use serde_json::json;
 
 use crate::{
@@ -72,6 +75,36 @@ pub(crate) async fn crash_in_a_scenario(stage: &Stage) -> Result<()> {
         Command::Scenarios,
     )
     .await
+}
+
+/// User code writes what it has read where the kubelet takes a container's last words from, and ends the runner: nobody repeats it.
+pub(crate) async fn last_words(stage: &Stage) -> Result<()> {
+    const WORDS: &str = "a row of production";
+    // In two parts, so that the request itself does not hold the words.
+    let code = "import os, time; open('/dev/termination-log', 'w').write('a row' ' of production'); os.kill(1, 15); time.sleep(300)";
+    let mut request = stage.small("last-words");
+    request["spec"]["harness"]["scenarios"] = json!([
+        {"name": "speaks", "as": {"login": "keeper"}, "command": ["python", "-c", code]},
+    ]);
+    let run = Run::begin(stage, request).await?;
+    run.ends_open(
+        &["ScenariosPassed"],
+        &["PodEnded"],
+        "harness ended with 143: Error",
+        Command::Scenarios,
+    )
+    .await?;
+    let events: Api<Event> = Api::namespaced(stage.client.clone(), NAMESPACE);
+    let told = [
+        serde_json::to_string(&run.api().get(&run.name).await?)?,
+        serde_json::to_string(&run.report().await?)?,
+        serde_json::to_string(&events.list(&ListParams::default()).await?)?,
+    ];
+    ensure!(
+        told.iter().all(|text| !text.contains(WORDS)),
+        "they are repeated: {told:?}"
+    );
+    Ok(())
 }
 
 /// A protected pod's container is killed: it is the same pod, and its container another.

@@ -144,6 +144,31 @@ pub(crate) async fn printed_secret(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
+/// A scenario writes over the output of the one before it.
+pub(crate) async fn rewritten_log(stage: &Stage) -> Result<()> {
+    let mut request = stage.small("rewritten-log");
+    let code = |text: &str| json!(["python", "-c", text]);
+    request["spec"]["harness"]["scenarios"] = json!([
+        {"name": "says", "as": {"login": "keeper"}, "command": code("print('as it was')")},
+        {"name": "rewrites", "as": {"login": "keeper"}, "command": code("open('/evidence/harness/says.log', 'w').write('as it was not')")},
+    ]);
+    let run = Run::begin(stage, request).await?;
+    run.ends_at(
+        "G-23",
+        "LogChanged",
+        &["harness/says.log"],
+        Command::Evidence,
+    )
+    .await?;
+    let files = read(stage, &kept(&run).await?).await?;
+    ensure!(
+        files.contains_key("harness/rewrites.log") && !files.contains_key("harness/says.log"),
+        "there are {:?}",
+        files.keys()
+    );
+    Ok(())
+}
+
 /// Somebody puts another file into the input's ConfigMap while the scenarios run.
 pub(crate) async fn swapped_config_map(stage: &Stage) -> Result<()> {
     let maps: Api<ConfigMap> = Api::namespaced(stage.client.clone(), NAMESPACE);

@@ -48,7 +48,7 @@ macro_rules! cases {
 }
 
 /// The longest first.
-const CASES: [(&str, Case); 80] = cases![
+const CASES: [(&str, Case); 82] = cases![
     complete::passes_every_gate,
     complete::sql_goes_through_port_forwards,
     complete::status_is_written_at_most_twelve_times,
@@ -69,6 +69,7 @@ const CASES: [(&str, Case); 80] = cases![
     isolation::excused_control,
     evidence::stands_alone,
     evidence::printed_secret,
+    evidence::rewritten_log,
     evidence::swapped_config_map,
     evidence::expires,
     majors::postgres_18,
@@ -76,6 +77,7 @@ const CASES: [(&str, Case); 80] = cases![
     majors::a_newer_copy_leaves_the_catalog_open,
     worlds::declared_migration,
     breakdowns::crash_in_a_scenario,
+    breakdowns::last_words,
     breakdowns::protected_pod_restarts,
     breakdowns::physical_copy,
     denials::missing,
