@@ -11,7 +11,7 @@ use kube::{
 use serde_json::json;
 
 use crate::{
-    audit,
+    audit, evidence,
     gates::running,
     host,
     run::Run,
@@ -81,7 +81,7 @@ pub(crate) async fn crash_in_a_scenario(stage: &Stage) -> Result<()> {
 pub(crate) async fn last_words(stage: &Stage) -> Result<()> {
     const WORDS: &str = "a row of production";
     // In two parts, so that the request itself does not hold the words.
-    let code = "import os, time; open('/dev/termination-log', 'w').write('a row' ' of production'); os.kill(1, 15); time.sleep(300)";
+    let code = "import os, time; print('so far', flush=True); time.sleep(1); open('/dev/termination-log', 'w').write('a row' ' of production'); os.kill(1, 15); time.sleep(300)";
     let mut request = stage.small("last-words");
     request["spec"]["harness"]["scenarios"] = json!([
         {"name": "speaks", "as": {"login": "keeper"}, "command": ["python", "-c", code]},
@@ -94,6 +94,12 @@ pub(crate) async fn last_words(stage: &Stage) -> Result<()> {
         Command::Scenarios,
     )
     .await?;
+    let files = evidence::read(stage, &evidence::kept(&run).await?).await?;
+    let said = files.get("harness/speaks.log");
+    ensure!(
+        said.is_some_and(|said| said == b"so far\n"),
+        "what it had said by then is {said:?}"
+    );
     let events: Api<Event> = Api::namespaced(stage.client.clone(), NAMESPACE);
     let told = [
         serde_json::to_string(&run.api().get(&run.name).await?)?,

@@ -74,7 +74,7 @@ pub(crate) async fn read(stage: &Stage, kept: &KeptEvidence) -> Result<Files> {
 }
 
 /// The evidence of a run that has ended.
-async fn kept(run: &Run<'_>) -> Result<KeptEvidence> {
+pub(crate) async fn kept(run: &Run<'_>) -> Result<KeptEvidence> {
     let report = run.report().await?.status.unwrap_or_default();
     report.evidence.context("nothing is kept")
 }

@@ -193,6 +193,7 @@ fn seal_task(world: &World) -> SealTask {
         logs: ["S1", "S2", "S3", "S4", "S5"]
             .map(|name| log(world, name))
             .into(),
+        unfinished: None,
         trace_roles: vec!["cutter_exec".into(), "dryrun_0a1b2c3d".into()],
         max_bytes: 1 << 20,
     }

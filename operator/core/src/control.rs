@@ -300,6 +300,10 @@ pub struct SealTask {
     /// The harness's logs that are kept, by their names without `.log`: setup commands and scenarios that have ended, each with the sha256 that was
     /// claimed when it had, `sha256:…`. Other files, and logs that are something else by now, are searched and not kept.
     pub logs: BTreeMap<String, String>,
+    /// The log of what was at work when the run was stopped: kept as far as it had come, with nothing to compare it with. Partial evidence alone
+    /// has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unfinished: Option<String>,
     /// Keep every statement of these roles from the copy's log; empty: keep no statement.
     pub trace_roles: Vec<String>,
     /// Bytes of all kept files together; the largest are cut beyond it.

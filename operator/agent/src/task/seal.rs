@@ -67,7 +67,8 @@ pub(super) async fn run(secrets: &Path, task: SealTask) -> Result<(SealFacts, By
 
 /// Paths in the archive are plain, so that they unpack below one directory and stand in the manifest as they are.
 fn check_names(task: &SealTask) -> Result<()> {
-    let logs = task.logs.keys().map(|name| (name, name.contains('/')));
+    let logs = task.logs.keys().chain(&task.unfinished);
+    let logs = logs.map(|name| (name, name.contains('/')));
     let taken = [MANIFEST, LOG, TRACE];
     let documents = task.documents.keys().map(|path| {
         let ours = taken.contains(&&**path) || path.starts_with(HARNESS);
@@ -160,7 +161,7 @@ impl Seal<'_> {
     fn harness_logs(&mut self, task: &SealTask) {
         for (name, digest) in &task.logs {
             let path = format!("{HARNESS}{name}.log");
-            match self.harness_log(&path, digest) {
+            match self.harness_log(&path, Some(digest)) {
                 Ok(draft) => self.drafts.add(draft),
                 Err(error) => {
                     self.dropped.add(format!("{path}: {error}"));
@@ -168,10 +169,19 @@ impl Seal<'_> {
                 }
             }
         }
+        if let Some(name) = &task.unfinished {
+            let path = format!("{HARNESS}{name}.log");
+            match self.harness_log(&path, None) {
+                Ok(draft) => self.drafts.add(draft),
+                // It had not begun.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => self.dropped.add(format!("{path}: {error}")),
+            }
+        }
     }
 
-    /// A log with this digest. Every command of the harness can write where all of its logs are, so one with another digest may be anybody's.
-    fn harness_log(&self, path: &str, digest: &str) -> io::Result<Draft> {
+    /// A log, with this digest if it has one. Every command of the harness can write where all of its logs are, so one with another digest may be anybody's.
+    fn harness_log(&self, path: &str, digest: Option<&String>) -> io::Result<Draft> {
         let mut draft = self.drafts.begin(path);
         let mut file = Digested {
             text: self.open(path)?,
@@ -179,7 +189,8 @@ impl Seal<'_> {
         };
         draft.copy(self.scanner, &mut file)?;
         whole(&file.text)?;
-        if tree::prefixed(&file.digest.finalize()) == digest {
+        let found = tree::prefixed(&file.digest.finalize());
+        if digest.is_none_or(|digest| *digest == found) {
             return Ok(draft);
         }
         Err(io::Error::other(
@@ -194,6 +205,7 @@ impl Seal<'_> {
                 || task
                     .logs
                     .keys()
+                    .chain(&task.unfinished)
                     .any(|name| *path == *format!("{HARNESS}{name}.log"))
         };
         let listing = self.volume.list();
@@ -383,6 +395,7 @@ mod tests {
                 .chain(&[("S3", "gone\n")])
                 .map(|(name, text)| ((*name).to_owned(), digest(text)))
                 .collect(),
+            unfinished: None,
             trace_roles: Vec::new(),
             max_bytes,
         };
@@ -418,6 +431,21 @@ mod tests {
         assert_eq!(facts.dropped.len(), 1, "{:?}", facts.dropped);
         assert!(facts.dropped[0].starts_with("harness/S3.log: "));
         assert_eq!(facts.changed_logs, ["harness/S3.log"]);
+    }
+
+    #[tokio::test]
+    async fn what_was_at_work_is_kept_as_far_as_it_had_come() {
+        let (root, mut task) = world(1 << 20);
+        task.logs.remove("S3");
+        task.unfinished = Some("S3".into());
+        let kept = |facts: &SealFacts| facts.files.iter().any(|f| f.path == "harness/S3.log");
+        let (facts, _) = seal(&root, &task).await;
+        assert!(!kept(&facts) && facts.dropped.is_empty(), "{facts:?}");
+        let log = root.path().join("evidence/harness/S3.log");
+        fs::write(log, format!("half of {SUPERUSER}\n")).unwrap();
+        let (facts, _) = seal(&root, &task).await;
+        assert!(kept(&facts) && facts.dropped.is_empty(), "{facts:?}");
+        assert!(facts.changed_logs.is_empty() && facts.search.found_count == 0);
     }
 
     #[tokio::test]

@@ -67,6 +67,7 @@ async fn keep(scope: &Scope, partial: bool) -> Result<EvidenceFacts, TaskError> 
         search: wanted(scope),
         documents: documents(scope, &report)?,
         logs: logs(scope),
+        unfinished: if partial { unfinished(scope) } else { None },
         trace_roles: if traced {
             scope.spec.privileges.roles.keys().cloned().collect()
         } else {
@@ -113,6 +114,17 @@ fn logs(scope: &Scope) -> BTreeMap<String, String> {
         .chain(scenarios)
         .map(|(name, claim)| (name, claim.log_digest.clone()))
         .collect()
+}
+
+/// The log of the setup command or scenario that was to end next. What has not begun has none.
+fn unfinished(scope: &Scope) -> Option<String> {
+    let (harness, facts) = (&scope.spec.harness, &scope.facts);
+    let setup = facts.setup.len();
+    if setup < harness.setup.len() {
+        return Some(agents::setup_log(setup));
+    }
+    let next = harness.scenarios.get(facts.scenarios.len());
+    next.map(|scenario| scenario.name.clone())
 }
 
 async fn report(scope: &Scope) -> Result<DryRunReport, TaskError> {
