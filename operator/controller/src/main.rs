@@ -13,7 +13,10 @@ mod observe;
 mod pins;
 mod policies;
 mod report;
+mod resolve;
 mod retention;
+#[cfg(test)]
+mod testing;
 
 use anyhow::Context as _;
 use clap::Parser;

@@ -33,6 +33,7 @@ impl Pins {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing;
     use serde_json::json;
 
     fn pins(version: &str) -> Pins {
@@ -49,17 +50,7 @@ mod tests {
             "apiVersion": "dryrun.dev/v1alpha1",
             "kind": "DryRun",
             "metadata": {"name": "demo"},
-            "spec": {
-                "requestedBy": "alice",
-                "source": {
-                    "host": "postgres.shop.svc", "user": "dump_ro", "database": "shop", "systemIdentifier": "1",
-                    "passwordSecretRef": {"name": "production", "key": "password"}, "network": {"cidr": "192.0.2.10/32"},
-                },
-                "postgres": {"image": "postgres:17", "storage": {"size": "2Gi", "minimumFree": "1Gi"}},
-                "privileges": {"roles": {"archiver": {"login": true}}},
-                "isolation": {"outsideAddress": "192.0.2.1:443"},
-                "harness": {"image": "python:3", "scenarios": [{"name": "s", "as": {"login": "archiver"}, "command": ["true"]}]},
-            },
+            "spec": testing::spec(),
             "status": {"plan": {"hash": "sha256:p", "resolved": plan}, "report": report},
         }))
         .unwrap()

@@ -4,7 +4,6 @@ mod changes;
 mod declared;
 mod effects;
 
-pub use crate::tree::hex;
 pub use changes::changes;
 pub use declared::DeclaredRows;
 

@@ -342,7 +342,7 @@ pub(super) async fn prove_net_zero(scope: &Scope) -> Result<Finding, TaskError> 
         // As long again as the next pause for the looks themselves.
         let over = Timestamp::now() + 2 * pause + BETWEEN_LOOKS > scope.deadline;
         if left.is_empty() || over {
-            return Ok(Finding::NetZero { left, error: None });
+            return Ok(Finding::NetZero(left));
         }
         tracing::info!(run = scope.uid, ?left, "still there");
         tokio::time::sleep(pause).await;

@@ -14,7 +14,7 @@ use super::cluster::fingerprint;
 use super::{Scope, confused, permanent, read, transient};
 use crate::build::{DUMP_DIR, POSTGRES_PORT};
 use crate::copy::{self, Session, matrix, reading};
-use crate::observe;
+use crate::resolve;
 
 /// How many changed catalog rows, and how many tables that moved undeclared, stand in the facts: the report must fit into etcd.
 const CHANGES_SHOWN: usize = 100;
@@ -200,7 +200,7 @@ async fn literal(scope: &Scope) -> Result<Option<Literal>, TaskError> {
         return Ok(None);
     };
     let config_maps = Api::namespaced(scope.client.clone(), &scope.namespace);
-    let read = observe::matrix(&config_maps, &scope.namespace, reference)
+    let read = resolve::matrix(&config_maps, &scope.namespace, reference)
         .await
         .map_err(|e| transient("ConfigMapUnreadable", &e))?;
     read.map(|(literal, _)| Some(literal))

@@ -60,13 +60,8 @@ pub enum Finding {
     Protected(Vec<PodFingerprint>, Vec<String>),
     /// [`Job::Identify`].
     Identified(SourceIdentity),
-    /// [`Job::ProveNetZero`]: what was left, or why it could not be proven.
-    NetZero {
-        /// `Kind/name` of what was found.
-        left: Vec<String>,
-        /// Why the looks could not be made.
-        error: Option<String>,
-    },
+    /// [`Job::ProveNetZero`]: `Kind/name` of what was left.
+    NetZero(Vec<String>),
     /// The job could not be done.
     Failed(TaskError),
 }
@@ -158,11 +153,11 @@ pub fn absorb(facts: &mut Facts, job: Job, finding: Finding) {
             teardown.protected_errors = errors;
         }
         Finding::Identified(identity) => teardown(facts).identity = Some(identity),
-        Finding::NetZero { left, error } => {
+        Finding::NetZero(left) => {
             let teardown = teardown(facts);
-            teardown.proven = left.is_empty() && error.is_none();
+            teardown.proven = left.is_empty();
             teardown.left = left;
-            teardown.proof_error = error;
+            teardown.proof_error = None;
         }
         Finding::Failed(error) => failed(facts, job, error),
     }

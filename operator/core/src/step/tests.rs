@@ -253,10 +253,7 @@ impl Model {
                 Finding::Protected(known.teardown.unwrap().protected.unwrap(), Vec::new())
             }
             Job::Identify => Finding::Identified(known.teardown.unwrap().identity.unwrap()),
-            Job::ProveNetZero => Finding::NetZero {
-                left: Vec::new(),
-                error: None,
-            },
+            Job::ProveNetZero => Finding::NetZero(Vec::new()),
         }
     }
 

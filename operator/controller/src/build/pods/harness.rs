@@ -101,6 +101,7 @@ pub(super) fn pod(plan: &Plan<'_>) -> PodSpec {
 #[cfg(test)]
 mod tests {
     use crate::build::{self, Plan};
+    use crate::testing;
     use dryrun_core::facts::Facts;
     use dryrun_core::inspect;
     use dryrun_core::names::Object;
@@ -109,22 +110,7 @@ mod tests {
     /// What is inspected in the live pod is what is built here.
     #[test]
     fn the_pod_is_confined() {
-        let spec = serde_json::from_value(json!({
-            "requestedBy": "alice",
-            "source": {
-                "host": "postgres.shop.svc", "user": "dump_ro", "database": "shop", "systemIdentifier": "7611578671664259111",
-                "passwordSecretRef": {"name": "production", "key": "password"}, "network": {"cidr": "192.0.2.10/32"},
-            },
-            "postgres": {"image": "postgres:17", "storage": {"size": "2Gi", "minimumFree": "1Gi"}},
-            "privileges": {"roles": {"archiver": {"login": true}}},
-            "isolation": {"outsideAddress": "192.0.2.1:443"},
-            "harness": {
-                "image": "python:3",
-                "inputs": [{"configMapRef": {"name": "archiver", "key": "source.tar"}, "mountPath": "/opt/archiver", "sha256": "a".repeat(64)}],
-                "scenarios": [{"name": "archives", "as": {"login": "archiver"}, "command": ["true"]}],
-            },
-        }))
-        .unwrap();
+        let spec = serde_json::from_value(testing::spec()).unwrap();
         let plan = Plan {
             name: "demo",
             namespace: "rehearsal",
