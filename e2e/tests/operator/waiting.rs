@@ -369,16 +369,20 @@ pub(crate) async fn never_began(run: &Run<'_>) -> Result<()> {
         "it has a report"
     );
     if let Some(log) = run.stage.audit_log() {
-        // In any namespace, by whatever verb, ways into pods included.
-        let mut doings = audit::doings(&log, run.stage.since)?;
-        let prefix = format!("{}-", run.name);
-        doings.retain(|doing| doing.name == run.name || doing.name.starts_with(&prefix));
         let status =
             |doing: &audit::Write| doing.verb == "patch" && doing.resource == "dryruns/status";
-        ensure!(
-            doings.iter().any(status),
-            "the audit log knows nothing of it"
-        );
+        let prefix = format!("{}-", run.name);
+        // In any namespace, by whatever verb, ways into pods included. The log may come a moment after what it tells of.
+        let doings = soon("the audit log knows of it", async || {
+            let mut doings = audit::doings(&log, run.stage.since)?;
+            doings.retain(|doing| doing.name == run.name || doing.name.starts_with(&prefix));
+            Ok(if doings.iter().any(status) {
+                Ok(doings)
+            } else {
+                Err("no status of it".to_owned())
+            })
+        })
+        .await?;
         let others: Vec<_> = doings
             .iter()
             .filter(|doing| !status(doing) && doing.resource != "events")
