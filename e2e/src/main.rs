@@ -32,7 +32,7 @@ enum Command {
     Cluster(ClusterCommand),
     /// Does the main job on the local cluster, and shows it.
     Demo,
-    /// Writes what is made from code: the CRDs and the README's table of gates.
+    /// Writes what is made from code: the CRDs and the tables in docs/.
     Generate,
     /// Runs every check and every test.
     Verify,
