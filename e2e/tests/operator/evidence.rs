@@ -91,7 +91,7 @@ pub(crate) async fn stands_alone(stage: &Stage) -> Result<()> {
     run.end().await?;
     let report = run.report().await?;
     ensure!(
-        plan::hash(&report.spec.plan) == report.spec.plan_hash,
+        plan::hash(&report.spec.plan)? == report.spec.plan_hash,
         "the report's plan does not have the approved hash"
     );
     let kept = kept(&run).await?;
