@@ -17,8 +17,8 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::{
+    environment::{NAMESPACE, Stage, soon, steps},
     run::Run,
-    stage::{NAMESPACE, Stage, soon, steps},
 };
 
 /// A file's path in the archive, and its content.
