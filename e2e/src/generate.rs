@@ -11,7 +11,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 };
 use kube::ResourceExt;
 
-use crate::tools::workspace;
+use crate::toolchain::workspace;
 
 /// First line of a generated file.
 const HEADER: &str =
