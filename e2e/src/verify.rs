@@ -13,7 +13,7 @@ use crate::{
         interrupt::{self, Interrupted},
         packages,
         progress::Progress,
-        tools::{Tools, cargo},
+        tools::{self, Tools, cargo},
         workspace,
     },
 };
@@ -124,7 +124,7 @@ impl Verification {
         Ok(())
     }
 
-    /// Formatting, lints, unit tests, the chart's lint.
+    /// Formatting, lints, unit tests, the lints of the chart and of the workflows.
     async fn checks(&self) -> Result<()> {
         self.cargo("formatting", &["fmt", "--all", "--check"])
             .await?;
@@ -162,7 +162,19 @@ impl Verification {
                 })
                 .await?;
         }
-        Ok(())
+        self.workflows().await
+    }
+
+    /// The workflows of the hosted runners. Programs that actionlint would use if the machine has them are left out: the result must not depend on them.
+    async fn workflows(&self) -> Result<()> {
+        let mut lint = Command::new(tools::actionlint(&self.cache, &self.progress).await?);
+        lint.args(["-shellcheck=", "-pyflakes="])
+            .current_dir(workspace());
+        self.progress
+            .phase("lint of workflows".to_owned(), async |_| {
+                command::run(&mut lint, &self.cache.log("actionlint")).await
+            })
+            .await
     }
 
     async fn tests_in(&self, cluster: &Cluster) -> Result<()> {
