@@ -126,8 +126,7 @@ fn gates() -> Result<String> {
 }
 
 fn commands() -> Result<String> {
-    let mut table =
-        String::from("\n| command | name | gates judged by its end |\n|---|---|---|\n");
+    let mut table = String::from("\n| command | name | gates judged by its end |\n|---|---|---|\n");
     for command in Command::ALL {
         let gates: Vec<String> = gate::ALL
             .iter()

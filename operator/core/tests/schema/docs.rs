@@ -218,6 +218,21 @@ fn dead_links_are_found() {
     );
 }
 
+#[test]
+fn paths_in_the_pages_exist() {
+    const ROOTS: [&str; 6] = ["operator/", "e2e/", "charts/", "crds/", "docs/", ".github/"];
+    let mut missing = Vec::new();
+    for (page, text) in pages() {
+        for path in quoted(&prose(&text)) {
+            let is_path = ROOTS.iter().any(|root| path.starts_with(root));
+            if is_path && !root().join(path).exists() {
+                missing.push(format!("{page}: {path}"));
+            }
+        }
+    }
+    assert_eq!(missing, Vec::<String>::new());
+}
+
 /// The rows of the first table below a mark, as cells.
 fn table(markdown: &str, mark: &str) -> Vec<Vec<String>> {
     let (_, rest) = markdown.split_once(mark).unwrap();
