@@ -1,8 +1,8 @@
 //! The story of a pass: observe, decide, report, act; again until there is nothing to do but wait.
 
 use dryrun_core::api::{DryRun, DryRunApproval, DryRunReport};
-use dryrun_core::facts::Facts;
-use dryrun_core::names::{ABANDONED_BY, FINALIZER, NAMESPACE_LABEL, RUN_LABEL};
+use dryrun_core::run::facts::Facts;
+use dryrun_core::run::id::{ABANDONED_BY, FINALIZER, NAMESPACE_LABEL, RUN_LABEL};
 use dryrun_core::step::{World, absorb, decide, is_edge};
 use futures::channel::mpsc::UnboundedReceiver;
 use futures::{Stream, StreamExt};
@@ -403,7 +403,7 @@ fn delay(class: Class, count: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dryrun_core::names;
+    use dryrun_core::run::id;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
     #[test]
@@ -417,7 +417,7 @@ mod tests {
             ..Pod::default()
         };
         let expected = Some(ObjectRef::new("a").within("rehearsal"));
-        let mut labels = names::retained_labels("a", "uid");
+        let mut labels = id::retained_labels("a", "uid");
         assert_eq!(run_of(&object("rehearsal", labels.clone())), expected);
         labels.insert(NAMESPACE_LABEL.into(), "rehearsal".into());
         assert_eq!(run_of(&object("probes", labels)), expected);

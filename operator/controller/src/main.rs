@@ -21,7 +21,7 @@ mod testing;
 use anyhow::Context as _;
 use clap::Parser;
 use dryrun_core::api::DryRun;
-use dryrun_core::names::MANAGER;
+use dryrun_core::run::id::MANAGER;
 use kube::api::ListParams;
 use kube::runtime::events::{Recorder, Reporter};
 use kube::{Api, Client};

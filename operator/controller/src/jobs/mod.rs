@@ -14,10 +14,11 @@ mod watch;
 pub(crate) use supervisor::Supervisor;
 
 use dryrun_core::api::DryRunSpec;
-use dryrun_core::control::TaskError;
-use dryrun_core::control::{OBSERVER_PORT, PORT};
-use dryrun_core::facts::{DumpFacts, Facts, VerificationFacts};
-use dryrun_core::names::{self, Object, key};
+use dryrun_core::problem::TaskError;
+use dryrun_core::run::facts::{DumpFacts, Facts, VerificationFacts};
+use dryrun_core::run::id;
+use dryrun_core::run::layout::{OBSERVER_PORT, PORT};
+use dryrun_core::run::object::{Object, key};
 use dryrun_core::step::{Finding, Job};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, Secret};
@@ -101,7 +102,7 @@ impl Scope {
         Ok(Endpoint {
             pods: self.pods(),
             pod: Object::PostgresPod.name(&self.name, &self.uid),
-            user: names::bootstrap_role(&self.uid),
+            user: id::bootstrap_role(&self.uid),
             password: self.credential(key::SUPERUSER).await?,
             uid: self.uid.clone(),
             forbidden: self.spec.source.system_identifier.clone(),
