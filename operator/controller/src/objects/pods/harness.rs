@@ -12,7 +12,7 @@ use super::volumes::{
     secrets_mount, secrets_volume,
 };
 use super::{Containers, INPUTS_DIR, OBSERVER_USER, UNPACKED_DIR};
-use crate::build::Plan;
+use crate::objects::Plan;
 
 pub(super) fn pod(plan: &Plan<'_>) -> PodSpec {
     let harness = &plan.spec.harness;
@@ -102,7 +102,7 @@ pub(super) fn pod(plan: &Plan<'_>) -> PodSpec {
 
 #[cfg(test)]
 mod tests {
-    use crate::build::{self, Plan};
+    use crate::objects::{self, Plan};
     use crate::testing;
     use dryrun_core::isolation::pod;
     use dryrun_core::run::facts::Facts;
@@ -124,7 +124,7 @@ mod tests {
         };
         let deny_all = json!({"spec": {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}});
         let found = pod::harness_violations(
-            &build::pod(&plan, Object::HarnessPod),
+            &objects::pod(&plan, Object::HarnessPod),
             &[serde_json::from_value(deny_all).unwrap()],
             &[],
             &Object::EvidenceVolume.name(plan.name, plan.uid),
