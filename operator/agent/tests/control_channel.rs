@@ -21,7 +21,7 @@ use dryrun_core::{
     control::{CommandTask, Login, Task, TaskResult},
     facts::ScenarioClaim,
 };
-use dryrun_testing::skip;
+use dryrun_postgres::testing::skip;
 use rustix::process::Signal;
 use support::{Agent, TOKEN, World, eventually};
 

@@ -24,7 +24,7 @@ use std::{
 };
 
 use dryrun_core::control::{Task, TaskError, TaskResult};
-use dryrun_testing::skip;
+use dryrun_postgres::testing::skip;
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
