@@ -1,6 +1,6 @@
 //! Requests to the copy's server: its log, its sessions, and what is kept in it.
 
-use tokio_postgres::GenericClient;
+use tokio_postgres::{GenericClient, Row};
 
 use crate::{
     error::{Class, Error, Result},
@@ -60,11 +60,10 @@ pub async fn keep_first(maintenance: &impl GenericClient, kind: &str, text: &str
 /// Returns a text that was kept.
 pub async fn kept(maintenance: &impl GenericClient, kind: &str) -> Result<String> {
     let doing = "read the baseline";
-    let found = query::rows(maintenance, doing, BASELINE_READ, &[&kind], |row| {
-        row.try_get(0)
-    });
+    let read = |row: &Row| row.try_get(0);
+    let mut found = query::rows(maintenance, doing, BASELINE_READ, &[&kind], read).await?;
     let missing = || Error::other(doing, Class::Refused, format!("{kind} was never kept"));
-    found.await?.pop().ok_or_else(missing)
+    found.pop().ok_or_else(missing)
 }
 
 async fn write(

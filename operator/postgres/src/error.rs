@@ -129,7 +129,9 @@ fn describe(error: &tokio_postgres::Error) -> String {
         }
         Some(db) => format!("{} {}", db.severity(), db.code().code()),
         None => {
-            let causes = std::iter::successors(error.source(), |cause| cause.source())
+            let causes = std::iter::successors(error.source(), |cause: &&dyn std::error::Error| {
+                (*cause).source()
+            })
                 .map(|cause| format!(": {cause}"));
             std::iter::once(error.to_string()).chain(causes).collect()
         }

@@ -64,6 +64,7 @@ pub async fn inventory(
             owner: row.try_get(2)?,
             initial: row.try_get(3)?,
         })
-    });
-    Ok(Inventory::new(version_num, found.await?))
+    })
+    .await?;
+    Ok(Inventory::new(version_num, found))
 }
