@@ -132,7 +132,7 @@ fn describe(error: &tokio_postgres::Error) -> String {
             let causes = std::iter::successors(error.source(), |cause: &&dyn std::error::Error| {
                 (*cause).source()
             })
-                .map(|cause| format!(": {cause}"));
+            .map(|cause| format!(": {cause}"));
             std::iter::once(error.to_string()).chain(causes).collect()
         }
     }

@@ -214,8 +214,16 @@ mod tests {
 
     #[test]
     fn only_servers_that_have_login_triggers_are_told_to_ignore_them() {
-        assert!(!Options::superuser(160_009).to_string().contains("event_triggers"));
-        assert!(Options::superuser(170_000).to_string().contains("event_triggers=off"));
+        assert!(
+            !Options::superuser(160_009)
+                .to_string()
+                .contains("event_triggers")
+        );
+        assert!(
+            Options::superuser(170_000)
+                .to_string()
+                .contains("event_triggers=off")
+        );
     }
 
     #[tokio::test]
@@ -228,7 +236,9 @@ mod tests {
             .user("dump_ro");
         let options = Options::plain();
         let session = Session::connect("connect", &mut config, &options, NoTls);
-        let error = within(Duration::from_secs(1), "connect", session).await.unwrap_err();
+        let error = within(Duration::from_secs(1), "connect", session)
+            .await
+            .unwrap_err();
         assert_eq!(error.to_string(), "cannot connect: no session within 1 s");
         assert!(error.class().is_transient());
     }

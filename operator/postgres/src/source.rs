@@ -23,7 +23,10 @@ pub async fn rights(client: &impl GenericClient) -> Result<RightsFacts> {
     let writable = query::rows(client, doing, WRITE_RIGHTS, &[], |row| row.try_get(0));
     let writable: Vec<String> = writable.await?;
     Ok(RightsFacts {
-        missing_count: missing.iter().map(|(_, rights)| rights.cast_unsigned()).sum(),
+        missing_count: missing
+            .iter()
+            .map(|(_, rights)| rights.cast_unsigned())
+            .sum(),
         missing: missing
             .into_iter()
             .take(LISTED)

@@ -17,8 +17,7 @@ pub(crate) const LOCK_TIMEOUT: &str = "SELECT set_config('lock_timeout', $1, fal
 /// Roles of this name.
 pub(crate) const ROLE_EXISTS: &str = "SELECT count(*) FROM pg_roles WHERE rolname = $1";
 /// Backends of these roles.
-pub(crate) const BACKENDS: &str =
-    "SELECT count(*) FROM pg_stat_activity WHERE usename = ANY ($1)";
+pub(crate) const BACKENDS: &str = "SELECT count(*) FROM pg_stat_activity WHERE usename = ANY ($1)";
 /// Ends every backend of these roles; returns how many there were.
 pub(crate) const TERMINATE: &str = "SELECT count(*) FILTER (WHERE pg_terminate_backend(pid)) \
      FROM pg_stat_activity WHERE usename = ANY ($1)";
@@ -63,8 +62,10 @@ pub const UNLOGGED: &str = "
 /// Writes a text into the log of statements.
 pub const MARKER: Template<1> = Template::new("SELECT {text} AS marker", ["text"]);
 /// Sets a password by its SCRAM verifier. Only in a transaction of [`UNLOGGED`].
-pub const PASSWORD: Template<2> =
-    Template::new("ALTER ROLE {role} PASSWORD {verifier}", ["role", "verifier"]);
+pub const PASSWORD: Template<2> = Template::new(
+    "ALTER ROLE {role} PASSWORD {verifier}",
+    ["role", "verifier"],
+);
 /// Makes the superuser that restores over the network. Only in a transaction of [`UNLOGGED`].
 pub const RESTORE_ROLE: Template<2> = Template::new(
     "CREATE ROLE {role} SUPERUSER LOGIN PASSWORD {verifier}",
