@@ -18,13 +18,15 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use crate::error::{Error, call};
-use crate::jobs::{Scope, Supervisor};
+use crate::jobs::{PodAccess, Scope, Supervisor};
 use crate::objects::{self, Plan, belongs, key};
-use crate::pinned_operator::Pins;
+use crate::pinned_operator::PinnedOperator;
 
 /// What actions work with.
 pub(crate) struct Actor<'a> {
     pub(crate) client: &'a Client,
+    /// Access to the run's pods, for jobs.
+    pub(crate) access: &'a Arc<dyn PodAccess>,
     pub(crate) jobs: &'a Supervisor,
     pub(crate) run: &'a DryRun,
     pub(crate) facts: &'a Facts,
@@ -32,7 +34,8 @@ pub(crate) struct Actor<'a> {
     pub(crate) approval: &'a Approval,
     /// The plan that was approved; absent once the run has begun.
     pub(crate) plan: Option<&'a PlanSummary>,
-    pub(crate) pins: &'a Pins,
+    /// The operator as the run's plan pins it.
+    pub(crate) operator: &'a PinnedOperator,
 }
 
 impl Actor<'_> {
@@ -48,8 +51,9 @@ impl Actor<'_> {
             Action::Start(job, deadline) => {
                 let scope = Scope {
                     client: self.client.clone(),
+                    access: Arc::clone(self.access),
                     namespace,
-                    probes_namespace: self.pins.probes_namespace.clone(),
+                    probes_namespace: self.operator.probes_namespace.clone(),
                     name,
                     uid,
                     spec: Arc::new(self.run.spec.clone()),
@@ -148,11 +152,11 @@ impl Actor<'_> {
         let plan = Plan {
             name: &name,
             namespace: &namespace,
-            probes_namespace: &self.pins.probes_namespace,
+            probes_namespace: &self.operator.probes_namespace,
             uid: &uid,
             spec: &self.run.spec,
             facts: self.facts,
-            operator_image: &self.pins.image,
+            operator_image: &self.operator.image,
         };
         match object {
             Object::Secret => self.post(object, objects::secret(&plan)).await,
@@ -181,7 +185,7 @@ impl Actor<'_> {
     {
         let (namespace, _, _) = key(self.run);
         let namespace = if object.is_outside() {
-            &self.pins.probes_namespace
+            &self.operator.probes_namespace
         } else {
             &namespace
         };
