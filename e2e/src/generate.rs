@@ -1,4 +1,4 @@
-//! `cargo generate`: what is made from code and kept beside it, the CRDs and the README's table of gates.
+//! `cargo generate`: files generated from code, the CRDs and the README's table of gates.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -13,13 +13,13 @@ use crate::toolchain::workspace;
 /// First line of a generated file.
 const HEADER: &str =
     "# Made from operator/core/src/api by `cargo generate`; changes belong there.\n";
-/// Lines of the README between which the gates stand.
+/// Markers of the README around the table of gates.
 const GATES: (&str, &str) = ("<!-- gates:begin -->\n", "<!-- gates:end -->\n");
 
-/// Writes every generated file that is not as it should be, and says which.
+/// Writes every generated file that differs, and prints its path.
 ///
 /// # Errors
-/// A file cannot be read or written, or the README has lost its marks.
+/// A file cannot be read or written, or the README lacks the markers.
 pub fn run() -> Result<()> {
     for (path, content) in files()? {
         if fs::read_to_string(&path).is_ok_and(|found| found == content) {
@@ -34,12 +34,13 @@ pub fn run() -> Result<()> {
     Ok(())
 }
 
-/// All generated files as they should be.
+/// Paths and contents of all generated files.
 fn files() -> Result<Vec<(PathBuf, String)>> {
     let root = workspace();
     let mut files = Vec::new();
     for mut crd in api::crds() {
-        // Helm leaves a CRD with this mark in place when the chart is removed: with it would go every DryRun and every report.
+        // Makes Helm keep the CRD when the chart is removed: deleting it would delete all DryRuns
+        // and reports.
         crd.annotations_mut()
             .insert("helm.sh/resource-policy".into(), "keep".into());
         let yaml = serde_saphyr::to_string(&whole_numbers(serde_json::to_value(&crd)?))?;
@@ -55,7 +56,7 @@ fn files() -> Result<Vec<(PathBuf, String)>> {
     Ok(files)
 }
 
-/// Bounds of numbers are floats in a CRD's type; `1.0` is written as `1`.
+/// Writes whole floats as integers: bounds are floats in a CRD's type.
 fn whole_numbers(value: serde_json::Value) -> serde_json::Value {
     use serde_json::Value;
     match value {
@@ -73,7 +74,7 @@ fn whole_numbers(value: serde_json::Value) -> serde_json::Value {
     }
 }
 
-/// The README with the table of gates of this version.
+/// The README with the current table of gates.
 fn with_gates(readme: &str) -> Result<String> {
     let (before, rest) = readme
         .split_once(GATES.0)

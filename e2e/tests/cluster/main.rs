@@ -133,11 +133,15 @@ async fn a_second_up_is_refused() {
     let _down = Down;
     let mut first = run_until(&["up"], "network, keys");
     assert!(
-        run(&["up"])
-            .unwrap_err()
-            .contains("another `cargo cluster up` or `cargo cluster down` is at work")
+        run(&["up"]).unwrap_err().contains(
+            "another `cargo cluster up` or `cargo cluster down` is running on this machine"
+        )
     );
-    assert!(run(&["down"]).unwrap_err().contains("is at work"));
+    assert!(
+        run(&["down"])
+            .unwrap_err()
+            .contains("is running on this machine")
+    );
     assert!(first.wait().unwrap().success());
     assert!(run(&["up"]).unwrap_err().contains("running already"));
 }
@@ -149,7 +153,7 @@ async fn a_killed_up_leaves_nothing_after_down() {
     run(&["down"]).unwrap();
     let before = machine::snapshot();
     for phase in [
-        "removing what an earlier cluster left",
+        "removing the remains of an earlier cluster",
         "network, keys",
         "API server",
         "images into",

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use dryrun_e2e::{
     cluster::{Cluster, apply},
-    fixture::{APPROVER, Kubectl, PRODUCTION, REHEARSAL, REQUESTER, Rehearsal, demo},
+    fixture::{APPROVER, Fixture, Kubectl, PRODUCTION, REHEARSAL, REQUESTER, demo},
     toolchain::progress::Progress,
 };
 use jiff::Timestamp;
@@ -76,7 +76,7 @@ impl Drop for Turn<'_> {
 
 /// A cluster in which runs can be asked for.
 pub(crate) struct Stage {
-    pub(crate) rehearsal: Rehearsal,
+    pub(crate) rehearsal: Fixture,
     /// The cluster's administrator.
     pub(crate) client: Client,
     pub(crate) alice: Client,
@@ -104,7 +104,7 @@ impl Stage {
             .await?
             .context("no cluster: set KUBECONFIG, or run `cargo cluster up`")?;
         let client = cluster.client().await?;
-        let rehearsal = Rehearsal::of(cluster, progress.clone());
+        let rehearsal = Fixture::new(cluster, progress.clone());
         let namespaces = format!("--set=rehearsalNamespaces={{{REHEARSAL},{NAMESPACE},{DOOMED}}}");
         rehearsal
             .prepare(&[&namespaces, "--set=quota.persistentvolumeclaims=20"])
