@@ -1,6 +1,6 @@
 //! The matrix against real servers: it is applied and read back, and every single fault in it is found.
 //!
-//! Runs against each installed version from 15 on (see `dryrun_testing::installations`).
+//! Runs against each installed version from 15 on (see `dryrun_postgres::testing::installations`).
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -11,12 +11,12 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use dryrun_core::api::Privileges;
-use dryrun_core::facts::{EscalationFacts, MatrixDifference, PrivilegeRow, RowGroup};
-use dryrun_core::matrix::{
+use dryrun_core::postgres::matrix::{
     self, CatalogObject, Compiled, EscalationPath, Inventory, Literal, Reading, Statement,
 };
-use dryrun_core::sql;
-use dryrun_testing::{SUPERUSER, Server, installations, skip};
+use dryrun_core::postgres::sql;
+use dryrun_core::run::facts::{EscalationFacts, MatrixDifference, PrivilegeRow, RowGroup};
+use dryrun_postgres::testing::{SUPERUSER, Server, installations, skip};
 use tokio_postgres::{Client, NoTls};
 
 const DATABASE: &str = "directus";

@@ -17,12 +17,22 @@ use std::{
 };
 
 use dryrun_core::{
-    control::{IdentifyTask, ProbeTask, SealTask, Task, TaskResult},
-    facts::{SealFacts, SourceIdentity},
+    agent_api::{
+        protocol::{Task, TaskResult},
+        tasks::{IdentifyTask, ProbeTask, SealTask},
+    },
+    run::facts::{SealFacts, SourceIdentity},
 };
 use hyper::body::Bytes;
 
-use crate::{children::Children, connection::Credentials, failure::Result, probe, reading};
+use dryrun_postgres::Options;
+
+use crate::{
+    children::Children,
+    connection::Credentials,
+    failure::{self, Result},
+    probe,
+};
 
 /// `application_name` of the sessions that read production.
 const READING: &str = "dryrun-dump";
@@ -97,9 +107,13 @@ impl Agent {
     }
 
     async fn identify(&self, task: &IdentifyTask) -> Result<SourceIdentity> {
-        let client = Credentials::read(&self.secrets, &task.server)?
-            .connect(&task.server.database, READING, source::READ_ONLY)
+        let session = Credentials::read(&self.secrets, &task.server)?
+            .connect(&task.server.database, READING, &Options::read_only())
             .await?;
-        reading::identity(&client).await
+        let identity = dryrun_postgres::identity(&session.client)
+            .await
+            .map_err(failure::query)?;
+        session.close().await;
+        Ok(identity.server)
     }
 }

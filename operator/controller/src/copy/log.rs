@@ -1,17 +1,17 @@
 //! The copy's log, read through SQL.
 
-use dryrun_core::control::TaskError;
-use dryrun_core::log::{self, Entry, Lines, WindowReader};
-use dryrun_core::sql::literal;
+use dryrun_core::postgres::server_log::{self, Entry, Lines, WindowReader};
+use dryrun_core::postgres::sql::literal;
+use dryrun_core::problem::TaskError;
+use dryrun_postgres::statements::{MARKER, RELOAD, TRACE};
 use std::time::Duration;
 
 use super::Session;
 use super::session::short;
-use super::statements::{LOG_PIECE, LOG_SIZE, MARKER, RELOAD, TRACE};
-use crate::build::SERVER_LOGS_DIR;
+use crate::objects::SERVER_LOGS_DIR;
 
 /// Bytes that are read at a time.
-const PIECE: i64 = 1 << 20;
+const PIECE: u32 = 1 << 20;
 /// How long the server's log collector may lag behind.
 const LAG: Duration = Duration::from_secs(10);
 
@@ -22,47 +22,28 @@ fn file() -> String {
 /// Turns the log of statements on.
 pub(crate) async fn trace(session: &Session) -> Result<(), TaskError> {
     for statement in [TRACE, RELOAD] {
-        short(
-            "turn the statement log on",
-            session.client.batch_execute(statement),
-        )
-        .await?;
+        let doing = "turn the statement log on";
+        short(dryrun_postgres::run(session.client(), doing, statement)).await?;
     }
     Ok(())
 }
 
 /// Bytes in the log so far.
 pub(crate) async fn size(session: &Session) -> Result<u64, TaskError> {
-    let file = file();
-    let row = short(
-        "look at the copy's log",
-        session.client.query_one(LOG_SIZE, &[&file]),
-    )
-    .await?;
-    Ok(row.get::<_, i64>(0).cast_unsigned())
+    short(dryrun_postgres::file_size(session.client(), &file())).await
 }
 
 /// Writes a marker into the log.
 pub(crate) async fn mark(session: &Session, marker: &str) -> Result<(), TaskError> {
     let statement = MARKER.fill([&literal(marker)]);
-    short(
-        "mark the copy's log",
-        session.client.simple_query(&statement),
-    )
-    .await
-    .map(drop)
+    let doing = "mark the copy's log";
+    short(dryrun_postgres::run(session.client(), doing, &statement)).await
 }
 
 async fn piece(session: &Session, offset: u64) -> Result<Vec<u8>, TaskError> {
-    let (file, offset) = (file(), offset.cast_signed());
-    let row = short(
-        "read the copy's log",
-        session
-            .client
-            .query_one(LOG_PIECE, &[&file, &offset, &PIECE]),
-    )
-    .await?;
-    Ok(row.get(0))
+    let file = file();
+    let piece = dryrun_postgres::file_piece(session.client(), &file, offset, PIECE);
+    short(piece).await
 }
 
 /// Reads on until the closing marker is there; whether it came within the collector's lag.
@@ -114,7 +95,11 @@ pub(crate) async fn entries(
         }
         offset += bytes.len() as u64;
         let lines = lines.feed(&bytes);
-        kept.extend(log::split(&lines).filter_map(Entry::read).filter(&keep));
+        kept.extend(
+            server_log::split(&lines)
+                .filter_map(Entry::read)
+                .filter(&keep),
+        );
     }
     Ok(kept)
 }

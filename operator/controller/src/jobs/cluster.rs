@@ -1,15 +1,16 @@
 //! Jobs that look at the cluster.
 
 use dryrun_core::api::ProtectedWorkloads;
-use dryrun_core::control::TaskError;
-use dryrun_core::facts::{
+use dryrun_core::digest;
+use dryrun_core::isolation::pod;
+use dryrun_core::problem::TaskError;
+use dryrun_core::run::facts::{
     ContainerFingerprint, HarnessFacts, PodFingerprint, PodInspection, PreflightFacts, SecretFacts,
     StorageClassFacts,
 };
-use dryrun_core::inspect;
-use dryrun_core::names::{INTRUDER_LABEL, Object, PROBES, REHEARSAL_LABEL, RUN_LABEL};
+use dryrun_core::run::id::{INTRUDER_LABEL, PROBES, REHEARSAL_LABEL, RUN_LABEL};
+use dryrun_core::run::object::Object;
 use dryrun_core::step::Finding;
-use dryrun_core::tree;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
     ConfigMap, Namespace, PersistentVolume, PersistentVolumeClaim, Pod, Secret, Service,
@@ -24,8 +25,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Scope, read, transient};
-use crate::build::{self, CREDENTIAL_LENGTH};
 use crate::error::call;
+use crate::objects::{self, CREDENTIAL_LENGTH};
 
 /// Label of a namespace with the level of Pod Security that its pods must meet, and with the version that says what the level means.
 const ENFORCE_LABEL: &str = "pod-security.kubernetes.io/enforce";
@@ -50,7 +51,12 @@ pub(super) async fn preflight(scope: &Scope) -> Result<PreflightFacts, TaskError
             facts.taken.push(name);
         }
     }
-    facts.obstacles = read("NamespaceUnreadable", "the namespace", obstacles(scope)).await?;
+    facts.missing_prerequisites = read(
+        "NamespaceUnreadable",
+        "the namespace",
+        missing_prerequisites(scope),
+    )
+    .await?;
     let class = storage_class(scope);
     facts.storage_class = read("StorageClassUnreadable", "the StorageClass", class).await?;
     let found = protected(scope).await?;
@@ -77,7 +83,7 @@ async fn holder(scope: &Scope, object: Object) -> kube::Result<Option<String>> {
         let name = object.name(&scope.name, &scope.uid);
         let found: Option<PartialObjectMeta<K>> = api.get_metadata_opt(&name).await?;
         Ok(found.map(|o| {
-            if build::belongs(&o, &scope.uid) {
+            if objects::belongs(&o, &scope.uid) {
                 scope.uid.clone()
             } else {
                 o.labels().get(RUN_LABEL).cloned().unwrap_or_default()
@@ -93,10 +99,10 @@ async fn holder(scope: &Scope, object: Object) -> kube::Result<Option<String>> {
 }
 
 /// What to run so that this namespace is prepared for runs; nothing when it is.
-async fn obstacles(scope: &Scope) -> kube::Result<Vec<String>> {
+async fn missing_prerequisites(scope: &Scope) -> kube::Result<Vec<String>> {
     let namespaces: Api<Namespace> = Api::all(scope.client.clone());
     let namespace = namespaces.get(&scope.namespace).await?;
-    let mut obstacles = missing_labels(&namespace);
+    let mut missing_prerequisites = missing_labels(&namespace);
     let probes = namespaces.get_opt(&scope.probes_namespace).await?;
     let prepared = probes.is_some_and(|namespace| {
         namespace
@@ -105,17 +111,17 @@ async fn obstacles(scope: &Scope) -> kube::Result<Vec<String>> {
             .is_some_and(|value| value == PROBES)
     });
     if !prepared {
-        obstacles.push(format!(
+        missing_prerequisites.push(format!(
             "label the namespace of probes: kubectl label --overwrite namespace {} {REHEARSAL_LABEL}={PROBES}",
             scope.probes_namespace
         ));
     }
-    if !policies(scope).await?.iter().any(inspect::is_deny_all) {
-        obstacles.push(
+    if !policies(scope).await?.iter().any(pod::is_deny_all) {
+        missing_prerequisites.push(
             "bring back the NetworkPolicy that denies everything to every pod: helm upgrade … --reuse-values --force-conflicts".into(),
         );
     }
-    Ok(obstacles)
+    Ok(missing_prerequisites)
 }
 
 /// What to run so that a namespace has the labels that the chart gives it.
@@ -272,7 +278,7 @@ pub(super) async fn harness(scope: &Scope) -> Result<HarnessFacts, TaskError> {
     let evidence = Object::EvidenceVolume.name(&scope.name, &scope.uid);
     Ok(HarnessFacts {
         pod_uid: pod.uid().unwrap_or_default(),
-        violations: inspect::harness_violations(&pod, &policies, &own, &evidence),
+        violations: pod::harness_violations(&pod, &policies, &own, &evidence),
         image_ids: fingerprint(&pod)
             .containers
             .into_iter()
@@ -296,11 +302,11 @@ pub(super) async fn inspect(scope: &Scope, pod: Object) -> Result<PodInspection,
         .iter()
         .map(|policy| policy.name(&scope.name, &scope.uid))
         .collect();
-    let secrets = inspect::Secrets {
+    let secrets = pod::Secrets {
         credentials: &Object::Secret.name(&scope.name, &scope.uid),
         source: &scope.spec.source.password_secret_ref.name,
     };
-    Ok(inspect::inspect(
+    Ok(pod::inspect(
         &found,
         &services.items,
         &policies,
@@ -318,8 +324,8 @@ pub(super) async fn input_digests(scope: &Scope) -> Result<BTreeMap<String, Stri
         let reading = api.get_opt(&reference.name);
         let found = read("ConfigMapUnreadable", "an input's ConfigMap", reading).await?;
         let digest = found
-            .and_then(|map| build::config_map_bytes(&map, &reference.key))
-            .map(|bytes| tree::hex(&Sha256::digest(&bytes)));
+            .and_then(|map| objects::config_map_bytes(&map, &reference.key))
+            .map(|bytes| digest::hex(&Sha256::digest(&bytes)));
         digests.insert(
             format!("{}/{}", reference.name, reference.key),
             digest.unwrap_or_default(),

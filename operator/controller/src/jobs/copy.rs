@@ -1,20 +1,27 @@
 //! Jobs on the copy.
 
-use dryrun_core::api::{RowDelta, SslMode, bytes_of};
-use dryrun_core::control::{RestoreTask, Server, Task, TaskError, TaskResult};
-use dryrun_core::facts::{CopyIdentity, CopySummary, RestoreFacts, RolesFacts, VerificationFacts};
-use dryrun_core::matrix::Literal;
-use dryrun_core::names::{self, Object, key};
-use dryrun_core::rows::Rows;
-use dryrun_core::{log, names::RUN_LABEL};
+use dryrun_core::{
+    agent_api::{
+        protocol::{Task, TaskResult},
+        tasks::{RestoreTask, Server},
+    },
+    api::{RowDelta, SslMode, bytes_of},
+    postgres::{matrix::Literal, row_set::Rows, server_log},
+    problem::TaskError,
+    run::{
+        facts::{CopyIdentity, CopySummary, RestoreFacts, RolesFacts, VerificationFacts},
+        id::{self, RUN_LABEL},
+        object::{Object, key},
+    },
+};
 use kube::{Api, api::ListParams};
 use std::collections::BTreeMap;
 
 use super::cluster::fingerprint;
 use super::{Scope, confused, permanent, read, transient};
-use crate::build::{DUMP_DIR, POSTGRES_PORT};
-use crate::copy::{self, Session, matrix, reading};
-use crate::resolve;
+use crate::copy::{self, Session, baseline as kept, failed, matrix};
+use crate::objects::{DUMP_DIR, POSTGRES_PORT};
+use crate::run::resolve;
 
 /// How many changed catalog rows, and how many tables that moved undeclared, stand in the facts: the report must fit into etcd.
 const CHANGES_SHOWN: usize = 100;
@@ -25,7 +32,7 @@ pub(super) async fn prepare(scope: &Scope) -> Result<CopyIdentity, TaskError> {
     matrix::create_roles(&session, &scope.spec, scope.dump()?).await?;
     session
         .create_restore_role(
-            &names::restore_role(&scope.uid),
+            &id::restore_role(&scope.uid),
             &scope.credential(key::RESTORE).await?,
         )
         .await?;
@@ -42,7 +49,7 @@ pub(super) async fn restore(scope: &Scope) -> Result<RestoreFacts, TaskError> {
             host: Object::PostgresPod.name(&scope.name, &scope.uid),
             address: scope.copy_address().await?,
             port: POSTGRES_PORT,
-            user: names::restore_role(&scope.uid),
+            user: id::restore_role(&scope.uid),
             database: "postgres".into(),
             sslmode: SslMode::Disable,
             password_file: key::RESTORE.into(),
@@ -77,7 +84,7 @@ pub(super) async fn restore(scope: &Scope) -> Result<RestoreFacts, TaskError> {
         });
     }
     let session = Session::maintenance(&scope.copy().await?).await?;
-    let role = names::restore_role(&scope.uid);
+    let role = id::restore_role(&scope.uid);
     let errors = copy::log::entries(&session, |e| {
         e.is_error() && e.user.as_deref() == Some(&role)
     })
@@ -85,7 +92,7 @@ pub(super) async fn restore(scope: &Scope) -> Result<RestoreFacts, TaskError> {
     session.lock_role(&role).await?;
     Ok(RestoreFacts {
         claim,
-        logged: log::group(&errors),
+        logged: server_log::group(&errors),
         roles_created,
     })
 }
@@ -94,7 +101,9 @@ pub(super) async fn restore(scope: &Scope) -> Result<RestoreFacts, TaskError> {
 pub(super) async fn apply_matrix(scope: &Scope) -> Result<(RolesFacts, CopyIdentity), TaskError> {
     let endpoint = scope.copy().await?;
     let maintenance = Session::maintenance(&endpoint).await?;
-    let mut session = Session::open(&endpoint, &scope.spec.source.database).await?;
+    let mut session = maintenance
+        .restored(&endpoint, &scope.spec.source.database)
+        .await?;
     let literal = literal(scope).await?;
     let facts = matrix::apply(
         &mut session,
@@ -102,25 +111,34 @@ pub(super) async fn apply_matrix(scope: &Scope) -> Result<(RolesFacts, CopyIdent
         &declared(scope, literal.as_ref()),
     )
     .await?;
-    Ok((facts, session.identity("harness")))
+    Ok((facts, maintenance.identity("harness")))
 }
 
 /// C-10: the copy before the scenarios, kept in it; then every statement is logged.
 pub(super) async fn baseline(scope: &Scope) -> Result<CopySummary, TaskError> {
     let endpoint = scope.copy().await?;
     let maintenance = Session::maintenance(&endpoint).await?;
-    let session = Session::open(&endpoint, &scope.spec.source.database).await?;
-    let counts = reading::counts(&session.client).await?;
-    let catalog = reading::catalog(&session.client).await?;
-    let privileges = matrix::as_rows(&reading::privileges(&session.client).await?);
+    let session = maintenance
+        .restored(&endpoint, &scope.spec.source.database)
+        .await?;
+    let (counts, _) = dryrun_postgres::counts(session.client())
+        .await
+        .map_err(failed)?;
+    let catalog = dryrun_postgres::catalog(session.client())
+        .await
+        .map_err(failed)?;
+    let privileges = dryrun_postgres::privileges(session.client())
+        .await
+        .map_err(failed)?;
+    let privileges = matrix::as_rows(&privileges);
     for (kind, rows) in [
         ("counts", &counts),
         ("catalog", &catalog),
         ("privileges", &privileges),
     ] {
-        reading::keep(&maintenance, kind, &rows.to_text()).await?;
+        kept::keep(&maintenance, kind, &rows.to_text()).await?;
     }
-    copy::settings::keep(&maintenance).await?;
+    copy::settings::keep(&endpoint, &maintenance).await?;
     copy::log::trace(&maintenance).await?;
     Ok(CopySummary {
         counts: counts.summary(),
@@ -133,12 +151,14 @@ pub(super) async fn baseline(scope: &Scope) -> Result<CopySummary, TaskError> {
 pub(super) async fn verify(scope: &Scope) -> Result<VerificationFacts, TaskError> {
     let endpoint = scope.copy().await?;
     let maintenance = Session::maintenance(&endpoint).await?;
-    let session = Session::open(&endpoint, &scope.spec.source.database).await?;
+    let session = maintenance
+        .restored(&endpoint, &scope.spec.source.database)
+        .await?;
     let before = |kind: &'static str| {
         let maintenance = &maintenance;
         async move {
             Ok::<_, TaskError>(
-                Rows::parse(&reading::kept(maintenance, kind).await?).unwrap_or_default(),
+                Rows::parse(&kept::kept(maintenance, kind).await?).unwrap_or_default(),
             )
         }
     };
@@ -147,13 +167,17 @@ pub(super) async fn verify(scope: &Scope) -> Result<VerificationFacts, TaskError
         before("catalog").await?,
         before("privileges").await?,
     );
-    let counts = reading::counts(&session.client).await?;
-    let catalog = reading::catalog(&session.client).await?;
+    let (counts, _) = dryrun_postgres::counts(session.client())
+        .await
+        .map_err(failed)?;
+    let catalog = dryrun_postgres::catalog(session.client())
+        .await
+        .map_err(failed)?;
     let literal = literal(scope).await?;
     let (difference, privileges) =
         matrix::compare_again(&session, &maintenance, &declared(scope, literal.as_ref())).await?;
     let requirements = scope.dump()?.requirements.clone().unwrap_or_default();
-    let settings = copy::settings::compare(&maintenance, &requirements).await?;
+    let settings = copy::settings::compare(&endpoint, &maintenance, &requirements).await?;
 
     let changed: Vec<String> = catalog
         .differing(&catalog_before, None)
@@ -169,8 +193,10 @@ pub(super) async fn verify(scope: &Scope) -> Result<VerificationFacts, TaskError
         .iter()
         .map(|table| (table.clone(), now.get(table).copied()))
         .collect();
-    let crashes =
-        copy::log::entries(&maintenance, |entry| !log::crashes([entry]).is_empty()).await?;
+    let crashes = copy::log::entries(&maintenance, |entry| {
+        !server_log::crashes([entry]).is_empty()
+    })
+    .await?;
     let pods = scope.pods();
     let labelled = ListParams::default().labels(&format!("{RUN_LABEL}={}", scope.uid));
     let pods = read("PodsUnreadable", "the run's pods", pods.list(&labelled)).await?;
@@ -188,7 +214,7 @@ pub(super) async fn verify(scope: &Scope) -> Result<VerificationFacts, TaskError
         matrix: difference,
         privileges_changed: privileges.difference(&privileges_before, None),
         pods: pods.iter().map(fingerprint).collect(),
-        crashes: log::crashes(&crashes),
+        crashes: server_log::crashes(&crashes),
         settings,
         ..VerificationFacts::default()
     })

@@ -1,16 +1,19 @@
 //! Jobs that probe isolation: positive controls, what must be out of reach, positive controls again.
 
-use dryrun_core::control::{ProbeTask, TaskError, WatchTask};
-use dryrun_core::isolation::{self, IsolationFacts, Phase, Probe};
-use dryrun_core::names::Object;
-use dryrun_core::probe::{Greeting, Tally, Target, TargetClass};
+use dryrun_core::agent_api::tasks::{ProbeTask, WatchTask};
+use dryrun_core::api::TargetClass;
+use dryrun_core::isolation::judge;
+use dryrun_core::isolation::target::{Greeting, Tally, Target};
+use dryrun_core::problem::TaskError;
+use dryrun_core::run::facts::{IsolationFacts, Phase, Probe};
+use dryrun_core::run::object::Object;
 use dryrun_core::step::{Finding, Moment};
 use futures::future::{BoxFuture, try_join_all};
 use std::time::{Duration, Instant};
 
-use super::places::{self, Places};
+use super::probe_targets::{self, Places};
 use super::{Scope, nonce, permanent, transient};
-use crate::build::Containers;
+use crate::objects::Containers;
 
 /// How long an answer is waited for. A SYN that was lost is sent again after a second (RFC 6298).
 const ANSWER: Duration = Duration::from_secs(1);
@@ -48,7 +51,7 @@ pub(super) async fn probe(scope: &Scope, moment: Moment) -> Result<Finding, Task
         Moment::Before => Greeting::Echo,
         Moment::Harness | Moment::After => Greeting::Postgres,
     };
-    let places = places::find(scope, greeting).await?;
+    let places = probe_targets::find(scope, greeting).await?;
     let attempts = attempts(moment, &places);
     let controls_before = controls(scope, &attempts.controls, ALLOWED).await?;
     let probes = all(scope, &attempts.probes, ROUNDS).await?;
@@ -219,7 +222,7 @@ fn watched_targets(isolation: &IsolationFacts) -> Vec<Target> {
 /// Lets the copy and the harness probe at intervals, and ends when one of them has reached something.
 pub(super) async fn watch(scope: &Scope) -> Result<Vec<Probe>, TaskError> {
     let targets = watched_targets(&scope.facts.isolation);
-    let excused = |target: &Target| isolation::is_excused(&scope.spec.isolation, target);
+    let excused = |target: &Target| judge::is_excused(&scope.spec.isolation, target);
     let mut breaches: Vec<BoxFuture<'_, Result<(), TaskError>>> = Vec::new();
     for (pod, container) in WATCHERS {
         let agent = scope.agent(pod, container).await?;
@@ -262,7 +265,7 @@ fn millis(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dryrun_core::probe::Protocol;
+    use dryrun_core::isolation::target::Protocol;
 
     fn probe(from: Object, class: TargetClass, address: &str) -> Probe {
         let target = Target {

@@ -1,7 +1,7 @@
 //! G-02 NamesFree.
 
 use super::{Evidence, Gate, Verdict, count, examples};
-use crate::command::Command;
+use crate::commands::Command;
 
 pub(super) static GATE: Gate = Gate {
     id: "G-02",
@@ -39,8 +39,8 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
             format!("taken by somebody else: {}", examples(&preflight.taken)),
         );
     }
-    if !preflight.obstacles.is_empty() {
-        return Verdict::fail("NotPrepared", examples(&preflight.obstacles));
+    if !preflight.missing_prerequisites.is_empty() {
+        return Verdict::fail("NotPrepared", examples(&preflight.missing_prerequisites));
     }
     match &preflight.storage_class {
         Some(class) if class.reclaim_policy == "Delete" => Verdict::pass(format!(
@@ -63,8 +63,8 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
 }
 
 #[cfg(test)]
-fn worlds() -> crate::testing::Worlds {
-    use crate::testing::{World, Worlds};
+fn worlds() -> crate::test_support::Worlds {
+    use crate::test_support::{World, Worlds};
     Worlds {
         fail: vec![
             (
@@ -92,7 +92,7 @@ fn worlds() -> crate::testing::Worlds {
             (
                 "NotPrepared",
                 World::with(|f| {
-                    f.preflight.as_mut().unwrap().obstacles =
+                    f.preflight.as_mut().unwrap().missing_prerequisites =
                         vec!["no deny-all NetworkPolicy".into()]
                 }),
             ),

@@ -1,9 +1,9 @@
 //! G-04 SecretsSealed.
 
 use super::{Evidence, Gate, Verdict, all_inspected, count, examples};
-use crate::command::Command;
-use crate::inspect;
-use crate::names::{Object, key};
+use crate::commands::Command;
+use crate::isolation::pod;
+use crate::run::object::{Object, key};
 
 pub(super) static GATE: Gate = Gate {
     id: "G-04",
@@ -16,7 +16,7 @@ pub(super) static GATE: Gate = Gate {
         ("Mutable", "The Secret can be changed."),
         ("Malformed", "A value is not 32 random letters and digits."),
         (
-            "KeysBeyondNeed",
+            "ExcessSecretKeys",
             "A pod has a key of a Secret that it does not need.",
         ),
         (
@@ -49,7 +49,7 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
     }
     for (role, pod) in &facts.inspections {
         if let Some(key) = pod.secrets.iter().find(|key| !needs(role, key)) {
-            return Verdict::fail("KeysBeyondNeed", format!("the {role} pod mounts {key}"));
+            return Verdict::fail("ExcessSecretKeys", format!("the {role} pod mounts {key}"));
         }
         if !pod.modes.is_empty() {
             return Verdict::fail(
@@ -80,17 +80,17 @@ fn needs(role: &str, found: &str) -> bool {
         return false;
     };
     match found.split_once('/') {
-        Some((inspect::CREDENTIALS, wanted)) => key::of(pod).iter().any(|key| key == wanted),
+        Some((pod::CREDENTIALS, wanted)) => key::of(pod).iter().any(|key| key == wanted),
         // Production's password has a gate of its own, which says more about it.
-        Some((inspect::SOURCE, _)) => true,
+        Some((pod::SOURCE, _)) => true,
         _ => false,
     }
 }
 
 #[cfg(test)]
-fn worlds() -> crate::testing::Worlds {
-    use crate::facts::PodInspection;
-    use crate::testing::{World, Worlds, leaking};
+fn worlds() -> crate::test_support::Worlds {
+    use crate::run::facts::PodInspection;
+    use crate::test_support::{World, Worlds, leaking};
     let harness = |change: fn(&mut PodInspection)| {
         World::with(move |f| change(f.inspections.get_mut("harness").unwrap()))
     };
@@ -114,9 +114,9 @@ fn worlds() -> crate::testing::Worlds {
                 "Malformed",
                 World::with(|f| f.secrets.as_mut().unwrap().keys.clear()),
             ),
-            ("KeysBeyondNeed", mounting("credentials/superuser")),
-            ("KeysBeyondNeed", mounting("credentials/*")),
-            ("KeysBeyondNeed", mounting("somebody-elses/key")),
+            ("ExcessSecretKeys", mounting("credentials/superuser")),
+            ("ExcessSecretKeys", mounting("credentials/*")),
+            ("ExcessSecretKeys", mounting("somebody-elses/key")),
             (
                 "FileModes",
                 harness(|pod| pod.modes = vec!["secrets 0644".into()]),

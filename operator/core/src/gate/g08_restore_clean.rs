@@ -2,9 +2,9 @@
 
 use super::{Evidence, Gate, Verdict, count, examples};
 use crate::api::ToleratedError;
-use crate::command::Command;
-use crate::facts::LoggedError;
-use crate::log::is_tolerable;
+use crate::commands::Command;
+use crate::postgres::server_log::is_tolerable;
+use crate::run::facts::LoggedError;
 
 pub(super) static GATE: Gate = Gate {
     id: "G-08",
@@ -20,7 +20,7 @@ pub(super) static GATE: Gate = Gate {
         ),
         ("RestoreFailed", "pg_restore did not come to its end."),
         (
-            "Disagreement",
+            "ErrorCountMismatch",
             "pg_restore and the copy's log tell of different numbers of errors.",
         ),
         (
@@ -67,7 +67,7 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
     }
     if restore.claim.error_lines != logged {
         return Verdict::fail(
-            "Disagreement",
+            "ErrorCountMismatch",
             format!(
                 "{} in the copy's log, {} seen by pg_restore",
                 count(logged, "error"),
@@ -102,8 +102,8 @@ fn matches(tolerated: &ToleratedError, logged: &LoggedError) -> bool {
 }
 
 #[cfg(test)]
-fn worlds() -> crate::testing::Worlds {
-    use crate::testing::{World, Worlds};
+fn worlds() -> crate::test_support::Worlds {
+    use crate::test_support::{World, Worlds};
     let error = |severity: &str, count: u32| LoggedError {
         sqlstate: "42501".into(),
         severity: severity.into(),
@@ -141,7 +141,7 @@ fn worlds() -> crate::testing::Worlds {
             ),
             ("RestoreFailed", logged(vec![], 0, 137)),
             ("RestoreFailed", logged(vec![], 0, 1)),
-            ("Disagreement", logged(vec![], 2, 0)),
+            ("ErrorCountMismatch", logged(vec![], 2, 0)),
             ("ToleranceUnused", tolerating(World::passing())),
         ],
         unknown: vec![("Pending", World::empty())],
@@ -151,7 +151,7 @@ fn worlds() -> crate::testing::Worlds {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::World;
+    use crate::test_support::World;
 
     #[test]
     fn tolerated_errors_pass_up_to_their_number() {

@@ -1,7 +1,8 @@
 //! G-10 NotProduction.
 
 use super::{Evidence, Gate, Verdict, count};
-use crate::command::Command;
+use crate::commands::Command;
+use crate::run::facts::REFUSALS;
 
 pub(super) static GATE: Gate = Gate {
     id: "G-10",
@@ -20,7 +21,7 @@ pub(super) static GATE: Gate = Gate {
             "The copy's system identifier could not be read.",
         ),
         (
-            "Stranger",
+            "UnexpectedServer",
             "The server that answered is not this run's copy.",
         ),
     ],
@@ -28,13 +29,6 @@ pub(super) static GATE: Gate = Gate {
     #[cfg(test)]
     worlds,
 };
-
-/// Reasons for which an agent or a session refuses to work with a server, each with the reason that it is here.
-pub const REFUSALS: [(&str, &str); 3] = [
-    ("CopyIsProduction", "IsProduction"),
-    ("CopyUnreadable", "Unreadable"),
-    ("CopyIsStranger", "Stranger"),
-];
 
 /// The readings that the proof needs.
 const READINGS: [&str; 2] = ["restore", "harness"];
@@ -56,7 +50,7 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
             Ok(_) => {}
         }
         if reading.cluster_name != evidence.uid || reading.in_recovery {
-            return refusal("CopyIsStranger", when, production);
+            return refusal("CopyIsUnexpected", when, production);
         }
     }
     if READINGS.iter().all(|when| {
@@ -89,15 +83,17 @@ fn refusal(refused: &str, when: &str, production: &str) -> Verdict {
         "IsProduction" => {
             format!("the copy has production's system identifier {production} before {when}")
         }
-        "Stranger" => format!("the server that answered before {when} is not this run's copy"),
+        "UnexpectedServer" => {
+            format!("the server that answered before {when} is not this run's copy")
+        }
         _ => format!("the copy's identifier could not be read before {when}"),
     };
     Verdict::fail(reason, message)
 }
 
 #[cfg(test)]
-fn worlds() -> crate::testing::Worlds {
-    use crate::testing::{PRODUCTION, World, Worlds};
+fn worlds() -> crate::test_support::Worlds {
+    use crate::test_support::{PRODUCTION, World, Worlds};
     let refused =
         |reason: &'static str| World::with(|f| f.copy_identity[1].refused = Some(reason.into()));
     Worlds {
@@ -115,16 +111,16 @@ fn worlds() -> crate::testing::Worlds {
                 World::with(|f| f.copy_identity[0].system_identifier = String::new()),
             ),
             (
-                "Stranger",
+                "UnexpectedServer",
                 World::with(|f| f.copy_identity[0].cluster_name = "another run".into()),
             ),
             (
-                "Stranger",
+                "UnexpectedServer",
                 World::with(|f| f.copy_identity[0].in_recovery = true),
             ),
             ("IsProduction", refused("CopyIsProduction")),
             ("Unreadable", refused("CopyUnreadable")),
-            ("Stranger", refused("CopyIsStranger")),
+            ("UnexpectedServer", refused("CopyIsUnexpected")),
         ],
         unknown: vec![
             ("Pending", World::empty()),

@@ -2,17 +2,18 @@
 
 use super::probes::{self, NOT_PROVEN, REACHABLE};
 use super::{Evidence, Gate, Verdict, count, examples};
-use crate::command::Command;
-use crate::isolation::{self, FORBIDDEN, Judgement, Probe};
-use crate::names::Object;
-use crate::probe::TargetClass;
+use crate::api::TargetClass;
+use crate::commands::Command;
+use crate::isolation::judge::{self, FORBIDDEN, Judgement};
+use crate::run::facts::Probe;
+use crate::run::object::Object;
 
 pub(super) static GATE: Gate = Gate {
     id: "G-19",
     name: "IsolationHeld",
     doc: "The copy's isolation, and the harness's, held while the scenarios ran and after them.",
     command: Command::Verify,
-    evidence: &["/inspectedAgain", "/isolation/during", "/isolation/after"],
+    evidence: &["/copyPodAfter", "/isolation/during", "/isolation/after"],
     needs: &["G-07"],
     reasons: &[
         (
@@ -48,11 +49,11 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
     // One connection is enough, whenever it was: the run does not go on to the end of the scenarios.
     let during: Vec<&Probe> = facts.isolation.during.iter().collect();
     let judge_during =
-        |controls| isolation::judge(&evidence.spec.isolation, &during, controls, &DURING);
+        |controls| judge::judge(&evidence.spec.isolation, &during, controls, &DURING);
     if let breached @ Judgement::Breached(_) = judge_during([&[], &[]]) {
         return probes::said(&breached, "");
     }
-    let (Some(now), Some(after)) = (&facts.inspected_again, &facts.isolation.after) else {
+    let (Some(now), Some(after)) = (&facts.copy_pod_after, &facts.isolation.after) else {
         return Verdict::pending();
     };
     let before = facts.inspections.get(Object::PostgresPod.role());
@@ -86,21 +87,21 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
 }
 
 #[cfg(test)]
-fn worlds() -> crate::testing::Worlds {
-    use crate::isolation::{NO_CONTROL, NOT_TRIED};
-    use crate::testing::{World, Worlds};
+fn worlds() -> crate::test_support::Worlds {
+    use crate::isolation::judge::{NO_CONTROL, NOT_TRIED};
+    use crate::test_support::{World, Worlds};
     Worlds {
         fail: vec![
             (
                 "NotIsolated",
                 World::with(|f| {
-                    f.inspected_again.as_mut().unwrap().openings =
+                    f.copy_pod_after.as_mut().unwrap().openings =
                         vec!["NetworkPolicy hole allows it more".into()]
                 }),
             ),
             (
                 "NotIsolated",
-                World::with(|f| f.inspected_again.as_mut().unwrap().uid = "other".into()),
+                World::with(|f| f.copy_pod_after.as_mut().unwrap().uid = "other".into()),
             ),
             (
                 "Reachable",
@@ -118,7 +119,7 @@ fn worlds() -> crate::testing::Worlds {
                 "Reachable",
                 World::with(|f| {
                     f.isolation.during[2].tally.connected = 1;
-                    (f.isolation.after, f.inspected_again) = (None, None);
+                    (f.isolation.after, f.copy_pod_after) = (None, None);
                 }),
             ),
         ],

@@ -1,0 +1,247 @@
+//! The operator's end of the control channel: HTTP to an agent on loopback of its pod, through a port-forward.
+
+use dryrun_core::agent_api::protocol::{Task, TaskResult};
+use dryrun_core::agent_api::tasks::{ProbeTask, WatchTask};
+use dryrun_core::isolation::target::Tally;
+use dryrun_core::problem::TaskError;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Bytes;
+use hyper::client::conn::http1::SendRequest;
+use hyper::{Method, Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::jobs::PodAccess;
+
+/// How long an agent may take to say that it is there.
+const HELLO: Duration = Duration::from_secs(2);
+/// How long opening the channel may take.
+const OPEN: Duration = Duration::from_secs(10);
+/// How long one channel is waited on. One whose far end is gone may stay silent for ever; whoever asks again on another joins what is at work.
+const WAIT: Duration = Duration::from_secs(60);
+
+/// Where an agent listens, and the token that it accepts.
+pub struct AgentAddress {
+    /// Pods of the namespace.
+    pub pods: Api<Pod>,
+    /// Name of the pod.
+    pub pod: String,
+    /// Loopback port.
+    pub port: u16,
+    /// Token of the run.
+    pub token: String,
+}
+
+/// A request of the control channel.
+pub struct AgentRequest {
+    /// HTTP method.
+    pub method: Method,
+    /// Path, such as `/v1/watch`.
+    pub path: String,
+    /// JSON, or nothing.
+    pub body: Bytes,
+}
+
+/// An agent in a pod.
+pub(crate) struct Agent {
+    access: Arc<dyn PodAccess>,
+    address: AgentAddress,
+}
+
+impl Agent {
+    /// An agent that is reached this way.
+    pub(crate) fn new(access: Arc<dyn PodAccess>, address: AgentAddress) -> Self {
+        Self { access, address }
+    }
+
+    /// As [`Agent::ask`], with what the agent failed for as an error.
+    ///
+    /// # Errors
+    /// Those of [`Agent::ask`], and what the agent itself says.
+    pub(crate) async fn run(&self, id: &str, task: &Task) -> Result<TaskResult, TaskError> {
+        match self.ask(id, task).await? {
+            TaskResult::Failed(error) => Err(error),
+            result => Ok(result),
+        }
+    }
+
+    /// Gives the agent a task, or joins it if the agent has it already, and waits for its end.
+    ///
+    /// # Errors
+    /// Transient when the channel could not be opened or broke.
+    pub(crate) async fn ask(&self, id: &str, task: &Task) -> Result<TaskResult, TaskError> {
+        let body = serde_json::to_vec(task).map_err(|e| permanent("InvalidTask", e))?;
+        let answer = self
+            .request(Method::POST, &format!("/v1/tasks/{id}"), body)
+            .await?;
+        serde_json::from_slice(&answer).map_err(|e| permanent("InvalidAnswer", e))
+    }
+
+    /// Lets the agent probe: one tally for each target.
+    pub(crate) async fn probe(&self, task: &ProbeTask) -> Result<Vec<Tally>, TaskError> {
+        let id = format!("probe-{}", task.nonce);
+        match self.run(&id, &Task::Probe(task.clone())).await? {
+            TaskResult::Probe { tallies } if tallies.len() == task.targets.len() => Ok(tallies),
+            other => {
+                tracing::debug!(?other, "no tallies");
+                Err(permanent(
+                    "InvalidAnswer",
+                    "the agent answered another task than it was given",
+                ))
+            }
+        }
+    }
+
+    /// Lets the agent probe at intervals from now on.
+    pub(crate) async fn watch(&self, task: &WatchTask) -> Result<(), TaskError> {
+        let body = serde_json::to_vec(task).map_err(|e| permanent("InvalidTask", e))?;
+        self.request(Method::PUT, "/v1/watch", body).await.map(drop)
+    }
+
+    /// What the watch has tried so far.
+    pub(crate) async fn watched(&self) -> Result<Vec<Tally>, TaskError> {
+        self.tallies("/v1/watch").await
+    }
+
+    /// The same, as soon as something was reached.
+    pub(crate) async fn breach(&self) -> Result<Vec<Tally>, TaskError> {
+        self.tallies("/v1/watch/breach").await
+    }
+
+    async fn tallies(&self, path: &str) -> Result<Vec<Tally>, TaskError> {
+        let answer = self.request(Method::GET, path, Vec::new()).await?;
+        serde_json::from_slice(&answer).map_err(|e| permanent("InvalidAnswer", e))
+    }
+
+    /// Lets the agent end.
+    pub(crate) async fn release(&self) -> Result<(), TaskError> {
+        self.request(Method::POST, "/v1/exit", Vec::new())
+            .await
+            .map(drop)
+    }
+
+    /// The archive that the agent has sealed.
+    pub(crate) async fn archive(&self) -> Result<Bytes, TaskError> {
+        self.request(Method::GET, "/v1/archive", Vec::new()).await
+    }
+
+    /// Asks until there is an answer. Whatever an agent can be asked may be asked again; how long that goes on is up to the job.
+    async fn request(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Bytes, TaskError> {
+        let request = AgentRequest {
+            method,
+            path: path.into(),
+            body: body.into(),
+        };
+        loop {
+            if let Some(answer) = self.access.request(&self.address, &request).await? {
+                return Ok(answer);
+            }
+            tracing::debug!(pod = self.address.pod, path, "no answer yet, asking again");
+        }
+    }
+}
+
+/// Sends one request through a port-forward. Returns nothing if there is no answer yet.
+pub(crate) async fn send(
+    agent: &AgentAddress,
+    request: &AgentRequest,
+) -> Result<Option<Bytes>, TaskError> {
+    let request = Request::builder()
+        .method(&request.method)
+        .uri(&request.path)
+        .header("host", "agent")
+        .header("authorization", format!("Bearer {}", agent.token))
+        .header("content-type", "application/json")
+        .body(Full::new(request.body.clone()))
+        .map_err(|e| permanent("InvalidTask", e))?;
+    let mut forward = tokio::time::timeout(OPEN, agent.pods.portforward(&agent.pod, &[agent.port]))
+        .await
+        .map_err(|e| transient("the port-forward was not opened in time", e))?
+        .map_err(|e| transient("cannot forward to the agent", e))?;
+    let answer = tokio::time::timeout(WAIT, exchange(&mut forward, agent.port, request)).await;
+    forward.abort();
+    answer.ok().transpose()
+}
+
+async fn exchange(
+    forward: &mut kube::api::Portforwarder,
+    port: u16,
+    request: Request<Full<Bytes>>,
+) -> Result<Bytes, TaskError> {
+    let stream = forward
+        .take_stream(port)
+        .ok_or_else(|| transient("cannot forward to the agent", "no stream"))?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|e| transient("the agent does not answer", e))?;
+    let connection = tokio::spawn(connection);
+    // A forward to a program that is only just starting may stay silent: a task is given to an agent that has answered.
+    let hello = tokio::time::timeout(HELLO, hello(&mut sender)).await;
+    if let Err(error) = hello
+        .map_err(|e| transient("the agent does not answer", e))
+        .and_then(|answered| answered)
+    {
+        connection.abort();
+        return Err(error);
+    }
+    let outcome = async {
+        let response = sender
+            .send_request(request)
+            .await
+            .map_err(|e| transient("the agent does not answer", e))?;
+        let status = response.status();
+        let body = response
+            .into_body()
+            .collect()
+            .await
+            .map_err(|e| transient("the agent's answer broke off", e))?
+            .to_bytes();
+        match status {
+            StatusCode::OK | StatusCode::NO_CONTENT | StatusCode::ACCEPTED => Ok(body),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(permanent(
+                "AgentRefused",
+                "the agent does not accept the run's token",
+            )),
+            other => Err(transient("the agent refused the task", other)),
+        }
+    }
+    .await;
+    connection.abort();
+    outcome
+}
+
+async fn hello(sender: &mut SendRequest<Full<Bytes>>) -> Result<(), TaskError> {
+    let request = Request::get("/v1/healthz")
+        .header("host", "agent")
+        .body(Full::default())
+        .map_err(|e| permanent("InvalidTask", e))?;
+    let response = sender
+        .send_request(request)
+        .await
+        .map_err(|e| transient("the agent does not answer", e))?;
+    response
+        .into_body()
+        .collect()
+        .await
+        .map(drop)
+        .map_err(|e| transient("the agent's answer broke off", e))
+}
+
+fn transient(what: &str, cause: impl std::fmt::Display) -> TaskError {
+    TaskError {
+        reason: "AgentUnreachable".into(),
+        message: format!("{what}: {cause}"),
+        transient: true,
+    }
+}
+
+fn permanent(reason: &str, cause: impl std::fmt::Display) -> TaskError {
+    TaskError {
+        reason: reason.into(),
+        message: cause.to_string(),
+        transient: false,
+    }
+}

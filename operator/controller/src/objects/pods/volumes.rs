@@ -1,0 +1,136 @@
+//! Volumes and mounts, and which keys of which Secret are in them.
+
+use dryrun_core::run::layout::{AGENT_DIR, SECRETS_DIR};
+use dryrun_core::run::object::Object;
+use k8s_openapi::api::core::v1::{
+    EmptyDirVolumeSource, KeyToPath, PersistentVolumeClaimVolumeSource, ProjectedVolumeSource,
+    SecretProjection, Volume, VolumeMount, VolumeProjection,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+
+use super::SOURCE_FILE;
+use crate::objects::Plan;
+
+pub(super) fn mount(volume: &str, path: &str) -> VolumeMount {
+    VolumeMount {
+        name: volume.into(),
+        mount_path: path.into(),
+        ..VolumeMount::default()
+    }
+}
+
+/// A part of a volume: no pod mounts the whole of one.
+pub(super) fn part(volume: &str, sub_path: &str, path: &str) -> VolumeMount {
+    VolumeMount {
+        sub_path: Some(sub_path.into()),
+        ..mount(volume, path)
+    }
+}
+
+pub(super) fn read_only(mount: VolumeMount) -> VolumeMount {
+    VolumeMount {
+        read_only: Some(true),
+        ..mount
+    }
+}
+
+pub(super) fn agent_mount() -> VolumeMount {
+    read_only(mount("agent", AGENT_DIR))
+}
+
+pub(super) fn secrets_mount() -> VolumeMount {
+    read_only(mount("secrets", SECRETS_DIR))
+}
+
+pub(super) fn secrets_volume(sources: Vec<VolumeProjection>) -> Volume {
+    projected("secrets", sources)
+}
+
+/// Secrets readable for the run's group: 0400 could not be read by a container that is not root.
+pub(super) fn projected(name: &str, sources: Vec<VolumeProjection>) -> Volume {
+    Volume {
+        name: name.into(),
+        projected: Some(ProjectedVolumeSource {
+            default_mode: Some(0o440),
+            sources: Some(sources),
+        }),
+        ..Volume::default()
+    }
+}
+
+/// Keys of the run's Secret, and the file names that they get.
+pub(super) fn run_keys(plan: &Plan<'_>, keys: &[(String, &str)]) -> VolumeProjection {
+    secret(&Object::Secret.name(plan.name, plan.uid), keys)
+}
+
+/// Production's password.
+pub(super) fn source_key(plan: &Plan<'_>) -> VolumeProjection {
+    let reference = &plan.spec.source.password_secret_ref;
+    secret(&reference.name, &[(reference.key.clone(), SOURCE_FILE)])
+}
+
+pub(super) fn secret(name: &str, keys: &[(String, &str)]) -> VolumeProjection {
+    let items = keys
+        .iter()
+        .map(|(key, path)| KeyToPath {
+            key: key.clone(),
+            path: (*path).into(),
+            mode: None,
+        })
+        .collect();
+    VolumeProjection {
+        secret: Some(SecretProjection {
+            name: name.into(),
+            items: Some(items),
+            optional: Some(false),
+        }),
+        ..VolumeProjection::default()
+    }
+}
+
+pub(super) fn agent_volume() -> Volume {
+    disk("agent")
+}
+
+pub(super) fn disk(name: &str) -> Volume {
+    Volume {
+        name: name.into(),
+        empty_dir: Some(EmptyDirVolumeSource::default()),
+        ..Volume::default()
+    }
+}
+
+pub(super) fn memory(name: &str) -> Volume {
+    let source = EmptyDirVolumeSource {
+        medium: Some("Memory".into()),
+        size_limit: Some(Quantity("256Mi".into())),
+    };
+    Volume {
+        name: name.into(),
+        empty_dir: Some(source),
+        ..Volume::default()
+    }
+}
+
+pub(super) fn data(plan: &Plan<'_>) -> Volume {
+    claimed("data", &Object::DataVolume.name(plan.name, plan.uid))
+}
+
+pub(super) fn evidence(plan: &Plan<'_>) -> Volume {
+    claimed(
+        "evidence",
+        &Object::EvidenceVolume.name(plan.name, plan.uid),
+    )
+}
+
+pub(super) fn claimed(name: &str, claim: &str) -> Volume {
+    let source = PersistentVolumeClaimVolumeSource {
+        claim_name: claim.into(),
+        read_only: None,
+    };
+    Volume {
+        name: name.into(),
+        persistent_volume_claim: Some(source),
+        ..Volume::default()
+    }
+}

@@ -1,0 +1,374 @@
+//! Reads the world, once per pass.
+
+use dryrun_core::{
+    api::{DryRun, DryRunApproval, DryRunReport, PlanSummary},
+    plan::{
+        self, PlanProblem,
+        admission::Enforcement,
+        approval::{self, Approval, Wanted},
+    },
+    run::{
+        facts::Facts,
+        id::{self, ABANDONED_BY, FINALIZER, RUN_LABEL},
+        object::Object,
+    },
+    step::{Ended, Observed, PodView, ReportView},
+};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{ContainerStatus, Namespace, PersistentVolumeClaim, Pod, Secret};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use kube::api::{ListParams, PartialObjectMeta};
+use kube::core::DeserializeGuard;
+use kube::{Api, Client, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
+
+use crate::context::Context;
+use crate::error::{Error, call};
+use crate::objects::{belongs, key};
+use crate::pinned_operator::PinnedOperator;
+use crate::run::resolve::resolve;
+
+/// Annotation of a claim whose volume is being made on that node (`WaitForFirstConsumer`).
+const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
+
+/// What was read, owned.
+pub(crate) struct Observation {
+    pub(crate) plan: Result<PlanSummary, PlanProblem>,
+    pub(crate) approval: Approval,
+    pub(crate) enforcement: Enforcement,
+    pub(crate) report: Option<ReportView>,
+    pub(crate) operator: PinnedOperator,
+    pub(crate) facts: Facts,
+    pub(crate) objects: BTreeMap<Object, Observed>,
+    pub(crate) blind: bool,
+    pub(crate) namespace_terminating: bool,
+    pub(crate) unprepared: Option<String>,
+}
+
+/// Reads what concerns a DryRun. Before it has begun that is plan, approvals and admission policies; afterwards report and objects.
+pub(crate) async fn observe(context: &Context, run: &DryRun) -> Result<Observation, Error> {
+    let (namespace, name, uid) = key(run);
+    let client = &context.client;
+    let status = run.status.as_ref();
+    // It is put on right before the first create: without it nothing can have been made.
+    let finalizer = run.finalizers().iter().any(|f| f == FINALIZER);
+    if !context.namespaces.contains(&namespace) {
+        return Ok(unprepared(context, run, finalizer));
+    }
+    let reports: Api<DryRunReport> = Api::namespaced(client.clone(), &namespace);
+    let report = call("read the report", reports.get_opt(&id::report(&name, &uid))).await?;
+    let report = report.filter(|r| r.spec.dry_run_uid == uid);
+    let mut observation = Observation {
+        plan: Err(PlanProblem {
+            reason: "Frozen".into(),
+            message: "the run has begun".into(),
+        }),
+        approval: Approval::None,
+        enforcement: Enforcement::Unseen,
+        facts: match &report {
+            Some(report) => report.status.clone().map(|s| s.facts).unwrap_or_default(),
+            None => context.orphan(&key(run)),
+        },
+        operator: PinnedOperator::of(&context.operator, run, report.as_ref()),
+        report: report.as_ref().map(view),
+        objects: BTreeMap::new(),
+        blind: false,
+        namespace_terminating: namespace_terminating(client, &namespace).await?,
+        unprepared: None,
+    };
+    // Whoever lets go of a run by force gets through, whatever of it can be seen.
+    let abandoned = run.annotations().contains_key(ABANDONED_BY);
+    if status.is_some_and(|s| s.outcome.is_some()) && !(abandoned && finalizer) {
+        return Ok(observation);
+    }
+    let reported = report.is_some() || status.is_some_and(|s| s.report.is_some());
+    if reported || finalizer {
+        let (near, outside) = tokio::join!(
+            objects(client, &namespace, &name, &uid),
+            outside(client, &observation.operator.probes_namespace, &name, &uid),
+        );
+        for (seen, near) in [(near, true), (outside, false)] {
+            match seen {
+                Ok(objects) => observation.objects.extend(objects),
+                // In a terminating namespace the Roles go after the pods and before us.
+                Err(error) if near && error.is_forbidden() && observation.namespace_terminating => {
+                    observation.blind = true;
+                }
+                Err(error) if abandoned => {
+                    tracing::warn!(namespace, name, %error, "an abandoned run cannot be looked at");
+                    observation.blind = true;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    if reported || observation.blind || !observation.objects.is_empty() {
+        return Ok(observation);
+    }
+    let operator = plan::Operator {
+        image: &context.operator.image,
+        probes_namespace: &context.operator.probes_namespace,
+    };
+    observation.plan = resolve(client, run, operator).await?;
+    if let Ok(plan) = &observation.plan {
+        // Right before the first create nothing but a look of this moment will do.
+        observation.enforcement = context.policies.look(client, finalizer).await?;
+        if let Enforcement::Whole { approver_since, .. } = &observation.enforcement {
+            let wanted = Wanted {
+                name: &name,
+                uid: &uid,
+                requested_by: &run.spec.requested_by,
+                plan,
+                shown: status.and_then(|s| s.plan.as_ref()),
+                policy_since: *approver_since,
+                now: Timestamp::now(),
+            };
+            observation.approval = approval::judge(&approvals(client, &namespace).await?, &wanted);
+        }
+    }
+    Ok(observation)
+}
+
+/// The approvals of a namespace. One that another version wrote approves nothing here, and keeps no other from counting.
+async fn approvals(client: &Client, namespace: &str) -> Result<Vec<DryRunApproval>, Error> {
+    let api: Api<DeserializeGuard<DryRunApproval>> = Api::namespaced(client.clone(), namespace);
+    let found = call("list approvals", api.list(&ListParams::default())).await?;
+    Ok(found.items.into_iter().filter_map(|a| a.0.ok()).collect())
+}
+
+/// A namespace in which the operator has no rights: all that can be said is what to change. What a run has made there cannot be seen, so one
+/// that may have begun waits until the namespace is prepared again, or is abandoned.
+fn unprepared(context: &Context, run: &DryRun, begun: bool) -> Observation {
+    let (namespace, ..) = key(run);
+    let all: Vec<&str> = std::iter::once(namespace.as_str())
+        .chain(context.namespaces.iter().map(String::as_str))
+        .collect();
+    let message = format!(
+        "{namespace} is not prepared: helm upgrade … --reuse-values --set 'rehearsalNamespaces={{{}}}'",
+        all.join(",")
+    );
+    let over = run.status.as_ref().is_some_and(|s| s.outcome.is_some());
+    let waits = begun && !over && !run.annotations().contains_key(ABANDONED_BY);
+    Observation {
+        unprepared: waits.then(|| message.clone()),
+        plan: Err(PlanProblem {
+            reason: "NamespaceNotPrepared".into(),
+            message,
+        }),
+        approval: Approval::None,
+        enforcement: Enforcement::Unseen,
+        operator: PinnedOperator::of(&context.operator, run, None),
+        report: None,
+        facts: Facts::default(),
+        objects: BTreeMap::new(),
+        blind: begun,
+        namespace_terminating: false,
+    }
+}
+
+fn view(report: &DryRunReport) -> ReportView {
+    ReportView {
+        began: report
+            .creation_timestamp()
+            .map_or(Timestamp::UNIX_EPOCH, |time| time.0),
+        approved_by: report.spec.approved_by.clone(),
+    }
+}
+
+async fn namespace_terminating(client: &Client, namespace: &str) -> Result<bool, Error> {
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    let found = call("read the namespace", namespaces.get_metadata_opt(namespace)).await?;
+    Ok(found.is_none_or(|n| n.metadata.deletion_timestamp.is_some()))
+}
+
+/// The run's objects: those of its names that carry its UID.
+async fn objects(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    uid: &str,
+) -> Result<BTreeMap<Object, Observed>, Error> {
+    let labelled = ListParams::default().labels(&format!("{RUN_LABEL}={uid}"));
+    let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    let claims: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), namespace);
+    let secret_name = Object::Secret.name(name, uid);
+    let intruder_name = Object::IntruderPod.name(name, uid);
+    let (found, intruder, secret, claims, policies) = futures::try_join!(
+        call("list pods", pods.list(&labelled)),
+        // It has the labels of another run.
+        call("read the intruder", pods.get_opt(&intruder_name)),
+        call(
+            "read the run's Secret",
+            secrets.get_metadata_opt(&secret_name)
+        ),
+        call("list claims", claims.list(&labelled)),
+        metadata::<NetworkPolicy>(client, namespace, &labelled),
+    )?;
+    let by_name = |kind: &str, found: &str| {
+        Object::ALL
+            .into_iter()
+            .find(|o| o.kind() == kind && o.name(name, uid) == found)
+    };
+    let intruder = intruder.filter(|pod| belongs(pod, uid));
+    let mut objects = pods_by_name(found.items.iter().chain(&intruder), name, uid);
+    if let Some(secret) = secret.filter(|s| s.labels().get(RUN_LABEL).is_some_and(|run| run == uid))
+    {
+        objects.insert(Object::Secret, observed(&secret));
+    }
+    for claim in &claims {
+        let volume = claim
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.volume_name.clone());
+        let chosen = claim.annotations().contains_key(SELECTED_NODE);
+        let claim_view = Observed {
+            provisioning: chosen && volume.is_none(),
+            volume,
+            ..observed(claim)
+        };
+        objects.extend(
+            by_name("PersistentVolumeClaim", &claim.name_any()).map(|object| (object, claim_view)),
+        );
+    }
+    for policy in &policies {
+        objects.extend(
+            by_name("NetworkPolicy", &policy.name_any()).map(|object| (object, observed(policy))),
+        );
+    }
+    Ok(objects)
+}
+
+/// The run's pods in the namespace of probes.
+async fn outside(
+    client: &Client,
+    probes_namespace: &str,
+    name: &str,
+    uid: &str,
+) -> Result<BTreeMap<Object, Observed>, Error> {
+    let labelled = ListParams::default().labels(&format!("{RUN_LABEL}={uid}"));
+    let pods: Api<Pod> = Api::namespaced(client.clone(), probes_namespace);
+    let found = call("list pods of the namespace of probes", pods.list(&labelled)).await?;
+    Ok(pods_by_name(&found.items, name, uid))
+}
+
+fn pods_by_name<'a>(
+    pods: impl IntoIterator<Item = &'a Pod>,
+    name: &str,
+    uid: &str,
+) -> BTreeMap<Object, Observed> {
+    let mut objects = BTreeMap::new();
+    for pod in pods {
+        let found = pod.name_any();
+        if let Some(object) = Object::PODS
+            .into_iter()
+            .find(|o| o.name(name, uid) == found)
+        {
+            let seen = Observed {
+                pod: Some(pod_view(pod)),
+                ..observed(pod)
+            };
+            objects.insert(object, seen);
+        }
+    }
+    objects
+}
+
+async fn metadata<K>(
+    client: &Client,
+    namespace: &str,
+    params: &ListParams,
+) -> Result<Vec<PartialObjectMeta<K>>, Error>
+where
+    K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + std::fmt::Debug
+        + DeserializeOwned,
+{
+    let api: Api<K> = Api::namespaced(client.clone(), namespace);
+    Ok(call(
+        format!("list {}", K::plural(&())),
+        api.list_metadata(params),
+    )
+    .await?
+    .items)
+}
+
+fn observed<K: Resource>(object: &K) -> Observed {
+    let meta = object.meta();
+    Observed {
+        uid: meta.uid.clone().unwrap_or_default(),
+        deleting: meta.deletion_timestamp.is_some(),
+        pod: None,
+        volume: None,
+        provisioning: false,
+    }
+}
+
+fn pod_view(pod: &Pod) -> PodView {
+    let status = pod.status.clone().unwrap_or_default();
+    let all: Vec<&ContainerStatus> = status
+        .container_statuses
+        .iter()
+        .flatten()
+        .chain(status.init_container_statuses.iter().flatten())
+        .collect();
+    let running = all
+        .iter()
+        .filter(|c| c.state.as_ref().is_some_and(|s| s.running.is_some()))
+        .map(|c| c.name.clone())
+        .collect();
+    let terminated = all
+        .iter()
+        .filter_map(|c| {
+            let ended = c.state.as_ref()?.terminated.as_ref()?;
+            let ended = Ended {
+                code: ended.exit_code,
+                reason: ended.reason.clone().unwrap_or_default(),
+                message: ended.message.clone().unwrap_or_default(),
+            };
+            Some((c.name.clone(), ended))
+        })
+        .collect();
+    let unscheduled = status
+        .conditions
+        .iter()
+        .flatten()
+        .find(|c| c.type_ == "PodScheduled" && c.status == "False");
+    let unscheduled = unscheduled.map(|c| {
+        (
+            c.reason.clone().unwrap_or_default(),
+            c.message.clone().unwrap_or_default(),
+        )
+    });
+    let mut waiting = all.iter().filter_map(|c| {
+        let waiting = c.state.as_ref()?.waiting.as_ref()?;
+        let reason = waiting.reason.clone()?;
+        // Reasons of a pod that starts as it should say nothing: the image is what may be missing then.
+        let message = waiting.message.clone().filter(|m| !m.is_empty());
+        Some((
+            reason,
+            message.unwrap_or_else(|| format!("image {}", c.image)),
+        ))
+    });
+    // What waits for another container tells less than what that one waits for.
+    let first = waiting.next();
+    let starting = first
+        .as_ref()
+        .is_some_and(|(reason, _)| PodView::STARTING.contains(&reason.as_str()));
+    let telling = if starting {
+        waiting.find(|(reason, _)| !PodView::STARTING.contains(&reason.as_str()))
+    } else {
+        None
+    };
+    let waiting = telling.or(first);
+    PodView {
+        phase: status.phase.unwrap_or_default(),
+        node: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()),
+        ip: status.pod_ip,
+        running,
+        terminated,
+        waiting: unscheduled.or(waiting),
+    }
+}
