@@ -1,4 +1,5 @@
-//! What looks like a denial and is none: the copy's own log knows who raised it, and on what.
+//! Apparent denials that do not count: the copy's own log shows which login was denied, and on
+//! which object.
 
 use anyhow::{Result, ensure};
 use dryrun_core::commands::Command;
@@ -9,7 +10,7 @@ use crate::{
     run::{Run, is},
 };
 
-/// A scenario whose steps run as they are, but for the last, which must be denied on `item`.
+/// A scenario whose last step must be denied on `item`, while all others must succeed.
 fn denied(name: &str, sql: &[&str]) -> Value {
     let mut scenario = steps(name, "");
     let mut steps: Vec<Value> = sql.iter().map(|sql| json!({"sql": sql})).collect();
@@ -21,7 +22,7 @@ fn denied(name: &str, sql: &[&str]) -> Value {
     scenario
 }
 
-/// A run with this scenario, and one after it that never begins.
+/// A run with this scenario, followed by one that never starts.
 async fn begin<'a>(stage: &'a Stage, name: &str, scenario: Value) -> Result<Run<'a>> {
     let mut request = stage.small(name);
     request["spec"]["harness"]["scenarios"] =
@@ -29,7 +30,7 @@ async fn begin<'a>(stage: &'a Stage, name: &str, scenario: Value) -> Result<Run<
     Run::begin(stage, request).await
 }
 
-/// The run ends because its scenario has not passed, and the denial is told to be missing.
+/// The run ends because its scenario has not passed, and the condition reports the missing denial.
 async fn is_missing(run: &Run<'_>, reason: &str, told: &str) -> Result<()> {
     run.ends_at("G-14", reason, &[told], Command::Scenarios)
         .await?;
@@ -53,7 +54,7 @@ pub(crate) async fn missing(stage: &Stage) -> Result<()> {
     .await
 }
 
-/// A command says that it was denied, and has not even asked.
+/// A command prints a denial without having queried the server.
 pub(crate) async fn missing_in_a_command(stage: &Stage) -> Result<()> {
     let scenario = json!({
         "name": "pretends", "as": {"login": "keeper"}, "unpaired": true,
@@ -64,7 +65,7 @@ pub(crate) async fn missing_in_a_command(stage: &Stage) -> Result<()> {
     is_missing(&run, "ErrorMissing", "pretends: no 42501 in the copy's log").await
 }
 
-/// Code of the scenario's own raises it, word for word.
+/// The scenario's own code raises the error with the same text.
 pub(crate) async fn forged(stage: &Stage) -> Result<()> {
     let raise = "DO $$ BEGIN RAISE insufficient_privilege USING MESSAGE = 'permission denied for table item'; END $$";
     let run = begin(stage, "denial-forged", denied("forged", &[raise])).await?;
@@ -88,7 +89,7 @@ pub(crate) async fn forged(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// It was raised, and never left the block that caught it.
+/// The error was raised, but a handler caught it.
 pub(crate) async fn caught(stage: &Stage) -> Result<()> {
     let catch =
         "DO $$ BEGIN DELETE FROM item; EXCEPTION WHEN insufficient_privilege THEN NULL; END $$";
@@ -101,7 +102,7 @@ pub(crate) async fn caught(stage: &Stage) -> Result<()> {
     .await
 }
 
-/// The server denied something else.
+/// The server denied a different object.
 pub(crate) async fn on_another_object(stage: &Stage) -> Result<()> {
     let scenario = denied("elsewhere", &["SELECT FROM pg_authid"]);
     let run = begin(stage, "denial-elsewhere", scenario).await?;
@@ -114,7 +115,7 @@ pub(crate) async fn on_another_object(stage: &Stage) -> Result<()> {
     .await
 }
 
-/// 25006: whoever reads only is not denied for want of a right.
+/// 25006: an error of a read-only transaction, not of a missing privilege.
 pub(crate) async fn of_a_read_only_transaction(stage: &Stage) -> Result<()> {
     let sql = ["SET default_transaction_read_only = on", "DELETE FROM item"];
     let run = begin(stage, "denial-read-only", denied("reads-only", &sql)).await?;
@@ -126,7 +127,7 @@ pub(crate) async fn of_a_read_only_transaction(stage: &Stage) -> Result<()> {
     .await
 }
 
-/// 42P01: a name with a slip of the pen.
+/// 42P01: a misspelt table.
 pub(crate) async fn of_a_table_that_is_not_there(stage: &Stage) -> Result<()> {
     let run = begin(
         stage,
@@ -142,7 +143,8 @@ pub(crate) async fn of_a_table_that_is_not_there(stage: &Stage) -> Result<()> {
     .await
 }
 
-/// Its twin, which shows that the statement is a good one, is denied as well: so it may not be.
+/// The twin, which shows that the statement is valid, is denied as well, so the denial proves
+/// nothing.
 pub(crate) async fn twin_is_denied_too(stage: &Stage) -> Result<()> {
     let mut request = stage.small("denial-twins");
     let mut second = denied("second", &["DELETE FROM item"]);

@@ -1,5 +1,5 @@
-//! Worlds that fail a gate, with real pods: the gate is named with its reason and what was found, no later command begins, and only the
-//! teardown follows.
+//! Runs that fail a gate with real pods: the condition has the reason and the finding, no later
+//! command starts, and only the teardown follows.
 
 use anyhow::{Context, Result, ensure};
 use dryrun_core::{commands::Command, run::object::Object};
@@ -17,8 +17,9 @@ use crate::{
     run::Run,
 };
 
-/// Somebody's volume has the name that the run's would have; it is left alone. It is made with the operator's rights, as if from before the
-/// admission policies: they let nobody else.
+/// A foreign volume has the name of the run's volume; it is not touched. It is created with the
+/// operator's permissions, as if it were older than the admission policies, which refuse it to all
+/// others.
 pub(crate) async fn taken_name(stage: &Stage) -> Result<()> {
     let name = Object::DataVolume.name("taken-name", "");
     let claims: Api<PersistentVolumeClaim> = Api::namespaced(stage.client.clone(), NAMESPACE);
@@ -61,7 +62,7 @@ pub(crate) async fn protected_selector_matches_nothing(stage: &Stage) -> Result<
     .await
 }
 
-/// Another server than the declared one is asked for its identity, and for nothing else.
+/// A server other than the declared one is only queried for its identity.
 pub(crate) async fn wrong_identifier(stage: &Stage) -> Result<()> {
     let mut request = stage.small("wrong-identifier");
     request["spec"]["source"]["systemIdentifier"] = json!("7000000000000000001");
@@ -96,7 +97,8 @@ pub(crate) async fn wrong_password(stage: &Stage) -> Result<()> {
         .await
 }
 
-/// A role that may read all but one large object: the facts have the statement that would change it.
+/// A role that may read everything except one large object: the facts contain the statement that
+/// would grant access.
 pub(crate) async fn missing_right(stage: &Stage) -> Result<()> {
     let mut request = stage.small("missing-right");
     request["spec"]["source"]["user"] = json!("dump_lacking");
@@ -128,7 +130,7 @@ pub(crate) async fn missing_right(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// A grant on a table that production does not have.
+/// A grant on a table that does not exist in production.
 pub(crate) async fn unknown_table(stage: &Stage) -> Result<()> {
     let mut request = stage.small("unknown-table");
     request["spec"]["privileges"]["grants"][1]["object"] = json!("table:public.itme");
@@ -137,7 +139,7 @@ pub(crate) async fn unknown_table(stage: &Stage) -> Result<()> {
         .await
 }
 
-/// The input is not the one that the plan pins: found inside the pod, before any code of it runs.
+/// The input differs from the plan's pin: detected inside the pod, before any of its code runs.
 pub(crate) async fn changed_input(stage: &Stage) -> Result<()> {
     let mut request = stage.small("changed-input");
     let other = "0".repeat(64);
@@ -152,7 +154,7 @@ pub(crate) async fn changed_input(stage: &Stage) -> Result<()> {
     .await
 }
 
-/// The first scenario fails, so the second never begins.
+/// The first scenario fails, so the second never starts.
 pub(crate) async fn failing_scenario(stage: &Stage) -> Result<()> {
     let mut request = stage.small("failing-scenario");
     request["spec"]["harness"]["scenarios"] = json!([
@@ -182,7 +184,7 @@ pub(crate) async fn failing_scenario(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// A row more than `verification.rowDeltas` says.
+/// One row more than `verification.rowDeltas` declares.
 pub(crate) async fn undeclared_rows(stage: &Stage) -> Result<()> {
     let mut request = stage.small("undeclared-rows");
     request["spec"]["harness"]["scenarios"] = json!([steps(
@@ -199,7 +201,8 @@ pub(crate) async fn undeclared_rows(stage: &Stage) -> Result<()> {
     .await
 }
 
-/// A scenario hands on what it may hand on: the matrix held before the scenarios, and no longer does.
+/// A scenario uses a grant option: the matrix matched before the scenarios, and does not
+/// afterwards.
 pub(crate) async fn granted_away(stage: &Stage) -> Result<()> {
     let mut request = stage.small("granted-away");
     request["spec"]["privileges"]["grants"][1]["grantable"] = json!(true);
@@ -218,7 +221,8 @@ pub(crate) async fn granted_away(stage: &Stage) -> Result<()> {
     .await
 }
 
-/// Protected pods go while the run is under way, one for good and one to be replaced. The run fails, wherever it is by then.
+/// Protected pods disappear during the run, one permanently and one to be replaced. The run fails
+/// in any phase.
 pub(crate) async fn protected_pod_is_deleted(stage: &Stage) -> Result<()> {
     apply(&stage.client, include_str!("bystanders.yaml")).await?;
     let pods: Api<Pod> = Api::namespaced(stage.client.clone(), PRODUCTION);
@@ -242,7 +246,8 @@ pub(crate) async fn protected_pod_is_deleted(stage: &Stage) -> Result<()> {
     for name in ["bystander", &name] {
         pods.delete(name, &DeleteParams::default()).await?;
     }
-    // Whichever is seen first ends the run: the gate may not know of the other yet. Both names begin so.
+    // The first detection ends the run: the condition may mention only one of them. Both names
+    // begin with this.
     let told = [&*format!("{PRODUCTION}/bystander"), " is gone"];
     run.ends_by("G-24", "Changed", &told).await?;
     stage

@@ -1,7 +1,9 @@
-//! The operator on a real cluster, with a real production: what it refuses, where it stops, what it leaves behind, and what it never says.
-//! A case that fails shows the verdict of its run; a table at the end shows how long each took, and how soon a deleted run was gone.
+//! The operator on a real cluster with a real production: refused requests, stopped runs, complete
+//! teardowns and absent secrets. A failed case prints its run's verdict; the final tables show the
+//! duration of each case and of each deletion.
 //!
-//! All cases share one production and one operator, so this target has a `main` of its own. It takes the arguments of any other test program.
+//! All cases share one production and one operator, so this target has its own `main`. It takes the
+//! usual arguments of a test program.
 
 mod abandoned;
 mod approval;
@@ -37,17 +39,17 @@ use tokio::{
 
 use environment::Stage;
 
-/// One case.
+/// A case.
 type Case = for<'a> fn(&'a Stage) -> LocalBoxFuture<'a, Result<()>>;
 
-/// Cases by the names of their functions.
+/// Pairs cases with the names of their functions.
 macro_rules! cases {
     ($($module:ident::$case:ident),* $(,)?) => {
         [$((concat!(stringify!($module), "::", stringify!($case)), |stage| Box::pin($module::$case(stage)))),*]
     };
 }
 
-/// The longest first.
+/// All cases, the longest first.
 const CASES: [(&str, Case); 82] = cases![
     complete::passes_every_gate,
     complete::sql_goes_through_port_forwards,
@@ -135,7 +137,7 @@ const CASES: [(&str, Case); 82] = cases![
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
-    // The stage limits how many runs there are at a time; a case that waits for its turn takes nothing.
+    // The environment limits the number of concurrent runs; a waiting case costs nothing.
     arguments.test_threads.get_or_insert(CASES.len());
     let runtime = match Runtime::new() {
         Ok(runtime) => runtime,
@@ -167,7 +169,7 @@ struct Suite {
     rows: Mutex<Vec<Row>>,
 }
 
-/// What became of a case.
+/// Result of a case.
 struct Row {
     case: &'static str,
     passed: bool,
@@ -187,7 +189,7 @@ impl Suite {
         let playing = async {
             let set = async || Box::pin(Stage::set()).await;
             let stage = self.stage.get_or_try_init(set).await?;
-            // What all wait for is part of none's time.
+            // Shared preparation is not part of a case's duration.
             let turn = stage.turn(name).await?;
             let started = Instant::now();
             let played = case(stage).await;
@@ -208,7 +210,7 @@ impl Suite {
             .map_err(|error: anyhow::Error| Failed::from(format!("{error:?}")))
     }
 
-    /// Prints the tables, and checks that production is as it was.
+    /// Prints the tables, and checks that production is unchanged.
     async fn close(&self) -> Result<()> {
         let Some(stage) = self.stage.get() else {
             return Ok(());

@@ -1,4 +1,5 @@
-//! Runs that never begin: nobody approves them, their plan cannot be resolved, or the apiserver refuses them. Nothing is created for any.
+//! Runs that never start: not approved, without a resolvable plan, or refused by the apiserver. No
+//! object is created for any of them.
 
 use anyhow::{Context, Result, ensure};
 use dryrun_core::{
@@ -19,7 +20,7 @@ use crate::{
     run::{Run, condition, is, status},
 };
 
-/// It expires, and the operator has written nothing but its status.
+/// The run expires, and the operator has only written its status.
 pub(crate) async fn nobody_approves(stage: &Stage) -> Result<()> {
     let mut request = stage.small("nobody-approves");
     request["spec"]["approval"] = json!({"expiresAfter": "5s"});
@@ -46,8 +47,9 @@ pub(crate) async fn nobody_approves(stage: &Stage) -> Result<()> {
     never_began(&run).await
 }
 
-/// While runs are asked for, planned, wait, expire and are deleted, and none is approved, the operator does nothing anywhere but say so: no create
-/// of whatever kind, no way into a pod. Nobody else's run is at work meanwhile, so that no name has to be guessed.
+/// While runs are requested, planned, expired and deleted without an approval, the operator only
+/// writes statuses and events: it creates no object of any kind and opens no connection to a pod.
+/// No other run exists meanwhile, so the check needs no filter by name.
 pub(crate) async fn nothing_is_done_without_approval(stage: &Stage) -> Result<()> {
     let Some(log) = stage.audit_log() else {
         return Ok(());
@@ -86,7 +88,7 @@ pub(crate) async fn nothing_is_done_without_approval(stage: &Stage) -> Result<()
     Ok(())
 }
 
-/// An approval of another hash does not count: the apiserver refuses it, and nothing begins.
+/// The apiserver refuses an approval of another hash, and nothing starts.
 pub(crate) async fn approval_of_another_plan(stage: &Stage) -> Result<()> {
     let mut request = stage.small("another-plan");
     request["spec"]["approval"] = json!({"expiresAfter": "30s"});
@@ -164,7 +166,7 @@ pub(crate) async fn missing_secret_key(stage: &Stage) -> Result<()> {
     .await
 }
 
-/// A plan that cannot be resolved: said at once, and for good at the deadline.
+/// A plan that cannot be resolved: reported at once, and final at the deadline.
 async fn unresolved(
     stage: &Stage,
     name: &str,
@@ -177,12 +179,12 @@ async fn unresolved(
     *request
         .pointer_mut(at)
         .context("the request has no such field")? = value;
-    // Counted from its creation: what is missing must have been said before.
+    // The deadline counts from creation, and the missing object must be reported before.
     request["spec"]["deadlines"]["start"] = json!("30s");
     ends_unapproved(&Run::ask(stage, request).await?, reason, told).await
 }
 
-/// The operator has no rights there, and says what to change.
+/// The operator has no permissions there, and reports how to change that.
 pub(crate) async fn unprepared_namespace(stage: &Stage) -> Result<()> {
     let mut request = stage.small("unprepared");
     request["metadata"]["namespace"] = json!(UNPREPARED);
@@ -221,7 +223,7 @@ async fn ends_unapproved(run: &Run<'_>, reason: &str, told: &str) -> Result<()> 
     never_began(run).await
 }
 
-/// What was missing comes before the deadline: the plan is there, and waits for approval.
+/// A missing object is created before the deadline: the plan is resolved, and awaits approval.
 pub(crate) async fn config_map_comes_in_time(stage: &Stage) -> Result<()> {
     let mut request = stage.small("comes-in-time");
     request["spec"]["harness"]["inputs"] = json!([{"configMapRef": {"name": "late", "key": "file"}, "mountPath": "/opt/late", "sha256": "0".repeat(64)}]);
@@ -242,7 +244,8 @@ pub(crate) async fn config_map_comes_in_time(stage: &Stage) -> Result<()> {
     never_began(&run).await
 }
 
-/// An image that no node has, of a registry that is not there: the run begins, waits for its pod, and ends at the deadline with the kubelet's reason and the image's name.
+/// An image that no node has, of a registry that does not exist: the run starts, waits for its pod,
+/// and ends at the deadline with the kubelet's reason and the image's name.
 pub(crate) async fn missing_image(stage: &Stage) -> Result<()> {
     const IMAGE: &str = "127.0.0.1:1/postgres:17";
     let mut request = stage.small("missing-image");
@@ -258,7 +261,8 @@ pub(crate) async fn missing_image(stage: &Stage) -> Result<()> {
     .await
 }
 
-/// No node has what the copy asks for: the run waits for its pod, and ends at the deadline with the scheduler's reason.
+/// No node satisfies the copy's requests: the run waits for its pod, and ends at the deadline with
+/// the scheduler's reason.
 pub(crate) async fn unschedulable(stage: &Stage) -> Result<()> {
     let mut request = stage.small("unschedulable");
     request["spec"]["postgres"]["resources"] = json!({"requests": {"memory": "4Ti"}});
@@ -273,7 +277,7 @@ pub(crate) async fn unschedulable(stage: &Stage) -> Result<()> {
     .await
 }
 
-/// Some of what the apiserver refuses by itself; the chart's tests have every rule.
+/// Some specs that the apiserver refuses; the chart's tests have every rule.
 pub(crate) async fn bad_specs(stage: &Stage) -> Result<()> {
     let cases = [
         (
@@ -339,9 +343,10 @@ pub(crate) async fn spec_cannot_be_changed(stage: &Stage) -> Result<()> {
     .await
 }
 
-/// It is refused with this sentence.
+/// Asserts a refusal with this message.
 async fn refused(sentence: &str, attempt: impl AsyncFn() -> kube::Result<()>) -> Result<()> {
-    // Another refusal may come first: role bindings and policies are in force a moment after they are made.
+    // A different refusal may come first, as role bindings and policies take a moment to become
+    // effective.
     soon(sentence, async || match attempt().await {
         Err(kube::Error::Api(status)) if status.message.contains(sentence) => Ok(Ok(())),
         Err(kube::Error::Api(status)) if status.is_forbidden() => Ok(Err(status.message.clone())),
@@ -351,7 +356,8 @@ async fn refused(sentence: &str, attempt: impl AsyncFn() -> kube::Result<()>) ->
     .await
 }
 
-/// It has no report, nothing was made for it, it keeps nobody from deleting it, and of the operator there are status writes alone.
+/// Asserts that it has no report, no objects and no finalizer, and that the operator only wrote its
+/// status.
 pub(crate) async fn never_began(run: &Run<'_>) -> Result<()> {
     if let Some(found) = run.api().get_opt(&run.name).await? {
         ensure!(
@@ -372,7 +378,8 @@ pub(crate) async fn never_began(run: &Run<'_>) -> Result<()> {
         let status =
             |doing: &audit::Write| doing.verb == "patch" && doing.resource == "dryruns/status";
         let prefix = format!("{}-", run.name);
-        // In any namespace, by whatever verb, ways into pods included. The log may come a moment after what it tells of.
+        // Covers every namespace and verb, including connections to pods. The audit log may lag
+        // behind the API.
         let doings = soon("the audit log knows of it", async || {
             let mut doings = audit::doings(&log, run.stage.since)?;
             doings.retain(|doing| doing.name == run.name || doing.name.starts_with(&prefix));
