@@ -265,8 +265,8 @@ impl Release {
         Ok(())
     }
 
-    /// An uninstall keeps the CRDs and the protection of rehearsal namespaces, and removes
-    /// everything else.
+    /// An uninstall keeps the CRDs, the rehearsal namespaces and their deny-all policies, and
+    /// removes the rest.
     pub(crate) async fn uninstall(self) -> Result<()> {
         self.helm(&["uninstall", release::NAME, "--wait"]).await?;
         let ours = self.of_release();

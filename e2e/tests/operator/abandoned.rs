@@ -29,7 +29,7 @@ const HOLD: &str = "example.com/hold";
 
 /// The teardown cannot complete, because a foreign finalizer holds the run's volume. Carol abandons
 /// the run, and the condition lists the remaining object.
-pub(crate) async fn a_teardown_that_hangs(stage: &Stage) -> Result<()> {
+pub(crate) async fn hanging_teardown_can_be_abandoned(stage: &Stage) -> Result<()> {
     let people = json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
         "metadata": {"name": "abandoners", "namespace": NAMESPACE},

@@ -34,7 +34,7 @@ const SETTLED: Duration = Duration::from_secs(2);
 const BINDING: &str = "dryrun-approver";
 
 /// The file changes between approval and start.
-pub(crate) async fn config_map_changes_after_it(stage: &Stage) -> Result<()> {
+pub(crate) async fn config_map_change_voids_it(stage: &Stage) -> Result<()> {
     let map = |text: &str| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "changing", "namespace": NAMESPACE}, "data": {"file": text}});
     apply(&stage.client, &map("as it was shown").to_string()).await?;
     let mut request = stage.small("input-changes");
@@ -51,7 +51,7 @@ pub(crate) async fn config_map_changes_after_it(stage: &Stage) -> Result<()> {
 }
 
 /// Any change of a Secret changes its resourceVersion; its contents are not part of a plan.
-pub(crate) async fn secret_is_touched_after_it(stage: &Stage) -> Result<()> {
+pub(crate) async fn secret_change_voids_it(stage: &Stage) -> Result<()> {
     let secret = json!({
         "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "touched", "namespace": NAMESPACE}, "stringData": {"password": "of no use"},
     });
@@ -124,7 +124,7 @@ async fn changed(
 
 /// The apiserver admits it, since no DryRun of the namespace contradicts it. An event informs its
 /// creator that it approves nothing.
-pub(crate) async fn of_nothing(stage: &Stage) -> Result<()> {
+pub(crate) async fn of_unknown_run_is_reported(stage: &Stage) -> Result<()> {
     // In a namespace without any DryRun, the apiserver refuses every approval.
     let run = Run::ask(stage, stage.small("another-run")).await?;
     let name = format!("of-nothing-{}", Timestamp::now().as_second());
@@ -174,7 +174,7 @@ pub(crate) async fn of_nothing(stage: &Stage) -> Result<()> {
 
 /// Without the binding, the apiserver admits any approval. The operator detects this and ignores
 /// approvals created meanwhile, also after the binding is restored.
-pub(crate) async fn policies_are_not_in_force(stage: &Stage) -> Result<()> {
+pub(crate) async fn does_not_count_without_policies(stage: &Stage) -> Result<()> {
     let run = Run::ask(stage, stage.small("unenforced")).await?;
     run.until("it waits for approval", |run| {
         is(run, "Approved", "Unknown", "AwaitingApproval")

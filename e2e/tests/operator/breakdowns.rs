@@ -22,7 +22,7 @@ use crate::{
 
 /// An image whose server has production's system identifier, as one on a copy of production's files
 /// would: it is never started, and no harness is created.
-pub(crate) async fn physical_copy(stage: &Stage) -> Result<()> {
+pub(crate) async fn physical_copy_is_never_started(stage: &Stage) -> Result<()> {
     let images = stage
         .rehearsal
         .cluster
@@ -60,7 +60,7 @@ pub(crate) async fn physical_copy(stage: &Stage) -> Result<()> {
 
 /// A backend is killed during a scenario, as by a segmentation fault: the server shuts down and the
 /// run ends.
-pub(crate) async fn crash_in_a_scenario(stage: &Stage) -> Result<()> {
+pub(crate) async fn server_crash_ends_the_run(stage: &Stage) -> Result<()> {
     if !host::is_here(stage, "crash in a scenario") {
         return Ok(());
     }
@@ -81,9 +81,9 @@ pub(crate) async fn crash_in_a_scenario(stage: &Stage) -> Result<()> {
     .await
 }
 
-/// User code writes production's data to the termination log and kills the runner: the data appears
-/// nowhere else.
-pub(crate) async fn last_words(stage: &Stage) -> Result<()> {
+/// User code writes production's data to the termination log and kills the runner: no status, report
+/// or event repeats it.
+pub(crate) async fn termination_log_is_not_repeated(stage: &Stage) -> Result<()> {
     const WORDS: &str = "a row of production";
     // In two parts, so that the request itself does not contain the text.
     let code = "import os, time; print('so far', flush=True); time.sleep(1); open('/dev/termination-log', 'w').write('a row' ' of production'); os.kill(1, 15); time.sleep(300)";
@@ -119,7 +119,7 @@ pub(crate) async fn last_words(stage: &Stage) -> Result<()> {
 }
 
 /// A protected pod's container is killed: the pod stays, with a new container.
-pub(crate) async fn protected_pod_restarts(stage: &Stage) -> Result<()> {
+pub(crate) async fn protected_pod_restart_fails(stage: &Stage) -> Result<()> {
     const NAME: &str = "bystander-restarting";
     if !host::is_here(stage, "protected pod restarts") {
         return Ok(());

@@ -158,7 +158,7 @@ pub(crate) async fn sql_goes_through_port_forwards(stage: &Stage) -> Result<()> 
 
 /// Control for the cases of unapproved runs: the writes that must be absent from their audit log
 /// are present for an approved run.
-pub(crate) async fn the_audit_log_shows_what_it_did(stage: &Stage) -> Result<()> {
+pub(crate) async fn audit_log_contains_its_writes(stage: &Stage) -> Result<()> {
     Complete::of(stage).await?;
     let Some(log) = stage.audit_log() else {
         return Ok(());
@@ -189,7 +189,7 @@ pub(crate) async fn the_audit_log_shows_what_it_did(stage: &Stage) -> Result<()>
 
 /// No value of the run's Secret and no password of production appears in an object, an event or a
 /// log, plain or in base64.
-pub(crate) async fn no_secret_is_anywhere(stage: &Stage) -> Result<()> {
+pub(crate) async fn no_secret_appears_anywhere(stage: &Stage) -> Result<()> {
     let Complete {
         uid,
         secrets,
@@ -257,7 +257,7 @@ pub(crate) async fn no_secret_is_anywhere(stage: &Stage) -> Result<()> {
 }
 
 /// The operator writes nothing more, even when the DryRun is changed and its report is deleted.
-pub(crate) async fn an_ended_run_is_left_alone(stage: &Stage) -> Result<()> {
+pub(crate) async fn nothing_is_written_after_the_end(stage: &Stage) -> Result<()> {
     let complete = Complete::of(stage).await?;
     let Some(log) = stage.audit_log() else {
         return Ok(());

@@ -44,7 +44,7 @@ async fn restored(run: &Run<'_>) -> Result<RestoreFacts> {
 }
 
 /// Too little free space before the dump: production is not queried.
-pub(crate) async fn full_volume(stage: &Stage) -> Result<()> {
+pub(crate) async fn missing_space_prevents_the_dump(stage: &Stage) -> Result<()> {
     let Some(request) = on_small_volume(stage, "full-volume", "128Mi").await? else {
         return Ok(());
     };
@@ -66,7 +66,7 @@ pub(crate) async fn full_volume(stage: &Stage) -> Result<()> {
 
 /// Enough space for the dump, but too little while the restore writes, since a view is larger in
 /// the copy: the restore is stopped before the volume is full.
-pub(crate) async fn volume_fills_up(stage: &Stage) -> Result<()> {
+pub(crate) async fn restore_stops_before_volume_is_full(stage: &Stage) -> Result<()> {
     let Some(mut request) = on_small_volume(stage, "fills-up", "16Mi").await? else {
         return Ok(());
     };
@@ -100,7 +100,7 @@ fn regional(stage: &Stage, name: &str) -> Value {
     request
 }
 
-pub(crate) async fn restore_error(stage: &Stage) -> Result<()> {
+pub(crate) async fn restore_error_fails(stage: &Stage) -> Result<()> {
     let run = Run::begin(stage, regional(stage, "restore-error")).await?;
     run.ends_at(
         "G-08",
@@ -112,7 +112,7 @@ pub(crate) async fn restore_error(stage: &Stage) -> Result<()> {
 }
 
 /// The same error, tolerated. Its effect on the catalog is not covered by the tolerance.
-pub(crate) async fn tolerated_error(stage: &Stage) -> Result<()> {
+pub(crate) async fn tolerated_error_passes_restore(stage: &Stage) -> Result<()> {
     let mut request = regional(stage, "tolerated-error");
     request["spec"]["restore"]["tolerate"] =
         json!([{"sqlstate": "P0001", "statement": "REFRESH", "atMost": 1}]);
@@ -135,7 +135,7 @@ pub(crate) async fn tolerated_error(stage: &Stage) -> Result<()> {
 }
 
 /// The tolerated error does not occur: the plan was made for a different production.
-pub(crate) async fn unused_tolerance(stage: &Stage) -> Result<()> {
+pub(crate) async fn unused_tolerance_fails(stage: &Stage) -> Result<()> {
     let mut request = regional(stage, "unused-tolerance");
     request["spec"]["restore"]["tolerate"] = json!([
         {"sqlstate": "P0001", "statement": "REFRESH", "atMost": 1},
@@ -152,7 +152,7 @@ pub(crate) async fn unused_tolerance(stage: &Stage) -> Result<()> {
 }
 
 /// A table whose check constraint reads a table that is restored later: its rows are lost.
-pub(crate) async fn lost_rows(stage: &Stage) -> Result<()> {
+pub(crate) async fn lost_rows_fail(stage: &Stage) -> Result<()> {
     let mut request = stage.small("lost-rows");
     request["spec"]["source"]["database"] = json!("disordered");
     request["spec"]["restore"]["jobs"] = json!(1);
@@ -169,7 +169,7 @@ pub(crate) async fn lost_rows(stage: &Stage) -> Result<()> {
 
 /// Errors that would leave rows, policies or grants out of the copy cannot be tolerated: the
 /// request is refused.
-pub(crate) async fn intolerable(stage: &Stage) -> Result<()> {
+pub(crate) async fn intolerable_errors_are_refused(stage: &Stage) -> Result<()> {
     let sentence = "this class of error can never be tolerated";
     let api: Api<DryRun> = Api::namespaced(stage.alice.clone(), crate::environment::NAMESPACE);
     for (sqlstate, statement) in [
@@ -200,7 +200,7 @@ pub(crate) async fn intolerable(stage: &Stage) -> Result<()> {
 
 /// An event trigger of production grants further privileges: it fires while the matrix is applied,
 /// even where triggers are disabled.
-pub(crate) async fn granted_by_a_trigger(stage: &Stage) -> Result<()> {
+pub(crate) async fn grant_by_event_trigger_fails(stage: &Stage) -> Result<()> {
     let mut request = stage.small("granted-by-trigger");
     request["spec"]["source"]["database"] = json!("meddling");
     request["spec"]["privileges"]["grants"][0]["object"] = json!("database:meddling");
@@ -219,7 +219,7 @@ pub(crate) async fn granted_by_a_trigger(stage: &Stage) -> Result<()> {
 
 /// A declared role owns an object that the matrix does not mention: an owner has all privileges
 /// without grants.
-pub(crate) async fn forgotten_ownership(stage: &Stage) -> Result<()> {
+pub(crate) async fn undeclared_ownership_fails(stage: &Stage) -> Result<()> {
     let mut request = stage.small("forgotten-ownership");
     request["spec"]["privileges"]["roles"]["workflow_admin"] = json!({"login": true});
     let run = Run::begin(stage, request).await?;
@@ -238,7 +238,7 @@ pub(crate) async fn forgotten_ownership(stage: &Stage) -> Result<()> {
 
 /// A role may create in a schema: declared as a grant, but also an escalation path that the spec
 /// does not allow.
-pub(crate) async fn escalation_path(stage: &Stage) -> Result<()> {
+pub(crate) async fn undeclared_escalation_path_fails(stage: &Stage) -> Result<()> {
     let run = Run::begin(stage, creating(stage, "escalation-path")).await?;
     run.ends_at(
         "G-09",
@@ -266,7 +266,7 @@ fn allowed(role: &str, why: &str, what: &str) -> Value {
 
 /// A scenario changes a server setting that takes effect on reload: neither privileges nor
 /// definitions show it.
-pub(crate) async fn changed_setting(stage: &Stage) -> Result<()> {
+pub(crate) async fn changed_setting_fails(stage: &Stage) -> Result<()> {
     let mut request = stage.small("changed-setting");
     let privileges = &mut request["spec"]["privileges"];
     if let Some(grants) = privileges["grants"].as_array_mut() {
@@ -286,7 +286,7 @@ pub(crate) async fn changed_setting(stage: &Stage) -> Result<()> {
 }
 
 /// The rows of the matrix come from a frozen ConfigMap.
-pub(crate) async fn literal_matrix(stage: &Stage) -> Result<()> {
+pub(crate) async fn literal_matrix_passes(stage: &Stage) -> Result<()> {
     let (name, key) = ("frozen-matrix", "rows.tsv");
     let rows = [
         "database\tstock\tkeeper\tCONNECT\tfalse\t+",
@@ -317,7 +317,7 @@ pub(crate) async fn literal_matrix(stage: &Stage) -> Result<()> {
 }
 
 /// A role with CREATE makes an undeclared table.
-pub(crate) async fn undeclared_change(stage: &Stage) -> Result<()> {
+pub(crate) async fn undeclared_change_fails(stage: &Stage) -> Result<()> {
     let mut request = creating(stage, "undeclared-change");
     request["spec"]["privileges"]["escalationAllowed"] =
         allowed("keeper", "CREATE in schema", "public");
@@ -334,7 +334,7 @@ pub(crate) async fn undeclared_change(stage: &Stage) -> Result<()> {
 }
 
 /// A migration by the tables' owner declares its changes: all gates pass.
-pub(crate) async fn declared_migration(stage: &Stage) -> Result<()> {
+pub(crate) async fn declared_migration_passes(stage: &Stage) -> Result<()> {
     let mut request = stage.small("declared-migration");
     let spec = &mut request["spec"];
     spec["privileges"] = json!({

@@ -20,7 +20,7 @@ use crate::{
     waiting,
 };
 
-pub(crate) async fn waiting_for_approval(stage: &Stage) -> Result<()> {
+pub(crate) async fn before_approval_leaves_nothing(stage: &Stage) -> Result<()> {
     let run = Run::ask(stage, stage.small("deleted-early")).await?;
     run.until("it waits for approval", |run| {
         is(run, "Approved", "Unknown", "AwaitingApproval")
@@ -31,7 +31,7 @@ pub(crate) async fn waiting_for_approval(stage: &Stage) -> Result<()> {
 }
 
 /// The dump waits for a lock of another session.
-pub(crate) async fn during_the_dump(stage: &Stage) -> Result<()> {
+pub(crate) async fn during_dump_leaves_nothing(stage: &Stage) -> Result<()> {
     const DATABASE: &str = "held";
     let mut request = stage.small("deleted-dumping");
     request["spec"]["source"]["database"] = json!(DATABASE);
@@ -60,7 +60,7 @@ pub(crate) async fn during_the_dump(stage: &Stage) -> Result<()> {
 }
 
 /// A materialized view takes long to be filled.
-pub(crate) async fn during_the_restore(stage: &Stage) -> Result<()> {
+pub(crate) async fn during_restore_leaves_nothing(stage: &Stage) -> Result<()> {
     let mut request = stage.small("deleted-restoring");
     request["spec"]["source"]["database"] = json!("napping");
     let run = Run::begin(stage, request).await?;
@@ -77,14 +77,14 @@ pub(crate) async fn during_the_restore(stage: &Stage) -> Result<()> {
     run_is_over(&run, Command::Restore).await
 }
 
-pub(crate) async fn in_mid_scenario(stage: &Stage) -> Result<()> {
+pub(crate) async fn during_scenario_leaves_nothing(stage: &Stage) -> Result<()> {
     let run = Run::begin(stage, sleeping(stage, "deleted-rehearsing")).await?;
     asleep(&run).await?;
     delete(&run, "in mid-scenario").await?;
     run_is_over(&run, Command::Scenarios).await
 }
 
-pub(crate) async fn during_teardown(stage: &Stage) -> Result<()> {
+pub(crate) async fn during_teardown_leaves_nothing(stage: &Stage) -> Result<()> {
     let run = Run::begin(stage, stage.small("deleted-ending")).await?;
     run.at(Command::Teardown).await?;
     delete(&run, "during teardown").await?;
@@ -93,7 +93,7 @@ pub(crate) async fn during_teardown(stage: &Stage) -> Result<()> {
 
 /// The report records that the approval was used: without it the run neither continues nor starts
 /// again.
-pub(crate) async fn its_report(stage: &Stage) -> Result<()> {
+pub(crate) async fn deleted_report_ends_the_run(stage: &Stage) -> Result<()> {
     let run = Run::begin(stage, sleeping(stage, "unreported")).await?;
     asleep(&run).await?;
     let reports: Api<DryRunReport> = Api::namespaced(stage.client.clone(), &run.namespace);
@@ -123,8 +123,8 @@ pub(crate) async fn its_report(stage: &Stage) -> Result<()> {
     run.left_nothing().await
 }
 
-/// The namespace is deleted with the run's pods first and the report too.
-pub(crate) async fn with_its_namespace(stage: &Stage) -> Result<()> {
+/// The namespace is deleted with everything in it: the run's pods first, and the report too.
+pub(crate) async fn with_its_namespace_leaves_nothing(stage: &Stage) -> Result<()> {
     let mut request = sleeping(stage, "deleted-wholly");
     request["metadata"]["namespace"] = json!(DOOMED);
     let run = Run::begin(stage, request).await?;

@@ -43,7 +43,7 @@ async fn is_missing(run: &Run<'_>, reason: &str, told: &str) -> Result<()> {
 }
 
 /// The statement is allowed.
-pub(crate) async fn missing(stage: &Stage) -> Result<()> {
+pub(crate) async fn allowed_statement_fails(stage: &Stage) -> Result<()> {
     let scenario = denied("allowed", &["SELECT FROM item LIMIT 1"]);
     let run = begin(stage, "denial-missing", scenario).await?;
     is_missing(
@@ -55,7 +55,7 @@ pub(crate) async fn missing(stage: &Stage) -> Result<()> {
 }
 
 /// A command prints a denial without having queried the server.
-pub(crate) async fn missing_in_a_command(stage: &Stage) -> Result<()> {
+pub(crate) async fn printed_denial_fails(stage: &Stage) -> Result<()> {
     let scenario = json!({
         "name": "pretends", "as": {"login": "keeper"}, "unpaired": true,
         "command": ["python", "-c", "print('permission denied for table item')"],
@@ -66,7 +66,7 @@ pub(crate) async fn missing_in_a_command(stage: &Stage) -> Result<()> {
 }
 
 /// The scenario's own code raises the error with the same text.
-pub(crate) async fn forged(stage: &Stage) -> Result<()> {
+pub(crate) async fn forged_denial_fails(stage: &Stage) -> Result<()> {
     let raise = "DO $$ BEGIN RAISE insufficient_privilege USING MESSAGE = 'permission denied for table item'; END $$";
     let run = begin(stage, "denial-forged", denied("forged", &[raise])).await?;
     run.ends_at(
@@ -90,7 +90,7 @@ pub(crate) async fn forged(stage: &Stage) -> Result<()> {
 }
 
 /// The error was raised, but a handler caught it.
-pub(crate) async fn caught(stage: &Stage) -> Result<()> {
+pub(crate) async fn caught_denial_fails(stage: &Stage) -> Result<()> {
     let catch =
         "DO $$ BEGIN DELETE FROM item; EXCEPTION WHEN insufficient_privilege THEN NULL; END $$";
     let run = begin(stage, "denial-caught", denied("caught", &[catch])).await?;
@@ -103,7 +103,7 @@ pub(crate) async fn caught(stage: &Stage) -> Result<()> {
 }
 
 /// The server denied a different object.
-pub(crate) async fn on_another_object(stage: &Stage) -> Result<()> {
+pub(crate) async fn denial_on_another_object_fails(stage: &Stage) -> Result<()> {
     let scenario = denied("elsewhere", &["SELECT FROM pg_authid"]);
     let run = begin(stage, "denial-elsewhere", scenario).await?;
     run.ends_at(
@@ -116,7 +116,7 @@ pub(crate) async fn on_another_object(stage: &Stage) -> Result<()> {
 }
 
 /// 25006: an error of a read-only transaction, not of a missing privilege.
-pub(crate) async fn of_a_read_only_transaction(stage: &Stage) -> Result<()> {
+pub(crate) async fn read_only_error_fails(stage: &Stage) -> Result<()> {
     let sql = ["SET default_transaction_read_only = on", "DELETE FROM item"];
     let run = begin(stage, "denial-read-only", denied("reads-only", &sql)).await?;
     is_missing(
@@ -128,7 +128,7 @@ pub(crate) async fn of_a_read_only_transaction(stage: &Stage) -> Result<()> {
 }
 
 /// 42P01: a misspelt table.
-pub(crate) async fn of_a_table_that_is_not_there(stage: &Stage) -> Result<()> {
+pub(crate) async fn unknown_table_error_fails(stage: &Stage) -> Result<()> {
     let run = begin(
         stage,
         "denial-misspelt",
@@ -145,7 +145,7 @@ pub(crate) async fn of_a_table_that_is_not_there(stage: &Stage) -> Result<()> {
 
 /// The twin, which shows that the statement is valid, is denied as well, so the denial proves
 /// nothing.
-pub(crate) async fn twin_is_denied_too(stage: &Stage) -> Result<()> {
+pub(crate) async fn denied_twin_fails(stage: &Stage) -> Result<()> {
     let mut request = stage.small("denial-twins");
     let mut second = denied("second", &["DELETE FROM item"]);
     second["twin"] = json!("first");

@@ -43,10 +43,10 @@ const TURNS: usize = 4;
 const SHARED: &str = "complete::";
 /// Cases that must run alone, because they change or inspect the whole cluster.
 const ALONE: [&str; 4] = [
-    "isolation::enforcement_ends",
-    "isolation::nothing_is_enforced",
-    "approval::policies_are_not_in_force",
-    "waiting::nothing_is_done_without_approval",
+    "isolation::end_of_enforcement_is_detected",
+    "isolation::missing_enforcement_is_detected",
+    "approval::does_not_count_without_policies",
+    "waiting::nothing_is_created_without_approval",
 ];
 /// Time until all cases have requested a slot.
 const GATHER: Duration = Duration::from_secs(1);

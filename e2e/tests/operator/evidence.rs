@@ -83,7 +83,7 @@ pub(crate) async fn kept(run: &Run<'_>) -> Result<KeptEvidence> {
 }
 
 /// Archive and report contain everything: plan with its hash, approval, gates, facts, logs.
-pub(crate) async fn stands_alone(stage: &Stage) -> Result<()> {
+pub(crate) async fn is_verifiable_without_the_cluster(stage: &Stage) -> Result<()> {
     let mut request = stage.small("stands-alone");
     request["spec"]["verification"]["trace"] = json!(true);
     request["spec"]["harness"]["scenarios"] = json!([
@@ -126,7 +126,7 @@ pub(crate) async fn stands_alone(stage: &Stage) -> Result<()> {
 
 /// A scenario prints its own password in base64: the gate names the file, and the archive has the
 /// password removed.
-pub(crate) async fn printed_secret(stage: &Stage) -> Result<()> {
+pub(crate) async fn printed_secret_is_found_and_removed(stage: &Stage) -> Result<()> {
     let mut request = stage.small("printed-secret");
     let code = "import base64, os; print(base64.b64encode(open(os.environ['PGPASSFILE'], 'rb').read()).decode())";
     request["spec"]["harness"]["scenarios"] = json!([
@@ -149,7 +149,7 @@ pub(crate) async fn printed_secret(stage: &Stage) -> Result<()> {
 }
 
 /// A scenario overwrites the output of an earlier one.
-pub(crate) async fn rewritten_log(stage: &Stage) -> Result<()> {
+pub(crate) async fn rewritten_log_is_detected(stage: &Stage) -> Result<()> {
     let mut request = stage.small("rewritten-log");
     let code = |text: &str| json!(["python", "-c", text]);
     request["spec"]["harness"]["scenarios"] = json!([
@@ -174,7 +174,7 @@ pub(crate) async fn rewritten_log(stage: &Stage) -> Result<()> {
 }
 
 /// The input's ConfigMap is replaced while the scenarios run.
-pub(crate) async fn swapped_config_map(stage: &Stage) -> Result<()> {
+pub(crate) async fn replaced_input_is_detected(stage: &Stage) -> Result<()> {
     let maps: Api<ConfigMap> = Api::namespaced(stage.client.clone(), NAMESPACE);
     let (name, text) = ("swapped", "print('as declared')");
     let map =
@@ -201,7 +201,7 @@ pub(crate) async fn swapped_config_map(stage: &Stage) -> Result<()> {
 }
 
 /// Report and evidence are deleted after `evidence.retain`; all other objects stay.
-pub(crate) async fn expires(stage: &Stage) -> Result<()> {
+pub(crate) async fn is_deleted_after_retention(stage: &Stage) -> Result<()> {
     let mut request = stage.small("expires");
     request["spec"]["evidence"] = json!({"retain": "30s"});
     let run = Run::begin(stage, request).await?;

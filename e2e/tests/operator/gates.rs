@@ -20,7 +20,7 @@ use crate::{
 /// A foreign volume has the name of the run's volume; it is not touched. It is created with the
 /// operator's permissions, as if it were older than the admission policies, which refuse it to all
 /// others.
-pub(crate) async fn taken_name(stage: &Stage) -> Result<()> {
+pub(crate) async fn existing_object_is_not_touched(stage: &Stage) -> Result<()> {
     let name = Object::DataVolume.name("taken-name", "");
     let claims: Api<PersistentVolumeClaim> = Api::namespaced(stage.client.clone(), NAMESPACE);
     let claim = serde_json::from_value(json!({
@@ -48,7 +48,7 @@ pub(crate) async fn taken_name(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-pub(crate) async fn protected_selector_matches_nothing(stage: &Stage) -> Result<()> {
+pub(crate) async fn empty_protected_selector_fails(stage: &Stage) -> Result<()> {
     let mut request = stage.small("protects-nothing");
     request["spec"]["protected"] =
         json!([{"namespace": PRODUCTION, "selector": {"app": "nothing"}}]);
@@ -63,7 +63,7 @@ pub(crate) async fn protected_selector_matches_nothing(stage: &Stage) -> Result<
 }
 
 /// A server other than the declared one is only queried for its identity.
-pub(crate) async fn wrong_identifier(stage: &Stage) -> Result<()> {
+pub(crate) async fn wrong_system_identifier_fails(stage: &Stage) -> Result<()> {
     let mut request = stage.small("wrong-identifier");
     request["spec"]["source"]["systemIdentifier"] = json!("7000000000000000001");
     let run = Run::begin(stage, request).await?;
@@ -89,7 +89,7 @@ pub(crate) async fn wrong_identifier(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-pub(crate) async fn wrong_password(stage: &Stage) -> Result<()> {
+pub(crate) async fn wrong_password_fails(stage: &Stage) -> Result<()> {
     let mut request = stage.small("wrong-password");
     request["spec"]["source"]["passwordSecretRef"]["name"] = json!("wrong");
     let run = Run::begin(stage, request).await?;
@@ -99,7 +99,7 @@ pub(crate) async fn wrong_password(stage: &Stage) -> Result<()> {
 
 /// A role that may read everything except one large object: the facts contain the statement that
 /// would grant access.
-pub(crate) async fn missing_right(stage: &Stage) -> Result<()> {
+pub(crate) async fn missing_dump_privilege_fails(stage: &Stage) -> Result<()> {
     let mut request = stage.small("missing-right");
     request["spec"]["source"]["user"] = json!("dump_lacking");
     request["spec"]["source"]["passwordSecretRef"]["name"] = json!("lacking");
@@ -131,7 +131,7 @@ pub(crate) async fn missing_right(stage: &Stage) -> Result<()> {
 }
 
 /// A grant on a table that does not exist in production.
-pub(crate) async fn unknown_table(stage: &Stage) -> Result<()> {
+pub(crate) async fn grant_on_unknown_table_fails(stage: &Stage) -> Result<()> {
     let mut request = stage.small("unknown-table");
     request["spec"]["privileges"]["grants"][1]["object"] = json!("table:public.itme");
     let run = Run::begin(stage, request).await?;
@@ -140,7 +140,7 @@ pub(crate) async fn unknown_table(stage: &Stage) -> Result<()> {
 }
 
 /// The input differs from the plan's pin: detected inside the pod, before any of its code runs.
-pub(crate) async fn changed_input(stage: &Stage) -> Result<()> {
+pub(crate) async fn changed_input_fails(stage: &Stage) -> Result<()> {
     let mut request = stage.small("changed-input");
     let other = "0".repeat(64);
     request["spec"]["harness"]["inputs"] = json!([{"configMapRef": {"name": "iu-cutter", "key": "source.tar"}, "mountPath": "/opt/iu-cutter", "sha256": other}]);
@@ -155,7 +155,7 @@ pub(crate) async fn changed_input(stage: &Stage) -> Result<()> {
 }
 
 /// The first scenario fails, so the second never starts.
-pub(crate) async fn failing_scenario(stage: &Stage) -> Result<()> {
+pub(crate) async fn failing_scenario_stops_the_rest(stage: &Stage) -> Result<()> {
     let mut request = stage.small("failing-scenario");
     request["spec"]["harness"]["scenarios"] = json!([
         {"name": "fails", "as": {"login": "keeper"}, "command": ["python", "-c", "raise SystemExit(3)"]},
@@ -185,7 +185,7 @@ pub(crate) async fn failing_scenario(stage: &Stage) -> Result<()> {
 }
 
 /// One row more than `verification.rowDeltas` declares.
-pub(crate) async fn undeclared_rows(stage: &Stage) -> Result<()> {
+pub(crate) async fn undeclared_rows_fail(stage: &Stage) -> Result<()> {
     let mut request = stage.small("undeclared-rows");
     request["spec"]["harness"]["scenarios"] = json!([steps(
         "adds",
@@ -203,7 +203,7 @@ pub(crate) async fn undeclared_rows(stage: &Stage) -> Result<()> {
 
 /// A scenario uses a grant option: the matrix matched before the scenarios, and does not
 /// afterwards.
-pub(crate) async fn granted_away(stage: &Stage) -> Result<()> {
+pub(crate) async fn grant_in_scenario_fails(stage: &Stage) -> Result<()> {
     let mut request = stage.small("granted-away");
     request["spec"]["privileges"]["grants"][1]["grantable"] = json!(true);
     request["spec"]["harness"]["scenarios"] =
@@ -223,7 +223,7 @@ pub(crate) async fn granted_away(stage: &Stage) -> Result<()> {
 
 /// Protected pods disappear during the run, one permanently and one to be replaced. The run fails
 /// in any phase.
-pub(crate) async fn protected_pod_is_deleted(stage: &Stage) -> Result<()> {
+pub(crate) async fn protected_pod_deletion_fails(stage: &Stage) -> Result<()> {
     apply(&stage.client, include_str!("bystanders.yaml")).await?;
     let pods: Api<Pod> = Api::namespaced(stage.client.clone(), PRODUCTION);
     let replaced = ListParams::default().labels("app=bystander-replaced");

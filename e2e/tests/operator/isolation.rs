@@ -19,7 +19,7 @@ use crate::{
 
 /// No node enforces NetworkPolicies: the run ends before the copy's containers with data or secrets
 /// start.
-pub(crate) async fn nothing_is_enforced(stage: &Stage) -> Result<()> {
+pub(crate) async fn missing_enforcement_is_detected(stage: &Stage) -> Result<()> {
     let cluster = &stage.rehearsal.cluster;
     if !cluster.enforce(false).await? {
         stage.note(
@@ -76,7 +76,7 @@ async fn unenforced(stage: &Stage) -> Result<()> {
 }
 
 /// Enforcement ends during a scenario: the watch detects it, and the run ends.
-pub(crate) async fn enforcement_ends(stage: &Stage) -> Result<()> {
+pub(crate) async fn end_of_enforcement_is_detected(stage: &Stage) -> Result<()> {
     let cluster = &stage.rehearsal.cluster;
     let run = Run::begin(stage, long(stage, "enforcement-ends")).await?;
     run.at(Command::Scenarios).await?;
@@ -92,7 +92,7 @@ pub(crate) async fn enforcement_ends(stage: &Stage) -> Result<()> {
 }
 
 /// A policy created with the operator's permissions opens the copy during the run.
-pub(crate) async fn foreign_policy_in_mid_run(stage: &Stage) -> Result<()> {
+pub(crate) async fn foreign_policy_during_run_is_detected(stage: &Stage) -> Result<()> {
     let run = Run::begin(stage, long(stage, "foreign-policy")).await?;
     run.at(Command::Scenarios).await?;
     let selector = json!({"dryrun.dev/run": run.uid, "dryrun.dev/role": "postgres"});
@@ -110,7 +110,7 @@ pub(crate) async fn foreign_policy_in_mid_run(stage: &Stage) -> Result<()> {
 }
 
 /// The policy exists before the run.
-pub(crate) async fn foreign_policy(stage: &Stage) -> Result<()> {
+pub(crate) async fn foreign_policy_before_run_is_detected(stage: &Stage) -> Result<()> {
     let name = "foreign-before";
     let selector = json!({"app.kubernetes.io/instance": name});
     let hole = Hole::open(stage, "early-hole", selector).await?;
@@ -130,7 +130,7 @@ pub(crate) async fn foreign_policy(stage: &Stage) -> Result<()> {
 }
 
 /// No server listens on the outside address, so a failed connection from the copy proves nothing.
-pub(crate) async fn no_positive_control(stage: &Stage) -> Result<()> {
+pub(crate) async fn missing_positive_control_is_inconclusive(stage: &Stage) -> Result<()> {
     let run = Run::begin(stage, silent_outside(stage, "no-control", json!([]))).await?;
     run.ends_open(
         &["PostgresIsolated"],
@@ -142,7 +142,7 @@ pub(crate) async fn no_positive_control(stage: &Stage) -> Result<()> {
 }
 
 /// The same with an exception in the spec.
-pub(crate) async fn excused_control(stage: &Stage) -> Result<()> {
+pub(crate) async fn excused_control_passes(stage: &Stage) -> Result<()> {
     let run = Run::begin(stage, silent_outside(stage, "excused", json!(["Outside"]))).await?;
     run.ends_well(&[]).await?;
     let found = run.report().await?.status.unwrap_or_default();

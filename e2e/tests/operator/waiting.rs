@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// The run expires, and the operator has only written its status.
-pub(crate) async fn nobody_approves(stage: &Stage) -> Result<()> {
+pub(crate) async fn unapproved_run_expires(stage: &Stage) -> Result<()> {
     let mut request = stage.small("nobody-approves");
     request["spec"]["approval"] = json!({"expiresAfter": "5s"});
     let run = Run::ask(stage, request).await?;
@@ -50,7 +50,7 @@ pub(crate) async fn nobody_approves(stage: &Stage) -> Result<()> {
 /// While runs are requested, planned, expired and deleted without an approval, the operator only
 /// writes statuses and events: it creates no object of any kind and opens no connection to a pod.
 /// No other run exists meanwhile, so the check needs no filter by name.
-pub(crate) async fn nothing_is_done_without_approval(stage: &Stage) -> Result<()> {
+pub(crate) async fn nothing_is_created_without_approval(stage: &Stage) -> Result<()> {
     let Some(log) = stage.audit_log() else {
         return Ok(());
     };
@@ -89,7 +89,7 @@ pub(crate) async fn nothing_is_done_without_approval(stage: &Stage) -> Result<()
 }
 
 /// The apiserver refuses an approval of another hash, and nothing starts.
-pub(crate) async fn approval_of_another_plan(stage: &Stage) -> Result<()> {
+pub(crate) async fn approval_of_another_plan_is_refused(stage: &Stage) -> Result<()> {
     let mut request = stage.small("another-plan");
     request["spec"]["approval"] = json!({"expiresAfter": "30s"});
     let run = Run::ask(stage, request).await?;
@@ -114,7 +114,7 @@ pub(crate) async fn approval_of_another_plan(stage: &Stage) -> Result<()> {
     never_began(&run).await
 }
 
-pub(crate) async fn missing_config_map(stage: &Stage) -> Result<()> {
+pub(crate) async fn missing_config_map_is_reported(stage: &Stage) -> Result<()> {
     let input = json!([{"configMapRef": {"name": "absent", "key": "file"}, "mountPath": "/opt/absent", "sha256": "0".repeat(64)}]);
     unresolved(
         stage,
@@ -127,7 +127,7 @@ pub(crate) async fn missing_config_map(stage: &Stage) -> Result<()> {
     .await
 }
 
-pub(crate) async fn missing_config_map_key(stage: &Stage) -> Result<()> {
+pub(crate) async fn missing_config_map_key_is_reported(stage: &Stage) -> Result<()> {
     let input = json!([{"configMapRef": {"name": "iu-cutter", "key": "absent"}, "mountPath": "/opt/absent", "sha256": "0".repeat(64)}]);
     unresolved(
         stage,
@@ -140,7 +140,7 @@ pub(crate) async fn missing_config_map_key(stage: &Stage) -> Result<()> {
     .await
 }
 
-pub(crate) async fn missing_secret(stage: &Stage) -> Result<()> {
+pub(crate) async fn missing_secret_is_reported(stage: &Stage) -> Result<()> {
     let reference = json!({"name": "absent", "key": "password"});
     unresolved(
         stage,
@@ -153,7 +153,7 @@ pub(crate) async fn missing_secret(stage: &Stage) -> Result<()> {
     .await
 }
 
-pub(crate) async fn missing_secret_key(stage: &Stage) -> Result<()> {
+pub(crate) async fn missing_secret_key_is_reported(stage: &Stage) -> Result<()> {
     let reference = json!({"name": "directus-production", "key": "absent"});
     unresolved(
         stage,
@@ -185,7 +185,7 @@ async fn unresolved(
 }
 
 /// The operator has no permissions there, and reports how to change that.
-pub(crate) async fn unprepared_namespace(stage: &Stage) -> Result<()> {
+pub(crate) async fn unprepared_namespace_is_reported(stage: &Stage) -> Result<()> {
     let mut request = stage.small("unprepared");
     request["metadata"]["namespace"] = json!(UNPREPARED);
     request["spec"]["deadlines"]["start"] = json!("30s");
@@ -224,7 +224,7 @@ async fn ends_unapproved(run: &Run<'_>, reason: &str, told: &str) -> Result<()> 
 }
 
 /// A missing object is created before the deadline: the plan is resolved, and awaits approval.
-pub(crate) async fn config_map_comes_in_time(stage: &Stage) -> Result<()> {
+pub(crate) async fn late_config_map_is_resolved(stage: &Stage) -> Result<()> {
     let mut request = stage.small("comes-in-time");
     request["spec"]["harness"]["inputs"] = json!([{"configMapRef": {"name": "late", "key": "file"}, "mountPath": "/opt/late", "sha256": "0".repeat(64)}]);
     let run = Run::ask(stage, request).await?;
@@ -246,7 +246,7 @@ pub(crate) async fn config_map_comes_in_time(stage: &Stage) -> Result<()> {
 
 /// An image that no node has, of a registry that does not exist: the run starts, waits for its pod,
 /// and ends at the deadline with the kubelet's reason and the image's name.
-pub(crate) async fn missing_image(stage: &Stage) -> Result<()> {
+pub(crate) async fn missing_image_ends_at_the_deadline(stage: &Stage) -> Result<()> {
     const IMAGE: &str = "127.0.0.1:1/postgres:17";
     let mut request = stage.small("missing-image");
     request["spec"]["postgres"]["image"] = json!(IMAGE);
@@ -263,7 +263,7 @@ pub(crate) async fn missing_image(stage: &Stage) -> Result<()> {
 
 /// No node satisfies the copy's requests: the run waits for its pod, and ends at the deadline with
 /// the scheduler's reason.
-pub(crate) async fn unschedulable(stage: &Stage) -> Result<()> {
+pub(crate) async fn unschedulable_pod_ends_at_the_deadline(stage: &Stage) -> Result<()> {
     let mut request = stage.small("unschedulable");
     request["spec"]["postgres"]["resources"] = json!({"requests": {"memory": "4Ti"}});
     request["spec"]["deadlines"] = json!({"total": "5m", "start": "20s", "dump": "1s"});
@@ -278,7 +278,7 @@ pub(crate) async fn unschedulable(stage: &Stage) -> Result<()> {
 }
 
 /// Some specs that the apiserver refuses; the chart's tests have every rule.
-pub(crate) async fn bad_specs(stage: &Stage) -> Result<()> {
+pub(crate) async fn bad_specs_are_refused(stage: &Stage) -> Result<()> {
     let cases = [
         (
             "/spec/requestedBy",
@@ -331,7 +331,7 @@ pub(crate) async fn bad_specs(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-pub(crate) async fn spec_cannot_be_changed(stage: &Stage) -> Result<()> {
+pub(crate) async fn spec_change_is_refused(stage: &Stage) -> Result<()> {
     let run = Run::ask(stage, stage.small("unchangeable")).await?;
     let change = Patch::Merge(json!({"spec": {"source": {"port": 5433}}}));
     let api = run.api();
