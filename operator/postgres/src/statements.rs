@@ -49,8 +49,12 @@ pub const ANALYZE: &str = "ANALYZE";
 pub const TRACE: &str = "ALTER SYSTEM SET log_statement = 'all'";
 /// Makes the server read its configuration again.
 pub const RELOAD: &str = "SELECT pg_reload_conf()";
-/// Keeps an event trigger of production on GRANT from stopping the matrix.
-pub const MATRIX_SESSION: &str = "SET LOCAL session_replication_role = replica";
+/// Keeps an event trigger of production on GRANT from stopping the matrix, but not one that is
+/// enabled ALWAYS: it would fire in production as well, and G-09 judges what it adds. The sessions
+/// of the copy switch all of them off from Postgres 17 on.
+pub const MATRIX_SESSION: &str = "\
+SET LOCAL session_replication_role = replica; \
+SELECT set_config(name, 'on', true) FROM pg_settings WHERE name = 'event_triggers'";
 /// Begins a transaction whose statements are never logged, also not when they fail. It must be sent
 /// by itself: a text of several statements is logged before its first one runs.
 pub const UNLOGGED: &str = "
