@@ -320,15 +320,15 @@ impl<'a> Run<'a> {
     }
 
     /// After `last` only teardown began, which did begin.
-    fn went_no_further(&self, began: &BTreeSet<String>, last: Option<Command>) -> Result<()> {
+    fn went_no_further(&self, began: &BTreeSet<Command>, last: Option<Command>) -> Result<()> {
         ensure!(
-            began.contains(Command::Teardown.id()),
+            began.contains(&Command::Teardown),
             "there began only {began:?}"
         );
         let Some(last) = last else {
             return Ok(());
         };
-        let later = |id: &&String| id.as_str() > last.id() && id.as_str() != Command::Teardown.id();
+        let later = |command: &&Command| **command > last && **command != Command::Teardown;
         let further: Vec<_> = began.iter().filter(later).collect();
         ensure!(
             further.is_empty(),
