@@ -32,7 +32,7 @@ enum Command {
     Cluster(ClusterCommand),
     /// Runs the main use case on a cluster and prints its result.
     Demo,
-    /// Writes the files generated from code: the CRDs and the README's table of gates.
+    /// Writes the files generated from code: the CRDs and the tables in docs/.
     Generate,
     /// Runs every check and every test.
     Verify,

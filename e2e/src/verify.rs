@@ -13,7 +13,7 @@ use crate::{
         interrupt::{self, Interrupted},
         packages,
         progress::Progress,
-        tools::{Tools, cargo},
+        tools::{self, Tools, cargo},
         workspace,
     },
 };
@@ -129,7 +129,7 @@ impl Verification {
         Ok(())
     }
 
-    /// Runs formatting, lints, unit tests and the chart's lint.
+    /// Runs formatting, lints, unit tests, and the lints of the chart and of the workflows.
     async fn checks(&self) -> Result<()> {
         self.cargo("formatting", &["fmt", "--all", "--check"])
             .await?;
@@ -167,7 +167,19 @@ impl Verification {
                 })
                 .await?;
         }
-        Ok(())
+        self.workflows().await
+    }
+
+    /// The workflows of the hosted runners. Programs that actionlint would use if the machine has them are left out: the result must not depend on them.
+    async fn workflows(&self) -> Result<()> {
+        let mut lint = Command::new(tools::actionlint(&self.cache, &self.progress).await?);
+        lint.args(["-shellcheck=", "-pyflakes="])
+            .current_dir(workspace());
+        self.progress
+            .phase("lint of workflows".to_owned(), async |_| {
+                command::run(&mut lint, &self.cache.log("actionlint")).await
+            })
+            .await
     }
 
     async fn tests_in(&self, cluster: &Cluster) -> Result<()> {

@@ -111,6 +111,35 @@ impl Tools {
     }
 }
 
+/// actionlint, which checks the workflows of the hosted runners. A module and cache entry of its own: a new version must not rebuild Kubernetes.
+///
+/// # Errors
+/// Go is missing or the build fails.
+pub async fn actionlint(cache: &Cache, progress: &Progress) -> Result<PathBuf> {
+    const NAME: &str = "actionlint";
+    let module = workspace().join("e2e").join(NAME);
+    let key = Key::default()
+        .tree(&module)?
+        .text(STRIPPED)
+        .text(std::env::consts::ARCH);
+    if let Some(directory) = cache.find(NAME, &key)? {
+        return Ok(directory.join(NAME));
+    }
+    super::packages::require_go().await?;
+    let directory = progress
+        .phase("building actionlint with Go".to_owned(), async |_| {
+            cache
+                .entry(NAME, &key, async |draft| {
+                    let mut build = go_build(&module, draft, STRIPPED);
+                    build.arg("github.com/rhysd/actionlint/cmd/actionlint");
+                    command::run(&mut build, &cache.log(NAME)).await
+                })
+                .await
+        })
+        .await?;
+    Ok(directory.join(NAME))
+}
+
 fn go_build(module: &Path, output: &Path, ldflags: &str) -> Command {
     let mut go = Command::new("go");
     go.current_dir(module).env("CGO_ENABLED", "0");
