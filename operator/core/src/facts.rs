@@ -21,7 +21,7 @@ pub use copy::{
 pub use evidence::{EvidenceFacts, Leak, LeakFacts, SealFacts, SealedFile};
 pub use privileges::{EscalationFacts, MatrixDifference, PrivilegeRow, RolesFacts, RowGroup};
 pub use scenarios::{
-    InputFact, InputFacts, LogWindow, LoggedError, ScenarioClaim, ScenarioFacts, StepClaim,
+    Access, InputFact, InputFacts, LogWindow, LoggedError, ScenarioClaim, ScenarioFacts, StepClaim,
 };
 pub use source::{
     ArchiveFacts, DiskFacts, DumpFacts, RightsFacts, SessionFacts, SourceIdentity,

@@ -40,6 +40,7 @@ use crate::conditions;
 use crate::facts::{Facts, Leak};
 use crate::names::Object;
 
+pub use denial::{DeniedObject, denied_objects};
 pub use g10_not_production::REFUSALS;
 pub use g12_nothing_restarted::CRASHED;
 
