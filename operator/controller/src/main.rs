@@ -1,20 +1,16 @@
 //! The DryRun operator.
 
-mod act;
+mod admission_policies;
+mod agent_client;
 mod approvals;
-mod build;
-mod channel;
-mod controller;
 mod copy;
 mod error;
 mod health;
 mod jobs;
-mod observe;
-mod pins;
-mod policies;
-mod report;
-mod resolve;
-mod retention;
+mod objects;
+mod pinned_operator;
+mod reports;
+mod run;
 #[cfg(test)]
 mod testing;
 
@@ -67,7 +63,7 @@ async fn main() -> anyhow::Result<()> {
         .install_default()
         .map_err(|_| anyhow::anyhow!("a TLS provider is installed already"))?;
     let directory = options.admission_policies.display().to_string();
-    let policies = policies::Policies::load(&options.admission_policies)
+    let policies = admission_policies::Policies::load(&options.admission_policies)
         .with_context(|| format!("the admission policies in {directory}"))?;
     let client = Client::try_default()
         .await
@@ -80,9 +76,9 @@ async fn main() -> anyhow::Result<()> {
         () = shutdown() => return Ok(()),
     }
     let (jobs, ended) = jobs::Supervisor::new();
-    let context = Arc::new(controller::Context {
+    let context = Arc::new(run::reconcile::Context {
         client: client.clone(),
-        pins: pins::Pins {
+        pins: pinned_operator::Pins {
             image: options.operator_image,
             probes_namespace: options.probes_namespace,
         },
@@ -108,8 +104,8 @@ async fn main() -> anyhow::Result<()> {
     let recorder = context.recorder.clone();
     let work = async {
         tokio::join!(
-            controller::run(context, ended),
-            retention::run(client.clone()),
+            run::reconcile::run(context, ended),
+            reports::run(client.clone()),
             approvals::run(client.clone(), recorder)
         )
     };

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::Session;
 use super::session::short;
 use super::statements::{LOG_PIECE, LOG_SIZE, MARKER, RELOAD, TRACE};
-use crate::build::SERVER_LOGS_DIR;
+use crate::objects::SERVER_LOGS_DIR;
 
 /// Bytes that are read at a time.
 const PIECE: i64 = 1 << 20;

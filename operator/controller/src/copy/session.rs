@@ -12,7 +12,7 @@ use tokio_postgres::{Client, Config, NoTls};
 use super::statements::{
     BACKENDS, LOCK_ROLE, PASSWORD, RESTORE_ROLE, ROLE_EXISTS, TERMINATE, UNLOGGED,
 };
-use crate::build::POSTGRES_PORT;
+use crate::objects::POSTGRES_PORT;
 
 /// How long opening a session may take, with the first questions on it.
 const OPEN: Duration = Duration::from_secs(10);

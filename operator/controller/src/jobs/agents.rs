@@ -12,7 +12,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::{Scope, confused, nonce, permanent, transient};
-use crate::build::{Containers, DUMP_DIR, INPUTS_DIR, SOURCE_FILE, UNPACKED_DIR};
+use crate::objects::{Containers, DUMP_DIR, INPUTS_DIR, SOURCE_FILE, UNPACKED_DIR};
 
 /// Production, as a pod without names must be told of it.
 pub(super) async fn source(source: &Source) -> Result<Server, TaskError> {

@@ -24,8 +24,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Scope, read, transient};
-use crate::build::{self, CREDENTIAL_LENGTH};
 use crate::error::call;
+use crate::objects::{self, CREDENTIAL_LENGTH};
 
 /// Label of a namespace with the level of Pod Security that its pods must meet, and with the version that says what the level means.
 const ENFORCE_LABEL: &str = "pod-security.kubernetes.io/enforce";
@@ -77,7 +77,7 @@ async fn holder(scope: &Scope, object: Object) -> kube::Result<Option<String>> {
         let name = object.name(&scope.name, &scope.uid);
         let found: Option<PartialObjectMeta<K>> = api.get_metadata_opt(&name).await?;
         Ok(found.map(|o| {
-            if build::belongs(&o, &scope.uid) {
+            if objects::belongs(&o, &scope.uid) {
                 scope.uid.clone()
             } else {
                 o.labels().get(RUN_LABEL).cloned().unwrap_or_default()
@@ -318,7 +318,7 @@ pub(super) async fn input_digests(scope: &Scope) -> Result<BTreeMap<String, Stri
         let reading = api.get_opt(&reference.name);
         let found = read("ConfigMapUnreadable", "an input's ConfigMap", reading).await?;
         let digest = found
-            .and_then(|map| build::config_map_bytes(&map, &reference.key))
+            .and_then(|map| objects::config_map_bytes(&map, &reference.key))
             .map(|bytes| tree::hex(&Sha256::digest(&bytes)));
         digests.insert(
             format!("{}/{}", reference.name, reference.key),

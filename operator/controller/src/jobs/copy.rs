@@ -12,9 +12,9 @@ use std::collections::BTreeMap;
 
 use super::cluster::fingerprint;
 use super::{Scope, confused, permanent, read, transient};
-use crate::build::{DUMP_DIR, POSTGRES_PORT};
 use crate::copy::{self, Session, matrix, reading};
-use crate::resolve;
+use crate::objects::{DUMP_DIR, POSTGRES_PORT};
+use crate::run::resolve;
 
 /// How many changed catalog rows, and how many tables that moved undeclared, stand in the facts: the report must fit into etcd.
 const CHANGES_SHOWN: usize = 100;

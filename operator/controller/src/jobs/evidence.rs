@@ -16,8 +16,8 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
 use super::{Scope, agents, confused, leaks, permanent, read, transient};
-use crate::build::{self, EVIDENCE_DIR};
 use crate::error::call;
+use crate::objects::{self, EVIDENCE_DIR};
 
 /// Bytes of the archive in one ConfigMap: etcd takes at most 1.5 MiB in one request, and a ConfigMap holds 1 MiB.
 const PART: usize = 900 << 10;
@@ -200,7 +200,7 @@ async fn store(
             other => drop(other.map_err(|e| transient("EvidenceNotStored", &e))?),
         }
         let found = read("EvidenceUnreadable", "the evidence", api.get(&name)).await?;
-        digest.update(build::config_map_bytes(&found, KEY).unwrap_or_default());
+        digest.update(objects::config_map_bytes(&found, KEY).unwrap_or_default());
         stored.push(name);
     }
     Ok((stored, tree::prefixed(&digest.finalize())))

@@ -19,7 +19,7 @@ use std::pin::pin;
 use tokio::sync::Semaphore;
 
 use super::{Scope, permanent, transient};
-use crate::build::SOURCE_FILE;
+use crate::objects::SOURCE_FILE;
 
 /// Bytes of one container's log that are read. The agents say little; what commands print goes to the evidence volume instead. A kubelet begins a
 /// new file at 10 MiB by default (`containerLogMaxSize`), and hands out the last one alone: a longer log could not be read in whole either.

@@ -5,7 +5,7 @@ mod cluster;
 mod copy;
 mod evidence;
 mod leaks;
-mod places;
+mod probe_targets;
 mod probes;
 mod scenario;
 mod supervisor;
@@ -26,10 +26,10 @@ use rand::distr::{Alphanumeric, SampleString};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::build::Containers;
-use crate::channel::Agent;
+use crate::agent_client::Agent;
 use crate::copy::Endpoint;
 use crate::error::call;
+use crate::objects::Containers;
 
 /// Everything that a job works with; it is its own copy, so that a job never sees half of a pass.
 #[derive(Clone)]

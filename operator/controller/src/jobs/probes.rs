@@ -8,9 +8,9 @@ use dryrun_core::step::{Finding, Moment};
 use futures::future::{BoxFuture, try_join_all};
 use std::time::{Duration, Instant};
 
-use super::places::{self, Places};
+use super::probe_targets::{self, Places};
 use super::{Scope, nonce, permanent, transient};
-use crate::build::Containers;
+use crate::objects::Containers;
 
 /// How long an answer is waited for. A SYN that was lost is sent again after a second (RFC 6298).
 const ANSWER: Duration = Duration::from_secs(1);
@@ -48,7 +48,7 @@ pub(super) async fn probe(scope: &Scope, moment: Moment) -> Result<Finding, Task
         Moment::Before => Greeting::Echo,
         Moment::Harness | Moment::After => Greeting::Postgres,
     };
-    let places = places::find(scope, greeting).await?;
+    let places = probe_targets::find(scope, greeting).await?;
     let attempts = attempts(moment, &places);
     let controls_before = controls(scope, &attempts.controls, ALLOWED).await?;
     let probes = all(scope, &attempts.probes, ROUNDS).await?;

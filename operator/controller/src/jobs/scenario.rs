@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use super::agents::{self, millis};
 use super::{Scope, permanent};
-use crate::build::POSTGRES_PORT;
 use crate::copy::{self, Session};
+use crate::objects::POSTGRES_PORT;
 
 /// How long backends may take to notice that their client is gone (`client_connection_check_interval` is 200 ms).
 const PATIENCE: Duration = Duration::from_secs(3);

@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use super::SOURCE_FILE;
-use crate::build::Plan;
+use crate::objects::Plan;
 
 pub(super) fn mount(volume: &str, path: &str) -> VolumeMount {
     VolumeMount {

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
 use super::{Scope, agents, permanent, read};
-use crate::build::{ECHO_PORT, POSTGRES_PORT};
+use crate::objects::{ECHO_PORT, POSTGRES_PORT};
 
 /// Port of a kubelet that does not say (kubernetes.io, Ports and Protocols).
 const KUBELET_PORT: u16 = 10_250;

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::volumes::mount;
 use super::{AGENT_USER, DEADLINE_MARGIN, RUN_GROUP};
-use crate::build::Plan;
+use crate::objects::Plan;
 
 /// The agent answers there with what it is sent.
 pub(super) fn echoing(agent: Container, port: u16) -> Container {

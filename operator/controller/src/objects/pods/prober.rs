@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::{Container, PodSpec};
 
 use super::parts::{agent, base, echoing, small};
 use super::{Containers, ECHO_PORT};
-use crate::build::Plan;
+use crate::objects::Plan;
 
 /// A pod that probes or answers and holds nothing, not even a token: what it can be asked is worth none.
 pub(super) fn pod(plan: &Plan<'_>, object: Object) -> PodSpec {

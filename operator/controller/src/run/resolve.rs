@@ -10,8 +10,8 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use crate::build::{self, key};
 use crate::error::{Error, call};
+use crate::objects::{self, key};
 
 /// Resolves the plan: digests of ConfigMaps, versions of Secrets.
 pub(crate) async fn resolve(
@@ -103,7 +103,7 @@ async fn key_of(
             format!("create ConfigMap {name} in {namespace}"),
         ));
     };
-    match build::config_map_bytes(&found, key) {
+    match objects::config_map_bytes(&found, key) {
         Some(bytes) => Ok(Ok(bytes)),
         None => Ok(problem(
             "ConfigMapKeyMissing",

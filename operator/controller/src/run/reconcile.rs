@@ -22,14 +22,14 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::act::Actor;
-use crate::build::{Key, key};
+use crate::admission_policies::Policies;
 use crate::error::{Class, Error, call};
 use crate::jobs::Supervisor;
-use crate::observe::observe;
-use crate::pins::Pins;
-use crate::policies::Policies;
-use crate::report;
+use crate::objects::{Key, key};
+use crate::pinned_operator::Pins;
+use crate::run::act::Actor;
+use crate::run::observe::observe;
+use crate::run::report;
 
 /// Turns of one pass: more than a run has steps, so that only a loop reaches it.
 const TURNS: usize = 64;

@@ -12,8 +12,8 @@ use kube::api::{Patch, PatchParams};
 use kube::runtime::events::{Event, EventType, Recorder};
 use kube::{Api, Client, Resource, ResourceExt};
 
-use crate::build::key;
 use crate::error::{Error, call};
+use crate::objects::key;
 
 /// Writes facts, verdicts and outcome into the report.
 pub(crate) async fn write_report(

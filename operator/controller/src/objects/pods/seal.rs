@@ -9,7 +9,7 @@ use super::parts::{agent, base, quantities};
 use super::volumes::{
     evidence, memory, mount, part, read_only, run_keys, secrets_mount, secrets_volume, source_key,
 };
-use crate::build::Plan;
+use crate::objects::Plan;
 
 pub(super) fn pod(plan: &Plan<'_>) -> PodSpec {
     let written_by = |pod: &str| read_only(part("evidence", pod, &format!("{EVIDENCE_DIR}/{pod}")));

@@ -15,7 +15,7 @@ use super::volumes::{
     secrets_mount, secrets_volume, source_key,
 };
 use super::{Containers, DUMP_DIR, ECHO_PORT, OBSERVER_USER, POSTGRES_PORT, SERVER_LOGS_DIR};
-use crate::build::Plan;
+use crate::objects::Plan;
 
 pub(super) fn dump(plan: &Plan<'_>) -> PodSpec {
     let postgres = &plan.spec.postgres;

@@ -10,7 +10,7 @@ use super::volumes::{
     secrets_mount, secrets_volume,
 };
 use super::{Containers, INPUTS_DIR, OBSERVER_USER, UNPACKED_DIR};
-use crate::build::Plan;
+use crate::objects::Plan;
 
 pub(super) fn pod(plan: &Plan<'_>) -> PodSpec {
     let harness = &plan.spec.harness;
@@ -100,7 +100,7 @@ pub(super) fn pod(plan: &Plan<'_>) -> PodSpec {
 
 #[cfg(test)]
 mod tests {
-    use crate::build::{self, Plan};
+    use crate::objects::{self, Plan};
     use crate::testing;
     use dryrun_core::facts::Facts;
     use dryrun_core::inspect;
@@ -122,7 +122,7 @@ mod tests {
         };
         let deny_all = json!({"spec": {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}});
         let found = inspect::harness_violations(
-            &build::pod(&plan, Object::HarnessPod),
+            &objects::pod(&plan, Object::HarnessPod),
             &[serde_json::from_value(deny_all).unwrap()],
             &[],
             &Object::EvidenceVolume.name(plan.name, plan.uid),

@@ -16,11 +16,11 @@ use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 
-use crate::build::{belongs, key};
-use crate::controller::Context;
 use crate::error::{Error, call};
-use crate::pins::Pins;
-use crate::resolve::resolve;
+use crate::objects::{belongs, key};
+use crate::pinned_operator::Pins;
+use crate::run::reconcile::Context;
+use crate::run::resolve::resolve;
 
 /// Annotation of a claim whose volume is being made on that node (`WaitForFirstConsumer`).
 const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";

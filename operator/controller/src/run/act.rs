@@ -15,10 +15,10 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use crate::build::{self, Plan, belongs, key};
 use crate::error::{Error, call};
 use crate::jobs::{Scope, Supervisor};
-use crate::pins::Pins;
+use crate::objects::{self, Plan, belongs, key};
+use crate::pinned_operator::Pins;
 
 /// What actions work with.
 pub(crate) struct Actor<'a> {
@@ -153,12 +153,12 @@ impl Actor<'_> {
             operator_image: &self.pins.image,
         };
         match object {
-            Object::Secret => self.post(object, build::secret(&plan)).await,
+            Object::Secret => self.post(object, objects::secret(&plan)).await,
             Object::DataVolume | Object::EvidenceVolume => {
-                self.post(object, build::claim(&plan, object)).await
+                self.post(object, objects::claim(&plan, object)).await
             }
             Object::ProductionEgress | Object::CopyEgress | Object::CopyIngress => {
-                self.post(object, build::policy(&plan, object)).await
+                self.post(object, objects::policy(&plan, object)).await
             }
             Object::DumpPod
             | Object::PostgresPod
@@ -168,7 +168,7 @@ impl Actor<'_> {
             | Object::IdentityPod
             | Object::IntruderPod
             | Object::ListenerPod
-            | Object::CanaryPod => self.post(object, build::pod(&plan, object)).await,
+            | Object::CanaryPod => self.post(object, objects::pod(&plan, object)).await,
         }
     }
 
