@@ -174,6 +174,10 @@ async fn exchange(
                 "AgentRefused",
                 "the agent does not accept the run's token",
             )),
+            StatusCode::UNPROCESSABLE_ENTITY => Err(permanent(
+                "TaskTaken",
+                "the agent has another task under this id",
+            )),
             other => Err(transient("the agent refused the task", other)),
         }
     }

@@ -425,7 +425,8 @@ impl WindowReader {
         let own = user == self.who.login;
         let acts = entry.is_session() || entry.is_statement();
         // A session of the operator's that was given up in the middle of a question.
-        let given_up = user == self.who.operator && entry.state_code.as_deref() == Some(CLIENT_GONE);
+        let given_up =
+            user == self.who.operator && entry.state_code.as_deref() == Some(CLIENT_GONE);
         if entry.is_error() && !given_up || entry.is_crash() || declared && !own && acts {
             let errors = if own {
                 &mut self.errors
@@ -485,7 +486,14 @@ mod tests {
     use super::*;
 
     /// A line, with its members in the order of Postgres.
-    fn entry(session: &str, number: u64, user: &str, severity: &str, code: &str, message: &str) -> String {
+    fn entry(
+        session: &str,
+        number: u64,
+        user: &str,
+        severity: &str,
+        code: &str,
+        message: &str,
+    ) -> String {
         let message = serde_json::Value::from(message);
         let session = if session.is_empty() {
             String::new()
@@ -606,7 +614,15 @@ mod tests {
             assert_eq!(reader.finish().errors.len(), 1, "{end}");
         }
         let mut reader = reader(0);
-        reader.feed(line("op", "FATAL", "28000", "statement: SELECT 'begin-1' AS marker").as_bytes());
+        reader.feed(
+            line(
+                "op",
+                "FATAL",
+                "28000",
+                "statement: SELECT 'begin-1' AS marker",
+            )
+            .as_bytes(),
+        );
         assert!(!reader.begun());
     }
 
@@ -621,7 +637,10 @@ mod tests {
         assert_eq!(window.errors, []);
         assert_eq!(window.foreign.len(), 1);
         assert_eq!(
-            (window.foreign[0].user.as_str(), &*window.foreign[0].sqlstate),
+            (
+                window.foreign[0].user.as_str(),
+                &*window.foreign[0].sqlstate
+            ),
             ("op", "28000")
         );
     }
@@ -633,7 +652,12 @@ mod tests {
             assert_eq!((window.sessions, window.statements), (0, 0));
             assert_eq!(window.foreign[0].user, "other", "{message}");
         }
-        let window = window(&[line("other", "ERROR", "42501", "permission denied for table t")]);
+        let window = window(&[line(
+            "other",
+            "ERROR",
+            "42501",
+            "permission denied for table t",
+        )]);
         assert_eq!((window.errors.len(), window.foreign.len()), (0, 1));
         let ended = window_of_an_end();
         assert_eq!(ended.foreign, []);
@@ -641,7 +665,12 @@ mod tests {
 
     /// The end of a session that the barrier saw go may be logged after the marker.
     fn window_of_an_end() -> LogWindow {
-        window(&[line("other", "LOG", "00000", "disconnection: session time: 0:00:00.010")])
+        window(&[line(
+            "other",
+            "LOG",
+            "00000",
+            "disconnection: session time: 0:00:00.010",
+        )])
     }
 
     #[test]

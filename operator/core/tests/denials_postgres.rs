@@ -39,8 +39,14 @@ const DENIALS: [(&str, &str); 101] = [
     ("INSERT INTO iu.orders VALUES (1)", "iu.orders"),
     ("UPDATE iu.orders SET amount = 1", "iu.orders"),
     ("DELETE FROM iu.orders", "iu.orders"),
-    ("WITH gone AS (DELETE FROM iu.orders RETURNING *) SELECT * FROM gone", "iu.orders"),
-    ("MERGE INTO iu.orders o USING iu.columns c ON o.id = c.a WHEN MATCHED THEN DELETE", "iu.orders"),
+    (
+        "WITH gone AS (DELETE FROM iu.orders RETURNING *) SELECT * FROM gone",
+        "iu.orders",
+    ),
+    (
+        "MERGE INTO iu.orders o USING iu.columns c ON o.id = c.a WHEN MATCHED THEN DELETE",
+        "iu.orders",
+    ),
     ("TRUNCATE iu.orders", "iu.orders"),
     ("BEGIN;; LOCK TABLE iu.orders", "iu.orders"),
     ("COPY iu.orders TO STDOUT", "iu.orders"),
@@ -52,7 +58,10 @@ const DENIALS: [(&str, &str); 101] = [
     ("REFRESH MATERIALIZED VIEW iu.mv", ""),
     ("SELECT * FROM hidden.t", "schema:hidden"),
     ("CREATE TABLE iu.x ()", "iu"),
-    ("CREATE FUNCTION iu.g() RETURNS int LANGUAGE sql AS 'SELECT 1'", "schema:iu"),
+    (
+        "CREATE FUNCTION iu.g() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        "schema:iu",
+    ),
     ("SELECT nextval('iu.s')", "iu.s"),
     ("SELECT currval('iu.s')", "iu.s"),
     ("SELECT setval('iu.s', 4)", "sequence:iu.s"),
@@ -66,8 +75,14 @@ const DENIALS: [(&str, &str); 101] = [
     ("CREATE TEMP TABLE x (i int)", "database:postgres"),
     ("CREATE SCHEMA mine", "database:postgres"),
     ("CREATE PUBLICATION more", "postgres"),
-    ("INSERT INTO iu.hidden_rows VALUES ('boss', 1)", "iu.hidden_rows"),
-    ("SET row_security = off;; SELECT * FROM iu.hidden_rows", "iu.hidden_rows"),
+    (
+        "INSERT INTO iu.hidden_rows VALUES ('boss', 1)",
+        "iu.hidden_rows",
+    ),
+    (
+        "SET row_security = off;; SELECT * FROM iu.hidden_rows",
+        "iu.hidden_rows",
+    ),
     ("SELECT b FROM iu.columns", "iu.columns"),
     ("UPDATE iu.columns SET b = 1", "iu.columns"),
     ("DROP TABLE iu.orders", "iu.orders"),
@@ -79,8 +94,14 @@ const DENIALS: [(&str, &str); 101] = [
     ("DROP SCHEMA iu", "iu"),
     ("COMMENT ON TABLE iu.orders IS 'x'", "iu.orders"),
     ("CREATE POLICY q ON iu.orders", "iu.orders"),
-    ("ALTER TABLE iu.hidden_rows DISABLE ROW LEVEL SECURITY", "iu.hidden_rows"),
-    ("CREATE TRIGGER t BEFORE INSERT ON iu.orders FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()", "iu.orders"),
+    (
+        "ALTER TABLE iu.hidden_rows DISABLE ROW LEVEL SECURITY",
+        "iu.hidden_rows",
+    ),
+    (
+        "CREATE TRIGGER t BEFORE INSERT ON iu.orders FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+        "iu.orders",
+    ),
     ("GRANT SELECT ON iu.orders TO other", "iu.orders"),
     ("ALTER TYPE iu.state ADD VALUE 'b'", "type:iu.state"),
     ("ALTER COLLATION iu.c RENAME TO d", "iu.c"),
@@ -107,28 +128,49 @@ const DENIALS: [(&str, &str); 101] = [
     ("REVOKE other FROM helped", "role:other"),
     ("DROP OWNED BY other", ""),
     ("REASSIGN OWNED BY other TO app", ""),
-    ("ALTER DEFAULT PRIVILEGES FOR ROLE other GRANT SELECT ON TABLES TO app", ""),
+    (
+        "ALTER DEFAULT PRIVILEGES FOR ROLE other GRANT SELECT ON TABLES TO app",
+        "",
+    ),
     ("COPY (SELECT 1) TO PROGRAM 'true'", ""),
     ("COPY (SELECT 1) TO '/tmp/x'", ""),
     ("COPY iu.hidden_rows FROM '/etc/passwd'", ""),
     ("ALTER SYSTEM SET work_mem = '1MB'", "parameter:work_mem"),
     ("ALTER SYSTEM RESET ALL", ""),
     ("SET log_statement = 'none'", "parameter:log_statement"),
-    ("SET session_replication_role = 'replica'", "parameter:session_replication_role"),
-    ("SELECT set_config('log_min_messages', 'panic', false)", "parameter:log_min_messages"),
+    (
+        "SET session_replication_role = 'replica'",
+        "parameter:session_replication_role",
+    ),
+    (
+        "SELECT set_config('log_min_messages', 'panic', false)",
+        "parameter:log_min_messages",
+    ),
     ("SHOW data_directory", ""),
     ("CREATE DATABASE d", ""),
     ("ALTER DATABASE closed SET work_mem = '1MB'", "closed"),
     ("DROP DATABASE closed", "database:closed"),
     ("CREATE EXTENSION hstore", ""),
     ("CREATE EXTENSION adminpack", ""),
-    ("CREATE EVENT TRIGGER e ON ddl_command_start EXECUTE FUNCTION suppress_redundant_updates_trigger()", ""),
-    ("CREATE SUBSCRIPTION s CONNECTION 'dbname=x' PUBLICATION p WITH (connect = false)", ""),
+    (
+        "CREATE EVENT TRIGGER e ON ddl_command_start EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+        "",
+    ),
+    (
+        "CREATE SUBSCRIPTION s CONNECTION 'dbname=x' PUBLICATION p WITH (connect = false)",
+        "",
+    ),
     ("CREATE TABLESPACE t LOCATION '/tmp'", ""),
     ("CREATE FOREIGN DATA WRAPPER w", ""),
-    ("CREATE SERVER near FOREIGN DATA WRAPPER postgres_fdw", "fdw:postgres_fdw"),
+    (
+        "CREATE SERVER near FOREIGN DATA WRAPPER postgres_fdw",
+        "fdw:postgres_fdw",
+    ),
     ("CREATE USER MAPPING FOR app SERVER far", "far"),
-    ("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'bootstrap'", ""),
+    (
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'bootstrap'",
+        "",
+    ),
     ("CHECKPOINT", ""),
     ("SELECT pg_create_physical_replication_slot('x')", ""),
     ("SELECT pg_drop_replication_slot('slot')", ""),
@@ -155,7 +197,10 @@ const FORGERIES: [(&str, &str); 8] = [
         "PrivilegeHeld",
     ),
     ("SET ROLE other;; DELETE FROM iu.orders", "PrivilegeHeld"),
-    ("DO $$ BEGIN INSERT INTO iu.orders VALUES (1); EXCEPTION WHEN insufficient_privilege THEN NULL; END $$", "DenialMissing"),
+    (
+        "DO $$ BEGIN INSERT INTO iu.orders VALUES (1); EXCEPTION WHEN insufficient_privilege THEN NULL; END $$",
+        "DenialMissing",
+    ),
     ("SELECT * FROM hidden.t", "WrongObject"),
     ("DELETE FROM iu.ordres", "DenialMissing"),
 ];
@@ -246,7 +291,13 @@ impl World {
     }
 
     /// G-15 on a scenario of this one statement.
-    async fn judged(&self, login: &str, statement: &str, object: &str, window: LogWindow) -> Verdict {
+    async fn judged(
+        &self,
+        login: &str,
+        statement: &str,
+        object: &str,
+        window: LogWindow,
+    ) -> Verdict {
         let mut step = serde_json::json!({"sql": statement, "expect": {"sqlstate": "42501"}});
         if !object.is_empty() {
             step["expect"]["object"] = object.into();
@@ -340,7 +391,12 @@ async fn all_that_the_server_denies_is_proven() {
         let mut judge = |statement: &str, verdict: &Verdict, window: &LogWindow| {
             if verdict.status != Status::True {
                 let (reason, message) = (&verdict.reason, &verdict.message);
-                writeln!(failures, "{statement}: {reason}: {message} {:?}", window.errors).unwrap();
+                writeln!(
+                    failures,
+                    "{statement}: {reason}: {message} {:?}",
+                    window.errors
+                )
+                .unwrap();
             }
         };
         for (statement, object) in DENIALS {
@@ -350,9 +406,7 @@ async fn all_that_the_server_denies_is_proven() {
                 (0, 0, 0),
                 "{statement}: {window:?}"
             );
-            let verdict = world
-                .judged("app", statement, object, window.clone())
-                .await;
+            let verdict = world.judged("app", statement, object, window.clone()).await;
             judge(statement, &verdict, &window);
         }
         let window = world.window("app", "closed", "").await;
@@ -381,7 +435,9 @@ async fn what_only_looks_like_a_denial_is_none() {
             );
         }
         // It is denied, and on no table of that name that the copy has.
-        let window = world.window("app", "postgres", "DELETE FROM iu.orders").await;
+        let window = world
+            .window("app", "postgres", "DELETE FROM iu.orders")
+            .await;
         let verdict = world
             .judged("app", "DELETE FROM iu.orders", "public.orders", window)
             .await;
@@ -400,7 +456,12 @@ async fn statements_say_nothing_of_the_server() {
         let long = format!("SELECT '{}'", "x".repeat(3 << 20));
         let window = world.window("app", "postgres", &long).await;
         assert_eq!(
-            (window.sessions, window.statements, window.unreadable, window.overflow),
+            (
+                window.sessions,
+                window.statements,
+                window.unreadable,
+                window.overflow
+            ),
             (1, 1, 0, 0)
         );
         let (mut lines, mut crashes) = (Lines::default(), Crashes::default());

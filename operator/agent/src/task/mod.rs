@@ -22,7 +22,9 @@ use dryrun_core::{
 };
 use hyper::body::Bytes;
 
-use crate::{children::Children, connection::Credentials, failure::Result, probe, reading};
+use crate::{
+    children::Children, connection::Credentials, failure::Result, probe, reading, scratch::Scratch,
+};
 
 /// `application_name` of the sessions that read production.
 const READING: &str = "dryrun-dump";
@@ -36,7 +38,7 @@ pub(crate) struct Agent {
     /// Where the output of commands is kept.
     pub(crate) logs: PathBuf,
     /// Where commands work.
-    pub(crate) scratch: PathBuf,
+    pub(crate) scratch: Scratch,
     /// The archive that was sealed last.
     pub(crate) archive: Mutex<Option<Bytes>>,
 }

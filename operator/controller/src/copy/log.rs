@@ -2,12 +2,11 @@
 
 use dryrun_core::control::TaskError;
 use dryrun_core::log::{self, Entry, Lines, WindowReader};
-use dryrun_core::sql::literal;
 use std::time::Duration;
 
 use super::Session;
 use super::session::short;
-use super::statements::{LOG_PIECE, LOG_SIZE, MARKER, RELOAD, TRACE};
+use super::statements::{COVER, LOG_PIECE, LOG_SIZE, RELOAD, TRACE};
 use crate::objects::SERVER_LOGS_DIR;
 
 /// Bytes that are read at a time.
@@ -44,13 +43,14 @@ pub(crate) async fn size(session: &Session) -> Result<u64, TaskError> {
 
 /// Writes a marker into the log.
 pub(crate) async fn mark(session: &Session, marker: &str) -> Result<(), TaskError> {
-    let statement = MARKER.fill([&literal(marker)]);
-    short(
-        "mark the copy's log",
-        session.client.simple_query(&statement),
-    )
-    .await
-    .map(drop)
+    for statement in [&*log::marker(marker), COVER] {
+        short(
+            "mark the copy's log",
+            session.client.simple_query(statement),
+        )
+        .await?;
+    }
+    Ok(())
 }
 
 async fn piece(session: &Session, offset: u64) -> Result<Vec<u8>, TaskError> {
@@ -100,21 +100,20 @@ pub(crate) async fn has_marker(
     }
 }
 
-/// All entries that `keep` says yes to.
+/// Shows every entry that there is so far. A line that is too long to be held is passed over.
 pub(crate) async fn entries(
     session: &Session,
-    keep: impl Fn(&Entry) -> bool,
-) -> Result<Vec<Entry>, TaskError> {
+    mut show: impl FnMut(&Entry),
+) -> Result<(), TaskError> {
     let end = size(session).await?;
-    let (mut offset, mut lines, mut kept) = (0_u64, Lines::default(), Vec::new());
+    let (mut offset, mut lines) = (0_u64, Lines::default());
     while offset < end {
         let bytes = piece(session, offset).await?;
         if bytes.is_empty() {
             break;
         }
         offset += bytes.len() as u64;
-        let lines = lines.feed(&bytes);
-        kept.extend(log::split(&lines).filter_map(Entry::read).filter(&keep));
+        lines.feed(&bytes, |line| line.entry().iter().for_each(&mut show));
     }
-    Ok(kept)
+    Ok(())
 }

@@ -1,16 +1,17 @@
 //! One connection to the copy.
 
 use dryrun_core::control::TaskError;
-use dryrun_core::facts::CopyIdentity;
+use dryrun_core::facts::{Access, CopyIdentity};
+use dryrun_core::gate::DeniedObject;
 use dryrun_core::sql::{self, identifier, literal};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use std::time::Duration;
 use tokio::task::JoinHandle;
-use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres::{Client, Config, NoTls, Row};
 
 use super::statements::{
-    BACKENDS, LOCK_ROLE, PASSWORD, RESTORE_ROLE, ROLE_EXISTS, TERMINATE, UNLOGGED,
+    BACKENDS, LOCK_ROLE, NO_PASSWORD, PASSWORD, RESTORE_ROLE, ROLE_EXISTS, TERMINATE, UNLOGGED,
 };
 use crate::objects::POSTGRES_PORT;
 
@@ -132,6 +133,38 @@ impl Session {
     pub(crate) async fn set_password(&self, role: &str, password: &str) -> Result<(), TaskError> {
         let statement = PASSWORD.fill([&identifier(role), &verifier(password)]);
         self.unlogged("set a password", &statement).await
+    }
+
+    /// Takes their passwords from these roles, so that none of them gets in.
+    pub(crate) async fn clear_passwords(&self, roles: &[String]) -> Result<(), TaskError> {
+        let statements: Vec<String> = roles
+            .iter()
+            .map(|role| NO_PASSWORD.fill([&identifier(role)]))
+            .collect();
+        self.unlogged("clear passwords", &statements.join(";\n"))
+            .await
+    }
+
+    /// Asks the catalog what a login lacks on all objects of a name.
+    pub(crate) async fn access(
+        &self,
+        login: &str,
+        denied: DeniedObject,
+    ) -> Result<Vec<Access>, TaskError> {
+        let rows = short(
+            "look up a login's privileges",
+            self.client.query(
+                sql::ACCESS,
+                &[&login, &denied.schema, &denied.name, &denied.arguments],
+            ),
+        )
+        .await?;
+        let access = |row: &Row| Access {
+            object: denied.object.clone(),
+            kind: row.get(0),
+            missing: row.get(1),
+        };
+        Ok(rows.iter().map(access).collect())
     }
 
     /// Runs a statement that the copy's log must not show. Each part is sent by itself, see `unlogged.sql`; when one fails the session is of no more

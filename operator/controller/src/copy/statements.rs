@@ -10,6 +10,7 @@ macro_rules! sql {
 
 sql! {
     TERMINATE = "terminate.sql";
+    COVER = "cover.sql";
     UNLOGGED = "unlogged.sql";
     BACKENDS = "backends.sql";
     LOG_SIZE = "log_size.sql";
@@ -25,10 +26,10 @@ sql! {
     FILE_SETTINGS = "file_settings.sql";
 }
 
-pub(super) const MARKER: Template<1> =
-    Template::new(include_str!("../../sql/marker.sql"), ["text"]);
 pub(super) const PASSWORD: Template<2> =
     Template::new(include_str!("../../sql/password.sql"), ["role", "verifier"]);
+pub(super) const NO_PASSWORD: Template<1> =
+    Template::new(include_str!("../../sql/no_password.sql"), ["role"]);
 pub(super) const RESTORE_ROLE: Template<2> = Template::new(
     include_str!("../../sql/restore_role.sql"),
     ["role", "verifier"],

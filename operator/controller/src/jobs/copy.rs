@@ -3,10 +3,11 @@
 use dryrun_core::api::{RowDelta, SslMode, bytes_of};
 use dryrun_core::control::{RestoreTask, Server, Task, TaskError, TaskResult};
 use dryrun_core::facts::{CopyIdentity, CopySummary, RestoreFacts, RolesFacts, VerificationFacts};
+use dryrun_core::log::{Crashes, Errors};
 use dryrun_core::matrix::Literal;
+use dryrun_core::names::RUN_LABEL;
 use dryrun_core::names::{self, Object, key};
 use dryrun_core::rows::Rows;
-use dryrun_core::{log, names::RUN_LABEL};
 use kube::{Api, api::ListParams};
 use std::collections::BTreeMap;
 
@@ -72,20 +73,25 @@ pub(super) async fn restore(scope: &Scope) -> Result<RestoreFacts, TaskError> {
         // It was stopped for want of space; the copy's server may not be able to tell anything any more.
         return Ok(RestoreFacts {
             claim,
-            logged: Vec::new(),
             roles_created,
+            ..RestoreFacts::default()
         });
     }
     let session = Session::maintenance(&scope.copy().await?).await?;
     let role = names::restore_role(&scope.uid);
-    let errors = copy::log::entries(&session, |e| {
-        e.is_error() && e.user.as_deref() == Some(&role)
+    let mut errors = Errors::default();
+    copy::log::entries(&session, |entry| {
+        if entry.is_error() && entry.user.as_deref() == Some(&role) {
+            errors.add(entry);
+        }
     })
     .await?;
+    let (logged, overflow) = errors.finish();
     session.lock_role(&role).await?;
     Ok(RestoreFacts {
         claim,
-        logged: log::group(&errors),
+        logged,
+        overflow,
         roles_created,
     })
 }
@@ -169,8 +175,8 @@ pub(super) async fn verify(scope: &Scope) -> Result<VerificationFacts, TaskError
         .iter()
         .map(|table| (table.clone(), now.get(table).copied()))
         .collect();
-    let crashes =
-        copy::log::entries(&maintenance, |entry| !log::crashes([entry]).is_empty()).await?;
+    let mut crashes = Crashes::default();
+    copy::log::entries(&maintenance, |entry| crashes.add(entry)).await?;
     let pods = scope.pods();
     let labelled = ListParams::default().labels(&format!("{RUN_LABEL}={}", scope.uid));
     let pods = read("PodsUnreadable", "the run's pods", pods.list(&labelled)).await?;
@@ -188,7 +194,7 @@ pub(super) async fn verify(scope: &Scope) -> Result<VerificationFacts, TaskError
         matrix: difference,
         privileges_changed: privileges.difference(&privileges_before, None),
         pods: pods.iter().map(fingerprint).collect(),
-        crashes: log::crashes(&crashes),
+        crashes: crashes.finish(),
         settings,
         ..VerificationFacts::default()
     })

@@ -77,8 +77,12 @@ async fn keep(scope: &Scope, partial: bool) -> Result<EvidenceFacts, TaskError> 
             .map_err(|e| permanent("InvalidQuantity", e.to_string()))?,
     });
     let agent = scope.agent(Object::SealPod, SEAL).await?;
-    let id = if partial { "seal-partly" } else { "seal" };
-    let TaskResult::Seal(seal) = agent.run(id, &task).await? else {
+    // An id of its own for each task: the documents may be others after a restart of the operator.
+    let digest = tree::hex(&Sha256::digest(
+        serde_json::to_vec(&task).map_err(|e| permanent("InvalidTask", e.to_string()))?,
+    ));
+    let id = if partial { "seal-partly" } else { SEAL };
+    let TaskResult::Seal(seal) = agent.run(&format!("{id}-{digest}"), &task).await? else {
         return Err(confused());
     };
     if seal.search.found_count > 0 {

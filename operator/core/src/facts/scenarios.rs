@@ -155,7 +155,7 @@ pub struct LogWindow {
     clippy::trivially_copy_pass_by_ref,
     reason = "serde's skip_serializing_if takes a reference"
 )]
-fn is_zero(n: &u64) -> bool {
+pub(super) fn is_zero(n: &u64) -> bool {
     *n == 0
 }
 

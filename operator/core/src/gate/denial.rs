@@ -166,7 +166,9 @@ impl<'a> Object<'a> {
     /// The kind of the object that a denial is about, if that has this name. A message that can be read in two ways is about neither.
     pub(super) fn kind_in(&self, message: &str) -> Option<&'static str> {
         let kind = self.kind_by_words(message)?;
-        self.kind.is_none_or(|stated| stated == kind).then_some(kind)
+        self.kind
+            .is_none_or(|stated| stated == kind)
+            .then_some(kind)
     }
 
     fn kind_by_words(&self, message: &str) -> Option<&'static str> {
@@ -221,8 +223,7 @@ fn between_quotes<'a>(text: &'a str, begin: &str, words: &str) -> Option<&'a str
 
 /// Whether what the catalog says is about an object of the kind that a denial names: some call sequences and indexes relations.
 pub(super) fn is_of_this_kind(access: &Access, kind: &str) -> bool {
-    access.kind == kind
-        || kind == RELATION && ["sequence", "index"].contains(&access.kind.as_str())
+    access.kind == kind || kind == RELATION && ["sequence", "index"].contains(&access.kind.as_str())
 }
 
 /// Whether the login lacks what this denial is about: one of the privileges that the denied statement may need on an object of this kind.
@@ -338,7 +339,10 @@ mod tests {
             ),
         ];
         for (message, object) in cases {
-            assert!(Object::parse(object).kind_in(message).is_some(), "{message}: {object}");
+            assert!(
+                Object::parse(object).kind_in(message).is_some(),
+                "{message}: {object}"
+            );
         }
     }
 
@@ -371,7 +375,11 @@ mod tests {
             ),
         ];
         for (message, object) in cases {
-            assert_eq!(Object::parse(object).kind_in(message), None, "{message}: {object}");
+            assert_eq!(
+                Object::parse(object).kind_in(message),
+                None,
+                "{message}: {object}"
+            );
         }
     }
 
@@ -400,8 +408,20 @@ mod tests {
             ),
             ("DO", denied, RELATION, &["TRIGGER"], true),
             ("DO", denied, RELATION, &["OWNER", "ROW SECURITY"], false),
-            ("DROP TABLE", "must be owner of table orders", RELATION, &["OWNER"], true),
-            ("DROP TABLE", "must be owner of table orders", RELATION, &["SELECT"], false),
+            (
+                "DROP TABLE",
+                "must be owner of table orders",
+                RELATION,
+                &["OWNER"],
+                true,
+            ),
+            (
+                "DROP TABLE",
+                "must be owner of table orders",
+                RELATION,
+                &["SELECT"],
+                false,
+            ),
             (
                 "INSERT",
                 "new row violates row-level security policy for table \"orders\"",
@@ -416,8 +436,20 @@ mod tests {
                 &["SELECT", "OWNER"],
                 false,
             ),
-            ("", "permission denied for database \"d\"", "database", &["CREATE"], false),
-            ("", "permission denied for database \"d\"", "database", &["CONNECT"], true),
+            (
+                "",
+                "permission denied for database \"d\"",
+                "database",
+                &["CREATE"],
+                false,
+            ),
+            (
+                "",
+                "permission denied for database \"d\"",
+                "database",
+                &["CONNECT"],
+                true,
+            ),
         ] {
             assert_eq!(
                 is_explained(&logged(statement, message), &access(kind, missing)),

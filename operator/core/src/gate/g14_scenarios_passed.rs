@@ -312,11 +312,15 @@ fn worlds() -> crate::testing::Worlds {
             // It came in as the login of the scenario before.
             (
                 "ForeignLogin",
-                World::with(|f| f.scenarios[1].window.foreign = vec![denied("cutter_exec", "iu.unit")]),
+                World::with(|f| {
+                    f.scenarios[1].window.foreign = vec![denied("cutter_exec", "iu.unit")]
+                }),
             ),
             (
                 "ErrorMissing",
-                World::with(|f| f.scenarios[1].window.errors = vec![denied("cutter_exec", "iu.unit")]),
+                World::with(|f| {
+                    f.scenarios[1].window.errors = vec![denied("cutter_exec", "iu.unit")]
+                }),
             ),
             ("Unattributable", first(|s| s.window.enclosed = false)),
             ("Unattributable", first(|s| s.window.unreadable = 1)),

@@ -248,8 +248,9 @@ fn worlds() -> crate::testing::Worlds {
                 World::with(|f| f.scenarios[0].claim.exit_code = Some(1)),
             ),
             ("TwinFailed", {
-                let mut world =
-                    World::with(|f| f.scenarios[0].window.errors = vec![denied("cutter_exec", "iu.unit")]);
+                let mut world = World::with(|f| {
+                    f.scenarios[0].window.errors = vec![denied("cutter_exec", "iu.unit")]
+                });
                 world.spec.harness.scenarios[0].expect.sqlstate = Some(DENIED.into());
                 world.spec.harness.scenarios[0].unpaired = Some(true);
                 world
