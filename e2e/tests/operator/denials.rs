@@ -71,7 +71,7 @@ pub(crate) async fn forged(stage: &Stage) -> Result<()> {
     run.ends_at(
         "G-15",
         "DenialForged",
-        &["forged: 42501 was not raised by an access check of the server"],
+        &["forged: procedural code raised 42501, not the server"],
         Command::Scenarios,
     )
     .await?;
@@ -158,6 +158,80 @@ pub(crate) async fn twin_is_denied_too(stage: &Stage) -> Result<()> {
         "G-15",
         "TwinFailed",
         &["second is denied, but its twin first has not passed"],
+        Command::Scenarios,
+    )
+    .await
+}
+
+/// A scenario that kept its password for a later one, which is to be denied as another login.
+pub(crate) async fn of_another_login(stage: &Stage) -> Result<()> {
+    let keeps = "cp \"$PGPASSFILE\" /evidence/harness/kept";
+    let borrows = "import os, psycopg; os.environ.update(PGPASSFILE='/evidence/harness/kept', PGUSER='keeper')\ntry: psycopg.connect().execute('DELETE FROM item')\nexcept psycopg.Error as e: print(e)";
+    let mut request = stage.small("denial-borrowed");
+    request["spec"]["harness"]["scenarios"] = json!([
+        {"name": "keeps", "as": {"login": "keeper"}, "command": ["sh", "-c", keeps], "expect": {"noSession": true}},
+        {"name": "borrows", "as": {"login": "reader"}, "command": ["python", "-c", borrows]},
+        steps("never", "SELECT FROM item LIMIT 1"),
+    ]);
+    let run = Run::begin(stage, request).await?;
+    run.ends_at(
+        "G-14",
+        "ForeignLogin",
+        &["borrows: 1× 28P01 by keeper"],
+        Command::Scenarios,
+    )
+    .await
+}
+
+/// The server denies what only it can: to become another role.
+pub(crate) async fn of_a_role(stage: &Stage) -> Result<()> {
+    let mut request = stage.small("denial-role");
+    let mut scenario = denied("becomes", &["SET ROLE workflow_admin"]);
+    scenario["steps"][0]["expect"]["object"] = json!("role:workflow_admin");
+    request["spec"]["harness"]["scenarios"] = json!([scenario]);
+    let run = Run::begin(stage, request).await?;
+    run.ends_well(&[]).await
+}
+
+/// A command that does nothing shows nothing.
+pub(crate) async fn nothing_done(stage: &Stage) -> Result<()> {
+    let mut request = stage.small("nothing-done");
+    request["spec"]["harness"]["scenarios"] = json!([
+        {"name": "idles", "as": {"login": "keeper"}, "command": ["true"]},
+        steps("never", "SELECT FROM item LIMIT 1"),
+    ]);
+    let run = Run::begin(stage, request).await?;
+    run.ends_at(
+        "G-14",
+        "NothingDone",
+        &["idles opened no session as keeper"],
+        Command::Scenarios,
+    )
+    .await
+}
+
+/// What a scenario leaves in its HOME is gone before the next.
+pub(crate) async fn nothing_is_handed_on(stage: &Stage) -> Result<()> {
+    let command = |name: &str, script: &str| json!({"name": name, "as": {"login": "keeper"}, "command": ["sh", "-c", script], "expect": {"noSession": true}});
+    let mut request = stage.small("fresh-scratch");
+    let harness = &mut request["spec"]["harness"];
+    harness["setup"] = json!([{"command": ["sh", "-c", "echo 1 > /scratch/left-by-setup"]}]);
+    harness["scenarios"] = json!([
+        command("leaves", "touch /scratch/x /tmp/x /dev/shm/x"),
+        command(
+            "finds",
+            "cat /scratch/left-by-setup && test ! -e /scratch/x -a ! -e /tmp/x -a ! -e /dev/shm/x"
+        ),
+    ]);
+    let run = Run::begin(stage, request.clone()).await?;
+    run.ends_well(&[]).await?;
+    request["metadata"]["name"] = json!("kept-scratch");
+    request["spec"]["harness"]["keepScratch"] = json!(true);
+    let run = Run::begin(stage, request).await?;
+    run.ends_at(
+        "G-14",
+        "ScenarioFailed",
+        &["finds ended with exit code 1, not 0"],
         Command::Scenarios,
     )
     .await

@@ -85,7 +85,7 @@ pub(crate) async fn stands_alone(stage: &Stage) -> Result<()> {
     request["spec"]["verification"]["trace"] = json!(true);
     request["spec"]["harness"]["scenarios"] = json!([
         steps("reads", "SELECT FROM item LIMIT 1"),
-        {"name": "speaks", "as": {"login": "keeper"}, "command": ["python", "-c", "print('a line of output')"]},
+        {"name": "speaks", "as": {"login": "keeper"}, "command": ["python", "-c", "print('a line of output')"], "expect": {"noSession": true}},
     ]);
     let run = Run::begin(stage, request).await?;
     run.end().await?;
@@ -126,7 +126,7 @@ pub(crate) async fn printed_secret(stage: &Stage) -> Result<()> {
     let mut request = stage.small("printed-secret");
     let code = "import base64, os; print(base64.b64encode(open(os.environ['PGPASSFILE'], 'rb').read()).decode())";
     request["spec"]["harness"]["scenarios"] = json!([
-        {"name": "prints", "as": {"login": "keeper"}, "command": ["python", "-c", code]},
+        {"name": "prints", "as": {"login": "keeper"}, "command": ["python", "-c", code], "expect": {"noSession": true}},
     ]);
     let run = Run::begin(stage, request).await?;
     run.ends_at(
@@ -149,8 +149,8 @@ pub(crate) async fn rewritten_log(stage: &Stage) -> Result<()> {
     let mut request = stage.small("rewritten-log");
     let code = |text: &str| json!(["python", "-c", text]);
     request["spec"]["harness"]["scenarios"] = json!([
-        {"name": "says", "as": {"login": "keeper"}, "command": code("print('as it was')")},
-        {"name": "rewrites", "as": {"login": "keeper"}, "command": code("open('/evidence/harness/says.log', 'w').write('as it was not')")},
+        {"name": "says", "as": {"login": "keeper"}, "command": code("print('as it was')"), "expect": {"noSession": true}},
+        {"name": "rewrites", "as": {"login": "keeper"}, "command": code("open('/evidence/harness/says.log', 'w').write('as it was not')"), "expect": {"noSession": true}},
     ]);
     let run = Run::begin(stage, request).await?;
     run.ends_at(
