@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use dryrun_core::control::{Task, TaskResult};
+use dryrun_core::agent_api::protocol::{Task, TaskResult};
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 

@@ -11,10 +11,10 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use dryrun_core::api::DryRunSpec;
-use dryrun_core::facts::{Access, Facts, LogWindow, ScenarioFacts};
 use dryrun_core::gate::{self, Evidence, Status, Verdict};
-use dryrun_core::log::{self, Crashes, Lines, Markers, Who, WindowReader};
-use dryrun_core::sql;
+use dryrun_core::postgres::server_log::{self as log, Crashes, Lines, Markers, Who, WindowReader};
+use dryrun_core::postgres::sql;
+use dryrun_core::run::facts::{Access, Facts, LogWindow, ScenarioFacts};
 use dryrun_testing::{SUPERUSER, Server, installations, skip};
 use tokio_postgres::{Client, Config, NoTls};
 

@@ -1,7 +1,7 @@
 //! The copy's log, read through SQL.
 
-use dryrun_core::control::TaskError;
-use dryrun_core::log::{self, Entry, Lines, WindowReader};
+use dryrun_core::postgres::server_log::{self, Entry, Lines, WindowReader};
+use dryrun_core::problem::TaskError;
 use std::time::Duration;
 
 use super::Session;
@@ -43,7 +43,7 @@ pub(crate) async fn size(session: &Session) -> Result<u64, TaskError> {
 
 /// Writes a marker into the log.
 pub(crate) async fn mark(session: &Session, marker: &str) -> Result<(), TaskError> {
-    for statement in [&*log::marker(marker), COVER] {
+    for statement in [&*server_log::marker(marker), COVER] {
         short(
             "mark the copy's log",
             session.client.simple_query(statement),

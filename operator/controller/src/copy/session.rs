@@ -1,9 +1,9 @@
 //! One connection to the copy.
 
-use dryrun_core::control::TaskError;
-use dryrun_core::facts::{Access, CopyIdentity};
 use dryrun_core::gate::DeniedObject;
-use dryrun_core::sql::{self, identifier, literal};
+use dryrun_core::postgres::sql::{self, identifier, literal};
+use dryrun_core::problem::TaskError;
+use dryrun_core::run::facts::{Access, CopyIdentity};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use std::time::Duration;

@@ -1,13 +1,23 @@
 //! Jobs on the copy.
 
-use dryrun_core::api::{RowDelta, SslMode, bytes_of};
-use dryrun_core::control::{RestoreTask, Server, Task, TaskError, TaskResult};
-use dryrun_core::facts::{CopyIdentity, CopySummary, RestoreFacts, RolesFacts, VerificationFacts};
-use dryrun_core::log::{Crashes, Errors};
-use dryrun_core::matrix::Literal;
-use dryrun_core::names::RUN_LABEL;
-use dryrun_core::names::{self, Object, key};
-use dryrun_core::rows::Rows;
+use dryrun_core::{
+    agent_api::{
+        protocol::{Task, TaskResult},
+        tasks::{RestoreTask, Server},
+    },
+    api::{RowDelta, SslMode, bytes_of},
+    postgres::{
+        matrix::Literal,
+        row_set::Rows,
+        server_log::{Crashes, Errors},
+    },
+    problem::TaskError,
+    run::{
+        facts::{CopyIdentity, CopySummary, RestoreFacts, RolesFacts, VerificationFacts},
+        id::{self, RUN_LABEL},
+        object::{Object, key},
+    },
+};
 use kube::{Api, api::ListParams};
 use std::collections::BTreeMap;
 
@@ -26,7 +36,7 @@ pub(super) async fn prepare(scope: &Scope) -> Result<CopyIdentity, TaskError> {
     matrix::create_roles(&session, &scope.spec, scope.dump()?).await?;
     session
         .create_restore_role(
-            &names::restore_role(&scope.uid),
+            &id::restore_role(&scope.uid),
             &scope.credential(key::RESTORE).await?,
         )
         .await?;
@@ -43,7 +53,7 @@ pub(super) async fn restore(scope: &Scope) -> Result<RestoreFacts, TaskError> {
             host: Object::PostgresPod.name(&scope.name, &scope.uid),
             address: scope.copy_address().await?,
             port: POSTGRES_PORT,
-            user: names::restore_role(&scope.uid),
+            user: id::restore_role(&scope.uid),
             database: "postgres".into(),
             sslmode: SslMode::Disable,
             password_file: key::RESTORE.into(),
@@ -78,7 +88,7 @@ pub(super) async fn restore(scope: &Scope) -> Result<RestoreFacts, TaskError> {
         });
     }
     let session = Session::maintenance(&scope.copy().await?).await?;
-    let role = names::restore_role(&scope.uid);
+    let role = id::restore_role(&scope.uid);
     let mut errors = Errors::default();
     copy::log::entries(&session, |entry| {
         if entry.is_error() && entry.user.as_deref() == Some(&role) {

@@ -1,16 +1,20 @@
 //! C-10: one scenario, between two barriers.
 //!
 //! The barrier before it: no declared role has a password, none has a backend; then the scenario's login gets a new password, and the copy's log a
-//! marker. The barrier after it: again no password and no backend, and a marker. What the log has in between is the scenario's, whatever its code says. A restarted operator that finds the first marker joins the
-//! scenario that runs: password and markers are derived from a secret of the run, so they are the same again.
+//! marker. The barrier after it: again no password and no backend, and a marker. What the log has in between is the scenario's, whatever its code
+//! says. A restarted operator that finds the first marker joins the scenario that runs: password and markers are derived from a secret of the run, so
+//! they are the same again.
 
+use dryrun_core::agent_api::protocol::Task;
+use dryrun_core::agent_api::tasks::{CommandTask, Login, SqlTask};
 use dryrun_core::api::Scenario;
-use dryrun_core::control::{CommandTask, Login, SqlTask, Task, TaskError};
-use dryrun_core::credential::{scenario_password, scenario_secret, scenario_task};
-use dryrun_core::facts::{Access, ScenarioFacts};
 use dryrun_core::gate;
-use dryrun_core::log::{Markers, Who, WindowReader};
-use dryrun_core::names::{self, key};
+use dryrun_core::postgres::server_log::{Markers, Who, WindowReader};
+use dryrun_core::problem::TaskError;
+use dryrun_core::run::credentials::{scenario_password, scenario_secret, scenario_task};
+use dryrun_core::run::facts::{Access, ScenarioFacts};
+use dryrun_core::run::id;
+use dryrun_core::run::object::key;
 use std::time::Duration;
 
 use super::agents::{self, millis};
@@ -49,7 +53,7 @@ pub(super) async fn run(scope: &Scope, index: usize) -> Result<ScenarioFacts, Ta
         let who = Who {
             login: login.clone(),
             roles: roles.iter().cloned().collect(),
-            operator: names::bootstrap_role(&scope.uid),
+            operator: id::bootstrap_role(&scope.uid),
         };
         WindowReader::new(offset, &markers, who)
     };
@@ -64,8 +68,8 @@ pub(super) async fn run(scope: &Scope, index: usize) -> Result<ScenarioFacts, Ta
         copy::log::mark(&session, &markers.begin).await?;
     }
     let task = task(scope, scenario, password).await?;
-    let id = scenario_task(&superuser, &scope.uid, index);
-    let claim = agents::claim(scope, &id, &scenario.name, &task).await?;
+    let task_id = scenario_task(&superuser, &scope.uid, index);
+    let claim = agents::claim(scope, &task_id, &scenario.name, &task).await?;
     session.clear_passwords(&roles).await?;
     session.quiesce(&roles, PATIENCE).await?;
     copy::log::mark(&session, &markers.end).await?;

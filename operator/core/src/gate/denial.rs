@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use super::g14_scenarios_passed::{ExpectedError, expected_errors};
 use crate::api::Scenario;
-use crate::facts::{Access, LoggedError};
-use crate::log::is_procedural;
-use crate::matrix;
+use crate::postgres::matrix;
+use crate::postgres::server_log::is_procedural;
+use crate::run::facts::{Access, LoggedError};
 
 /// SQLSTATE of a denial.
 pub(super) const DENIED: &str = "42501";
@@ -83,7 +83,7 @@ const QUOTED: [(&str, &str); 13] = [
     ),
 ];
 
-/// An object that a scenario must be denied on: the parameters of [`crate::sql::ACCESS`] beside the login.
+/// An object that a scenario must be denied on: the parameters of [`crate::postgres::sql::ACCESS`] beside the login.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DeniedObject {
     /// As the spec names it.

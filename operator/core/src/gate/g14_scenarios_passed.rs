@@ -2,8 +2,8 @@
 
 use super::{Evidence, Gate, Verdict, count};
 use crate::api::Scenario;
-use crate::command::Command;
-use crate::facts::{LogWindow, LoggedError, ScenarioFacts};
+use crate::commands::Command;
+use crate::run::facts::{LogWindow, LoggedError, ScenarioFacts};
 
 pub(super) static GATE: Gate = Gate {
     id: "G-14",
@@ -271,9 +271,9 @@ fn ending(exit_code: Option<i32>, timed_out: bool) -> String {
 }
 
 #[cfg(test)]
-fn worlds() -> crate::testing::Worlds {
-    use crate::facts::ScenarioClaim;
-    use crate::testing::{World, Worlds, denied};
+fn worlds() -> crate::test_support::Worlds {
+    use crate::run::facts::ScenarioClaim;
+    use crate::test_support::{World, Worlds, denied};
     let first = |change: fn(&mut ScenarioFacts)| World::with(move |f| change(&mut f.scenarios[0]));
     Worlds {
         fail: vec![
@@ -361,7 +361,7 @@ fn worlds() -> crate::testing::Worlds {
 mod tests {
     use super::*;
     use crate::gate::Status;
-    use crate::testing::World;
+    use crate::test_support::World;
 
     fn status(world: &World) -> Status {
         evaluate(&world.evidence()).status
