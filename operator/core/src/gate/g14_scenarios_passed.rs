@@ -8,7 +8,7 @@ use crate::run::facts::{LogWindow, LoggedError, ScenarioFacts};
 pub(super) static GATE: Gate = Gate {
     id: "G-14",
     name: "ScenariosPassed",
-    doc: "Every scenario ended as expected, and the copy's own log shows its expected errors and no other between its markers.",
+    doc: "Every scenario ended as expected and used the copy as its own login alone, and the copy's own log, whole between its markers, shows its expected errors and no other.",
     command: Command::Scenarios,
     evidence: &["/scenarios"],
     needs: &["G-13", "G-09"],

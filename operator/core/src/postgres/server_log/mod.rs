@@ -732,7 +732,7 @@ mod tests {
         for piece in log.as_bytes().chunks(1 << 16) {
             reader.feed(piece);
             assert!(reader.lines.begun.len() <= LINE);
-            assert!(reader.closed || reader.next_offset() % (1 << 16) == 0);
+            assert!(reader.closed || reader.next_offset().is_multiple_of(1 << 16));
         }
         let window = reader.finish();
         assert!(window.enclosed);
