@@ -1,19 +1,14 @@
 //! Why a task could not be done: words for people that hold neither secrets nor row data.
 
-use std::{error::Error, io, path::Path};
+use std::{io, path::Path};
 
 use dryrun_core::problem::TaskError;
-use tokio_postgres::error::SqlState;
+use dryrun_postgres::Class;
 
 pub(crate) type Result<T, E = TaskError> = std::result::Result<T, E>;
 
 /// Bytes of a message; the report that it ends in is bounded.
 const MESSAGE: usize = 1024;
-
-/// SQLSTATE classes whose messages speak of connections, names, rights and resources. All others may quote row data.
-const SPEAKING_CLASSES: [&str; 11] = [
-    "08", "0A", "25", "28", "3D", "3F", "42", "53", "54", "55", "57",
-];
 
 /// Ends of server messages that speak of names alone.
 const SPEAKING_ENDS: [&str; 4] = [
@@ -56,48 +51,27 @@ pub(crate) fn file(path: impl AsRef<Path>, error: &io::Error) -> TaskError {
     )
 }
 
-/// A query failed.
-pub(crate) fn query(what: &str, error: &tokio_postgres::Error) -> TaskError {
-    let message = format!("{what}: {}", describe(error));
-    let lost = error.is_closed() || error.source().is_some_and(|cause| cause.is::<io::Error>());
-    match error.code().map(SqlState::code) {
-        // The server was told to shut down, or the session was ended.
-        Some(state) if state.starts_with("57P") => passing("ConnectionLost", message),
-        // lock_not_available
-        Some("55P03") => passing("SourceLocked", message),
-        None if lost => passing("ConnectionLost", message),
-        _ => lasting("QueryFailed", message),
-    }
+/// A request to a server failed.
+pub(crate) fn query(error: dryrun_postgres::Error) -> TaskError {
+    let class = error.class();
+    let reason = match class {
+        Class::Lost | Class::Unavailable => "ConnectionLost",
+        Class::Locked => "SourceLocked",
+        Class::Conflict => "TransactionConflict",
+        Class::Refused => "QueryFailed",
+    };
+    of_server(reason, class, &error)
 }
 
-/// No session came about.
-pub(crate) fn connect(what: &str, error: &tokio_postgres::Error) -> TaskError {
-    let message = format!("{what}: {}", describe(error));
-    match error.code() {
-        Some(&SqlState::CANNOT_CONNECT_NOW | &SqlState::TOO_MANY_CONNECTIONS) | None => {
-            passing("ConnectFailed", message)
-        }
-        Some(_) => lasting("ConnectFailed", message),
-    }
+/// A session could not be opened.
+pub(crate) fn connect(error: dryrun_postgres::Error) -> TaskError {
+    of_server("ConnectFailed", error.class(), &error)
 }
 
-/// What an error of a session says, without row data.
-pub(crate) fn describe(error: &tokio_postgres::Error) -> String {
-    match error.as_db_error() {
-        Some(db)
-            if SPEAKING_CLASSES
-                .iter()
-                .any(|class| db.code().code().starts_with(class)) =>
-        {
-            format!("{} {}: {}", db.severity(), db.code().code(), db.message())
-        }
-        Some(db) => format!("{} {}", db.severity(), db.code().code()),
-        None => {
-            let causes =
-                std::iter::successors(error.source(), |cause: &&dyn Error| (*cause).source())
-                    .map(|cause| format!(": {cause}"));
-            std::iter::once(error.to_string()).chain(causes).collect()
-        }
+fn of_server(reason: &str, class: Class, error: &dryrun_postgres::Error) -> TaskError {
+    TaskError {
+        transient: class.is_transient(),
+        ..lasting(reason, error.to_string())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Denials against real servers: all that a server makes of its own are proven, and what only looks like one is not.
 //!
-//! Runs against each installed version from 15 on (see `dryrun_testing::installations`).
+//! Runs against each installed version from 15 on (see `dryrun_postgres::testing::installations`).
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -14,8 +14,8 @@ use dryrun_core::api::DryRunSpec;
 use dryrun_core::gate::{self, Evidence, Status, Verdict};
 use dryrun_core::postgres::server_log::{self as log, Crashes, Lines, Markers, Who, WindowReader};
 use dryrun_core::postgres::sql;
-use dryrun_core::run::facts::{Access, Facts, LogWindow, ScenarioFacts};
-use dryrun_testing::{SUPERUSER, Server, installations, skip};
+use dryrun_core::run::facts::{Facts, LogWindow, ScenarioFacts};
+use dryrun_postgres::testing::{SUPERUSER, Server, installations, skip};
 use tokio_postgres::{Client, Config, NoTls};
 
 const PARAMETERS: [&str; 10] = [
@@ -307,19 +307,8 @@ impl World {
         ]));
         let mut access = Vec::new();
         for denied in gate::denied_objects(&spec.harness.scenarios[0]) {
-            let rows = self
-                .judge
-                .query(
-                    sql::ACCESS,
-                    &[&login, &denied.schema, &denied.name, &denied.arguments],
-                )
-                .await
-                .unwrap();
-            access.extend(rows.iter().map(|row| Access {
-                object: denied.object.clone(),
-                kind: row.get(0),
-                missing: row.get(1),
-            }));
+            let found = dryrun_postgres::access(&self.judge, login, &denied).await;
+            access.extend(found.unwrap());
         }
         let facts = Facts {
             scenarios: vec![ScenarioFacts {

@@ -25,8 +25,14 @@ use dryrun_core::{
 };
 use hyper::body::Bytes;
 
+use dryrun_postgres::Options;
+
 use crate::{
-    children::Children, connection::Credentials, failure::Result, probe, reading, scratch::Scratch,
+    children::Children,
+    connection::Credentials,
+    failure::{self, Result},
+    probe,
+    scratch::Scratch,
 };
 
 /// `application_name` of the sessions that read production.
@@ -102,9 +108,13 @@ impl Agent {
     }
 
     async fn identify(&self, task: &IdentifyTask) -> Result<SourceIdentity> {
-        let client = Credentials::read(&self.secrets, &task.server)?
-            .connect(&task.server.database, READING, source::READ_ONLY)
+        let session = Credentials::read(&self.secrets, &task.server)?
+            .connect(&task.server.database, READING, &Options::read_only())
             .await?;
-        reading::identity(&client).await
+        let identity = dryrun_postgres::identity(&session.client)
+            .await
+            .map_err(failure::query)?;
+        session.close().await;
+        Ok(identity.server)
     }
 }

@@ -25,7 +25,7 @@ use std::{
 
 use dryrun_core::agent_api::protocol::{Task, TaskResult};
 use dryrun_core::problem::TaskError;
-use dryrun_testing::skip;
+use dryrun_postgres::testing::skip;
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;

@@ -2,15 +2,15 @@
 
 use dryrun_core::postgres::server_log::{self, Entry, Lines, WindowReader};
 use dryrun_core::problem::TaskError;
+use dryrun_postgres::statements::{COVER, RELOAD, TRACE};
 use std::time::Duration;
 
 use super::Session;
 use super::session::short;
-use super::statements::{COVER, LOG_PIECE, LOG_SIZE, RELOAD, TRACE};
 use crate::objects::SERVER_LOGS_DIR;
 
 /// Bytes that are read at a time.
-const PIECE: i64 = 1 << 20;
+const PIECE: u32 = 1 << 20;
 /// How long the server's log collector may lag behind.
 const LAG: Duration = Duration::from_secs(10);
 
@@ -21,48 +21,30 @@ fn file() -> String {
 /// Turns the log of statements on.
 pub(crate) async fn trace(session: &Session) -> Result<(), TaskError> {
     for statement in [TRACE, RELOAD] {
-        short(
-            "turn the statement log on",
-            session.client.batch_execute(statement),
-        )
-        .await?;
+        let doing = "turn the statement log on";
+        short(dryrun_postgres::run(session.client(), doing, statement)).await?;
     }
     Ok(())
 }
 
 /// Bytes in the log so far.
 pub(crate) async fn size(session: &Session) -> Result<u64, TaskError> {
-    let file = file();
-    let row = short(
-        "look at the copy's log",
-        session.client.query_one(LOG_SIZE, &[&file]),
-    )
-    .await?;
-    Ok(row.get::<_, i64>(0).cast_unsigned())
+    short(dryrun_postgres::file_size(session.client(), &file())).await
 }
 
 /// Writes a marker into the log.
 pub(crate) async fn mark(session: &Session, marker: &str) -> Result<(), TaskError> {
+    let doing = "mark the copy's log";
     for statement in [&*server_log::marker(marker), COVER] {
-        short(
-            "mark the copy's log",
-            session.client.simple_query(statement),
-        )
-        .await?;
+        short(dryrun_postgres::run(session.client(), doing, statement)).await?;
     }
     Ok(())
 }
 
 async fn piece(session: &Session, offset: u64) -> Result<Vec<u8>, TaskError> {
-    let (file, offset) = (file(), offset.cast_signed());
-    let row = short(
-        "read the copy's log",
-        session
-            .client
-            .query_one(LOG_PIECE, &[&file, &offset, &PIECE]),
-    )
-    .await?;
-    Ok(row.get(0))
+    let file = file();
+    let piece = dryrun_postgres::file_piece(session.client(), &file, offset, PIECE);
+    short(piece).await
 }
 
 /// Reads on until the closing marker is there; whether it came within the collector's lag.

@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 
 use super::cluster::fingerprint;
 use super::{Scope, confused, permanent, read, transient};
-use crate::copy::{self, Session, matrix, reading};
+use crate::copy::{self, Session, baseline as kept, failed, matrix};
 use crate::objects::{DUMP_DIR, POSTGRES_PORT};
 use crate::run::resolve;
 
@@ -110,7 +110,9 @@ pub(super) async fn restore(scope: &Scope) -> Result<RestoreFacts, TaskError> {
 pub(super) async fn apply_matrix(scope: &Scope) -> Result<(RolesFacts, CopyIdentity), TaskError> {
     let endpoint = scope.copy().await?;
     let maintenance = Session::maintenance(&endpoint).await?;
-    let mut session = Session::open(&endpoint, &scope.spec.source.database).await?;
+    let mut session = maintenance
+        .restored(&endpoint, &scope.spec.source.database)
+        .await?;
     let literal = literal(scope).await?;
     let facts = matrix::apply(
         &mut session,
@@ -118,25 +120,34 @@ pub(super) async fn apply_matrix(scope: &Scope) -> Result<(RolesFacts, CopyIdent
         &declared(scope, literal.as_ref()),
     )
     .await?;
-    Ok((facts, session.identity("harness")))
+    Ok((facts, maintenance.identity("harness")))
 }
 
 /// C-10: the copy before the scenarios, kept in it; then every statement is logged.
 pub(super) async fn baseline(scope: &Scope) -> Result<CopySummary, TaskError> {
     let endpoint = scope.copy().await?;
     let maintenance = Session::maintenance(&endpoint).await?;
-    let session = Session::open(&endpoint, &scope.spec.source.database).await?;
-    let counts = reading::counts(&session.client).await?;
-    let catalog = reading::catalog(&session.client).await?;
-    let privileges = matrix::as_rows(&reading::privileges(&session.client).await?);
+    let session = maintenance
+        .restored(&endpoint, &scope.spec.source.database)
+        .await?;
+    let (counts, _) = dryrun_postgres::counts(session.client())
+        .await
+        .map_err(failed)?;
+    let catalog = dryrun_postgres::catalog(session.client())
+        .await
+        .map_err(failed)?;
+    let privileges = dryrun_postgres::privileges(session.client())
+        .await
+        .map_err(failed)?;
+    let privileges = matrix::as_rows(&privileges);
     for (kind, rows) in [
         ("counts", &counts),
         ("catalog", &catalog),
         ("privileges", &privileges),
     ] {
-        reading::keep(&maintenance, kind, &rows.to_text()).await?;
+        kept::keep(&maintenance, kind, &rows.to_text()).await?;
     }
-    copy::settings::keep(&maintenance).await?;
+    copy::settings::keep(&endpoint, &maintenance).await?;
     copy::log::trace(&maintenance).await?;
     Ok(CopySummary {
         counts: counts.summary(),
@@ -149,12 +160,14 @@ pub(super) async fn baseline(scope: &Scope) -> Result<CopySummary, TaskError> {
 pub(super) async fn verify(scope: &Scope) -> Result<VerificationFacts, TaskError> {
     let endpoint = scope.copy().await?;
     let maintenance = Session::maintenance(&endpoint).await?;
-    let session = Session::open(&endpoint, &scope.spec.source.database).await?;
+    let session = maintenance
+        .restored(&endpoint, &scope.spec.source.database)
+        .await?;
     let before = |kind: &'static str| {
         let maintenance = &maintenance;
         async move {
             Ok::<_, TaskError>(
-                Rows::parse(&reading::kept(maintenance, kind).await?).unwrap_or_default(),
+                Rows::parse(&kept::kept(maintenance, kind).await?).unwrap_or_default(),
             )
         }
     };
@@ -163,13 +176,17 @@ pub(super) async fn verify(scope: &Scope) -> Result<VerificationFacts, TaskError
         before("catalog").await?,
         before("privileges").await?,
     );
-    let counts = reading::counts(&session.client).await?;
-    let catalog = reading::catalog(&session.client).await?;
+    let (counts, _) = dryrun_postgres::counts(session.client())
+        .await
+        .map_err(failed)?;
+    let catalog = dryrun_postgres::catalog(session.client())
+        .await
+        .map_err(failed)?;
     let literal = literal(scope).await?;
     let (difference, privileges) =
         matrix::compare_again(&session, &maintenance, &declared(scope, literal.as_ref())).await?;
     let requirements = scope.dump()?.requirements.clone().unwrap_or_default();
-    let settings = copy::settings::compare(&maintenance, &requirements).await?;
+    let settings = copy::settings::compare(&endpoint, &maintenance, &requirements).await?;
 
     let changed: Vec<String> = catalog
         .differing(&catalog_before, None)

@@ -78,20 +78,26 @@ pub(super) async fn run(scope: &Scope, index: usize) -> Result<ScenarioFacts, Ta
     Ok(ScenarioFacts {
         claim,
         window: reader.finish(),
-        access: access(scope, scenario).await?,
+        access: access(scope, scenario, &session).await?,
     })
 }
 
 /// What the login lacks on the objects that it must be denied on.
-async fn access(scope: &Scope, scenario: &Scenario) -> Result<Vec<Access>, TaskError> {
+async fn access(
+    scope: &Scope,
+    scenario: &Scenario,
+    maintenance: &Session,
+) -> Result<Vec<Access>, TaskError> {
     let objects = gate::denied_objects(scenario);
     if objects.is_empty() {
         return Ok(Vec::new());
     }
-    let session = Session::open(&scope.copy().await?, &scope.spec.source.database).await?;
+    let session = maintenance
+        .restored(&scope.copy().await?, &scope.spec.source.database)
+        .await?;
     let mut found = Vec::new();
     for object in objects {
-        found.extend(session.access(&scenario.identity.login, object).await?);
+        found.extend(session.access(&scenario.identity.login, &object).await?);
     }
     Ok(found)
 }

@@ -35,8 +35,8 @@ const CRASHES: usize = 20;
 /// SQLSTATE of a session whose client is gone.
 const CLIENT_GONE: &str = "08006";
 
-const MARKER: Template<1> =
-    Template::new(include_str!("../../../sql/statements/marker.sql"), ["text"]);
+/// Writes a text into the log of statements.
+const MARKER: Template<1> = Template::new("SELECT {text} AS marker", ["text"]);
 
 /// The statement that marks the log with a text.
 pub fn marker(text: &str) -> String {

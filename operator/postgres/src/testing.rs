@@ -1,6 +1,7 @@
-//! Throw-away Postgres servers for the operator's tests.
+//! Throw-away Postgres servers for tests.
 //!
-//! A server listens on a Unix socket in its own temporary directory, lets everybody in there as anybody, and ends with its value.
+//! A server listens on a Unix socket in its own temporary directory, admits every user of the
+//! machine as every role, and ends with its value.
 
 use std::io::{self, Read, Seek};
 use std::os::unix::fs::{MetadataExt, chown};
@@ -62,7 +63,7 @@ impl Server {
     /// Makes a cluster and starts its server with these parameters, each written `name=value`.
     ///
     /// # Errors
-    /// Whatever the programs say.
+    /// The error of the program that failed.
     pub fn start(programs: &Path, parameters: &[&str]) -> io::Result<Self> {
         let directory = tempfile::Builder::new()
             .prefix("dryrun-postgres-")
@@ -99,6 +100,16 @@ impl Server {
     /// The directory of its socket: the host to connect to.
     pub fn socket(&self) -> &Path {
         self.directory.path()
+    }
+
+    /// Parameters of a session as [`SUPERUSER`].
+    pub fn config(&self, database: &str) -> tokio_postgres::Config {
+        let mut config = tokio_postgres::Config::new();
+        config
+            .host_path(self.socket())
+            .user(SUPERUSER)
+            .dbname(database);
+        config
     }
 
     /// The server's log.
