@@ -50,7 +50,8 @@ fn files() -> Result<Vec<(PathBuf, String)>> {
         files.push((path, with_table(&text, page, &table)?));
     }
     for mut crd in crds {
-        // Helm leaves a CRD with this mark in place when the chart is removed: with it would go every DryRun and every report.
+        // Makes Helm keep the CRD when the chart is removed: deleting it would delete all DryRuns
+        // and reports.
         crd.annotations_mut()
             .insert("helm.sh/resource-policy".into(), "keep".into());
         let yaml = serde_saphyr::to_string(&whole_numbers(serde_json::to_value(&crd)?))?;
