@@ -323,22 +323,22 @@ impl<'a> Run<'a> {
     }
 
     /// Asserts that only teardown started after `last`, which did start.
-    fn went_no_further(&self, began: &BTreeSet<String>, last: Option<Command>) -> Result<()> {
+    fn went_no_further(&self, began: &BTreeSet<Command>, last: Option<Command>) -> Result<()> {
         ensure!(
-            began.contains(Command::Teardown.id()),
+            began.contains(&Command::Teardown),
             "there began only {began:?}"
         );
         let Some(last) = last else {
             return Ok(());
         };
-        let later = |id: &&String| id.as_str() > last.id() && id.as_str() != Command::Teardown.id();
+        let later = |command: &&Command| **command > last && **command != Command::Teardown;
         let further: Vec<_> = began.iter().filter(later).collect();
         ensure!(
             further.is_empty(),
             "after {} there began {further:?}",
             last.id()
         );
-        ensure!(began.contains(last.id()), "there began only {began:?}");
+        ensure!(began.contains(&last), "there began only {began:?}");
         Ok(())
     }
 
