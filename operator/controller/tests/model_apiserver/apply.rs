@@ -226,13 +226,8 @@ pub fn apply(
         .insert(manager.clone(), owned.clone())
         .unwrap_or_default();
     let kept = |path: &Path| managers.values().any(|fields| fields.contains(path));
-    // The deepest first, so that what is empty then can go.
-    for path in before
-        .difference(&owned)
-        .collect::<Vec<_>>()
-        .into_iter()
-        .rev()
-    {
+    // An item goes before its fields, by which it is found.
+    for path in before.difference(&owned) {
         if !kept(path) {
             remove(&mut merged, path);
         }
