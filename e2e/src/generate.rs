@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use dryrun_core::{api, gate};
 use kube::ResourceExt;
 
-use crate::tools::workspace;
+use crate::toolchain::workspace;
 
 /// First line of a generated file.
 const HEADER: &str =

@@ -1,16 +1,10 @@
 //! The local cluster, the images and what tests and demo share.
 
-pub mod cache;
 pub mod cluster;
-pub mod command;
 pub mod demo;
+pub mod fixture;
 pub mod generate;
 pub mod images;
-pub mod interrupt;
-pub mod packages;
-pub mod phase;
-pub mod rehearsal;
-pub mod release;
-pub mod tools;
+pub mod outside;
+pub mod toolchain;
 pub mod verify;
-pub mod world;

@@ -12,9 +12,9 @@ use dryrun_e2e::{
     cluster::{Cluster, Options},
     demo, generate,
     images::{Image, Workshop},
-    interrupt, packages,
-    phase::Progress,
-    verify, world,
+    outside,
+    toolchain::{interrupt, packages, progress::Progress},
+    verify,
 };
 
 /// Local cluster, checks and demo of the DryRun operator.
@@ -132,7 +132,7 @@ async fn run(command: Command) -> Result<()> {
         Command::Demo => demo::run(program()?).await,
         Command::Generate => generate::run(),
         Command::Verify => verify::run(program()?).await,
-        Command::World => interrupt::unless(world::serve()).await,
+        Command::World => interrupt::unless(outside::serve()).await,
     }
 }
 

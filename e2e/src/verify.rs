@@ -6,13 +6,16 @@ use anyhow::{Context, Result, bail};
 use tokio::{process::Command, time::timeout};
 
 use crate::{
-    cache::Cache,
     cluster::{Cluster, Options},
-    command,
-    interrupt::{self, Interrupted},
-    packages,
-    phase::Progress,
-    tools::{Tools, cargo, workspace},
+    toolchain::{
+        cache::Cache,
+        command,
+        interrupt::{self, Interrupted},
+        packages,
+        progress::Progress,
+        tools::{Tools, cargo},
+        workspace,
+    },
 };
 
 /// Nodes of the cluster that the tests share: two, because isolation must hold across nodes too.

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs, path::PathBuf, process::Command};
 
 use anyhow::Result;
 use dryrun_core::api::{DryRun, DryRunApproval, Privilege};
-use dryrun_e2e::tools::workspace;
+use dryrun_e2e::toolchain::workspace;
 
 fn demo(path: &str) -> PathBuf {
     workspace().join("e2e/demo").join(path)

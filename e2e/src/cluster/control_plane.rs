@@ -9,7 +9,7 @@ use super::{
     layout::{self, API_PORT, HOST, POD_CIDR, SERVICE_CIDR},
     process::Daemons,
 };
-use crate::tools::Tools;
+use crate::toolchain::tools::Tools;
 
 /// How long the API server may take to answer; it takes about three seconds.
 const API_DEADLINE: Duration = Duration::from_secs(60);

@@ -15,7 +15,7 @@ use super::{
     layout::{self, HOST_LINK, PRIVATE, RUN, STATE},
     network, process, sysctl,
 };
-use crate::command;
+use crate::toolchain::command;
 
 /// How long processes and cgroups may take to go.
 const DEADLINE: Duration = Duration::from_secs(10);

@@ -6,7 +6,10 @@ use anyhow::{Context, Result, ensure};
 use tokio::process::Command;
 
 use super::Options;
-use crate::{cache::Cache, command, images::Archive, interrupt, packages, phase::Progress};
+use crate::{
+    images::Archive,
+    toolchain::{cache::Cache, command, interrupt, packages, progress::Progress},
+};
 
 /// Name of the cluster, for kind.
 const NAME: &str = "dryrun-e2e";

@@ -18,11 +18,8 @@ use super::{
     process, up,
 };
 use crate::{
-    cache::Cache,
     images::{self, Archive, Workshop},
-    interrupt, packages,
-    phase::Progress,
-    tools::static_binaries,
+    toolchain::{cache::Cache, interrupt, packages, progress::Progress, tools::static_binaries},
 };
 
 /// Brings it up; a failure or an interrupt on the way takes it down again and keeps its logs in the cache.

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use tokio::process::Command;
 
 use super::{Cluster, Provider, layout};
-use crate::{cache, command};
+use crate::toolchain::{cache, command};
 
 /// Writes the logs of the daemons and of the pods, the events and all objects but Secrets into `directory`.
 pub(super) async fn gather(cluster: &Cluster, directory: &Path) -> Result<()> {

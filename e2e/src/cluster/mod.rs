@@ -36,11 +36,12 @@ pub use apply::apply;
 pub use layout::{ECHO_PORTS, MAX_NODES, METADATA, OUTSIDE};
 
 use crate::{
-    cache::Cache,
-    command,
     images::{Archive, Image, Workshop},
-    interrupt,
-    phase::{Phase, Progress},
+    toolchain::{
+        cache::Cache,
+        command, interrupt,
+        progress::{Phase, Progress},
+    },
 };
 use layout::Node;
 

@@ -9,7 +9,7 @@ use tokio::process::Command;
 use super::layout::{
     self, HOST, HOST_LINK, METADATA, Node, OUTSIDE, POD_CIDR, SERVICE_CIDR, WORLD,
 };
-use crate::command;
+use crate::toolchain::command;
 
 /// Makes the namespaces, links, addresses and routes.
 pub(crate) async fn up(nodes: &[Node]) -> Result<()> {

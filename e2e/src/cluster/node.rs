@@ -17,7 +17,10 @@ use super::{
     network,
     process::Daemons,
 };
-use crate::{command, images::Archive, tools::Tools};
+use crate::{
+    images::Archive,
+    toolchain::{command, tools::Tools},
+};
 
 /// CNI plugins of Debian's package that the network configuration names.
 const CNI_PLUGINS: [&str; 4] = ["ptp", "portmap", "host-local", "loopback"];

@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::layout::{self, CGROUP_PREFIX, Node};
-use crate::command;
+use crate::toolchain::command;
 
 /// Environment variable that marks a process of the cluster; its value is the daemon's name. Children inherit it.
 pub(crate) const MARK: &str = "DRYRUN_E2E_DAEMON";

@@ -22,7 +22,10 @@ use super::{
     process::Daemons,
     sysctl,
 };
-use crate::{images::Archive, phase::Progress, tools::Tools};
+use crate::{
+    images::Archive,
+    toolchain::{progress::Progress, tools::Tools},
+};
 
 /// How long nodes, DNS and storage may take; it is about three seconds each.
 const DEADLINE: Duration = Duration::from_secs(90);

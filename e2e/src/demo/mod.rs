@@ -14,9 +14,11 @@ use kube::{Api, ResourceExt};
 
 use crate::{
     cluster::{Cluster, Options},
-    interrupt::{self, Interrupted},
-    phase::Progress,
-    rehearsal::{APPROVER, Kubectl, REHEARSAL, REQUESTER, Rehearsal, SYSTEM, demo, fill, until},
+    fixture::{APPROVER, Kubectl, REHEARSAL, REQUESTER, Rehearsal, SYSTEM, demo, fill, until},
+    toolchain::{
+        interrupt::{self, Interrupted},
+        progress::Progress,
+    },
 };
 use follow::Board;
 

@@ -14,7 +14,7 @@ use super::{
     layer::Tree,
     oci::Config,
 };
-use crate::{cache::Key, command};
+use crate::toolchain::{cache::Key, command};
 
 /// The sandbox's only program, linked statically.
 pub(super) async fn pause(workshop: &Workshop) -> Result<Archive> {

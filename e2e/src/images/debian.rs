@@ -15,7 +15,7 @@ use super::{
     layer::{self, Tree},
     oci::Config,
 };
-use crate::{
+use crate::toolchain::{
     cache::{Cache, Key},
     command,
 };

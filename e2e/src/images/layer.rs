@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 use tar::{EntryType, Header};
 
-use crate::cache::hex;
+use crate::toolchain::cache::hex;
 
 /// A finished layer, in a temporary file.
 pub(crate) struct Layer {

@@ -15,10 +15,10 @@ use futures::future::try_join_all;
 
 pub(crate) use own::{NETPOL, NETPOL_SOURCES};
 
-use crate::{
+use crate::toolchain::{
     cache::{Cache, Key},
     packages,
-    phase::Progress,
+    progress::Progress,
     tools::Tools,
 };
 
@@ -160,7 +160,7 @@ const DIGEST: &str = "digest";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{cache, tools::workspace};
+    use crate::toolchain::{cache, workspace};
 
     /// The operator works with anybody's images, laid out as the official ones are; so nothing below `operator/` may know ours.
     #[test]

@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 use tar::Header;
 
 use super::layer::Layer;
-use crate::cache::hex;
+use crate::toolchain::cache::hex;
 
 /// How a container of the image starts, as the OCI image specification names it.
 #[derive(Clone, Debug, Default, Serialize)]

@@ -11,7 +11,7 @@ use super::{
     layer::Tree,
     oci::Config,
 };
-use crate::command;
+use crate::toolchain::command;
 
 /// Postgres of the given major version: user `postgres` with number 999, programs in PATH, contrib extensions present. There is no
 /// entrypoint script: whoever starts it names the program.

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::{Archive, Image, Workshop, layer::Tree, oci::Config};
-use crate::{
+use crate::toolchain::{
     cache::Key,
     tools::{StaticCrate, static_binaries},
 };

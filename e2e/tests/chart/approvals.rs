@@ -8,7 +8,7 @@ use kube::ResourceExt;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
-use crate::desk::{Actor, Desk, Expected::Accepted, Expected::Refused};
+use crate::actors::{Actor, Desk, Expected::Accepted, Expected::Refused};
 
 /// `sha256:` and 64 times this digit.
 fn hash(digit: char) -> String {

@@ -18,7 +18,7 @@ use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use crate::desk::{
+use crate::actors::{
     Actor, Desk, Expected, Expected::Accepted, Expected::NotForbidden, Expected::Refused, expect,
 };
 use crate::release::{DOOMED, PROBES, PROTECTED, REHEARSAL, remove_namespace};

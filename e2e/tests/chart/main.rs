@@ -3,8 +3,8 @@
 //!
 //! The operator does not run here, so nothing but the apiserver answers.
 
+mod actors;
 mod approvals;
-mod desk;
 mod guards;
 mod permissions;
 mod release;
@@ -12,7 +12,7 @@ mod schema;
 
 use anyhow::Result;
 
-use desk::Desk;
+use actors::Desk;
 use release::Release;
 
 #[tokio::test]

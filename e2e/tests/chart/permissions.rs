@@ -8,7 +8,7 @@ use k8s_openapi::api::rbac::v1::ClusterRole;
 use kube::Api;
 use kube::api::PostParams;
 
-use crate::desk::{Actor, Desk};
+use crate::actors::{Actor, Desk};
 use crate::release::{PROBES, PROTECTED, REHEARSAL};
 
 /// `verb resource[/subresource] [name]` in a namespace, all of one answer.

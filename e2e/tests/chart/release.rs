@@ -7,10 +7,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use dryrun_core::admission::{Enforcement, Found, Policies, Reading};
 use dryrun_e2e::cluster::Cluster;
-use dryrun_e2e::command;
-use dryrun_e2e::phase::Progress;
-use dryrun_e2e::release;
-use dryrun_e2e::tools::workspace;
+use dryrun_e2e::fixture::release;
+use dryrun_e2e::toolchain::command;
+use dryrun_e2e::toolchain::progress::Progress;
+use dryrun_e2e::toolchain::workspace;
 use futures::future::try_join_all;
 use k8s_openapi::api::admissionregistration::v1::{
     ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
@@ -29,7 +29,7 @@ use serde_json::json;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use crate::desk::ROOT;
+use crate::actors::ROOT;
 
 /// The rehearsal namespace of these checks.
 pub(crate) const REHEARSAL: &str = "chart-rehearsal";

@@ -2,11 +2,11 @@
 
 use anyhow::{Context, Result};
 use dryrun_core::api::DryRun;
-use dryrun_e2e::tools::workspace;
+use dryrun_e2e::toolchain::workspace;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::desk::{Desk, Expected, expect};
+use crate::actors::{Desk, Expected, expect};
 use crate::release::REHEARSAL;
 
 #[derive(Deserialize)]

@@ -16,11 +16,9 @@ use std::{
 };
 
 use dryrun_e2e::{
-    cache::Cache,
     cluster::{Cluster, METADATA, OUTSIDE, apply},
     images::Image,
-    packages,
-    phase::Progress,
+    toolchain::{cache::Cache, packages, progress::Progress},
 };
 use k8s_openapi::api::core::v1::Pod;
 use kube::{

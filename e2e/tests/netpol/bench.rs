@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use dryrun_e2e::cluster::{Cluster, METADATA, OUTSIDE};
 use dryrun_e2e::images::Image;
-use dryrun_e2e::phase::Progress;
+use dryrun_e2e::toolchain::progress::Progress;
 use futures::FutureExt;
 use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Service, ServiceAccount};

@@ -15,8 +15,8 @@ use kube::{
 use serde_json::json;
 
 use crate::{
+    environment::{NAMESPACE, Stage, soon},
     run::{Run, condition, is, status},
-    stage::{NAMESPACE, Stage, soon},
 };
 
 /// Holds dryrun-abandoner.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use dryrun_core::api::{DryRunApproval, DryRunApprovalSpec, DryRunReport, Outcome};
-use dryrun_e2e::{cluster::apply, rehearsal::APPROVER};
+use dryrun_e2e::{cluster::apply, fixture::APPROVER};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{
     api::{
@@ -22,8 +22,8 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use crate::{
+    environment::{NAMESPACE, Stage, soon},
     run::{Run, condition, is, plan_hash, status},
-    stage::{NAMESPACE, Stage, soon},
     waiting,
 };
 

@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use dryrun_e2e::rehearsal::SYSTEM;
+use dryrun_e2e::fixture::SYSTEM;
 
 /// One write, or a way into a pod.
 #[derive(Clone, Debug)]

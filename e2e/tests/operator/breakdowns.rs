@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use dryrun_core::{command::Command, names::Object};
-use dryrun_e2e::{cluster::apply, images::Image, rehearsal::PRODUCTION};
+use dryrun_e2e::{cluster::apply, fixture::PRODUCTION, images::Image};
 use k8s_openapi::api::{core::v1::Pod, events::v1::Event};
 use kube::{
     Api,
@@ -11,11 +11,12 @@ use kube::{
 use serde_json::json;
 
 use crate::{
-    audit, evidence,
+    audit,
+    environment::{NAMESPACE, Stage, soon, steps},
+    evidence,
     gates::running,
     host,
     run::Run,
-    stage::{NAMESPACE, Stage, soon, steps},
 };
 
 /// An image whose server has production's identifier, as one on a copy of production's files would: it is never started, and no harness is made.

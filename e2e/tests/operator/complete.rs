@@ -12,7 +12,7 @@ use dryrun_core::{
     gate,
     names::{self, Object},
 };
-use dryrun_e2e::rehearsal::SYSTEM;
+use dryrun_e2e::fixture::SYSTEM;
 use futures::{AsyncReadExt, StreamExt, TryStreamExt, stream::select};
 use k8s_openapi::{
     ByteString,
@@ -31,8 +31,8 @@ use tokio::{
 
 use crate::{
     audit,
+    environment::{NAMESPACE, Stage},
     run::{Run, condition, status},
-    stage::{NAMESPACE, Stage},
 };
 
 /// Name of the run.

@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 
 use crate::{
     audit,
+    environment::{DOOMED, Stage, soon, steps},
     run::{Run, condition, is, status},
-    stage::{DOOMED, Stage, soon, steps},
     waiting,
 };
 

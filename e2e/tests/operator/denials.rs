@@ -5,8 +5,8 @@ use dryrun_core::command::Command;
 use serde_json::{Value, json};
 
 use crate::{
+    environment::{Stage, steps},
     run::{Run, is},
-    stage::{Stage, steps},
 };
 
 /// A scenario whose steps run as they are, but for the last, which must be denied on `item`.

@@ -17,8 +17,8 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::{
+    environment::{NAMESPACE, Stage, soon, steps},
     run::Run,
-    stage::{NAMESPACE, Stage, soon, steps},
 };
 
 /// A file's path in the archive, and its content.
@@ -91,7 +91,7 @@ pub(crate) async fn stands_alone(stage: &Stage) -> Result<()> {
     run.end().await?;
     let report = run.report().await?;
     ensure!(
-        plan::hash(&report.spec.plan) == report.spec.plan_hash,
+        plan::hash(&report.spec.plan)? == report.spec.plan_hash,
         "the report's plan does not have the approved hash"
     );
     let kept = kept(&run).await?;

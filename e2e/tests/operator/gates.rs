@@ -3,7 +3,7 @@
 
 use anyhow::{Context, Result, ensure};
 use dryrun_core::{command::Command, names::Object};
-use dryrun_e2e::{cluster::apply, rehearsal::PRODUCTION};
+use dryrun_e2e::{cluster::apply, fixture::PRODUCTION};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::{
     Api, ResourceExt,
@@ -12,9 +12,9 @@ use kube::{
 use serde_json::json;
 
 use crate::{
+    environment::{NAMESPACE, Stage, soon, steps},
     isolation::operator,
     run::Run,
-    stage::{NAMESPACE, Stage, soon, steps},
 };
 
 /// Somebody's volume has the name that the run's would have; it is left alone. It is made with the operator's rights, as if from before the

@@ -5,7 +5,7 @@ use std::fs;
 use anyhow::{Result, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::stage::{Stage, soon};
+use crate::environment::{Stage, soon};
 
 /// Kills, as soon as there is one, every process whose command line begins so.
 ///

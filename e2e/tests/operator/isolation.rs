@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use dryrun_core::{command::Command, names::Object, probe::TargetClass};
-use dryrun_e2e::rehearsal::SYSTEM;
+use dryrun_e2e::fixture::SYSTEM;
 use k8s_openapi::api::{core::v1::Node, networking::v1::NetworkPolicy};
 use kube::{
     Api, Client,
@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 
 use crate::{
     audit,
+    environment::{NAMESPACE, Stage, steps},
     run::Run,
-    stage::{NAMESPACE, Stage, steps},
 };
 
 /// No node enforces NetworkPolicies: the run ends before a container with data or secrets of the copy's pod has begun.

@@ -8,18 +8,18 @@ mod approval;
 mod audit;
 mod breakdowns;
 mod complete;
+mod copy;
 mod deleted;
 mod denials;
+mod environment;
 mod evidence;
 mod gates;
 mod host;
 mod isolation;
 mod leftovers;
-mod majors;
+mod postgres_versions;
 mod run;
-mod stage;
 mod waiting;
-mod worlds;
 
 use std::{
     process::ExitCode,
@@ -35,7 +35,7 @@ use tokio::{
     sync::OnceCell,
 };
 
-use stage::Stage;
+use environment::Stage;
 
 /// One case.
 type Case = for<'a> fn(&'a Stage) -> LocalBoxFuture<'a, Result<()>>;
@@ -72,10 +72,10 @@ const CASES: [(&str, Case); 82] = cases![
     evidence::rewritten_log,
     evidence::swapped_config_map,
     evidence::expires,
-    majors::postgres_18,
-    majors::postgres_15,
-    majors::a_newer_copy_leaves_the_catalog_open,
-    worlds::declared_migration,
+    postgres_versions::postgres_18,
+    postgres_versions::postgres_15,
+    postgres_versions::a_newer_copy_leaves_the_catalog_open,
+    copy::declared_migration,
     breakdowns::crash_in_a_scenario,
     breakdowns::last_words,
     breakdowns::protected_pod_restarts,
@@ -88,19 +88,19 @@ const CASES: [(&str, Case); 82] = cases![
     denials::of_a_read_only_transaction,
     denials::of_a_table_that_is_not_there,
     denials::twin_is_denied_too,
-    worlds::undeclared_change,
-    worlds::escalation_path,
-    worlds::changed_setting,
-    worlds::literal_matrix,
-    worlds::unused_tolerance,
-    worlds::tolerated_error,
-    worlds::restore_error,
-    worlds::lost_rows,
-    worlds::intolerable,
-    worlds::granted_by_a_trigger,
-    worlds::forgotten_ownership,
-    worlds::volume_fills_up,
-    worlds::full_volume,
+    copy::undeclared_change,
+    copy::escalation_path,
+    copy::changed_setting,
+    copy::literal_matrix,
+    copy::unused_tolerance,
+    copy::tolerated_error,
+    copy::restore_error,
+    copy::lost_rows,
+    copy::intolerable,
+    copy::granted_by_a_trigger,
+    copy::forgotten_ownership,
+    copy::volume_fills_up,
+    copy::full_volume,
     gates::protected_pod_is_deleted,
     gates::undeclared_rows,
     gates::granted_away,

@@ -8,15 +8,15 @@ use dryrun_core::{
     command::Command,
     conditions, gate, names,
 };
-use dryrun_e2e::rehearsal::{APPROVER, until};
+use dryrun_e2e::fixture::{APPROVER, until};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{Api, ResourceExt, api::PostParams};
 use serde_json::Value;
 
 use crate::{
+    environment::{Stage, soon},
     leftovers,
-    stage::{Stage, soon},
 };
 
 /// How long a run may take, from one state to another.

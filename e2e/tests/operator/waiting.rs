@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 
 use crate::{
     audit,
+    environment::{NAMESPACE, Stage, UNPREPARED, soon},
     run::{Run, condition, is, status},
-    stage::{NAMESPACE, Stage, UNPREPARED, soon},
 };
 
 /// It expires, and the operator has written nothing but its status.

@@ -1,26 +1,32 @@
-//! Credentials that are made from others, so that whoever holds the first can make the second again.
+//! Credentials derived from the run's own secret, so that a restarted operator derives the same ones again.
 
-use sha2::{Digest, Sha256};
+use hkdf::Hkdf;
+use sha2::Sha256;
 
-/// Letters and digits alone: such a credential reads the same raw and in JSON, SQL, CSV, URLs and connection strings.
-const LETTERS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+use crate::tree::hex;
 
-/// What the marker and the password of a scenario are made from, by its index in the spec; `superuser` is the run's own secret.
+/// Length of a derived credential in hex digits: 128 bits.
+const LENGTH: usize = 32;
+
+/// Derives the secret of a scenario, by its index in the spec, from the run's own superuser password. The scenario's markers show half of it.
 pub fn scenario_secret(superuser: &str, uid: &str, scenario: usize) -> String {
-    derived(superuser, uid, scenario)
+    derived(superuser, uid, &format!("scenario {scenario} secret"))
 }
 
-/// Password of a scenario's login. The markers show a half of the scenario's secret, so the password is made from the whole of it.
+/// Derives the password of a scenario's login. It is not the scenario's secret, half of which stands in the copy's log.
 pub fn scenario_password(superuser: &str, uid: &str, scenario: usize) -> String {
-    derived(&scenario_secret(superuser, uid, scenario), uid, scenario)
+    derived(superuser, uid, &format!("scenario {scenario} password"))
 }
 
-fn derived(secret: &str, uid: &str, scenario: usize) -> String {
-    let digest = Sha256::digest(format!("dryrun.dev scenario\n{uid}\n{scenario}\n{secret}"));
-    digest
-        .iter()
-        .map(|byte| char::from(LETTERS[usize::from(*byte) % LETTERS.len()]))
-        .collect()
+/// Expands the run's secret by HKDF (RFC 5869), salted with the run's UID. Hex digits read the same raw and in JSON, SQL, CSV, URLs and connection
+/// strings.
+fn derived(superuser: &str, uid: &str, purpose: &str) -> String {
+    let mut key = [0; LENGTH / 2];
+    let info = ["dryrun.dev/v1alpha1 ", purpose];
+    let expanded = Hkdf::<Sha256>::new(Some(uid.as_bytes()), superuser.as_bytes())
+        .expand_multi_info(&info.map(str::as_bytes), &mut key);
+    debug_assert!(expanded.is_ok(), "HKDF gives up to 255 digests");
+    hex(&key)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ mod effects;
 pub use changes::changes;
 pub use declared::DeclaredRows;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, ser::Error as _};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -19,7 +19,10 @@ use crate::tree::prefixed;
 
 /// Put before the canonical JSON, so that no other use of the same bytes has the same hash. Whoever changes what a plan's hash is taken over
 /// changes the version in it.
-const DOMAIN: &str = "dryrun.dev/v1alpha1 plan\n";
+const DOMAIN: &str = "dryrun.dev/v1alpha1 plan (RFC 8785)\n";
+
+/// The largest integer that canonical JSON holds exactly: 2^53 − 1.
+pub const MAX_EXACT_INTEGER: u64 = (1 << 53) - 1;
 
 /// The operator, as far as it decides what will run.
 #[derive(Clone, Copy, Debug)]
@@ -83,7 +86,7 @@ pub fn summarise(
 ) -> Result<PlanSummary, serde_json::Error> {
     let resolved = serde_json::to_value(resolved)?;
     Ok(PlanSummary {
-        hash: hash(&document(namespace, name, spec, &resolved)?),
+        hash: hash(&document(namespace, name, spec, &resolved)?)?,
         resolved,
     })
 }
@@ -106,49 +109,42 @@ pub fn document(
     }))
 }
 
-/// The plan's hash: sha256 over its domain and its canonical JSON, as `sha256:…`.
-pub fn hash(plan: &Value) -> String {
+/// Returns the plan's hash, `sha256:…`: over the domain and the plan's canonical JSON (RFC 8785), so that any JCS library takes it again.
+///
+/// # Errors
+/// When a number of the plan has no exact double, which no number of a stored DryRun lacks: the CRD bounds them all.
+pub fn hash(plan: &Value) -> Result<String, serde_json::Error> {
     let mut hasher = Sha256::new();
     hasher.update(DOMAIN);
-    hasher.update(canonical(plan));
-    prefixed(&hasher.finalize())
+    hasher.update(canonical(plan)?);
+    Ok(prefixed(&hasher.finalize()))
 }
 
-/// JSON with sorted keys and no white space, whatever order the maps were built in.
-fn canonical(value: &Value) -> String {
-    let mut out = String::new();
-    write_canonical(value, &mut out);
-    out
+/// Returns the JSON that RFC 8785 gives. It writes every number as a double, so one that would be rounded is an error: two plans must not share a hash.
+fn canonical(plan: &Value) -> Result<String, serde_json::Error> {
+    if let Some(number) = inexact(plan) {
+        return Err(serde_json::Error::custom(format!(
+            "{number} has no exact double"
+        )));
+    }
+    serde_json_canonicalizer::to_string(plan)
 }
 
-fn write_canonical(value: &Value, out: &mut String) {
+/// Finds an integer beyond ±(2^53 − 1).
+fn inexact(value: &Value) -> Option<&serde_json::Number> {
     match value {
-        Value::Object(map) => {
-            out.push('{');
-            let sorted: BTreeMap<_, _> = map.iter().collect();
-            for (i, (key, value)) in sorted.into_iter().enumerate() {
-                if i > 0 {
-                    out.push(',');
-                }
-                write_canonical(&Value::String(key.clone()), out);
-                out.push(':');
-                write_canonical(value, out);
-            }
-            out.push('}');
+        Value::Number(number) => {
+            let exact = |n: u64| n <= MAX_EXACT_INTEGER;
+            let fits = number
+                .as_i64()
+                .map(i64::unsigned_abs)
+                .or(number.as_u64())
+                .is_none_or(exact);
+            (!fits).then_some(number)
         }
-        Value::Array(items) => {
-            out.push('[');
-            for (i, item) in items.iter().enumerate() {
-                if i > 0 {
-                    out.push(',');
-                }
-                write_canonical(item, out);
-            }
-            out.push(']');
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
-            out.push_str(&value.to_string());
-        }
+        Value::Array(items) => items.iter().find_map(inexact),
+        Value::Object(map) => map.values().find_map(inexact),
+        Value::Null | Value::Bool(_) | Value::String(_) => None,
     }
 }
 
@@ -228,12 +224,19 @@ mod tests {
             serde_json::from_str(r#"{"b":1,"a":{"d":[1,{"y":0,"x":"é\n"}],"c":null}}"#).unwrap();
         let b: Value =
             serde_json::from_str(r#"{"a":{"c":null,"d":[1,{"x":"é\n","y":0}]},"b":1}"#).unwrap();
-        assert_eq!(canonical(&a), canonical(&b));
         assert_eq!(
-            canonical(&a),
+            canonical(&a).unwrap(),
             "{\"a\":{\"c\":null,\"d\":[1,{\"x\":\"é\\n\",\"y\":0}]},\"b\":1}"
         );
-        assert_eq!(hash(&a), hash(&b));
+        assert_eq!(hash(&a).unwrap(), hash(&b).unwrap());
+    }
+
+    #[test]
+    fn a_number_that_would_be_rounded_has_no_hash() {
+        let plan = |n: u64| serde_json::json!({"spec": [{"delta": n}]});
+        assert!(hash(&plan(MAX_EXACT_INTEGER)).is_ok());
+        assert!(hash(&plan(MAX_EXACT_INTEGER + 1)).is_err());
+        assert!(hash(&serde_json::json!([i64::MIN])).is_err());
     }
 
     #[test]
@@ -277,15 +280,15 @@ mod tests {
         let summary = summarise("rehearsal", "demo", &spec(), &resolved()).unwrap();
         let kept = document("rehearsal", "demo", &spec(), &summary.resolved).unwrap();
         let read: Value = serde_json::from_str(&kept.to_string()).unwrap();
-        assert_eq!(hash(&read), summary.hash);
+        assert_eq!(hash(&read).unwrap(), summary.hash);
     }
 
     #[test]
     fn the_hash_is_the_same_on_every_machine() {
         let plan = serde_json::json!({"name": "a", "spec": {"port": 5432, "jobs": [1, 2]}});
         assert_eq!(
-            hash(&plan),
-            "sha256:d7a4de01f069927bcab7cabc58ef1f08b71147c4f564974f12019db1c798e6d2"
+            hash(&plan).unwrap(),
+            "sha256:2a2ff4b8ed60cf2a3dd3c6a580076056935a460e749b4458eceadfc69a140e2e"
         );
     }
 }

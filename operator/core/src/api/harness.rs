@@ -193,5 +193,6 @@ pub struct SqlExpectation {
     pub object: Option<String>,
     /// The number of rows that it must return or change.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = 9007199254740991_u64))]
     pub rows: Option<u64>,
 }

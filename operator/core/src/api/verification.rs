@@ -28,6 +28,7 @@ pub struct RowDelta {
     #[schemars(length(min = 3, max = 320))]
     pub table: String,
     /// Rows after the scenarios less rows before.
+    #[schemars(range(min = -9007199254740991_i64, max = 9007199254740991_i64))]
     pub delta: i64,
 }
 

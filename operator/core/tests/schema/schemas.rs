@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use dryrun_core::api::crds;
+use dryrun_core::plan::MAX_EXACT_INTEGER;
 use kube::core::cel::{CompiledSchema, Validator, compile_schema};
 use serde_json::Value;
 
@@ -44,4 +45,29 @@ pub(crate) fn refusals(kind: &str, object: &Value, old: Option<&Value>) -> Vec<S
             .map(|error| error.message)
             .collect(),
     }
+}
+
+/// The plan's canonical JSON writes numbers as doubles: no integer of a spec may be one that they round.
+#[test]
+fn integers_of_a_spec_have_exact_doubles() {
+    fn unbounded(path: &str, schema: &Value, found: &mut Vec<String>) {
+        let exact = |key| {
+            schema[key]
+                .as_f64()
+                .is_some_and(|n| n.abs() <= MAX_EXACT_INTEGER as f64)
+        };
+        let narrow = matches!(schema["format"].as_str(), Some(f) if f != "int64" && f != "uint64");
+        if schema["type"] == "integer" && !narrow && !(exact("minimum") && exact("maximum")) {
+            found.push(path.to_owned());
+        }
+        for (name, child) in schema["properties"].as_object().into_iter().flatten() {
+            unbounded(&format!("{path}.{name}"), child, found);
+        }
+        for key in ["items", "additionalProperties"] {
+            unbounded(&format!("{path}[]"), &schema[key], found);
+        }
+    }
+    let mut found = Vec::new();
+    unbounded("spec", &SCHEMAS["DryRun"]["properties"]["spec"], &mut found);
+    assert_eq!(found, Vec::<String>::new());
 }

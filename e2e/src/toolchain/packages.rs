@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use rustix::process::geteuid;
 use tokio::process::Command;
 
-use crate::{cache::Cache, command, phase::Progress};
+use super::{cache::Cache, command, progress::Progress};
 
 /// A file or program that is needed, and the Debian package that has it.
 struct Needed {
@@ -273,7 +273,7 @@ pub async fn require_go() -> Result<()> {
         );
     };
     // With GOTOOLCHAIN=auto, Go's default, an older one fetches what go.mod asks for.
-    let module = crate::tools::workspace().join("e2e/tools");
+    let module = super::workspace().join("e2e/tools");
     command::stdout(
         Command::new(go)
             .current_dir(module)

@@ -9,10 +9,11 @@ use std::{
 use anyhow::{Context, Result};
 use tokio::process::Command;
 
-use crate::{
+use super::{
     cache::{Cache, Key},
     command,
-    phase::Progress,
+    progress::Progress,
+    workspace,
 };
 
 /// Kubernetes' version as its binaries report it; `go.mod` decides what is really built.
@@ -63,7 +64,7 @@ impl Tools {
         if let Some(directory) = cache.find("tools", &key)? {
             return Ok(Self { directory });
         }
-        crate::packages::require_go().await?;
+        super::packages::require_go().await?;
         let name = format!(
             "building Kubernetes {KUBERNETES}, etcd, CoreDNS and Helm with Go (some minutes, once)"
         );
@@ -258,12 +259,6 @@ fn elf_program_types(elf: &[u8]) -> Option<Vec<u32>> {
             ))
         })
         .collect()
-}
-
-/// The root of the work tree that this program was built from.
-pub fn workspace() -> PathBuf {
-    let e2e = Path::new(env!("CARGO_MANIFEST_DIR"));
-    e2e.parent().unwrap_or(e2e).to_path_buf()
 }
 
 #[cfg(test)]

@@ -10,8 +10,8 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use dryrun_e2e::{
     cluster::{Cluster, apply},
-    phase::Progress,
-    rehearsal::{APPROVER, Kubectl, PRODUCTION, REHEARSAL, REQUESTER, Rehearsal, demo},
+    fixture::{APPROVER, Kubectl, PRODUCTION, REHEARSAL, REQUESTER, Rehearsal, demo},
+    toolchain::progress::Progress,
 };
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};

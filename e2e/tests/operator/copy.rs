@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::{
+    environment::{NAMESPACE, Stage, soon, steps},
     run::{Run, condition, status},
-    stage::{NAMESPACE, Stage, soon, steps},
 };
 
 /// The StorageClass of the local cluster's small file system.
@@ -169,7 +169,7 @@ pub(crate) async fn lost_rows(stage: &Stage) -> Result<()> {
 /// What would let rows, policies or grants be missing from the copy cannot be tolerated: the request is refused.
 pub(crate) async fn intolerable(stage: &Stage) -> Result<()> {
     let sentence = "this class of error can never be tolerated";
-    let api: Api<DryRun> = Api::namespaced(stage.alice.clone(), crate::stage::NAMESPACE);
+    let api: Api<DryRun> = Api::namespaced(stage.alice.clone(), crate::environment::NAMESPACE);
     for (sqlstate, statement) in [
         ("23514", "COPY"),
         ("42501", "CREATE POLICY"),

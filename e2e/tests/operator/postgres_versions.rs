@@ -1,14 +1,14 @@
 //! Productions of other major versions.
 
 use anyhow::{Context, Result};
-use dryrun_e2e::{cluster::apply, images::Image, rehearsal::fill};
+use dryrun_e2e::{cluster::apply, fixture::fill, images::Image};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use serde_json::{Value, json};
 
 use crate::{
+    environment::{NAMESPACE, Stage, soon},
     run::Run,
-    stage::{NAMESPACE, Stage, soon},
 };
 
 /// Where these productions live, as in the manifest.
@@ -51,7 +51,7 @@ async fn production(stage: &Stage, name: &str, image: Image) -> Result<(Value, S
         ("IMAGE", image.name.as_str()),
         ("PASSWORD", PASSWORD),
     ];
-    apply(&stage.client, &fill(include_str!("majors.yaml"), &values)?).await?;
+    apply(&stage.client, &fill(include_str!("postgres_versions.yaml"), &values)?).await?;
     let secret = json!({
         "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "majors", "namespace": NAMESPACE}, "stringData": {"password": PASSWORD},
     });
