@@ -3,10 +3,10 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use dryrun_core::{
-    control::{Server, TaskError},
-    facts::{RightsFacts, SourceRequirements, SourceRole},
-    settings::MIRRORED,
-    sql,
+    agent_api::tasks::Server,
+    postgres::{settings::MIRRORED, sql},
+    problem::TaskError,
+    run::facts::{RightsFacts, SourceRequirements, SourceRole},
 };
 use tokio_postgres::Client;
 
