@@ -202,6 +202,18 @@ impl Model {
         self.state().held = held;
     }
 
+    /// Waits until something is to be seen. The state must not be locked while it is looked for elsewhere.
+    pub async fn until<T>(&self, what: &str, mut look: impl FnMut(&Self) -> Option<T>) -> T {
+        let mut changed = self.shared.changed.subscribe();
+        loop {
+            changed.borrow_and_update();
+            if let Some(found) = look(self) {
+                return found;
+            }
+            assert!(changed.changed().await.is_ok(), "{what} can no longer come");
+        }
+    }
+
     /// Completes when a fault has killed the operator.
     pub async fn killed(&self) {
         self.shared.killed.notified().await;

@@ -7,8 +7,11 @@
     reason = "a test fails by panicking, and uses a part of the model"
 )]
 
+mod cluster;
 #[path = "../model_apiserver/mod.rs"]
 mod model_apiserver;
+mod runs;
+mod scripted;
 
 use model_apiserver::{Model, conformance};
 
