@@ -135,8 +135,10 @@ impl Model {
 
     /// Everything behind the lock, to arrange a scene or to look at one. Watches hear of changes when the guard is dropped.
     pub fn state(&self) -> Guard<'_> {
+        let state = self.lock();
         Guard {
-            state: self.lock(),
+            before: state.told(),
+            state,
             changed: &self.shared.changed,
         }
     }
@@ -158,7 +160,7 @@ impl Model {
     where
         K: kube::Resource<DynamicType = ()> + DeserializeOwned,
     {
-        let object = self.state().store.object::<K>(namespace, name)?;
+        let object = self.lock().store.object::<K>(namespace, name)?;
         Some(serde_json::from_value(object).unwrap())
     }
 
@@ -167,7 +169,7 @@ impl Model {
     where
         K: kube::Resource<DynamicType = ()> + DeserializeOwned,
     {
-        let objects = self.state().store.objects(&K::plural(&()));
+        let objects = self.lock().store.objects(&K::plural(&()));
         let typed = objects.into_iter().map(serde_json::from_value);
         typed.map(Result::unwrap).collect()
     }
@@ -179,7 +181,7 @@ impl Model {
 
     /// Requests of the operator so far, with what was answered.
     pub fn calls(&self) -> Vec<Call> {
-        self.state().faults.calls().to_vec()
+        self.lock().faults.calls().to_vec()
     }
 
     /// Ends all watches, as an apiserver does that is restarted.
@@ -222,6 +224,7 @@ impl Model {
 
 /// The state, locked.
 pub struct Guard<'a> {
+    before: (u64, u64, u64, bool),
     state: MutexGuard<'a, State>,
     changed: &'a watch::Sender<u64>,
 }
@@ -243,11 +246,19 @@ impl std::ops::DerefMut for Guard<'_> {
 impl Drop for Guard<'_> {
     fn drop(&mut self) {
         self.state.react();
-        self.changed.send_modify(|turn| *turn += 1);
+        // A look changes nothing, and wakes nobody.
+        if self.state.told() != self.before {
+            self.changed.send_modify(|turn| *turn += 1);
+        }
     }
 }
 
 impl State {
+    /// All that watches tell.
+    fn told(&self) -> (u64, u64, u64, bool) {
+        (self.store.version(), self.epoch, self.bookmarks, self.held)
+    }
+
     /// Lets the simulated controllers see what has changed.
     fn react(&mut self) {
         let Self { store, pods, .. } = self;
