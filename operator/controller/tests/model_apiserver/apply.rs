@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// A field: names, and the JSON of the keys of list items.
 pub type Path = Vec<Segment>;
@@ -19,7 +20,45 @@ pub enum Segment {
 pub type Manager = (String, String, bool);
 
 /// The fields that each manager owns.
-pub type Managers = BTreeMap<Manager, BTreeSet<Path>>;
+pub type Managers = BTreeMap<Manager, Owned>;
+
+/// The fields that one manager owns: found out when somebody asks, since most objects have one manager.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Owned {
+    /// All fields of what was written.
+    All(Arc<Value>),
+    /// These.
+    These(BTreeSet<Path>),
+}
+
+impl Owned {
+    fn paths(&mut self, schema: &Value) -> &mut BTreeSet<Path> {
+        if let Self::All(part) = self {
+            *self = Self::These(leaves(part, schema));
+        }
+        match self {
+            Self::These(paths) => paths,
+            Self::All(_) => unreachable!("they were just found out"),
+        }
+    }
+
+    /// Whether one of these fields is in the part of the object below this name.
+    fn is_below(&self, name: &str) -> bool {
+        match self {
+            Self::All(part) => part.get(name).is_some(),
+            Self::These(paths) => paths
+                .iter()
+                .any(|path| path.first() == Some(&Segment::Field(name.to_owned()))),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::All(part) => part.as_object().is_none_or(Map::is_empty),
+            Self::These(paths) => paths.is_empty(),
+        }
+    }
+}
 
 /// The fields of an object that an apply may set: the status alone through that subresource, all else through the main resource.
 fn applied_part(object: &Value, subresource: &str) -> Value {
@@ -197,9 +236,38 @@ pub fn apply(
     schema: &Value,
 ) -> Result<Value, Vec<String>> {
     let part = applied_part(configuration, &manager.1);
+    let names = |part: &Value| -> Vec<String> {
+        let names = part.as_object().into_iter().flatten();
+        names.map(|(name, _)| name.clone()).collect()
+    };
+    let mut touched = names(&part);
+    if let Some(Owned::All(before)) = managers.get(manager) {
+        touched.extend(names(before));
+    }
+    let alone = managers
+        .iter()
+        .all(|(other, owned)| other == manager || !touched.iter().any(|name| owned.is_below(name)));
+    if let (true, Some(Owned::All(_)) | None) = (alone, managers.get(manager)) {
+        // Nobody else has written there, so that what was applied is all that there is.
+        let before = managers.insert(manager.clone(), Owned::All(Arc::new(part.clone())));
+        let mut merged = live.clone();
+        if let Some(Owned::All(before)) = before {
+            for (name, _) in before.as_object().into_iter().flatten() {
+                merged.as_object_mut().unwrap().remove(name);
+            }
+        }
+        for (name, value) in part.as_object().into_iter().flatten() {
+            match merged.get_mut(name) {
+                Some(existing) => merge(existing, value, field_of(schema, name)),
+                None => merged[name] = value.clone(),
+            }
+        }
+        return Ok(merged);
+    }
     let owned = leaves(&part, schema);
     let mut conflicts = Vec::new();
     for (other, fields) in managers.iter_mut().filter(|(other, _)| *other != manager) {
+        let fields = fields.paths(schema);
         let contested: Vec<Path> = fields
             .intersection(&owned)
             .filter(|path| get(live, path) != get(&part, path))
@@ -222,13 +290,14 @@ pub fn apply(
     }
     let mut merged = live.clone();
     merge(&mut merged, &part, schema);
-    let before = managers
-        .insert(manager.clone(), owned.clone())
-        .unwrap_or_default();
-    let kept = |path: &Path| managers.values().any(|fields| fields.contains(path));
+    let before = managers.insert(manager.clone(), Owned::These(owned.clone()));
+    let before = before.map(|mut before| std::mem::take(before.paths(schema)));
     // An item goes before its fields, by which it is found.
-    for path in before.difference(&owned) {
-        if !kept(path) {
+    for path in before.unwrap_or_default().difference(&owned) {
+        if !managers
+            .values_mut()
+            .any(|fields| fields.paths(schema).contains(path))
+        {
             remove(&mut merged, path);
         }
     }
@@ -253,6 +322,10 @@ pub fn update(
         part
     };
     let (before, after) = (part(before), part(after));
+    if managers.is_empty() {
+        managers.insert(manager.clone(), Owned::All(Arc::new(after)));
+        return;
+    }
     let now = leaves(&after, schema);
     let changed: BTreeSet<Path> = now
         .iter()
@@ -260,8 +333,13 @@ pub fn update(
         .cloned()
         .collect();
     for fields in managers.values_mut() {
-        fields.retain(|path| now.contains(path) && !changed.contains(path));
+        fields
+            .paths(schema)
+            .retain(|path| now.contains(path) && !changed.contains(path));
     }
-    managers.entry(manager.clone()).or_default().extend(changed);
+    let own = managers
+        .entry(manager.clone())
+        .or_insert(Owned::These(BTreeSet::new()));
+    own.paths(schema).extend(changed);
     managers.retain(|_, fields| !fields.is_empty());
 }

@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use crate::model_apiserver::Model;
 use crate::model_apiserver::faults::Call;
+use crate::model_apiserver::store::Key;
 use crate::scripted::Scripted;
 
 /// Namespace of the runs.
@@ -216,6 +217,12 @@ impl Cluster {
         self.model
             .until("the run's deletion", |_| self.run().is_none().then_some(()))
             .await;
+    }
+
+    /// The run as the apiserver has it.
+    fn stored(&self) -> Option<Arc<Value>> {
+        let key = Key::new("dryruns", NAMESPACE, NAME);
+        self.model.state().store.read(&key).cloned()
     }
 
     /// The run, as it is stored.

@@ -6,7 +6,7 @@ use dryrun_core::agent_api::tasks::WatchTask;
 use dryrun_core::api::TargetClass;
 use dryrun_core::digest;
 use dryrun_core::isolation::target::{Tally, Target};
-use dryrun_core::problem::TaskError;
+use dryrun_core::problem::Problem;
 use dryrun_core::run::facts::{
     CopyIdentity, CopySummary, Facts, RestoreFacts, RolesFacts, ScenarioClaim, ScenarioFacts,
     VerificationFacts,
@@ -38,7 +38,7 @@ struct Script {
     /// Words that name what never ends: tasks by their path, jobs on the copy by their names.
     stuck: BTreeSet<String>,
     /// The same, of what fails.
-    failing: BTreeMap<String, TaskError>,
+    failing: BTreeMap<String, Problem>,
     /// What pods watch, by name.
     watched: BTreeMap<String, Vec<Target>>,
 }
@@ -67,17 +67,13 @@ impl Scripted {
 
     /// Lets this task or job fail.
     pub fn fail(&self, word: &str, reason: &str) {
-        let error = TaskError {
-            reason: reason.into(),
-            message: "as scripted".into(),
-            transient: false,
-        };
+        let error = Problem::permanent(reason, "as scripted");
         let mut script = self.script.lock().unwrap();
         script.failing.insert(word.into(), error);
     }
 
     /// Ends now, or never, or with a failure.
-    async fn play<T>(&self, word: &str, found: T) -> Result<T, TaskError> {
+    async fn play<T>(&self, word: &str, found: T) -> Result<T, Problem> {
         let (stuck, failing) = {
             let script = self.script.lock().unwrap();
             let met = |name: &&String| word.starts_with(name.as_str());
@@ -91,11 +87,7 @@ impl Scripted {
         failing.map_or(Ok(found), Err)
     }
 
-    async fn answer(
-        &self,
-        agent: &AgentAddress,
-        request: &AgentRequest,
-    ) -> Result<Bytes, TaskError> {
+    async fn answer(&self, agent: &AgentAddress, request: &AgentRequest) -> Result<Bytes, Problem> {
         let path = request.path.as_str();
         self.play(path, ()).await?;
         Ok(match path {
