@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dryrun_core::control::Server;
+use dryrun_core::agent_api::tasks::Server;
 use dryrun_postgres::{Options, Session};
 use tempfile::NamedTempFile;
 use tokio_postgres::{Config, NoTls, config::SslMode as Tls};

@@ -2,7 +2,7 @@
 
 use std::{io, path::Path};
 
-use dryrun_core::control::TaskError;
+use dryrun_core::problem::TaskError;
 use dryrun_postgres::Class;
 
 pub(crate) type Result<T, E = TaskError> = std::result::Result<T, E>;

@@ -1,7 +1,7 @@
 //! The chart's admission policies: what they are to be, from the files that the chart mounts, and what they are, from the apiserver.
 
 use anyhow::{Context as _, bail, ensure};
-use dryrun_core::admission::{self, Enforcement, Found, Reading};
+use dryrun_core::plan::admission::{self, Enforcement, Found, Reading};
 use futures::future::try_join_all;
 use k8s_openapi::api::admissionregistration::v1::{
     ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,

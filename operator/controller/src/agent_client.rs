@@ -1,7 +1,9 @@
 //! The operator's end of the control channel: HTTP to an agent on loopback of its pod, through a port-forward.
 
-use dryrun_core::control::{ProbeTask, Task, TaskError, TaskResult, WatchTask};
-use dryrun_core::probe::Tally;
+use dryrun_core::agent_api::protocol::{Task, TaskResult};
+use dryrun_core::agent_api::tasks::{ProbeTask, WatchTask};
+use dryrun_core::isolation::target::Tally;
+use dryrun_core::problem::TaskError;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper::client::conn::http1::SendRequest;

@@ -1,8 +1,8 @@
 //! The state that all passes share.
 
 use dryrun_core::api::DryRun;
-use dryrun_core::facts::Facts;
-use dryrun_core::names::MANAGER;
+use dryrun_core::run::facts::Facts;
+use dryrun_core::run::id::MANAGER;
 use futures::channel::mpsc::UnboundedReceiver;
 use kube::Client;
 use kube::core::DeserializeGuard;

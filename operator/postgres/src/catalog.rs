@@ -1,6 +1,6 @@
 //! Definitions and row counts of a database.
 
-use dryrun_core::rows::Rows;
+use dryrun_core::postgres::row_set::Rows;
 use tokio_postgres::GenericClient;
 
 use crate::{

@@ -1,6 +1,6 @@
 //! The server that answers.
 
-use dryrun_core::{facts::SourceIdentity, sql::system_identifier};
+use dryrun_core::{postgres::sql::system_identifier, run::facts::SourceIdentity};
 use tokio_postgres::GenericClient;
 
 use crate::{error::Result, query, sql::IDENTITY};

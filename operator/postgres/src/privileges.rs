@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use dryrun_core::{
     api::Privileges,
-    facts::PrivilegeRow,
-    matrix::{CatalogObject, EscalationPath, Inventory, Literal, Reading},
+    postgres::matrix::{CatalogObject, EscalationPath, Inventory, Literal, Reading},
+    run::facts::PrivilegeRow,
 };
 use tokio_postgres::GenericClient;
 

@@ -1,6 +1,6 @@
 //! Requests to production before and while it is dumped.
 
-use dryrun_core::facts::{RightsFacts, SourceRequirements, SourceRole};
+use dryrun_core::run::facts::{RightsFacts, SourceRequirements, SourceRole};
 use tokio_postgres::GenericClient;
 
 use crate::{

@@ -1,6 +1,6 @@
 //! Queries, each in a `.sql` file. Their rows are read in this crate alone.
 
-pub(crate) use dryrun_core::sql::{
+pub(crate) use dryrun_core::postgres::sql::{
     ATTRIBUTES, CATALOG, COUNTS, ESCALATIONS, IDENTITY, OBJECTS, PRIVILEGES, SESSION, SETTINGS,
 };
 

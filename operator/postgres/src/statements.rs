@@ -1,7 +1,7 @@
 //! Statements of one line, as constants: a list of columns and conditions is a query and stands in
 //! a `.sql` file.
 
-use dryrun_core::sql::Template;
+use dryrun_core::postgres::sql::Template;
 
 /// Versions of the database's extensions.
 pub(crate) const EXTENSIONS: &str = "SELECT extname::text, extversion FROM pg_extension";

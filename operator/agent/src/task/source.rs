@@ -3,9 +3,8 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use dryrun_core::{
-    control::{Server, TaskError},
-    facts::SourceRequirements,
-    settings::MIRRORED,
+    agent_api::tasks::Server, postgres::settings::MIRRORED, problem::TaskError,
+    run::facts::SourceRequirements,
 };
 use dryrun_postgres::Options;
 

@@ -3,9 +3,12 @@
 use std::{fs, path::Path, process::Stdio};
 
 use dryrun_core::{
+    agent_api::{
+        protocol::{Task, TaskResult},
+        tasks::{DumpTask, Server},
+    },
     api::SslMode,
-    control::{DumpTask, Server, Task, TaskResult},
-    facts::DumpFacts,
+    run::facts::DumpFacts,
 };
 use dryrun_postgres::{Options, Session};
 use tokio_postgres::{Client, NoTls};

@@ -1,7 +1,7 @@
 //! State of the copy before the scenarios, kept in its maintenance database: there it outlives the
 //! operator, and no declared role sees it.
 
-use dryrun_core::control::TaskError;
+use dryrun_core::problem::TaskError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 

@@ -1,8 +1,8 @@
 //! The copy's log, read through SQL.
 
-use dryrun_core::control::TaskError;
-use dryrun_core::log::{self, Entry, Lines, WindowReader};
-use dryrun_core::sql::literal;
+use dryrun_core::postgres::server_log::{self, Entry, Lines, WindowReader};
+use dryrun_core::postgres::sql::literal;
+use dryrun_core::problem::TaskError;
 use dryrun_postgres::statements::{MARKER, RELOAD, TRACE};
 use std::time::Duration;
 
@@ -95,7 +95,11 @@ pub(crate) async fn entries(
         }
         offset += bytes.len() as u64;
         let lines = lines.feed(&bytes);
-        kept.extend(log::split(&lines).filter_map(Entry::read).filter(&keep));
+        kept.extend(
+            server_log::split(&lines)
+                .filter_map(Entry::read)
+                .filter(&keep),
+        );
     }
     Ok(kept)
 }

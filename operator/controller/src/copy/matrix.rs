@@ -1,12 +1,12 @@
 //! C-05 and C-06: roles before the restore, the matrix after it.
 
 use dryrun_core::api::DryRunSpec;
-use dryrun_core::control::TaskError;
-use dryrun_core::facts::{DumpFacts, MatrixDifference, RolesFacts};
-use dryrun_core::matrix::{self, Compiled, Literal, Reading};
-use dryrun_core::names;
-use dryrun_core::rows::Rows;
-use dryrun_core::sql::identifier;
+use dryrun_core::postgres::matrix::{self, Compiled, Literal, Reading};
+use dryrun_core::postgres::row_set::Rows;
+use dryrun_core::postgres::sql::identifier;
+use dryrun_core::problem::TaskError;
+use dryrun_core::run::facts::{DumpFacts, MatrixDifference, RolesFacts};
+use dryrun_core::run::id;
 use dryrun_postgres::statements::{BOOTSTRAP_TWIN, MATRIX_SESSION};
 use dryrun_postgres::{Error, escalations, inventory, privileges, run};
 use std::collections::BTreeSet;
@@ -77,7 +77,7 @@ pub(crate) async fn create_roles(
 
 /// The roles of the run itself, which no matrix speaks of.
 fn own(uid: &str) -> BTreeSet<String> {
-    BTreeSet::from([names::bootstrap_role(uid), names::restore_role(uid)])
+    BTreeSet::from([id::bootstrap_role(uid), id::restore_role(uid)])
 }
 
 /// The matrix as it is declared.
@@ -116,7 +116,7 @@ fn text(reading: &Reading) -> String {
     lines.join("\n")
 }
 
-fn parsed(text: &str) -> BTreeSet<dryrun_core::facts::PrivilegeRow> {
+fn parsed(text: &str) -> BTreeSet<dryrun_core::run::facts::PrivilegeRow> {
     text.lines().filter_map(matrix::parse).collect()
 }
 

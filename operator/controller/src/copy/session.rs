@@ -1,8 +1,8 @@
 //! One connection to the copy.
 
-use dryrun_core::control::TaskError;
-use dryrun_core::facts::CopyIdentity;
-use dryrun_core::sql::{identifier, literal};
+use dryrun_core::postgres::sql::{identifier, literal};
+use dryrun_core::problem::TaskError;
+use dryrun_core::run::facts::CopyIdentity;
 use dryrun_postgres::statements::{LOCK_ROLE, PASSWORD, RESTORE_ROLE, UNLOGGED};
 use dryrun_postgres::{Class, Options};
 use k8s_openapi::api::core::v1::Pod;

@@ -1,8 +1,8 @@
 //! Settings of the copy's server: before the scenarios, after them, and on the source.
 
-use dryrun_core::control::TaskError;
-use dryrun_core::facts::{SettingsFacts, SourceRequirements};
-use dryrun_core::settings;
+use dryrun_core::postgres::settings;
+use dryrun_core::problem::TaskError;
+use dryrun_core::run::facts::{SettingsFacts, SourceRequirements};
 use std::collections::BTreeMap;
 
 use super::session::failed;

@@ -15,9 +15,9 @@ mod watch;
 pub use scope::{Access, AgentAddress, AgentRequest, PodAccess, PortForward, Scope};
 pub(crate) use supervisor::Supervisor;
 
-use dryrun_core::control::TaskError;
-use dryrun_core::facts::VerificationFacts;
-use dryrun_core::names::Object;
+use dryrun_core::problem::TaskError;
+use dryrun_core::run::facts::VerificationFacts;
+use dryrun_core::run::object::Object;
 use dryrun_core::step::{Finding, Job};
 use jiff::Timestamp;
 use rand::distr::{Alphanumeric, SampleString};

@@ -1,12 +1,14 @@
 //! What a job works with, and its access to the run's pods.
 
 use dryrun_core::api::DryRunSpec;
-use dryrun_core::control::{OBSERVER_PORT, PORT, TaskError};
-use dryrun_core::facts::{
+use dryrun_core::problem::TaskError;
+use dryrun_core::run::facts::{
     CopyIdentity, CopySummary, DumpFacts, Facts, RestoreFacts, RolesFacts, ScenarioFacts,
     VerificationFacts,
 };
-use dryrun_core::names::{self, Object, key};
+use dryrun_core::run::id;
+use dryrun_core::run::layout::{OBSERVER_PORT, PORT};
+use dryrun_core::run::object::{Object, key};
 use futures::future::BoxFuture;
 use hyper::body::Bytes;
 use jiff::Timestamp;
@@ -162,7 +164,7 @@ impl Scope {
         Ok(Endpoint {
             pods: self.pods(),
             pod: Object::PostgresPod.name(&self.name, &self.uid),
-            user: names::bootstrap_role(&self.uid),
+            user: id::bootstrap_role(&self.uid),
             password: self.credential(key::SUPERUSER).await?,
             uid: self.uid.clone(),
             forbidden: self.spec.source.system_identifier.clone(),

@@ -1,10 +1,12 @@
 //! Does what was decided. Every effect on the cluster is here, but status and report.
 
 use dryrun_core::api::{DryRun, DryRunReport, DryRunReportSpec, PlanSummary};
-use dryrun_core::facts::Facts;
-use dryrun_core::names::{self, FINALIZER, Object};
 use dryrun_core::plan;
-use dryrun_core::step::{Action, Approval, Observed};
+use dryrun_core::plan::approval::Approval;
+use dryrun_core::run::facts::Facts;
+use dryrun_core::run::id::{self, FINALIZER};
+use dryrun_core::run::object::Object;
+use dryrun_core::step::{Action, Observed};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Secret};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
@@ -116,7 +118,7 @@ impl Actor<'_> {
             return Ok(());
         };
         let mut report = DryRunReport::new(
-            &names::report(&name, &uid),
+            &id::report(&name, &uid),
             DryRunReportSpec {
                 dry_run_name: name.clone(),
                 dry_run_uid: uid.clone(),
@@ -129,7 +131,7 @@ impl Actor<'_> {
             },
         );
         report.metadata.namespace = Some(namespace.clone());
-        report.metadata.labels = Some(names::retained_labels(&name, &uid));
+        report.metadata.labels = Some(id::retained_labels(&name, &uid));
         let api: Api<DryRunReport> = Api::namespaced(self.client.clone(), &namespace);
         match call(
             "create the report",

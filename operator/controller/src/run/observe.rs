@@ -1,12 +1,19 @@
 //! Reads the world, once per pass.
 
-use dryrun_core::admission::Enforcement;
-use dryrun_core::api::{DryRun, DryRunApproval, DryRunReport};
-use dryrun_core::approval::{self, Wanted};
-use dryrun_core::facts::Facts;
-use dryrun_core::names::{self, ABANDONED_BY, FINALIZER, Object, RUN_LABEL};
-use dryrun_core::step::{Approval, Ended, Observed, PlanProblem, PodView, ReportView};
-use dryrun_core::{api::PlanSummary, plan};
+use dryrun_core::{
+    api::{DryRun, DryRunApproval, DryRunReport, PlanSummary},
+    plan::{
+        self, PlanProblem,
+        admission::Enforcement,
+        approval::{self, Approval, Wanted},
+    },
+    run::{
+        facts::Facts,
+        id::{self, ABANDONED_BY, FINALIZER, RUN_LABEL},
+        object::Object,
+    },
+    step::{Ended, Observed, PodView, ReportView},
+};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStatus, Namespace, PersistentVolumeClaim, Pod, Secret};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -50,11 +57,7 @@ pub(crate) async fn observe(context: &Context, run: &DryRun) -> Result<Observati
         return Ok(unprepared(context, run, finalizer));
     }
     let reports: Api<DryRunReport> = Api::namespaced(client.clone(), &namespace);
-    let report = call(
-        "read the report",
-        reports.get_opt(&names::report(&name, &uid)),
-    )
-    .await?;
+    let report = call("read the report", reports.get_opt(&id::report(&name, &uid))).await?;
     let report = report.filter(|r| r.spec.dry_run_uid == uid);
     let mut observation = Observation {
         plan: Err(PlanProblem {

@@ -1,8 +1,8 @@
 //! The story of a pass: observe, decide, report, act; again until there is nothing to do but wait.
 
 use dryrun_core::api::{DryRun, DryRunStatus};
-use dryrun_core::facts::Facts;
-use dryrun_core::names::{ABANDONED_BY, FINALIZER};
+use dryrun_core::run::facts::Facts;
+use dryrun_core::run::id::{ABANDONED_BY, FINALIZER};
 use dryrun_core::step::{Decision, Finding, Job, World, absorb, decide, is_edge};
 use jiff::Timestamp;
 use kube::runtime::controller::Action as Requeue;

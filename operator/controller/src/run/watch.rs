@@ -1,7 +1,7 @@
 //! Watches DryRuns and everything that may bring one on, and reconciles them.
 
 use dryrun_core::api::{DryRunApproval, DryRunReport};
-use dryrun_core::names::{NAMESPACE_LABEL, RUN_LABEL};
+use dryrun_core::run::id::{NAMESPACE_LABEL, RUN_LABEL};
 use futures::channel::mpsc::UnboundedReceiver;
 use futures::{Stream, StreamExt};
 use k8s_openapi::NamespaceResourceScope;
@@ -134,7 +134,7 @@ fn run_of(object: &impl Resource) -> Option<ObjectRef<Watched>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dryrun_core::names;
+    use dryrun_core::run::id;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
     use std::collections::BTreeMap;
 
@@ -149,7 +149,7 @@ mod tests {
             ..Pod::default()
         };
         let expected = Some(ObjectRef::new("a").within("rehearsal"));
-        let mut labels = names::retained_labels("a", "uid");
+        let mut labels = id::retained_labels("a", "uid");
         assert_eq!(run_of(&object("rehearsal", labels.clone())), expected);
         labels.insert(NAMESPACE_LABEL.into(), "rehearsal".into());
         assert_eq!(run_of(&object("probes", labels)), expected);

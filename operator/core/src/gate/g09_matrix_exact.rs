@@ -1,7 +1,7 @@
 //! G-09 MatrixExact.
 
 use super::{Evidence, Gate, Verdict, matrix};
-use crate::command::Command;
+use crate::commands::Command;
 
 pub(super) static GATE: Gate = Gate {
     id: "G-09",
@@ -24,8 +24,8 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
 }
 
 #[cfg(test)]
-fn worlds() -> crate::testing::Worlds {
-    use crate::testing::{World, Worlds};
+fn worlds() -> crate::test_support::Worlds {
+    use crate::test_support::{World, Worlds};
     Worlds {
         fail: matrix::spoil()
             .into_iter()
