@@ -1,10 +1,11 @@
-//! How long each command of a run took.
+//! Duration of each command of a run.
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-/// One line for each command in the order in which they began: each lasts until the next one begins, the last one until `finished`.
+/// One line for each command in the order of their start: each lasts until the next one starts, the
+/// last one until `finished`.
 pub(super) fn table(began: &BTreeMap<String, Timestamp>, finished: Timestamp) -> Vec<String> {
     let mut steps: Vec<(&str, Timestamp)> = began
         .iter()

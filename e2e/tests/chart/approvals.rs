@@ -1,4 +1,5 @@
-//! Who may request, who may approve what and for how long, whose word counts, and who may let go of a run by force.
+//! Permissions of requesters, approvers and abandoners, limits of approvals, and the authenticity
+//! of the operator's records.
 
 use anyhow::{Context, Result};
 use dryrun_core::api::{DryRun, DryRunApproval, DryRunReport};
@@ -10,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::actors::{Actor, Desk, Expected::Accepted, Expected::Refused};
 
-/// `sha256:` and 64 times this digit.
+/// `sha256:` followed by 64 times this digit.
 fn hash(digit: char) -> String {
     format!("sha256:{}", digit.to_string().repeat(64))
 }
@@ -51,7 +52,7 @@ fn approval(of: &DryRun, by: &Actor, plan: String) -> Value {
     })
 }
 
-/// The time in so long, as the API has it.
+/// The time after this span, in the API's format.
 fn within(span: SignedDuration) -> String {
     format!("{:.0}", Timestamp::now() + span)
 }
@@ -173,7 +174,8 @@ pub(crate) async fn check(desk: &Desk) -> Result<()> {
     Ok(())
 }
 
-/// What the operator says is said by nobody else: a report would begin a run, a status would show another plan.
+/// Only the operator may write reports and status: a forged report would start a run, a forged
+/// status would show another plan.
 async fn records(desk: &Desk, run: &DryRun) -> Result<()> {
     let sentence = "only the DryRun operator may write reports and the status of DryRuns";
     let report = json!({
@@ -234,7 +236,7 @@ async fn records(desk: &Desk, run: &DryRun) -> Result<()> {
     Ok(())
 }
 
-/// Only who holds the verb abandon may let go of a run by force, and leaves their own name.
+/// Only users with the verb abandon may force the end of a run, and only in their own name.
 async fn abandonment(desk: &Desk) -> Result<()> {
     let Desk {
         alice, dave, erin, ..
@@ -268,7 +270,7 @@ async fn abandonment(desk: &Desk) -> Result<()> {
         .await?;
     erin.patch::<DryRun>(Accepted, "run", by(Value::Null))
         .await?;
-    // Whatever else is written about it, the annotation stays as it is.
+    // Other changes to the object leave the annotation in place.
     dave.patch::<DryRun>(
         Accepted,
         "run",

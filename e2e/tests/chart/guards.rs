@@ -1,5 +1,5 @@
-//! What the admission policies let nobody do to a rehearsal namespace but the operator, and what they leave to Kubernetes and to the chart's
-//! administrators.
+//! Restrictions that the admission policies place on a rehearsal namespace, and the exceptions for
+//! the operator, for Kubernetes and for the chart's administrators.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ use crate::actors::{
 };
 use crate::release::{DOOMED, PROBES, PROTECTED, REHEARSAL, remove_namespace};
 
-/// How long the apiserver may take to serve a kind that is new to it.
+/// Deadline for the apiserver to serve a new kind.
 const ESTABLISHED: Duration = Duration::from_secs(30);
 
 const CONNECT: &str = "only the DryRun operator may connect to pods of a rehearsal namespace";
@@ -44,7 +44,7 @@ const CLAIMS: &str =
 const COPIES: &str = "nobody copies production's data from there";
 const NAMESPACES: &str = "the labels of a rehearsal namespace are the chart's";
 
-/// A pod that Pod Security lets in and that no node takes.
+/// A pod that Pod Security admits and that fits no node.
 fn pod() -> Value {
     json!({
         "metadata": {"name": "pod", "labels": {RUN_LABEL: "run"}},
@@ -81,7 +81,7 @@ fn claim() -> Value {
     })
 }
 
-/// A claim that no label shows to be a run's, and that would be filled from one of a run's.
+/// A claim without a run's labels that is cloned from a run's claim.
 fn clone_of_claim() -> Value {
     let mut clone = claim();
     clone["metadata"] = json!({"name": "clone"});
@@ -89,7 +89,7 @@ fn clone_of_claim() -> Value {
     clone
 }
 
-/// A patch that takes the run's label off.
+/// A patch that removes the run's label.
 fn unlabelled() -> Value {
     json!({"metadata": {"labels": {RUN_LABEL: null}}})
 }
@@ -113,7 +113,7 @@ pub(crate) async fn check(desk: &Desk) -> Result<()> {
     namespaces(desk).await
 }
 
-/// The namespace of probes is guarded as a rehearsal namespace is.
+/// The probes' namespace has the same protection as a rehearsal namespace.
 async fn pods(desk: &Desk, namespace: &'static str) -> Result<()> {
     let [admin, root, replicas, operator, collector, scheduler] = [
         &desk.admin,
@@ -167,11 +167,11 @@ async fn pods(desk: &Desk, namespace: &'static str) -> Result<()> {
             .await?;
     }
     bindings(&root, &scheduler, namespace).await?;
-    // Whoever drains a node or cleans up after an accident may.
+    // Allowed, for draining a node and for cleaning up.
     root.delete::<Pod>(Accepted, "pod").await
 }
 
-/// As the scheduler does it, and by the older path.
+/// Binds as the scheduler does, and by the older API.
 async fn bindings(root: &Actor, scheduler: &Actor, namespace: &str) -> Result<()> {
     let nodes: Api<Node> = Api::all(root.client.clone());
     let nodes = nodes.list(&ListParams::default()).await?;
@@ -289,14 +289,14 @@ async fn networks(desk: &Desk) -> Result<()> {
     desk.root
         .delete::<NetworkPolicy>(Refused(POLICIES), "allow")
         .await?;
-    // An admin, for when the operator is gone.
+    // The admin may remove it in case the operator is gone.
     for actor in [&desk.admin, &desk.namespaces, &desk.operator] {
         actor.delete::<NetworkPolicy>(Accepted, "allow").await?;
     }
     Ok(())
 }
 
-/// What network plugins have beside NetworkPolicy, in a group that comes and goes.
+/// Policies of network plugins beside NetworkPolicy; their API group is installed temporarily.
 async fn plugins(desk: &Desk) -> Result<()> {
     foreign(
         desk,
@@ -324,7 +324,8 @@ async fn plugins(desk: &Desk) -> Result<()> {
     .await
 }
 
-/// Nobody makes an object of a kind that this cluster may not have; it gets the kind for as long as this takes.
+/// Installs the kind for the duration of the check, as this cluster may lack it, and expects that
+/// objects of it are refused.
 async fn foreign(
     desk: &Desk,
     [group, version, kind, plural]: [&str; 4],
@@ -334,7 +335,7 @@ async fn foreign(
     let crds: Api<CustomResourceDefinition> = Api::all(desk.admin.client.clone());
     let name = format!("{plural}.{group}");
     let crd = json!({
-        // Groups of Kubernetes' own ask for the annotation.
+        // Kubernetes requires this annotation for CRDs in its own groups.
         "metadata": {"name": name, "annotations": {"api-approved.kubernetes.io": "unapproved, a test"}},
         "spec": {
             "group": group, "scope": "Namespaced", "names": {"kind": kind, "plural": plural, "singular": kind.to_lowercase()},
@@ -406,7 +407,7 @@ async fn objects(desk: &Desk) -> Result<()> {
         actor
             .patch_status::<PersistentVolumeClaim>(Refused(OBJECTS), "claim", labelled(ROLE_LABEL))
             .await?;
-        // As a provisioner outside kube-system does, and one that makes volumes larger.
+        // The status update of an external provisioner or resizer.
         actor
             .patch::<PersistentVolumeClaim>(Accepted, "claim", annotated())
             .await?;
@@ -422,7 +423,7 @@ async fn objects(desk: &Desk) -> Result<()> {
     desk.operator.delete::<Secret>(Accepted, "secret").await
 }
 
-/// Neither a claim nor a snapshot takes production's data out of a run's volume.
+/// Neither a claim nor a snapshot may copy production's data from a run's volume.
 async fn copies(desk: &Desk) -> Result<()> {
     for actor in [&desk.admin, &desk.root, &desk.sets] {
         actor
@@ -498,7 +499,7 @@ async fn namespaces(desk: &Desk) -> Result<()> {
         label("example.com/team", "shop".into()),
     )
     .await?;
-    // By the ways around the object itself as well.
+    // The subresources that can change the object are covered as well.
     let api: Api<Namespace> = Api::all(desk.root.client.clone());
     let whole = serde_json::to_value(api.get(REHEARSAL).await?)?;
     let mut opened = whole.clone();
@@ -523,7 +524,7 @@ async fn namespaces(desk: &Desk) -> Result<()> {
     .await
 }
 
-/// A whole rehearsal namespace is deleted with everything that the policies guard in it.
+/// Deletes a whole rehearsal namespace with all objects that the policies guard.
 pub(crate) async fn namespace_goes(desk: &Desk) -> Result<()> {
     let operator = desk.operator.within(DOOMED);
     operator.make::<Pod>(pod()).await?;

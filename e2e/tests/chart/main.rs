@@ -1,7 +1,8 @@
-//! The chart on a real apiserver: what its schema, its permissions and its admission policies refuse and let through, and that upgrade,
-//! uninstall and Kubernetes' own work go on beside them. Run with `--nocapture` to see every check.
+//! The chart on a real apiserver: the behaviour of its schema, permissions and admission policies,
+//! and that upgrade, uninstall and Kubernetes' controllers keep working with them. Run with
+//! `--nocapture` to see every check.
 //!
-//! The operator does not run here, so nothing but the apiserver answers.
+//! The operator does not run in these tests, so all results come from the apiserver.
 
 mod actors;
 mod approvals;

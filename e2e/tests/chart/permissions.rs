@@ -1,4 +1,4 @@
-//! What roles allow, as the apiserver's authorizer answers.
+//! Effective permissions of the roles, according to the apiserver's authorizer.
 
 use anyhow::{Result, ensure};
 use k8s_openapi::api::authorization::v1::{
@@ -11,7 +11,7 @@ use kube::api::PostParams;
 use crate::actors::{Actor, Desk};
 use crate::release::{PROBES, PROTECTED, REHEARSAL};
 
-/// `verb resource[/subresource] [name]` in a namespace, all of one answer.
+/// Requests `verb resource[/subresource] [name]` in a namespace, all with the same expected answer.
 struct Line {
     namespace: &'static str,
     group: &'static str,
@@ -41,7 +41,8 @@ const fn may_not(
     }
 }
 
-/// Beside what it needs, what would let it do more than its work: approve, get into pods by exec, read every Secret, raise its own rights.
+/// The operator's required permissions, and the ones that it must lack: approve, exec into pods,
+/// read every Secret, raise its own permissions.
 const OPERATOR: &[Line] = &[
     may(
         "",
@@ -128,7 +129,7 @@ const OPERATOR: &[Line] = &[
     may_not(PROBES, "networking.k8s.io", &["create networkpolicies"]),
     may("", "", &["list nodes"]),
     may_not("", "", &["patch nodes", "watch nodes"]),
-    // The one of the apiserver, by its name.
+    // The apiserver's EndpointSlice, by name.
     may_not("default", "discovery.k8s.io", &["list endpointslices"]),
     may(
         REHEARSAL,
@@ -409,7 +410,7 @@ async fn ask(desk: &Desk, actor: &Actor, line: &Line, what: &str) -> Result<()> 
     Ok(())
 }
 
-/// Whoever holds view, edit or admin in a namespace gets nothing of ours by it.
+/// The roles view, edit and admin of a namespace grant nothing on this API group.
 async fn no_role_of_the_cluster_has_ours(desk: &Desk) -> Result<()> {
     let roles: Api<ClusterRole> = Api::all(desk.admin.client.clone());
     for name in ["view", "edit", "admin"] {

@@ -1,4 +1,5 @@
-//! The same table that the core checks with its own CEL, and the README's manifests, asked of a real apiserver.
+//! The core's table of schema rules, which it checks with its own CEL implementation, and the
+//! README's manifests, checked by a real apiserver.
 
 use anyhow::{Context, Result};
 use dryrun_core::api::DryRun;
@@ -56,15 +57,15 @@ pub(crate) async fn check(desk: &Desk) -> Result<()> {
     create(desk, "the README's DryRun", Expected::Accepted, &manifest).await
 }
 
-/// The request as alice would make it here.
+/// The request as submitted by alice in this test.
 fn as_alice(desk: &Desk, mut request: Value) -> Value {
     request["metadata"]["namespace"] = REHEARSAL.into();
     request["spec"]["requestedBy"] = desk.alice.user.as_str().into();
     request
 }
 
-/// Strict, as kubectl is: a field that the schema does not know is refused, not dropped. What the apiserver hands back, with its defaults, is
-/// what the operator reads.
+/// Strict like kubectl: unknown fields are refused, not dropped. The returned object has its
+/// defaults, and must be readable by the operator.
 async fn create(desk: &Desk, what: &str, expected: Expected<'_>, object: &Value) -> Result<()> {
     let uri = format!(
         "/apis/dryrun.dev/v1alpha1/namespaces/{REHEARSAL}/dryruns?dryRun=All&fieldValidation=Strict"

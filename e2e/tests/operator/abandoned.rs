@@ -1,4 +1,4 @@
-//! A run that somebody lets go of by force.
+//! Runs that are abandoned by force.
 
 use anyhow::{Result, ensure};
 use dryrun_core::{
@@ -22,13 +22,14 @@ use crate::{
     run::{Run, condition, is, status},
 };
 
-/// Holds dryrun-abandoner.
+/// Bound to dryrun-abandoner.
 const CAROL: &str = "carol";
-/// A finalizer that nobody serves.
+/// A finalizer that no controller removes.
 const HOLD: &str = "example.com/hold";
 
-/// The teardown cannot come to its end: a finalizer of somebody else holds the run's volume. Carol lets go, and it is told what is still there.
-pub(crate) async fn a_teardown_that_hangs(stage: &Stage) -> Result<()> {
+/// The teardown cannot complete, because a foreign finalizer holds the run's volume. Carol abandons
+/// the run, and the condition lists the remaining object.
+pub(crate) async fn hanging_teardown_can_be_abandoned(stage: &Stage) -> Result<()> {
     let people = json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
         "metadata": {"name": "abandoners", "namespace": NAMESPACE},
@@ -49,7 +50,7 @@ pub(crate) async fn a_teardown_that_hangs(stage: &Stage) -> Result<()> {
         Ok(()) => is_abandoned(stage, &run, &claim).await,
         Err(error) => Err(error),
     };
-    // Whatever came of it, the claim must not stay for ever.
+    // The claim must be released even if the test has failed.
     let released = json!({"metadata": {"finalizers": null}});
     if claims.get_opt(&claim).await?.is_some() {
         claims
@@ -72,7 +73,7 @@ pub(crate) async fn a_teardown_that_hangs(stage: &Stage) -> Result<()> {
     stage.kubectl.run(&arguments).await.map(drop)
 }
 
-/// Waits until all that is left is what cannot go.
+/// Waits until only the held claim is left.
 async fn hangs(stage: &Stage, run: &Run<'_>, claim: &str) -> Result<()> {
     run.at(Command::Teardown).await?;
     let pods: Api<Pod> = Api::namespaced(stage.client.clone(), NAMESPACE);
@@ -110,7 +111,7 @@ async fn is_abandoned(stage: &Stage, run: &Run<'_>, claim: &str) -> Result<()> {
         .await?;
     let by = |name: &str| Patch::Merge(json!({"metadata": {"annotations": {ABANDONED_BY: name}}}));
     let api: Api<dryrun_core::api::DryRun> = Api::namespaced(carol, NAMESPACE);
-    // Her role binding is in force a moment after it is made.
+    // A new role binding takes a moment to become effective.
     soon("carol lets go of it", async || {
         match api
             .patch(&run.name, &PatchParams::default(), &by(CAROL))

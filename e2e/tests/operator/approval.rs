@@ -1,4 +1,5 @@
-//! An approval holds for what was shown, and only while the apiserver checks approvals.
+//! Approvals are bound to the plan that was shown, and count only while the apiserver checks
+//! approvals.
 
 use std::time::Duration;
 
@@ -27,13 +28,13 @@ use crate::{
     waiting,
 };
 
-/// The operator looks once more at a DryRun whose status it has written.
+/// The operator reconciles a DryRun once more after writing its status.
 const SETTLED: Duration = Duration::from_secs(2);
 /// Binding of the policy that checks approvals.
 const BINDING: &str = "dryrun-approver";
 
-/// The approver saw one file, and another would run.
-pub(crate) async fn config_map_changes_after_it(stage: &Stage) -> Result<()> {
+/// The file changes between approval and start.
+pub(crate) async fn config_map_change_voids_it(stage: &Stage) -> Result<()> {
     let map = |text: &str| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "changing", "namespace": NAMESPACE}, "data": {"file": text}});
     apply(&stage.client, &map("as it was shown").to_string()).await?;
     let mut request = stage.small("input-changes");
@@ -49,8 +50,8 @@ pub(crate) async fn config_map_changes_after_it(stage: &Stage) -> Result<()> {
     .await
 }
 
-/// Whatever is done to a Secret changes its resourceVersion; its contents stand in no plan.
-pub(crate) async fn secret_is_touched_after_it(stage: &Stage) -> Result<()> {
+/// Any change of a Secret changes its resourceVersion; its contents are not part of a plan.
+pub(crate) async fn secret_change_voids_it(stage: &Stage) -> Result<()> {
     let secret = json!({
         "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "touched", "namespace": NAMESPACE}, "stringData": {"password": "of no use"},
     });
@@ -69,7 +70,8 @@ pub(crate) async fn secret_is_touched_after_it(stage: &Stage) -> Result<()> {
     .await
 }
 
-/// A plan is shown, `change` changes what it pins, and it is approved as it was shown: the run is void, and the input is named.
+/// Waits for a plan, lets `change` change a pinned input, and approves the plan as it was shown:
+/// the run is void, and the condition names the input.
 async fn changed(
     stage: &Stage,
     request: Value,
@@ -86,7 +88,8 @@ async fn changed(
     let shown = loop {
         let shown = plan_hash(&planned).context("no plan")?.to_owned();
         change().await?;
-        // On a busy machine the operator's second look may come only now: then it shows what was changed, and that must change once more.
+        // On a busy machine the operator's second reconciliation may only happen now and show the
+        // changed plan; then the input must change once more.
         let another = run.until("another plan is shown", |run| {
             plan_hash(run).is_some_and(|hash| hash != shown)
         });
@@ -119,9 +122,10 @@ async fn changed(
     waiting::never_began(&run).await
 }
 
-/// The apiserver lets it through: no DryRun of the namespace contradicts it. Whoever made it is told that it approves nothing.
-pub(crate) async fn of_nothing(stage: &Stage) -> Result<()> {
-    // Where there is no DryRun at all the apiserver refuses every approval.
+/// The apiserver admits it, since no DryRun of the namespace contradicts it. An event informs its
+/// creator that it approves nothing.
+pub(crate) async fn of_unknown_run_is_reported(stage: &Stage) -> Result<()> {
+    // In a namespace without any DryRun, the apiserver refuses every approval.
     let run = Run::ask(stage, stage.small("another-run")).await?;
     let name = format!("of-nothing-{}", Timestamp::now().as_second());
     let approval = DryRunApproval::new(
@@ -168,9 +172,9 @@ pub(crate) async fn of_nothing(stage: &Stage) -> Result<()> {
     waiting::never_began(&run).await
 }
 
-/// Without the binding the apiserver lets any approval through. The operator sees it and lets none count, not even later: what was approved
-/// meanwhile proves nothing.
-pub(crate) async fn policies_are_not_in_force(stage: &Stage) -> Result<()> {
+/// Without the binding, the apiserver admits any approval. The operator detects this and ignores
+/// approvals created meanwhile, also after the binding is restored.
+pub(crate) async fn does_not_count_without_policies(stage: &Stage) -> Result<()> {
     let run = Run::ask(stage, stage.small("unenforced")).await?;
     run.until("it waits for approval", |run| {
         is(run, "Approved", "Unknown", "AwaitingApproval")
@@ -223,7 +227,7 @@ pub(crate) async fn policies_are_not_in_force(stage: &Stage) -> Result<()> {
     ensure!(reports.get_opt(&report).await?.is_none(), "it has begun");
     run.is_gone().await?;
 
-    // Times of objects have whole seconds: only one of a later second is surely newer than the binding.
+    // Timestamps have whole seconds: only a later second is certainly newer than the binding.
     sleep(SETTLED).await;
     let planned = run.api().get(&run.name).await?;
     run.approve_as("unenforced-again", plan_hash(&planned).context("no plan")?)

@@ -1,4 +1,5 @@
-//! What breaks under a run: its copy turns out to be production, its server crashes, a protected workload restarts.
+//! Failures during a run: the copy has production's identity, its server crashes, a protected
+//! workload restarts.
 
 use anyhow::{Context, Result, ensure};
 use dryrun_core::{commands::Command, run::object::Object};
@@ -19,8 +20,9 @@ use crate::{
     run::Run,
 };
 
-/// An image whose server has production's identifier, as one on a copy of production's files would: it is never started, and no harness is made.
-pub(crate) async fn physical_copy(stage: &Stage) -> Result<()> {
+/// An image whose server has production's system identifier, as one on a copy of production's files
+/// would: it is never started, and no harness is created.
+pub(crate) async fn physical_copy_is_never_started(stage: &Stage) -> Result<()> {
     let images = stage
         .rehearsal
         .cluster
@@ -56,8 +58,9 @@ pub(crate) async fn physical_copy(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// A backend is killed in mid-scenario, as by a segmentation fault: the server ends with it, and the run with the server.
-pub(crate) async fn crash_in_a_scenario(stage: &Stage) -> Result<()> {
+/// A backend is killed during a scenario, as by a segmentation fault: the server shuts down and the
+/// run ends.
+pub(crate) async fn server_crash_ends_the_run(stage: &Stage) -> Result<()> {
     if !host::is_here(stage, "crash in a scenario") {
         return Ok(());
     }
@@ -78,10 +81,11 @@ pub(crate) async fn crash_in_a_scenario(stage: &Stage) -> Result<()> {
     .await
 }
 
-/// User code writes what it has read where the kubelet takes a container's last words from, and ends the runner: nobody repeats it.
-pub(crate) async fn last_words(stage: &Stage) -> Result<()> {
+/// User code writes production's data to the termination log and kills the runner: no status, report
+/// or event repeats it.
+pub(crate) async fn termination_log_is_not_repeated(stage: &Stage) -> Result<()> {
     const WORDS: &str = "a row of production";
-    // In two parts, so that the request itself does not hold the words.
+    // In two parts, so that the request itself does not contain the text.
     let code = "import os, time; print('so far', flush=True); time.sleep(1); open('/dev/termination-log', 'w').write('a row' ' of production'); os.kill(1, 15); time.sleep(300)";
     let mut request = stage.small("last-words");
     request["spec"]["harness"]["scenarios"] = json!([
@@ -114,8 +118,8 @@ pub(crate) async fn last_words(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// A protected pod's container is killed: it is the same pod, and its container another.
-pub(crate) async fn protected_pod_restarts(stage: &Stage) -> Result<()> {
+/// A protected pod's container is killed: the pod stays, with a new container.
+pub(crate) async fn protected_pod_restart_fails(stage: &Stage) -> Result<()> {
     const NAME: &str = "bystander-restarting";
     if !host::is_here(stage, "protected pod restarts") {
         return Ok(());

@@ -1,4 +1,5 @@
-//! One run of the demo from its request to its end, and what can be said of it: its gates, its writes, its secrets, its rest.
+//! One run of the demo from its request to its end, shared by several cases: its gates, writes,
+//! secrets and its final state.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -37,22 +38,22 @@ use crate::{
 
 /// Name of the run.
 const NAME: &str = "complete";
-/// Status writes of one run, at most.
+/// Maximum number of status writes of a run.
 const WRITES: usize = 12;
-/// How long an ended run is looked at.
+/// Observation time of an ended run.
 const REST: Duration = Duration::from_secs(10);
 
-/// How long logs may take to end, once the run has ended and its pods are gone.
+/// Deadline for logs to end after the run has ended and its pods are deleted.
 const LOGS: Duration = Duration::from_secs(60);
 
-/// What there is to say of the run.
+/// Observations of the run.
 pub(crate) struct Complete {
     uid: String,
     status: DryRunStatus,
     story: String,
-    /// Credentials of the run and of production, by what they are for.
+    /// Credentials of the run and of production, by purpose.
     secrets: BTreeMap<String, String>,
-    /// Everything that could be read of the run, by where it was read.
+    /// All texts of the run that users can read, by source.
     texts: Vec<(String, String)>,
 }
 
@@ -64,7 +65,7 @@ impl Complete {
             .await
     }
 
-    /// Plays the run, and gathers everything that anybody could read of it meanwhile.
+    /// Runs the demo, and gathers all texts that users can read meanwhile.
     async fn play(stage: &Stage) -> Result<Self> {
         let _turn = stage.acquire().await?;
         let run = Run::ask(stage, stage.demo(NAME)).await?;
@@ -131,8 +132,8 @@ pub(crate) async fn status_is_written_at_most_twelve_times(stage: &Stage) -> Res
     Ok(())
 }
 
-/// The operator's sessions with the copy come through port-forwards, which end on loopback of its pod: the pod network is closed to it, as G-07 and G-19
-/// have shown.
+/// The operator's sessions with the copy come through port-forwards, which end on the pod's
+/// loopback: the pod network is closed to it, as G-07 and G-19 prove.
 pub(crate) async fn sql_goes_through_port_forwards(stage: &Stage) -> Result<()> {
     let complete = Complete::of(stage).await?;
     for gate in ["PostgresIsolated", "IsolationHeld", "MatrixExact"] {
@@ -155,8 +156,9 @@ pub(crate) async fn sql_goes_through_port_forwards(stage: &Stage) -> Result<()> 
     Ok(())
 }
 
-/// What a run that was never approved must not have in the audit log is there to be found of one that was.
-pub(crate) async fn the_audit_log_shows_what_it_did(stage: &Stage) -> Result<()> {
+/// Control for the cases of unapproved runs: the writes that must be absent from their audit log
+/// are present for an approved run.
+pub(crate) async fn audit_log_contains_its_writes(stage: &Stage) -> Result<()> {
     Complete::of(stage).await?;
     let Some(log) = stage.audit_log() else {
         return Ok(());
@@ -185,20 +187,21 @@ pub(crate) async fn the_audit_log_shows_what_it_did(stage: &Stage) -> Result<()>
     Ok(())
 }
 
-/// No value of the run's Secret and no password of production stands in an object, an event or a log, plain or in base64.
-pub(crate) async fn no_secret_is_anywhere(stage: &Stage) -> Result<()> {
+/// No value of the run's Secret and no password of production appears in an object, an event or a
+/// log, plain or in base64.
+pub(crate) async fn no_secret_appears_anywhere(stage: &Stage) -> Result<()> {
     let Complete {
         uid,
         secrets,
         texts,
         ..
     } = Complete::of(stage).await?;
-    // First that there is something to find anything in.
+    // First checks that the search has something to search.
     let places: BTreeSet<_> = texts.iter().map(|(place, _)| place.as_str()).collect();
     let silent: BTreeSet<_> = texts
         .iter()
         .filter(|(place, text)| place.starts_with("log of ") && text.is_empty())
-        // It copies the agent, and has nothing to say.
+        // It only copies the agent, and has no output.
         .filter(|(place, _)| !place.ends_with("/install"))
         .map(|(place, _)| place.as_str())
         .collect();
@@ -253,8 +256,8 @@ pub(crate) async fn no_secret_is_anywhere(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// The operator writes nothing more, not even when the DryRun is touched and its report is gone.
-pub(crate) async fn an_ended_run_is_left_alone(stage: &Stage) -> Result<()> {
+/// The operator writes nothing more, even when the DryRun is changed and its report is deleted.
+pub(crate) async fn nothing_is_written_after_the_end(stage: &Stage) -> Result<()> {
     let complete = Complete::of(stage).await?;
     let Some(log) = stage.audit_log() else {
         return Ok(());
@@ -275,7 +278,7 @@ pub(crate) async fn an_ended_run_is_left_alone(stage: &Stage) -> Result<()> {
         .delete(&id::report(NAME, &complete.uid), &DeleteParams::default())
         .await?;
     touch("twice").await?;
-    // Not for something to happen: that nothing happens can only be seen by looking for a while.
+    // An absence of writes can only be shown by observing for a while.
     sleep(REST).await;
     let writes = audit::writes(&log, NAMESPACE, NAME, stage.since)?;
     ensure!(
@@ -288,7 +291,7 @@ pub(crate) async fn an_ended_run_is_left_alone(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// What is gathered while the run is under way.
+/// Texts gathered during the run.
 #[derive(Default)]
 struct Seen {
     secrets: BTreeMap<String, String>,
@@ -298,9 +301,10 @@ struct Seen {
 }
 
 impl Seen {
-    /// At every change of the run all objects of its namespace, and from the start of every container its log.
+    /// Records all objects of the namespace at every change of the run, and the logs of all
+    /// containers from their start.
     async fn gather(&mut self, run: &Run<'_>) -> Result<Infallible> {
-        // By name, since the intruder has the labels of another run.
+        // Matched by name, since the intruder has the labels of another run.
         let own =
             watcher::Config::default().labels(&format!("app.kubernetes.io/instance={}", run.name));
         let pods = watcher(pods(run), own)
@@ -325,7 +329,7 @@ impl Seen {
         bail!("the watches ended")
     }
 
-    /// Follows the logs of containers that have begun since the last look.
+    /// Follows the logs of containers that have started since the last call.
     fn follow(&mut self, run: &Run<'_>, pod: &Pod) {
         let begun = |container: &&ContainerStatus| {
             container
@@ -353,7 +357,7 @@ impl Seen {
                     ..LogParams::default()
                 };
                 let mut text = Vec::new();
-                // The log ends with its pod; what was read until then is kept.
+                // The log ends with its pod; the text read until then is kept.
                 if let Ok(stream) = pods.log_stream(&pod, &parameters).await {
                     drop(Box::pin(stream).read_to_end(&mut text).await);
                 }
@@ -362,7 +366,7 @@ impl Seen {
         }
     }
 
-    /// The credentials of the run, which are there before its first pod, and production's.
+    /// Records the run's credentials, which exist before its first pod, and production's.
     async fn credentials(&mut self, run: &Run<'_>) -> Result<()> {
         if !self.secrets.is_empty() {
             return Ok(());
@@ -383,7 +387,7 @@ impl Seen {
         Ok(())
     }
 
-    /// All objects of the namespace but Secrets.
+    /// Records all objects of the namespace except Secrets.
     async fn objects(&mut self, run: &Run<'_>) -> Result<()> {
         for kind in run
             .stage
@@ -401,7 +405,7 @@ impl Seen {
         Ok(())
     }
 
-    /// Everything that was seen, with a last look and the operator's log.
+    /// All recorded texts, with a final snapshot and the operator's log.
     async fn texts(&mut self, run: &Run<'_>) -> Result<Vec<(String, String)>> {
         self.objects(run).await?;
         let mut texts = std::mem::take(&mut self.objects);

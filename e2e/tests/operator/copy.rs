@@ -1,4 +1,4 @@
-//! Further worlds that fail a gate: volumes, restores, privileges and catalogs that are not as they must be.
+//! Gates on the copy: volumes, restores, privileges and catalogs.
 
 use anyhow::{Context, Result, ensure};
 use dryrun_core::{
@@ -20,7 +20,7 @@ use crate::{
 /// The StorageClass of the local cluster's small file system.
 const SMALL: &str = "small";
 
-/// A run on the small file system; nothing in a cluster that has none.
+/// A run on the small file system; none in a cluster that has none.
 async fn on_small_volume(stage: &Stage, name: &str, minimum_free: &str) -> Result<Option<Value>> {
     let classes: Api<StorageClass> = Api::all(stage.client.clone());
     if classes.get_opt(SMALL).await?.is_none() {
@@ -43,8 +43,8 @@ async fn restored(run: &Run<'_>) -> Result<RestoreFacts> {
     facts.restore.context("no facts of the restore")
 }
 
-/// Less is free than must be: not even production is asked for anything.
-pub(crate) async fn full_volume(stage: &Stage) -> Result<()> {
+/// Too little free space before the dump: production is not queried.
+pub(crate) async fn missing_space_prevents_the_dump(stage: &Stage) -> Result<()> {
     let Some(request) = on_small_volume(stage, "full-volume", "128Mi").await? else {
         return Ok(());
     };
@@ -64,9 +64,9 @@ pub(crate) async fn full_volume(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// There is room for the dump, and too little is left while the restore writes, since a view is larger in the copy: it is stopped before the
-/// volume is full.
-pub(crate) async fn volume_fills_up(stage: &Stage) -> Result<()> {
+/// Enough space for the dump, but too little while the restore writes, since a view is larger in
+/// the copy: the restore is stopped before the volume is full.
+pub(crate) async fn restore_stops_before_volume_is_full(stage: &Stage) -> Result<()> {
     let Some(mut request) = on_small_volume(stage, "fills-up", "16Mi").await? else {
         return Ok(());
     };
@@ -83,7 +83,7 @@ pub(crate) async fn volume_fills_up(stage: &Stage) -> Result<()> {
     let dump = dumped(&run).await?;
     ensure!(dump.archive.is_some(), "it ended before the dump: {dump:?}");
     let claim = restored(&run).await?.claim;
-    // Where it is noticed is a matter of moments; nothing is compared that is not whole.
+    // The moment of detection varies; an incomplete copy is never compared.
     ensure!(
         claim.copy.catalog.rows == 0,
         "the restore was not stopped: {claim:?}"
@@ -91,7 +91,8 @@ pub(crate) async fn volume_fills_up(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// A materialized view that cannot be filled in the copy: one error, of a statement that a spec may tolerate.
+/// A materialized view that cannot be filled in the copy: one error, of a kind that a spec may
+/// tolerate.
 fn regional(stage: &Stage, name: &str) -> Value {
     let mut request = stage.small(name);
     request["spec"]["source"]["database"] = json!("regional");
@@ -99,7 +100,7 @@ fn regional(stage: &Stage, name: &str) -> Value {
     request
 }
 
-pub(crate) async fn restore_error(stage: &Stage) -> Result<()> {
+pub(crate) async fn restore_error_fails(stage: &Stage) -> Result<()> {
     let run = Run::begin(stage, regional(stage, "restore-error")).await?;
     run.ends_at(
         "G-08",
@@ -110,8 +111,8 @@ pub(crate) async fn restore_error(stage: &Stage) -> Result<()> {
     .await
 }
 
-/// The same error, tolerated. It has left its mark on the catalog, which no tolerance covers.
-pub(crate) async fn tolerated_error(stage: &Stage) -> Result<()> {
+/// The same error, tolerated. Its effect on the catalog is not covered by the tolerance.
+pub(crate) async fn tolerated_error_passes_restore(stage: &Stage) -> Result<()> {
     let mut request = regional(stage, "tolerated-error");
     request["spec"]["restore"]["tolerate"] =
         json!([{"sqlstate": "P0001", "statement": "REFRESH", "atMost": 1}]);
@@ -133,8 +134,8 @@ pub(crate) async fn tolerated_error(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// What is tolerated does not occur: the plan expects another production than there is.
-pub(crate) async fn unused_tolerance(stage: &Stage) -> Result<()> {
+/// The tolerated error does not occur: the plan was made for a different production.
+pub(crate) async fn unused_tolerance_fails(stage: &Stage) -> Result<()> {
     let mut request = regional(stage, "unused-tolerance");
     request["spec"]["restore"]["tolerate"] = json!([
         {"sqlstate": "P0001", "statement": "REFRESH", "atMost": 1},
@@ -150,8 +151,8 @@ pub(crate) async fn unused_tolerance(stage: &Stage) -> Result<()> {
     .await
 }
 
-/// A table whose check looks at another table, which is restored after it: its rows are lost.
-pub(crate) async fn lost_rows(stage: &Stage) -> Result<()> {
+/// A table whose check constraint reads a table that is restored later: its rows are lost.
+pub(crate) async fn lost_rows_fail(stage: &Stage) -> Result<()> {
     let mut request = stage.small("lost-rows");
     request["spec"]["source"]["database"] = json!("disordered");
     request["spec"]["restore"]["jobs"] = json!(1);
@@ -166,8 +167,9 @@ pub(crate) async fn lost_rows(stage: &Stage) -> Result<()> {
     .await
 }
 
-/// What would let rows, policies or grants be missing from the copy cannot be tolerated: the request is refused.
-pub(crate) async fn intolerable(stage: &Stage) -> Result<()> {
+/// Errors that would leave rows, policies or grants out of the copy cannot be tolerated: the
+/// request is refused.
+pub(crate) async fn intolerable_errors_are_refused(stage: &Stage) -> Result<()> {
     let sentence = "this class of error can never be tolerated";
     let api: Api<DryRun> = Api::namespaced(stage.alice.clone(), crate::environment::NAMESPACE);
     for (sqlstate, statement) in [
@@ -180,7 +182,7 @@ pub(crate) async fn intolerable(stage: &Stage) -> Result<()> {
         request["spec"]["restore"]["tolerate"] =
             json!([{"sqlstate": sqlstate, "statement": statement, "atMost": 1}]);
         let request: DryRun = serde_json::from_value(request)?;
-        // Role bindings are in force a moment after they are made.
+        // A new role binding takes a moment to become effective.
         soon(sentence, async || {
             match api.create(&PostParams::default(), &request).await {
                 Err(kube::Error::Api(refusal)) if refusal.message.contains(sentence) => Ok(Ok(())),
@@ -196,8 +198,9 @@ pub(crate) async fn intolerable(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// Production has a trigger that hands on whatever is granted: it fires while the matrix is applied, even where triggers are off.
-pub(crate) async fn granted_by_a_trigger(stage: &Stage) -> Result<()> {
+/// An event trigger of production grants further privileges: it fires while the matrix is applied,
+/// even where triggers are disabled.
+pub(crate) async fn grant_by_event_trigger_fails(stage: &Stage) -> Result<()> {
     let mut request = stage.small("granted-by-trigger");
     request["spec"]["source"]["database"] = json!("meddling");
     request["spec"]["privileges"]["grants"][0]["object"] = json!("database:meddling");
@@ -214,8 +217,9 @@ pub(crate) async fn granted_by_a_trigger(stage: &Stage) -> Result<()> {
     .await
 }
 
-/// A declared role owns what the matrix does not tell of: an owner may do everything, whatever it is granted.
-pub(crate) async fn forgotten_ownership(stage: &Stage) -> Result<()> {
+/// A declared role owns an object that the matrix does not mention: an owner has all privileges
+/// without grants.
+pub(crate) async fn undeclared_ownership_fails(stage: &Stage) -> Result<()> {
     let mut request = stage.small("forgotten-ownership");
     request["spec"]["privileges"]["roles"]["workflow_admin"] = json!({"login": true});
     let run = Run::begin(stage, request).await?;
@@ -232,8 +236,9 @@ pub(crate) async fn forgotten_ownership(stage: &Stage) -> Result<()> {
     .await
 }
 
-/// A role may create in a schema: declared as a row, and yet a way to more that nobody has allowed.
-pub(crate) async fn escalation_path(stage: &Stage) -> Result<()> {
+/// A role may create in a schema: declared as a grant, but also an escalation path that the spec
+/// does not allow.
+pub(crate) async fn undeclared_escalation_path_fails(stage: &Stage) -> Result<()> {
     let run = Run::begin(stage, creating(stage, "escalation-path")).await?;
     run.ends_at(
         "G-09",
@@ -254,13 +259,14 @@ fn creating(stage: &Stage, name: &str) -> Value {
     request
 }
 
-/// An escalation path that is meant to be there.
+/// An allowed escalation path.
 fn allowed(role: &str, why: &str, what: &str) -> Value {
     json!([{"role": role, "why": why, "what": what, "reason": "this case needs it"}])
 }
 
-/// A scenario changes a setting of the server, with effect only after a reload: no privilege and no definition shows it.
-pub(crate) async fn changed_setting(stage: &Stage) -> Result<()> {
+/// A scenario changes a server setting that takes effect on reload: neither privileges nor
+/// definitions show it.
+pub(crate) async fn changed_setting_fails(stage: &Stage) -> Result<()> {
     let mut request = stage.small("changed-setting");
     let privileges = &mut request["spec"]["privileges"];
     if let Some(grants) = privileges["grants"].as_array_mut() {
@@ -270,7 +276,7 @@ pub(crate) async fn changed_setting(stage: &Stage) -> Result<()> {
     }
     privileges["escalationAllowed"] =
         allowed("keeper", "SET/ALTER SYSTEM on parameter", "work_mem");
-    // Not a SQL step: those run in transactions, and ALTER SYSTEM does not.
+    // Not a SQL step: those run in transactions, which ALTER SYSTEM refuses.
     let code = "import psycopg; psycopg.connect(autocommit=True).execute(\"ALTER SYSTEM SET work_mem = '8MB'\")";
     request["spec"]["harness"]["scenarios"] =
         json!([{"name": "sets", "as": {"login": "keeper"}, "command": ["python", "-c", code]}]);
@@ -279,8 +285,8 @@ pub(crate) async fn changed_setting(stage: &Stage) -> Result<()> {
         .await
 }
 
-/// The rows of the matrix stand in a ConfigMap, as they were frozen.
-pub(crate) async fn literal_matrix(stage: &Stage) -> Result<()> {
+/// The rows of the matrix come from a frozen ConfigMap.
+pub(crate) async fn literal_matrix_passes(stage: &Stage) -> Result<()> {
     let (name, key) = ("frozen-matrix", "rows.tsv");
     let rows = [
         "database\tstock\tkeeper\tCONNECT\tfalse\t+",
@@ -299,7 +305,7 @@ pub(crate) async fn literal_matrix(stage: &Stage) -> Result<()> {
     let run = Run::begin(stage, request.clone()).await?;
     run.ends_well(&[]).await?;
 
-    // Another list than the pinned one is told before anybody could approve it.
+    // A list other than the pinned one is reported before approval.
     request["metadata"]["name"] = json!("literal-matrix-changed");
     request["spec"]["privileges"]["matrixRef"]["sha256"] = json!("0".repeat(64));
     let run = Run::ask(stage, request).await?;
@@ -310,8 +316,8 @@ pub(crate) async fn literal_matrix(stage: &Stage) -> Result<()> {
     .map(drop)
 }
 
-/// A role that may create makes a table that nobody spoke of.
-pub(crate) async fn undeclared_change(stage: &Stage) -> Result<()> {
+/// A role with CREATE makes an undeclared table.
+pub(crate) async fn undeclared_change_fails(stage: &Stage) -> Result<()> {
     let mut request = creating(stage, "undeclared-change");
     request["spec"]["privileges"]["escalationAllowed"] =
         allowed("keeper", "CREATE in schema", "public");
@@ -327,8 +333,8 @@ pub(crate) async fn undeclared_change(stage: &Stage) -> Result<()> {
     .await
 }
 
-/// A migration by the owner of the tables, which declares what it changes: nothing fails.
-pub(crate) async fn declared_migration(stage: &Stage) -> Result<()> {
+/// A migration by the tables' owner declares its changes: all gates pass.
+pub(crate) async fn declared_migration_passes(stage: &Stage) -> Result<()> {
     let mut request = stage.small("declared-migration");
     let spec = &mut request["spec"];
     spec["privileges"] = json!({

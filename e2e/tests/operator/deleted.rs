@@ -1,4 +1,5 @@
-//! `kubectl delete` at every moment: nothing is left, nothing hangs. How long each took stands among the figures.
+//! `kubectl delete` during every phase: nothing is left and nothing hangs. The figures show each
+//! duration.
 
 use std::time::Instant;
 
@@ -19,7 +20,7 @@ use crate::{
     waiting,
 };
 
-pub(crate) async fn waiting_for_approval(stage: &Stage) -> Result<()> {
+pub(crate) async fn before_approval_leaves_nothing(stage: &Stage) -> Result<()> {
     let run = Run::ask(stage, stage.small("deleted-early")).await?;
     run.until("it waits for approval", |run| {
         is(run, "Approved", "Unknown", "AwaitingApproval")
@@ -29,8 +30,8 @@ pub(crate) async fn waiting_for_approval(stage: &Stage) -> Result<()> {
     waiting::never_began(&run).await
 }
 
-/// The dump waits for a lock that somebody else holds.
-pub(crate) async fn during_the_dump(stage: &Stage) -> Result<()> {
+/// The dump waits for a lock of another session.
+pub(crate) async fn during_dump_leaves_nothing(stage: &Stage) -> Result<()> {
     const DATABASE: &str = "held";
     let mut request = stage.small("deleted-dumping");
     request["spec"]["source"]["database"] = json!(DATABASE);
@@ -59,12 +60,12 @@ pub(crate) async fn during_the_dump(stage: &Stage) -> Result<()> {
 }
 
 /// A materialized view takes long to be filled.
-pub(crate) async fn during_the_restore(stage: &Stage) -> Result<()> {
+pub(crate) async fn during_restore_leaves_nothing(stage: &Stage) -> Result<()> {
     let mut request = stage.small("deleted-restoring");
     request["spec"]["source"]["database"] = json!("napping");
     let run = Run::begin(stage, request).await?;
     run.at(Command::Restore).await?;
-    // With the copy's identity there, the restore is what is left of the command.
+    // Once the copy is identified, only the restore remains of the command.
     run.reported("the copy was identified", |report| {
         report
             .status
@@ -76,22 +77,23 @@ pub(crate) async fn during_the_restore(stage: &Stage) -> Result<()> {
     run_is_over(&run, Command::Restore).await
 }
 
-pub(crate) async fn in_mid_scenario(stage: &Stage) -> Result<()> {
+pub(crate) async fn during_scenario_leaves_nothing(stage: &Stage) -> Result<()> {
     let run = Run::begin(stage, sleeping(stage, "deleted-rehearsing")).await?;
     asleep(&run).await?;
     delete(&run, "in mid-scenario").await?;
     run_is_over(&run, Command::Scenarios).await
 }
 
-pub(crate) async fn during_teardown(stage: &Stage) -> Result<()> {
+pub(crate) async fn during_teardown_leaves_nothing(stage: &Stage) -> Result<()> {
     let run = Run::begin(stage, stage.small("deleted-ending")).await?;
     run.at(Command::Teardown).await?;
     delete(&run, "during teardown").await?;
     run_is_over(&run, Command::Evidence).await
 }
 
-/// Its report is the mark that the approval was used: without it the run neither goes on nor begins anew.
-pub(crate) async fn its_report(stage: &Stage) -> Result<()> {
+/// The report records that the approval was used: without it the run neither continues nor starts
+/// again.
+pub(crate) async fn deleted_report_ends_the_run(stage: &Stage) -> Result<()> {
     let run = Run::begin(stage, sleeping(stage, "unreported")).await?;
     asleep(&run).await?;
     let reports: Api<DryRunReport> = Api::namespaced(stage.client.clone(), &run.namespace);
@@ -121,8 +123,8 @@ pub(crate) async fn its_report(stage: &Stage) -> Result<()> {
     run.left_nothing().await
 }
 
-/// The namespace goes with everything in it: the run's pods first, the report too.
-pub(crate) async fn with_its_namespace(stage: &Stage) -> Result<()> {
+/// The namespace is deleted with everything in it: the run's pods first, and the report too.
+pub(crate) async fn with_its_namespace_leaves_nothing(stage: &Stage) -> Result<()> {
     let mut request = sleeping(stage, "deleted-wholly");
     request["metadata"]["namespace"] = json!(DOOMED);
     let run = Run::begin(stage, request).await?;
@@ -148,7 +150,7 @@ pub(crate) async fn with_its_namespace(stage: &Stage) -> Result<()> {
         namespaces.get_opt(DOOMED).await?.is_none(),
         "the namespace is there"
     );
-    // The provisioner removes volumes on its own time once their claims are gone.
+    // The provisioner removes volumes some time after their claims.
     soon("the volumes are gone", async || {
         Ok(run.is_gone().await.map_err(|error| error.to_string()))
     })
@@ -165,7 +167,7 @@ fn sleeping(stage: &Stage, name: &str) -> Value {
     request
 }
 
-/// Waits until the first scenario is over.
+/// Waits until the first scenario has ended.
 async fn asleep(run: &Run<'_>) -> Result<()> {
     run.at(Command::Scenarios).await?;
     run.reported("the first scenario is over", |report| {
@@ -177,7 +179,7 @@ async fn asleep(run: &Run<'_>) -> Result<()> {
     .await
 }
 
-/// Alice deletes it, and waits until it is gone.
+/// Deletes the run as alice, and waits for its removal.
 async fn delete(run: &Run<'_>, moment: &str) -> Result<()> {
     let started = Instant::now();
     let arguments = [
@@ -200,7 +202,7 @@ fn seconds(since: Instant) -> String {
     format!("{:.1} s", since.elapsed().as_secs_f64())
 }
 
-/// Its report tells how it ended, no command began after `last`, and nothing is left.
+/// The report has the outcome, no command started after `last`, and nothing is left.
 async fn run_is_over(run: &Run<'_>, last: Command) -> Result<()> {
     let report = run.report().await?.status.unwrap_or_default();
     let began: Vec<_> = report.facts.began.keys().cloned().collect();

@@ -1,4 +1,5 @@
-//! What looks like a denial and is none: the copy's own log knows who raised it, and on what.
+//! Apparent denials that do not count: the copy's own log shows which login was denied, and on
+//! which object.
 
 use anyhow::{Result, ensure};
 use dryrun_core::commands::Command;
@@ -9,7 +10,7 @@ use crate::{
     run::{Run, is},
 };
 
-/// A scenario whose steps run as they are, but for the last, which must be denied on `item`.
+/// A scenario whose last step must be denied on `item`, while all others must succeed.
 fn denied(name: &str, sql: &[&str]) -> Value {
     let mut scenario = steps(name, "");
     let mut steps: Vec<Value> = sql.iter().map(|sql| json!({"sql": sql})).collect();
@@ -21,7 +22,7 @@ fn denied(name: &str, sql: &[&str]) -> Value {
     scenario
 }
 
-/// A run with this scenario, and one after it that never begins.
+/// A run with this scenario, followed by one that never starts.
 async fn begin<'a>(stage: &'a Stage, name: &str, scenario: Value) -> Result<Run<'a>> {
     let mut request = stage.small(name);
     request["spec"]["harness"]["scenarios"] =
@@ -29,7 +30,7 @@ async fn begin<'a>(stage: &'a Stage, name: &str, scenario: Value) -> Result<Run<
     Run::begin(stage, request).await
 }
 
-/// The run ends because its scenario has not passed, and the denial is told to be missing.
+/// The run ends because its scenario has not passed, and the condition reports the missing denial.
 async fn is_missing(run: &Run<'_>, reason: &str, told: &str) -> Result<()> {
     run.ends_at("G-14", reason, &[told], Command::Scenarios)
         .await?;
@@ -42,7 +43,7 @@ async fn is_missing(run: &Run<'_>, reason: &str, told: &str) -> Result<()> {
 }
 
 /// The statement is allowed.
-pub(crate) async fn missing(stage: &Stage) -> Result<()> {
+pub(crate) async fn allowed_statement_fails(stage: &Stage) -> Result<()> {
     let scenario = denied("allowed", &["SELECT FROM item LIMIT 1"]);
     let run = begin(stage, "denial-missing", scenario).await?;
     is_missing(
@@ -53,8 +54,8 @@ pub(crate) async fn missing(stage: &Stage) -> Result<()> {
     .await
 }
 
-/// A command says that it was denied, and has not even asked.
-pub(crate) async fn missing_in_a_command(stage: &Stage) -> Result<()> {
+/// A command prints a denial without having queried the server.
+pub(crate) async fn printed_denial_fails(stage: &Stage) -> Result<()> {
     let scenario = json!({
         "name": "pretends", "as": {"login": "keeper"}, "unpaired": true,
         "command": ["python", "-c", "print('permission denied for table item')"],
@@ -64,8 +65,8 @@ pub(crate) async fn missing_in_a_command(stage: &Stage) -> Result<()> {
     is_missing(&run, "ErrorMissing", "pretends: no 42501 in the copy's log").await
 }
 
-/// Code of the scenario's own raises it, word for word.
-pub(crate) async fn forged(stage: &Stage) -> Result<()> {
+/// The scenario's own code raises the error with the same text.
+pub(crate) async fn forged_denial_fails(stage: &Stage) -> Result<()> {
     let raise = "DO $$ BEGIN RAISE insufficient_privilege USING MESSAGE = 'permission denied for table item'; END $$";
     let run = begin(stage, "denial-forged", denied("forged", &[raise])).await?;
     run.ends_at(
@@ -88,8 +89,8 @@ pub(crate) async fn forged(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// It was raised, and never left the block that caught it.
-pub(crate) async fn caught(stage: &Stage) -> Result<()> {
+/// The error was raised, but a handler caught it.
+pub(crate) async fn caught_denial_fails(stage: &Stage) -> Result<()> {
     let catch =
         "DO $$ BEGIN DELETE FROM item; EXCEPTION WHEN insufficient_privilege THEN NULL; END $$";
     let run = begin(stage, "denial-caught", denied("caught", &[catch])).await?;
@@ -101,8 +102,8 @@ pub(crate) async fn caught(stage: &Stage) -> Result<()> {
     .await
 }
 
-/// The server denied something else.
-pub(crate) async fn on_another_object(stage: &Stage) -> Result<()> {
+/// The server denied a different object.
+pub(crate) async fn denial_on_another_object_fails(stage: &Stage) -> Result<()> {
     let scenario = denied("elsewhere", &["SELECT FROM pg_authid"]);
     let run = begin(stage, "denial-elsewhere", scenario).await?;
     run.ends_at(
@@ -114,8 +115,8 @@ pub(crate) async fn on_another_object(stage: &Stage) -> Result<()> {
     .await
 }
 
-/// 25006: whoever reads only is not denied for want of a right.
-pub(crate) async fn of_a_read_only_transaction(stage: &Stage) -> Result<()> {
+/// 25006: an error of a read-only transaction, not of a missing privilege.
+pub(crate) async fn read_only_error_fails(stage: &Stage) -> Result<()> {
     let sql = ["SET default_transaction_read_only = on", "DELETE FROM item"];
     let run = begin(stage, "denial-read-only", denied("reads-only", &sql)).await?;
     is_missing(
@@ -126,8 +127,8 @@ pub(crate) async fn of_a_read_only_transaction(stage: &Stage) -> Result<()> {
     .await
 }
 
-/// 42P01: a name with a slip of the pen.
-pub(crate) async fn of_a_table_that_is_not_there(stage: &Stage) -> Result<()> {
+/// 42P01: a misspelt table.
+pub(crate) async fn unknown_table_error_fails(stage: &Stage) -> Result<()> {
     let run = begin(
         stage,
         "denial-misspelt",
@@ -142,8 +143,9 @@ pub(crate) async fn of_a_table_that_is_not_there(stage: &Stage) -> Result<()> {
     .await
 }
 
-/// Its twin, which shows that the statement is a good one, is denied as well: so it may not be.
-pub(crate) async fn twin_is_denied_too(stage: &Stage) -> Result<()> {
+/// The twin, which shows that the statement is valid, is denied as well, so the denial proves
+/// nothing.
+pub(crate) async fn denied_twin_fails(stage: &Stage) -> Result<()> {
     let mut request = stage.small("denial-twins");
     let mut second = denied("second", &["DELETE FROM item"]);
     second["twin"] = json!("first");

@@ -1,4 +1,5 @@
-//! What all cases share: production, the operator, the people, and how many runs there may be at a time.
+//! The environment shared by all cases: production, the operator, the users, and the limit on
+//! concurrent runs.
 
 use std::{
     collections::BTreeMap,
@@ -10,7 +11,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use dryrun_e2e::{
     cluster::{Cluster, apply},
-    fixture::{APPROVER, Kubectl, PRODUCTION, REHEARSAL, REQUESTER, Rehearsal, demo},
+    fixture::{APPROVER, Fixture, Kubectl, PRODUCTION, REHEARSAL, REQUESTER, demo},
     toolchain::progress::Progress,
 };
 use jiff::Timestamp;
@@ -31,27 +32,27 @@ use crate::{complete::Complete, leftovers};
 pub(crate) const NAMESPACE: &str = "operator-rehearsal";
 /// A rehearsal namespace that is deleted under a run.
 pub(crate) const DOOMED: &str = "operator-doomed";
-/// A namespace in which people may ask for runs, and that is not prepared for any.
+/// A namespace in which users may create DryRuns, but that is not prepared for runs.
 pub(crate) const UNPREPARED: &str = "operator-unprepared";
 /// The database of production that most runs dump.
 pub(crate) const DATABASE: &str = "stock";
 
-/// Runs at a time: each takes up to five pods and two volumes, and all share the machine's cores.
+/// Concurrent runs: each takes up to five pods and two volumes, and all share the machine's cores.
 const TURNS: usize = 4;
-/// Cases of this module share one run, which takes a turn of its own.
+/// Cases of this module share one run, which takes one slot.
 const SHARED: &str = "complete::";
-/// Cases that nothing else may go on beside: what they change or look at is the whole cluster's.
+/// Cases that must run alone, because they change or inspect the whole cluster.
 const ALONE: [&str; 4] = [
-    "isolation::enforcement_ends",
-    "isolation::nothing_is_enforced",
-    "approval::policies_are_not_in_force",
-    "waiting::nothing_is_done_without_approval",
+    "isolation::end_of_enforcement_is_detected",
+    "isolation::missing_enforcement_is_detected",
+    "approval::does_not_count_without_policies",
+    "waiting::nothing_is_created_without_approval",
 ];
-/// How long it takes until all cases have asked for their turn.
+/// Time until all cases have requested a slot.
 const GATHER: Duration = Duration::from_secs(1);
-/// How long what must come about may take, but for a run.
+/// Deadline of conditions, except those of a run.
 const SOON: Duration = Duration::from_secs(60);
-/// How often it is looked at.
+/// Polling interval.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// Password of the dump role `dump_lacking`.
@@ -59,7 +60,7 @@ const LACKING_PASSWORD: &str = "mT5vXk2QzLr8HnWc4JpYd7BsGf9NaUe3";
 /// A password that no role of production has.
 const WRONG_PASSWORD: &str = "Zs6GhT1wVb9KpRm3XcNf8LyQd4JeUa7T";
 
-/// A case's turn, until it is dropped.
+/// A case's slot, until it is dropped.
 pub(crate) struct Turn<'a> {
     permit: Option<SemaphorePermit<'a>>,
     others: Option<&'a watch::Sender<usize>>,
@@ -74,37 +75,37 @@ impl Drop for Turn<'_> {
     }
 }
 
-/// A cluster in which runs can be asked for.
+/// A cluster in which runs can be requested.
 pub(crate) struct Stage {
-    pub(crate) rehearsal: Rehearsal,
-    /// The cluster's administrator.
+    pub(crate) rehearsal: Fixture,
+    /// A client with the administrator's credentials.
     pub(crate) client: Client,
     pub(crate) alice: Client,
     pub(crate) bob: Client,
     /// `kubectl` as alice.
     pub(crate) kubectl: Kubectl,
-    /// The run that the cases of [`SHARED`] look at.
+    /// The run that the cases of [`SHARED`] inspect.
     pub(crate) complete: OnceCell<Complete>,
     request: Value,
     kinds: Vec<ApiResource>,
     production: BTreeMap<String, String>,
     turns: Semaphore,
-    /// Cases that wait or go on and do not go on alone.
+    /// Number of waiting or running cases that are not in [`ALONE`].
     others: watch::Sender<usize>,
     figures: Mutex<Vec<(String, String)>>,
-    /// When these cases began: another try on the same cluster may have left its traces.
+    /// Start of these cases: an earlier execution on the same cluster may have left traces.
     pub(crate) since: Timestamp,
 }
 
 impl Stage {
-    /// Prepares everything over whatever an earlier run of these cases has left.
+    /// Prepares the cluster, over the remains of an earlier execution.
     pub(crate) async fn set() -> Result<Self> {
         let progress = Progress::new();
         let cluster = Cluster::find(&progress)
             .await?
             .context("no cluster: set KUBECONFIG, or run `cargo cluster up`")?;
         let client = cluster.client().await?;
-        let rehearsal = Rehearsal::of(cluster, progress.clone());
+        let rehearsal = Fixture::new(cluster, progress.clone());
         let namespaces = format!("--set=rehearsalNamespaces={{{REHEARSAL},{NAMESPACE},{DOOMED}}}");
         rehearsal
             .prepare(&[&namespaces, "--set=quota.persistentvolumeclaims=20"])
@@ -145,7 +146,8 @@ impl Stage {
         })
     }
 
-    /// Waits for a case's turn. Those that go on alone come last: waiting for everybody else to end costs the others' turns, and is done once.
+    /// Waits for a case's slot. Cases in [`ALONE`] come last, because waiting for all others blocks
+    /// every slot, which should happen only once.
     pub(crate) async fn turn(&self, case: &str) -> Result<Turn<'_>> {
         if ALONE.contains(&case) {
             let mut others = self.others.subscribe();
@@ -168,19 +170,19 @@ impl Stage {
         Ok(turn)
     }
 
-    /// Waits for a turn.
+    /// Waits for a slot.
     pub(crate) async fn acquire(&self) -> Result<SemaphorePermit<'_>> {
         Ok(self.turns.acquire().await?)
     }
 
-    /// The demo's DryRun under another name.
+    /// The demo's DryRun with another name.
     pub(crate) fn demo(&self, name: &str) -> Value {
         let mut request = self.request.clone();
         request["metadata"] = json!({"name": name, "namespace": NAMESPACE});
         request
     }
 
-    /// The demo's DryRun on a small database, with one scenario that reads.
+    /// The demo's DryRun on a small database, with one reading scenario.
     pub(crate) fn small(&self, name: &str) -> Value {
         let mut request = self.demo(name);
         let spec = &mut request["spec"];
@@ -201,7 +203,7 @@ impl Stage {
         request
     }
 
-    /// What is left of a run.
+    /// Remaining objects of a run.
     pub(crate) async fn leftovers(
         &self,
         run: &leftovers::Key<'_>,
@@ -210,17 +212,17 @@ impl Stage {
         leftovers::find(&self.client, &self.kinds, run, strangers).await
     }
 
-    /// Every kind of namespaced object.
+    /// All kinds of namespaced objects.
     pub(crate) fn kinds(&self) -> &[ApiResource] {
         &self.kinds
     }
 
-    /// The apiserver's audit log, where there is one.
+    /// The apiserver's audit log, if it is accessible.
     pub(crate) fn audit_log(&self) -> Option<PathBuf> {
         self.rehearsal.cluster.audit_log()
     }
 
-    /// Waits until production's administrator is told `expected`.
+    /// Waits until a query of production's superuser returns `expected`.
     pub(crate) async fn told(&self, database: &str, query: &str, expected: &str) -> Result<()> {
         soon(&format!("{expected:?} from {database}"), async || {
             let answer = self.rehearsal.query(database, query).await?;
@@ -229,7 +231,7 @@ impl Stage {
         .await
     }
 
-    /// Notes a figure for the table at the end.
+    /// Adds a figure to the final table.
     pub(crate) fn note(&self, what: impl Into<String>, value: impl Into<String>) {
         self.figures
             .lock()
@@ -237,7 +239,7 @@ impl Stage {
             .push((what.into(), value.into()));
     }
 
-    /// All figures, in the order of their names.
+    /// All figures, sorted by name.
     pub(crate) fn figures(&self) -> Vec<(String, String)> {
         let mut figures =
             std::mem::take(&mut *self.figures.lock().unwrap_or_else(PoisonError::into_inner));
@@ -245,7 +247,7 @@ impl Stage {
         figures
     }
 
-    /// Production's pods are the same, and none has restarted.
+    /// Checks that production's pods are the same and have not restarted.
     pub(crate) async fn production_is_untouched(&self) -> Result<()> {
         let now = production(&self.client).await?;
         ensure!(
@@ -256,7 +258,7 @@ impl Stage {
         Ok(())
     }
 
-    /// Production is as it was, and loses what was added to it.
+    /// Checks that production is unchanged, and removes the additions of these cases from it.
     pub(crate) async fn strike(&self) -> Result<()> {
         self.production_is_untouched().await?;
         self.told("postgres", include_str!("sql/sessions.sql"), "0")
@@ -269,12 +271,13 @@ impl Stage {
     }
 }
 
-/// A scenario of plain SQL.
+/// A scenario with one SQL step.
 pub(crate) fn steps(name: &str, sql: &str) -> Value {
     json!({"name": name, "as": {"login": "keeper"}, "steps": [{"sql": sql}], "timeout": "10m"})
 }
 
-/// Looks until there is something; until then the attempt says what it saw instead.
+/// Polls until the attempt returns a value; until then it returns a description of the current
+/// state.
 pub(crate) async fn soon<T>(
     what: &str,
     attempt: impl AsyncFn() -> Result<Result<T, String>>,
@@ -293,7 +296,8 @@ pub(crate) async fn soon<T>(
     }
 }
 
-/// Removes what earlier cases have left in a namespace. Evidence goes with its report, and is nobody's to delete.
+/// Removes the objects of earlier cases from a namespace. Evidence is deleted with its report, and
+/// users may not delete it.
 async fn clear(administrator: &Kubectl, namespace: &str) -> Result<()> {
     for (kinds, which) in [
         ("dryruns", "--all"),
@@ -316,7 +320,8 @@ async fn clear(administrator: &Kubectl, namespace: &str) -> Result<()> {
     Ok(())
 }
 
-/// People, production's password and two that do not work, and the inputs of the harness.
+/// Creates the users' role bindings, production's password, two unsuitable ones, and the harness's
+/// inputs.
 async fn furnish(client: &Client, namespace: &str, inputs: &[ConfigMap]) -> Result<()> {
     for file in [
         "rehearsal/people.yaml",
@@ -348,7 +353,7 @@ async fn furnish(client: &Client, namespace: &str, inputs: &[ConfigMap]) -> Resu
     Ok(())
 }
 
-/// Production's pods by name, each with what tells of a restart or replacement.
+/// Production's pods by name, each with the values that change on a restart or replacement.
 async fn production(client: &Client) -> Result<BTreeMap<String, String>> {
     let pods: Api<Pod> = Api::namespaced(client.clone(), PRODUCTION);
     let own = ListParams::default().labels("app in (postgres, directus, directus-worker, redis)");

@@ -1,4 +1,5 @@
-//! What is kept of a run: complete, clean, verifiable without the cluster, and gone when its time is over.
+//! A run's evidence: complete, free of secrets, verifiable without the cluster, and deleted after
+//! its retention.
 
 use std::{collections::BTreeMap, io::Read};
 
@@ -25,7 +26,8 @@ use crate::{
 /// A file's path in the archive, and its content.
 type Files = BTreeMap<String, Vec<u8>>;
 
-/// Reads the archive as a person would: put together, checked against the report, unpacked, checked against its manifest.
+/// Reads the archive as a user would: concatenates its parts, checks it against the report, unpacks
+/// it, and checks the files against the manifest.
 pub(crate) async fn read(stage: &Stage, kept: &KeptEvidence) -> Result<Files> {
     let maps: Api<ConfigMap> = Api::namespaced(stage.client.clone(), NAMESPACE);
     let mut archive = Vec::new();
@@ -80,8 +82,8 @@ pub(crate) async fn kept(run: &Run<'_>) -> Result<KeptEvidence> {
     report.evidence.context("nothing is kept")
 }
 
-/// The archive and the report tell everything: plan with its hash, approval, gates, facts, logs.
-pub(crate) async fn stands_alone(stage: &Stage) -> Result<()> {
+/// Archive and report contain everything: plan with its hash, approval, gates, facts, logs.
+pub(crate) async fn is_verifiable_without_the_cluster(stage: &Stage) -> Result<()> {
     let mut request = stage.small("stands-alone");
     request["spec"]["verification"]["trace"] = json!(true);
     request["spec"]["harness"]["scenarios"] = json!([
@@ -122,8 +124,9 @@ pub(crate) async fn stands_alone(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// A scenario prints its own password in base64: the gate says where, and what is kept has it no more.
-pub(crate) async fn printed_secret(stage: &Stage) -> Result<()> {
+/// A scenario prints its own password in base64: the gate names the file, and the archive has the
+/// password removed.
+pub(crate) async fn printed_secret_is_found_and_removed(stage: &Stage) -> Result<()> {
     let mut request = stage.small("printed-secret");
     let code = "import base64, os; print(base64.b64encode(open(os.environ['PGPASSFILE'], 'rb').read()).decode())";
     request["spec"]["harness"]["scenarios"] = json!([
@@ -145,8 +148,8 @@ pub(crate) async fn printed_secret(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// A scenario writes over the output of the one before it.
-pub(crate) async fn rewritten_log(stage: &Stage) -> Result<()> {
+/// A scenario overwrites the output of an earlier one.
+pub(crate) async fn rewritten_log_is_detected(stage: &Stage) -> Result<()> {
     let mut request = stage.small("rewritten-log");
     let code = |text: &str| json!(["python", "-c", text]);
     request["spec"]["harness"]["scenarios"] = json!([
@@ -170,8 +173,8 @@ pub(crate) async fn rewritten_log(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// Somebody puts another file into the input's ConfigMap while the scenarios run.
-pub(crate) async fn swapped_config_map(stage: &Stage) -> Result<()> {
+/// The input's ConfigMap is replaced while the scenarios run.
+pub(crate) async fn replaced_input_is_detected(stage: &Stage) -> Result<()> {
     let maps: Api<ConfigMap> = Api::namespaced(stage.client.clone(), NAMESPACE);
     let (name, text) = ("swapped", "print('as declared')");
     let map =
@@ -197,8 +200,8 @@ pub(crate) async fn swapped_config_map(stage: &Stage) -> Result<()> {
     .await
 }
 
-/// Report and evidence go when `evidence.retain` is over, and nothing else with them.
-pub(crate) async fn expires(stage: &Stage) -> Result<()> {
+/// Report and evidence are deleted after `evidence.retain`; all other objects stay.
+pub(crate) async fn is_deleted_after_retention(stage: &Stage) -> Result<()> {
     let mut request = stage.small("expires");
     request["spec"]["evidence"] = json!({"retain": "30s"});
     let run = Run::begin(stage, request).await?;

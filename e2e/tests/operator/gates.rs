@@ -1,5 +1,5 @@
-//! Worlds that fail a gate, with real pods: the gate is named with its reason and what was found, no later command begins, and only the
-//! teardown follows.
+//! Runs that fail a gate with real pods: the condition has the reason and the finding, no later
+//! command starts, and only the teardown follows.
 
 use anyhow::{Context, Result, ensure};
 use dryrun_core::{commands::Command, run::object::Object};
@@ -17,9 +17,10 @@ use crate::{
     run::Run,
 };
 
-/// Somebody's volume has the name that the run's would have; it is left alone. It is made with the operator's rights, as if from before the
-/// admission policies: they let nobody else.
-pub(crate) async fn taken_name(stage: &Stage) -> Result<()> {
+/// A foreign volume has the name of the run's volume; it is not touched. It is created with the
+/// operator's permissions, as if it were older than the admission policies, which refuse it to all
+/// others.
+pub(crate) async fn existing_object_is_not_touched(stage: &Stage) -> Result<()> {
     let name = Object::DataVolume.name("taken-name", "");
     let claims: Api<PersistentVolumeClaim> = Api::namespaced(stage.client.clone(), NAMESPACE);
     let claim = serde_json::from_value(json!({
@@ -47,7 +48,7 @@ pub(crate) async fn taken_name(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-pub(crate) async fn protected_selector_matches_nothing(stage: &Stage) -> Result<()> {
+pub(crate) async fn empty_protected_selector_fails(stage: &Stage) -> Result<()> {
     let mut request = stage.small("protects-nothing");
     request["spec"]["protected"] =
         json!([{"namespace": PRODUCTION, "selector": {"app": "nothing"}}]);
@@ -61,8 +62,8 @@ pub(crate) async fn protected_selector_matches_nothing(stage: &Stage) -> Result<
     .await
 }
 
-/// Another server than the declared one is asked for its identity, and for nothing else.
-pub(crate) async fn wrong_identifier(stage: &Stage) -> Result<()> {
+/// A server other than the declared one is only queried for its identity.
+pub(crate) async fn wrong_system_identifier_fails(stage: &Stage) -> Result<()> {
     let mut request = stage.small("wrong-identifier");
     request["spec"]["source"]["systemIdentifier"] = json!("7000000000000000001");
     let run = Run::begin(stage, request).await?;
@@ -88,7 +89,7 @@ pub(crate) async fn wrong_identifier(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-pub(crate) async fn wrong_password(stage: &Stage) -> Result<()> {
+pub(crate) async fn wrong_password_fails(stage: &Stage) -> Result<()> {
     let mut request = stage.small("wrong-password");
     request["spec"]["source"]["passwordSecretRef"]["name"] = json!("wrong");
     let run = Run::begin(stage, request).await?;
@@ -96,8 +97,9 @@ pub(crate) async fn wrong_password(stage: &Stage) -> Result<()> {
         .await
 }
 
-/// A role that may read all but one large object: the facts have the statement that would change it.
-pub(crate) async fn missing_right(stage: &Stage) -> Result<()> {
+/// A role that may read everything except one large object: the facts contain the statement that
+/// would grant access.
+pub(crate) async fn missing_dump_privilege_fails(stage: &Stage) -> Result<()> {
     let mut request = stage.small("missing-right");
     request["spec"]["source"]["user"] = json!("dump_lacking");
     request["spec"]["source"]["passwordSecretRef"]["name"] = json!("lacking");
@@ -128,8 +130,8 @@ pub(crate) async fn missing_right(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// A grant on a table that production does not have.
-pub(crate) async fn unknown_table(stage: &Stage) -> Result<()> {
+/// A grant on a table that does not exist in production.
+pub(crate) async fn grant_on_unknown_table_fails(stage: &Stage) -> Result<()> {
     let mut request = stage.small("unknown-table");
     request["spec"]["privileges"]["grants"][1]["object"] = json!("table:public.itme");
     let run = Run::begin(stage, request).await?;
@@ -137,8 +139,8 @@ pub(crate) async fn unknown_table(stage: &Stage) -> Result<()> {
         .await
 }
 
-/// The input is not the one that the plan pins: found inside the pod, before any code of it runs.
-pub(crate) async fn changed_input(stage: &Stage) -> Result<()> {
+/// The input differs from the plan's pin: detected inside the pod, before any of its code runs.
+pub(crate) async fn changed_input_fails(stage: &Stage) -> Result<()> {
     let mut request = stage.small("changed-input");
     let other = "0".repeat(64);
     request["spec"]["harness"]["inputs"] = json!([{"configMapRef": {"name": "iu-cutter", "key": "source.tar"}, "mountPath": "/opt/iu-cutter", "sha256": other}]);
@@ -152,8 +154,8 @@ pub(crate) async fn changed_input(stage: &Stage) -> Result<()> {
     .await
 }
 
-/// The first scenario fails, so the second never begins.
-pub(crate) async fn failing_scenario(stage: &Stage) -> Result<()> {
+/// The first scenario fails, so the second never starts.
+pub(crate) async fn failing_scenario_stops_the_rest(stage: &Stage) -> Result<()> {
     let mut request = stage.small("failing-scenario");
     request["spec"]["harness"]["scenarios"] = json!([
         {"name": "fails", "as": {"login": "keeper"}, "command": ["python", "-c", "raise SystemExit(3)"]},
@@ -182,8 +184,8 @@ pub(crate) async fn failing_scenario(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// A row more than `verification.rowDeltas` says.
-pub(crate) async fn undeclared_rows(stage: &Stage) -> Result<()> {
+/// One row more than `verification.rowDeltas` declares.
+pub(crate) async fn undeclared_rows_fail(stage: &Stage) -> Result<()> {
     let mut request = stage.small("undeclared-rows");
     request["spec"]["harness"]["scenarios"] = json!([steps(
         "adds",
@@ -199,8 +201,9 @@ pub(crate) async fn undeclared_rows(stage: &Stage) -> Result<()> {
     .await
 }
 
-/// A scenario hands on what it may hand on: the matrix held before the scenarios, and no longer does.
-pub(crate) async fn granted_away(stage: &Stage) -> Result<()> {
+/// A scenario uses a grant option: the matrix matched before the scenarios, and does not
+/// afterwards.
+pub(crate) async fn grant_in_scenario_fails(stage: &Stage) -> Result<()> {
     let mut request = stage.small("granted-away");
     request["spec"]["privileges"]["grants"][1]["grantable"] = json!(true);
     request["spec"]["harness"]["scenarios"] =
@@ -218,8 +221,9 @@ pub(crate) async fn granted_away(stage: &Stage) -> Result<()> {
     .await
 }
 
-/// Protected pods go while the run is under way, one for good and one to be replaced. The run fails, wherever it is by then.
-pub(crate) async fn protected_pod_is_deleted(stage: &Stage) -> Result<()> {
+/// Protected pods disappear during the run, one permanently and one to be replaced. The run fails
+/// in any phase.
+pub(crate) async fn protected_pod_deletion_fails(stage: &Stage) -> Result<()> {
     apply(&stage.client, include_str!("bystanders.yaml")).await?;
     let pods: Api<Pod> = Api::namespaced(stage.client.clone(), PRODUCTION);
     let replaced = ListParams::default().labels("app=bystander-replaced");
@@ -242,7 +246,8 @@ pub(crate) async fn protected_pod_is_deleted(stage: &Stage) -> Result<()> {
     for name in ["bystander", &name] {
         pods.delete(name, &DeleteParams::default()).await?;
     }
-    // Whichever is seen first ends the run: the gate may not know of the other yet. Both names begin so.
+    // The first detection ends the run: the condition may mention only one of them. Both names
+    // begin with this.
     let told = [&*format!("{PRODUCTION}/bystander"), " is gone"];
     run.ends_by("G-24", "Changed", &told).await?;
     stage

@@ -1,4 +1,5 @@
-//! Isolation that is not there, or ends in mid-run: what was reached is told, and how far the run came.
+//! Missing isolation, and isolation that ends during a run: the conditions name the reached
+//! targets, and the run stops in time.
 
 use anyhow::{Context, Result, ensure};
 use dryrun_core::{api::TargetClass, commands::Command, run::object::Object};
@@ -16,8 +17,9 @@ use crate::{
     run::Run,
 };
 
-/// No node enforces NetworkPolicies: the run ends before a container with data or secrets of the copy's pod has begun.
-pub(crate) async fn nothing_is_enforced(stage: &Stage) -> Result<()> {
+/// No node enforces NetworkPolicies: the run ends before the copy's containers with data or secrets
+/// start.
+pub(crate) async fn missing_enforcement_is_detected(stage: &Stage) -> Result<()> {
     let cluster = &stage.rehearsal.cluster;
     if !cluster.enforce(false).await? {
         stage.note(
@@ -73,8 +75,8 @@ async fn unenforced(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// Enforcement ends while a scenario runs: the watch sees it, and the run ends with it.
-pub(crate) async fn enforcement_ends(stage: &Stage) -> Result<()> {
+/// Enforcement ends during a scenario: the watch detects it, and the run ends.
+pub(crate) async fn end_of_enforcement_is_detected(stage: &Stage) -> Result<()> {
     let cluster = &stage.rehearsal.cluster;
     let run = Run::begin(stage, long(stage, "enforcement-ends")).await?;
     run.at(Command::Scenarios).await?;
@@ -89,8 +91,8 @@ pub(crate) async fn enforcement_ends(stage: &Stage) -> Result<()> {
     played
 }
 
-/// Somebody with the operator's own rights lets the copy out in mid-run.
-pub(crate) async fn foreign_policy_in_mid_run(stage: &Stage) -> Result<()> {
+/// A policy created with the operator's permissions opens the copy during the run.
+pub(crate) async fn foreign_policy_during_run_is_detected(stage: &Stage) -> Result<()> {
     let run = Run::begin(stage, long(stage, "foreign-policy")).await?;
     run.at(Command::Scenarios).await?;
     let selector = json!({"dryrun.dev/run": run.uid, "dryrun.dev/role": "postgres"});
@@ -107,8 +109,8 @@ pub(crate) async fn foreign_policy_in_mid_run(stage: &Stage) -> Result<()> {
     played
 }
 
-/// It is there before the run begins.
-pub(crate) async fn foreign_policy(stage: &Stage) -> Result<()> {
+/// The policy exists before the run.
+pub(crate) async fn foreign_policy_before_run_is_detected(stage: &Stage) -> Result<()> {
     let name = "foreign-before";
     let selector = json!({"app.kubernetes.io/instance": name});
     let hole = Hole::open(stage, "early-hole", selector).await?;
@@ -127,8 +129,8 @@ pub(crate) async fn foreign_policy(stage: &Stage) -> Result<()> {
     played
 }
 
-/// Nobody listens at the outside address: that the copy cannot reach it proves nothing.
-pub(crate) async fn no_positive_control(stage: &Stage) -> Result<()> {
+/// No server listens on the outside address, so a failed connection from the copy proves nothing.
+pub(crate) async fn missing_positive_control_is_inconclusive(stage: &Stage) -> Result<()> {
     let run = Run::begin(stage, silent_outside(stage, "no-control", json!([]))).await?;
     run.ends_open(
         &["PostgresIsolated"],
@@ -139,8 +141,8 @@ pub(crate) async fn no_positive_control(stage: &Stage) -> Result<()> {
     .await
 }
 
-/// The same where the spec says so.
-pub(crate) async fn excused_control(stage: &Stage) -> Result<()> {
+/// The same with an exception in the spec.
+pub(crate) async fn excused_control_passes(stage: &Stage) -> Result<()> {
     let run = Run::begin(stage, silent_outside(stage, "excused", json!(["Outside"]))).await?;
     run.ends_well(&[]).await?;
     let found = run.report().await?.status.unwrap_or_default();
@@ -163,7 +165,7 @@ pub(crate) async fn excused_control(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// An address of the cluster's outside, and a port of it on which nobody listens.
+/// A port of the cluster's outside without a listener.
 fn silent_outside(stage: &Stage, name: &str, excused: Value) -> Value {
     let mut request = stage.small(name);
     request["spec"]["isolation"] =
@@ -171,7 +173,7 @@ fn silent_outside(stage: &Stage, name: &str, excused: Value) -> Value {
     request
 }
 
-/// A run whose scenario does not end by itself.
+/// A run with a scenario that does not end by itself.
 fn long(stage: &Stage, name: &str) -> Value {
     let mut request = stage.small(name);
     request["spec"]["harness"]["scenarios"] = json!([
@@ -188,7 +190,8 @@ async fn stop(run: &Run<'_>) -> Result<()> {
     Ok(())
 }
 
-/// A NetworkPolicy that allows everything, made with the operator's rights: the admission policies let nobody else.
+/// A NetworkPolicy that allows everything, created with the operator's permissions, as the
+/// admission policies refuse it to all others.
 struct Hole {
     policies: Api<NetworkPolicy>,
     name: String,
@@ -217,7 +220,7 @@ impl Hole {
     }
 }
 
-/// A client with the operator's rights.
+/// A client with the operator's permissions.
 pub(crate) async fn operator(stage: &Stage) -> Result<Client> {
     let user = format!("system:serviceaccount:{SYSTEM}:dryrun-operator");
     let groups = ["system:serviceaccounts", "system:authenticated"];

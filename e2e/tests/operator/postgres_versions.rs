@@ -1,4 +1,4 @@
-//! Productions of other major versions.
+//! Productions with other major versions.
 
 use anyhow::{Context, Result};
 use dryrun_e2e::{cluster::apply, fixture::fill, images::Image};
@@ -11,23 +11,24 @@ use crate::{
     run::Run,
 };
 
-/// Where these productions live, as in the manifest.
+/// Namespace of these productions in the manifest.
 const MAJORS: &str = "operator-majors";
 /// Password of their dump role.
 const PASSWORD: &str = "rB8yQn3KvW6mXf1TzLc9HpJd4GsEu7Aa";
 
-pub(crate) async fn postgres_15(stage: &Stage) -> Result<()> {
+pub(crate) async fn postgres_15_passes(stage: &Stage) -> Result<()> {
     let (request, _) = production(stage, "postgres-15", Image::Postgres15).await?;
     Run::begin(stage, request).await?.ends_well(&[]).await
 }
 
-pub(crate) async fn postgres_18(stage: &Stage) -> Result<()> {
+pub(crate) async fn postgres_18_passes(stage: &Stage) -> Result<()> {
     let (request, _) = production(stage, "postgres-18", Image::Postgres18).await?;
     Run::begin(stage, request).await?.ends_well(&[]).await
 }
 
-/// A copy of a newer major prints definitions in its own way: that its catalog is the source's cannot be told.
-pub(crate) async fn a_newer_copy_leaves_the_catalog_open(stage: &Stage) -> Result<()> {
+/// A copy of a newer major version prints definitions differently, so their equality cannot be
+/// decided.
+pub(crate) async fn newer_copy_leaves_catalog_match_unknown(stage: &Stage) -> Result<()> {
     let (mut request, newer) = production(stage, "postgres-15-newer", Image::Postgres15).await?;
     request["spec"]["postgres"]["image"] = json!(newer);
     Run::begin(stage, request)
@@ -36,7 +37,8 @@ pub(crate) async fn a_newer_copy_leaves_the_catalog_open(stage: &Stage) -> Resul
         .await
 }
 
-/// Brings up a production that runs `image`, one for each case. Gives a run on it, with a copy of the same image, and the image of the other copies.
+/// Creates a production that runs `image`, one per case. Returns a run on it with a copy of the
+/// same image, and the image of the other copies.
 async fn production(stage: &Stage, name: &str, image: Image) -> Result<(Value, String)> {
     let images = stage
         .rehearsal

@@ -1,4 +1,4 @@
-//! One DryRun from its request to its end, and what must be true then.
+//! A DryRun from its request to its end, with the assertions about it.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -20,21 +20,21 @@ use crate::{
     leftovers,
 };
 
-/// How long a run may take, from one state to another.
+/// Deadline of a run's transitions.
 const RUN: Duration = Duration::from_secs(600);
 
-/// A DryRun that was asked for.
+/// A requested DryRun.
 pub(crate) struct Run<'a> {
     pub(crate) stage: &'a Stage,
     pub(crate) namespace: String,
     pub(crate) name: String,
     pub(crate) uid: String,
-    /// Names of objects that look like the run's and are somebody else's.
+    /// Names of foreign objects that look like the run's.
     pub(crate) strangers: Vec<String>,
 }
 
 impl<'a> Run<'a> {
-    /// Alice asks for it.
+    /// Creates the DryRun as alice.
     pub(crate) async fn ask(stage: &'a Stage, request: Value) -> Result<Self> {
         let request: DryRun =
             serde_json::from_value(request).context("the request is no DryRun")?;
@@ -42,7 +42,7 @@ impl<'a> Run<'a> {
             .namespace()
             .context("the request has no namespace")?;
         let api: Api<DryRun> = Api::namespaced(stage.alice.clone(), &namespace);
-        // Role bindings are in force a moment after they are made.
+        // A new role binding takes a moment to become effective.
         let created = soon("the request is accepted", async || {
             match api.create(&PostParams::default(), &request).await {
                 Err(kube::Error::Api(status)) if status.is_forbidden() => {
@@ -62,14 +62,14 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// Alice asks for it and Bob approves it.
+    /// Creates the DryRun as alice and approves it as bob.
     pub(crate) async fn begin(stage: &'a Stage, request: Value) -> Result<Self> {
         let run = Self::ask(stage, request).await?;
         run.approve().await?;
         Ok(run)
     }
 
-    /// Bob approves the plan.
+    /// Approves the current plan as bob.
     pub(crate) async fn approve(&self) -> Result<()> {
         let planned = self
             .until("it has a plan", |run| plan_hash(run).is_some())
@@ -78,12 +78,12 @@ impl<'a> Run<'a> {
             .await
     }
 
-    /// Bob approves this plan.
+    /// Approves this plan as bob.
     pub(crate) async fn approve_plan(&self, hash: &str) -> Result<()> {
         self.approve_as(&self.name, hash).await
     }
 
-    /// Bob approves this plan, by an approval of this name.
+    /// Approves this plan as bob, with an approval of this name.
     pub(crate) async fn approve_as(&self, name: &str, hash: &str) -> Result<()> {
         let api: Api<DryRunApproval> = Api::namespaced(self.stage.bob.clone(), &self.namespace);
         let approval = DryRunApproval::new(
@@ -96,7 +96,7 @@ impl<'a> Run<'a> {
                 expires_at: Time(Timestamp::now() + SignedDuration::from_hours(1)),
             },
         );
-        // The apiserver's policy sees the DryRun a moment after it was written.
+        // The apiserver's policy sees a new DryRun with a short delay.
         soon("the approval is accepted", async || {
             match api.create(&PostParams::default(), &approval).await {
                 Err(kube::Error::Api(status)) if status.is_forbidden() || status.is_invalid() => {
@@ -108,12 +108,12 @@ impl<'a> Run<'a> {
         .await
     }
 
-    /// The DryRuns of its namespace, as the administrator sees them.
+    /// The DryRuns of its namespace, with the administrator's client.
     pub(crate) fn api(&self) -> Api<DryRun> {
         Api::namespaced(self.stage.client.clone(), &self.namespace)
     }
 
-    /// The first state in which `done` holds.
+    /// The first state that satisfies `done`.
     pub(crate) async fn until(&self, what: &str, done: impl Fn(&DryRun) -> bool) -> Result<DryRun> {
         let seen = until(&self.api(), &self.name, RUN, |_| (), done).await;
         match seen {
@@ -125,7 +125,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// The first state in which it works on this command.
+    /// The first state with this current command.
     pub(crate) async fn at(&self, command: Command) -> Result<DryRun> {
         let here = |run: &DryRun| status(run).step.as_deref() == Some(command.id());
         let seen = self
@@ -142,7 +142,7 @@ impl<'a> Run<'a> {
         Ok(seen)
     }
 
-    /// Waits until its report says so.
+    /// Waits until its report satisfies `done`.
     pub(crate) async fn reported(
         &self,
         what: &str,
@@ -159,7 +159,7 @@ impl<'a> Run<'a> {
         .await
     }
 
-    /// Its last state: it has an outcome, and nothing keeps it from being deleted.
+    /// The final state: it has an outcome and no finalizer.
     pub(crate) async fn end(&self) -> Result<DryRun> {
         self.until("it has ended", |run| {
             status(run).outcome.is_some() && run.finalizers().is_empty()
@@ -175,7 +175,8 @@ impl<'a> Run<'a> {
             .with_context(|| format!("reading the report of {}", self.name))
     }
 
-    /// It ended because of this gate, whose condition has this reason and tells of all of `told`; the last command before teardown was `last`.
+    /// Asserts that it ended at this gate, whose condition has this reason and a message with all
+    /// of `told`, and that the last command before teardown was `last`.
     pub(crate) async fn ends_at(
         &self,
         id: &str,
@@ -186,7 +187,7 @@ impl<'a> Run<'a> {
         self.ends(id, reason, told, Some(last)).await
     }
 
-    /// As [`Run::ends_at`], at whatever command it was: what failed the gate came from outside.
+    /// Like [`Run::ends_at`], during any command: the failure was caused from outside.
     pub(crate) async fn ends_by(&self, id: &str, reason: &str, told: &[&str]) -> Result<()> {
         self.ends(id, reason, told, None).await
     }
@@ -206,7 +207,8 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// It ended at `last` with no gate False, and with each of `gates` Unknown for this reason.
+    /// Asserts that it ended at `last` with no gate False, and with each of `gates` Unknown for
+    /// this reason.
     pub(crate) async fn ends_open(
         &self,
         gates: &[&str],
@@ -235,7 +237,8 @@ impl<'a> Run<'a> {
         self.left_nothing().await
     }
 
-    /// It ended with no gate False, and none Unknown but those of `open`, by type and reason.
+    /// Asserts that it ended with no gate False, and none Unknown except `open`, by type and
+    /// reason.
     pub(crate) async fn ends_well(&self, open: &[(&str, &str)]) -> Result<()> {
         let ended = self.end().await?;
         let status = status(&ended);
@@ -319,7 +322,7 @@ impl<'a> Run<'a> {
         self.left_nothing().await
     }
 
-    /// After `last` only teardown began, which did begin.
+    /// Asserts that only teardown started after `last`, which did start.
     fn went_no_further(&self, began: &BTreeSet<String>, last: Option<Command>) -> Result<()> {
         ensure!(
             began.contains(Command::Teardown.id()),
@@ -339,7 +342,8 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Nothing is left of it in the cluster, it says so, and production is as it was.
+    /// Asserts that nothing is left of it in the cluster, that NetZero is True, and that production
+    /// is unchanged.
     pub(crate) async fn left_nothing(&self) -> Result<()> {
         if let Some(run) = self.api().get_opt(&self.name).await? {
             let net_zero = condition(&status(&run), "NetZero")?.clone();
@@ -348,7 +352,7 @@ impl<'a> Run<'a> {
         self.is_gone().await
     }
 
-    /// Nothing is left of it in the cluster, and production is as it was.
+    /// Asserts that nothing is left of it in the cluster, and that production is unchanged.
     pub(crate) async fn is_gone(&self) -> Result<()> {
         let key = leftovers::Key {
             namespace: &self.namespace,
@@ -360,7 +364,7 @@ impl<'a> Run<'a> {
         self.stage.production_is_untouched().await
     }
 
-    /// The run as a person would look at it after a surprise.
+    /// The run's state, for the message of a failed assertion.
     pub(crate) async fn story(&self) -> String {
         match self.api().get_opt(&self.name).await {
             Ok(Some(run)) => {
@@ -384,7 +388,7 @@ impl<'a> Run<'a> {
     }
 }
 
-/// What the operator says of it; empty before it has said anything.
+/// Its status; empty before the operator's first write.
 pub(crate) fn status(run: &DryRun) -> DryRunStatus {
     run.status.clone().unwrap_or_default()
 }
@@ -395,14 +399,14 @@ pub(crate) fn condition<'a>(status: &'a DryRunStatus, type_: &str) -> Result<&'a
         .with_context(|| format!("there is no condition {type_}"))
 }
 
-/// Whether the condition of this type has this status and reason.
+/// Returns whether the condition of this type has this status and reason.
 pub(crate) fn is(run: &DryRun, type_: &str, value: &str, reason: &str) -> bool {
     let status = status(run);
     conditions::find(&status.conditions, type_)
         .is_some_and(|c| c.status == value && c.reason == reason)
 }
 
-/// The hash of the plan that waits for approval.
+/// The hash of the plan that awaits approval.
 pub(crate) fn plan_hash(run: &DryRun) -> Option<&str> {
     run.status
         .as_ref()?

@@ -1,4 +1,5 @@
-//! Runs that never begin: nobody approves them, their plan cannot be resolved, or the apiserver refuses them. Nothing is created for any.
+//! Runs that never start: not approved, without a resolvable plan, or refused by the apiserver. No
+//! object is created for any of them.
 
 use anyhow::{Context, Result, ensure};
 use dryrun_core::{
@@ -19,8 +20,8 @@ use crate::{
     run::{Run, condition, is, status},
 };
 
-/// It expires, and the operator has written nothing but its status.
-pub(crate) async fn nobody_approves(stage: &Stage) -> Result<()> {
+/// The run expires, and the operator has only written its status.
+pub(crate) async fn unapproved_run_expires(stage: &Stage) -> Result<()> {
     let mut request = stage.small("nobody-approves");
     request["spec"]["approval"] = json!({"expiresAfter": "5s"});
     let run = Run::ask(stage, request).await?;
@@ -46,9 +47,10 @@ pub(crate) async fn nobody_approves(stage: &Stage) -> Result<()> {
     never_began(&run).await
 }
 
-/// While runs are asked for, planned, wait, expire and are deleted, and none is approved, the operator does nothing anywhere but say so: no create
-/// of whatever kind, no way into a pod. Nobody else's run is at work meanwhile, so that no name has to be guessed.
-pub(crate) async fn nothing_is_done_without_approval(stage: &Stage) -> Result<()> {
+/// While runs are requested, planned, expired and deleted without an approval, the operator only
+/// writes statuses and events: it creates no object of any kind and opens no connection to a pod.
+/// No other run exists meanwhile, so the check needs no filter by name.
+pub(crate) async fn nothing_is_created_without_approval(stage: &Stage) -> Result<()> {
     let Some(log) = stage.audit_log() else {
         return Ok(());
     };
@@ -86,8 +88,8 @@ pub(crate) async fn nothing_is_done_without_approval(stage: &Stage) -> Result<()
     Ok(())
 }
 
-/// An approval of another hash does not count: the apiserver refuses it, and nothing begins.
-pub(crate) async fn approval_of_another_plan(stage: &Stage) -> Result<()> {
+/// The apiserver refuses an approval of another hash, and nothing starts.
+pub(crate) async fn approval_of_another_plan_is_refused(stage: &Stage) -> Result<()> {
     let mut request = stage.small("another-plan");
     request["spec"]["approval"] = json!({"expiresAfter": "30s"});
     let run = Run::ask(stage, request).await?;
@@ -112,7 +114,7 @@ pub(crate) async fn approval_of_another_plan(stage: &Stage) -> Result<()> {
     never_began(&run).await
 }
 
-pub(crate) async fn missing_config_map(stage: &Stage) -> Result<()> {
+pub(crate) async fn missing_config_map_is_reported(stage: &Stage) -> Result<()> {
     let input = json!([{"configMapRef": {"name": "absent", "key": "file"}, "mountPath": "/opt/absent", "sha256": "0".repeat(64)}]);
     unresolved(
         stage,
@@ -125,7 +127,7 @@ pub(crate) async fn missing_config_map(stage: &Stage) -> Result<()> {
     .await
 }
 
-pub(crate) async fn missing_config_map_key(stage: &Stage) -> Result<()> {
+pub(crate) async fn missing_config_map_key_is_reported(stage: &Stage) -> Result<()> {
     let input = json!([{"configMapRef": {"name": "iu-cutter", "key": "absent"}, "mountPath": "/opt/absent", "sha256": "0".repeat(64)}]);
     unresolved(
         stage,
@@ -138,7 +140,7 @@ pub(crate) async fn missing_config_map_key(stage: &Stage) -> Result<()> {
     .await
 }
 
-pub(crate) async fn missing_secret(stage: &Stage) -> Result<()> {
+pub(crate) async fn missing_secret_is_reported(stage: &Stage) -> Result<()> {
     let reference = json!({"name": "absent", "key": "password"});
     unresolved(
         stage,
@@ -151,7 +153,7 @@ pub(crate) async fn missing_secret(stage: &Stage) -> Result<()> {
     .await
 }
 
-pub(crate) async fn missing_secret_key(stage: &Stage) -> Result<()> {
+pub(crate) async fn missing_secret_key_is_reported(stage: &Stage) -> Result<()> {
     let reference = json!({"name": "directus-production", "key": "absent"});
     unresolved(
         stage,
@@ -164,7 +166,7 @@ pub(crate) async fn missing_secret_key(stage: &Stage) -> Result<()> {
     .await
 }
 
-/// A plan that cannot be resolved: said at once, and for good at the deadline.
+/// A plan that cannot be resolved: reported at once, and final at the deadline.
 async fn unresolved(
     stage: &Stage,
     name: &str,
@@ -177,13 +179,13 @@ async fn unresolved(
     *request
         .pointer_mut(at)
         .context("the request has no such field")? = value;
-    // Counted from its creation: what is missing must have been said before.
+    // The deadline counts from creation, and the missing object must be reported before.
     request["spec"]["deadlines"]["start"] = json!("30s");
     ends_unapproved(&Run::ask(stage, request).await?, reason, told).await
 }
 
-/// The operator has no rights there, and says what to change.
-pub(crate) async fn unprepared_namespace(stage: &Stage) -> Result<()> {
+/// The operator has no permissions there, and reports how to change that.
+pub(crate) async fn unprepared_namespace_is_reported(stage: &Stage) -> Result<()> {
     let mut request = stage.small("unprepared");
     request["metadata"]["namespace"] = json!(UNPREPARED);
     request["spec"]["deadlines"]["start"] = json!("30s");
@@ -221,8 +223,8 @@ async fn ends_unapproved(run: &Run<'_>, reason: &str, told: &str) -> Result<()> 
     never_began(run).await
 }
 
-/// What was missing comes before the deadline: the plan is there, and waits for approval.
-pub(crate) async fn config_map_comes_in_time(stage: &Stage) -> Result<()> {
+/// A missing object is created before the deadline: the plan is resolved, and awaits approval.
+pub(crate) async fn late_config_map_is_resolved(stage: &Stage) -> Result<()> {
     let mut request = stage.small("comes-in-time");
     request["spec"]["harness"]["inputs"] = json!([{"configMapRef": {"name": "late", "key": "file"}, "mountPath": "/opt/late", "sha256": "0".repeat(64)}]);
     let run = Run::ask(stage, request).await?;
@@ -242,8 +244,9 @@ pub(crate) async fn config_map_comes_in_time(stage: &Stage) -> Result<()> {
     never_began(&run).await
 }
 
-/// An image that no node has, of a registry that is not there: the run begins, waits for its pod, and ends at the deadline with the kubelet's reason and the image's name.
-pub(crate) async fn missing_image(stage: &Stage) -> Result<()> {
+/// An image that no node has, of a registry that does not exist: the run starts, waits for its pod,
+/// and ends at the deadline with the kubelet's reason and the image's name.
+pub(crate) async fn missing_image_ends_at_the_deadline(stage: &Stage) -> Result<()> {
     const IMAGE: &str = "127.0.0.1:1/postgres:17";
     let mut request = stage.small("missing-image");
     request["spec"]["postgres"]["image"] = json!(IMAGE);
@@ -258,8 +261,9 @@ pub(crate) async fn missing_image(stage: &Stage) -> Result<()> {
     .await
 }
 
-/// No node has what the copy asks for: the run waits for its pod, and ends at the deadline with the scheduler's reason.
-pub(crate) async fn unschedulable(stage: &Stage) -> Result<()> {
+/// No node satisfies the copy's requests: the run waits for its pod, and ends at the deadline with
+/// the scheduler's reason.
+pub(crate) async fn unschedulable_pod_ends_at_the_deadline(stage: &Stage) -> Result<()> {
     let mut request = stage.small("unschedulable");
     request["spec"]["postgres"]["resources"] = json!({"requests": {"memory": "4Ti"}});
     request["spec"]["deadlines"] = json!({"total": "5m", "start": "20s", "dump": "1s"});
@@ -273,8 +277,8 @@ pub(crate) async fn unschedulable(stage: &Stage) -> Result<()> {
     .await
 }
 
-/// Some of what the apiserver refuses by itself; the chart's tests have every rule.
-pub(crate) async fn bad_specs(stage: &Stage) -> Result<()> {
+/// Some specs that the apiserver refuses; the chart's tests have every rule.
+pub(crate) async fn bad_specs_are_refused(stage: &Stage) -> Result<()> {
     let cases = [
         (
             "/spec/requestedBy",
@@ -327,7 +331,7 @@ pub(crate) async fn bad_specs(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-pub(crate) async fn spec_cannot_be_changed(stage: &Stage) -> Result<()> {
+pub(crate) async fn spec_change_is_refused(stage: &Stage) -> Result<()> {
     let run = Run::ask(stage, stage.small("unchangeable")).await?;
     let change = Patch::Merge(json!({"spec": {"source": {"port": 5433}}}));
     let api = run.api();
@@ -339,9 +343,10 @@ pub(crate) async fn spec_cannot_be_changed(stage: &Stage) -> Result<()> {
     .await
 }
 
-/// It is refused with this sentence.
+/// Asserts a refusal with this message.
 async fn refused(sentence: &str, attempt: impl AsyncFn() -> kube::Result<()>) -> Result<()> {
-    // Another refusal may come first: role bindings and policies are in force a moment after they are made.
+    // A different refusal may come first, as role bindings and policies take a moment to become
+    // effective.
     soon(sentence, async || match attempt().await {
         Err(kube::Error::Api(status)) if status.message.contains(sentence) => Ok(Ok(())),
         Err(kube::Error::Api(status)) if status.is_forbidden() => Ok(Err(status.message.clone())),
@@ -351,7 +356,8 @@ async fn refused(sentence: &str, attempt: impl AsyncFn() -> kube::Result<()>) ->
     .await
 }
 
-/// It has no report, nothing was made for it, it keeps nobody from deleting it, and of the operator there are status writes alone.
+/// Asserts that it has no report, no objects and no finalizer, and that the operator only wrote its
+/// status.
 pub(crate) async fn never_began(run: &Run<'_>) -> Result<()> {
     if let Some(found) = run.api().get_opt(&run.name).await? {
         ensure!(
@@ -372,7 +378,8 @@ pub(crate) async fn never_began(run: &Run<'_>) -> Result<()> {
         let status =
             |doing: &audit::Write| doing.verb == "patch" && doing.resource == "dryruns/status";
         let prefix = format!("{}-", run.name);
-        // In any namespace, by whatever verb, ways into pods included. The log may come a moment after what it tells of.
+        // Covers every namespace and verb, including connections to pods. The audit log may lag
+        // behind the API.
         let doings = soon("the audit log knows of it", async || {
             let mut doings = audit::doings(&log, run.stage.since)?;
             doings.retain(|doing| doing.name == run.name || doing.name.starts_with(&prefix));

@@ -64,12 +64,10 @@ impl Class {
 /// Whether the cause is the connection itself. tokio-postgres also reports a message that it cannot
 /// encode or parse as an I/O error; the next one would be the same.
 fn is_broken(cause: &(dyn std::error::Error + 'static)) -> bool {
-    cause
-        .downcast_ref::<io::Error>()
-        .is_some_and(|error| match error.kind() {
-            io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => false,
-            _ => true,
-        })
+    cause.downcast_ref::<io::Error>().is_some_and(|error| {
+        let kind = error.kind();
+        kind != io::ErrorKind::InvalidInput && kind != io::ErrorKind::InvalidData
+    })
 }
 
 /// A request to a server that failed. Its text holds no row data.

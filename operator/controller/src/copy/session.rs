@@ -147,7 +147,7 @@ impl Session {
         } else if found.system_identifier == endpoint.forbidden {
             "CopyIsProduction"
         } else if found.cluster_name != endpoint.uid {
-            "CopyIsStranger"
+            "CopyIsUnexpected"
         } else {
             return Ok(());
         };

@@ -51,7 +51,12 @@ pub(super) async fn preflight(scope: &Scope) -> Result<PreflightFacts, TaskError
             facts.taken.push(name);
         }
     }
-    facts.obstacles = read("NamespaceUnreadable", "the namespace", obstacles(scope)).await?;
+    facts.missing_prerequisites = read(
+        "NamespaceUnreadable",
+        "the namespace",
+        missing_prerequisites(scope),
+    )
+    .await?;
     let class = storage_class(scope);
     facts.storage_class = read("StorageClassUnreadable", "the StorageClass", class).await?;
     let found = protected(scope).await?;
@@ -94,10 +99,10 @@ async fn holder(scope: &Scope, object: Object) -> kube::Result<Option<String>> {
 }
 
 /// What to run so that this namespace is prepared for runs; nothing when it is.
-async fn obstacles(scope: &Scope) -> kube::Result<Vec<String>> {
+async fn missing_prerequisites(scope: &Scope) -> kube::Result<Vec<String>> {
     let namespaces: Api<Namespace> = Api::all(scope.client.clone());
     let namespace = namespaces.get(&scope.namespace).await?;
-    let mut obstacles = missing_labels(&namespace);
+    let mut missing_prerequisites = missing_labels(&namespace);
     let probes = namespaces.get_opt(&scope.probes_namespace).await?;
     let prepared = probes.is_some_and(|namespace| {
         namespace
@@ -106,17 +111,17 @@ async fn obstacles(scope: &Scope) -> kube::Result<Vec<String>> {
             .is_some_and(|value| value == PROBES)
     });
     if !prepared {
-        obstacles.push(format!(
+        missing_prerequisites.push(format!(
             "label the namespace of probes: kubectl label --overwrite namespace {} {REHEARSAL_LABEL}={PROBES}",
             scope.probes_namespace
         ));
     }
     if !policies(scope).await?.iter().any(pod::is_deny_all) {
-        obstacles.push(
+        missing_prerequisites.push(
             "bring back the NetworkPolicy that denies everything to every pod: helm upgrade … --reuse-values --force-conflicts".into(),
         );
     }
-    Ok(obstacles)
+    Ok(missing_prerequisites)
 }
 
 /// What to run so that a namespace has the labels that the chart gives it.

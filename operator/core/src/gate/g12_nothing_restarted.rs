@@ -89,7 +89,7 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
 /// A reference that meant one image first and another one later.
 fn other_image(facts: &Facts) -> Option<String> {
     let mut meant: BTreeMap<&str, &str> = BTreeMap::new();
-    let pods = facts.inspections.values().chain(&facts.inspected_again);
+    let pods = facts.inspections.values().chain(&facts.copy_pod_after);
     for (reference, image) in pods.flat_map(|pod| pod.images.values()) {
         let first = meant.entry(reference).or_insert(image);
         if *first != image {

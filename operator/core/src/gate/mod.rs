@@ -23,7 +23,7 @@ mod g16_catalog_matches;
 mod g17_row_counts_match;
 mod g18_privileges_held;
 mod g19_isolation_held;
-mod g20_source_unmodified;
+mod g20_inputs_unmodified;
 mod g21_production_untouched;
 mod g22_logs_clean;
 mod g23_evidence_clean;
@@ -61,7 +61,7 @@ pub static ALL: [&Gate; 25] = [
     &g17_row_counts_match::GATE,
     &g18_privileges_held::GATE,
     &g19_isolation_held::GATE,
-    &g20_source_unmodified::GATE,
+    &g20_inputs_unmodified::GATE,
     &g21_production_untouched::GATE,
     &g22_logs_clean::GATE,
     &g23_evidence_clean::GATE,

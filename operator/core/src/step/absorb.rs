@@ -134,7 +134,7 @@ pub fn absorb(facts: &mut Facts, job: Job, finding: Finding) {
         }
         Finding::Verified(found, pod) => {
             facts.verification = Some(*found);
-            facts.inspected_again = Some(pod);
+            facts.copy_pod_after = Some(pod);
         }
         Finding::Searched(found) => facts.search = Some(found),
         Finding::Sealed(found, search) => {

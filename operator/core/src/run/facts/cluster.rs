@@ -17,7 +17,7 @@ pub struct PreflightFacts {
     /// The StorageClass of the volumes.
     pub storage_class: Option<StorageClassFacts>,
     /// What is to be done first, since the namespace or that of probes is not prepared for runs. Quotas are not looked at.
-    pub obstacles: Vec<String>,
+    pub missing_prerequisites: Vec<String>,
     /// The protected workloads as they were.
     pub protected: Vec<PodFingerprint>,
     /// Why protected workloads could not be recorded.

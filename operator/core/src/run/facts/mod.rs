@@ -90,7 +90,7 @@ pub struct Facts {
     pub inspections: BTreeMap<String, PodInspection>,
     /// C-11: the copy's pod once more.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub inspected_again: Option<PodInspection>,
+    pub copy_pod_after: Option<PodInspection>,
     /// C-04 to C-11: what pods of the run tried to reach.
     #[serde(skip_serializing_if = "IsolationFacts::is_empty")]
     pub isolation: IsolationFacts,

@@ -246,7 +246,7 @@ impl Model {
             Job::Scenario(i) => Finding::Scenario(known.scenarios[i].clone()),
             Job::Verify => Finding::Verified(
                 Box::new(known.verification.unwrap()),
-                known.inspected_again.unwrap(),
+                known.copy_pod_after.unwrap(),
             ),
             Job::Search => Finding::Searched(known.search.unwrap()),
             Job::Seal => Finding::Sealed(known.evidence.unwrap(), None),

@@ -1,11 +1,11 @@
-//! G-20 SourceUnmodified.
+//! G-20 InputsUnmodified.
 
 use super::{Evidence, Gate, Verdict, count};
 use crate::commands::Command;
 
 pub(super) static GATE: Gate = Gate {
     id: "G-20",
-    name: "SourceUnmodified",
+    name: "InputsUnmodified",
     doc: "The harness's inputs have the same digests after the scenarios as before, unpacked in the pod, as mounted, and in their ConfigMaps.",
     command: Command::Verify,
     evidence: &[
