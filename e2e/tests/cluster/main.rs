@@ -72,7 +72,7 @@ fn run_until(arguments: &[&str], phase: &str) -> Child {
     let mut lines = BufReader::new(child.stderr.as_mut().unwrap()).lines();
     assert!(
         lines.any(|line| line.unwrap().contains(phase)),
-        "it never said {phase:?}"
+        "it never printed {phase:?}"
     );
     child
 }
