@@ -6,7 +6,7 @@ pub(crate) const SESSION: &str = include_str!("../sql/session.sql");
 pub(crate) const IDENTITY: &str = include_str!("../sql/identity.sql");
 /// Every definition of the database, as (kind, identity, md5). Needs [`SESSION`].
 pub(crate) const CATALOG: &str = include_str!("../sql/catalog.sql");
-/// The statements that count every table; the rows of each are (table, rows). Needs [`SESSION`].
+/// The statements that count every table, as (statement, table). Needs [`SESSION`].
 pub(crate) const COUNTS: &str = include_str!("../sql/counts.sql");
 
 /// Every granted privilege, as (class, object, grantee, privilege, grantable, sign, grantors). Needs
@@ -32,6 +32,10 @@ pub(crate) const FILE_SETTINGS: &str = include_str!("../sql/file_settings.sql");
 pub(crate) const MISSING_RIGHTS: &str = include_str!("../sql/missing_rights.sql");
 /// Rights to write that the role has.
 pub(crate) const WRITE_RIGHTS: &str = include_str!("../sql/write_rights.sql");
+/// Room in the server's lock table, as (needed, held, slots, per_slot).
+pub(crate) const LOCKS: &str = include_str!("../sql/locks.sql");
+/// Tables that were rewritten or emptied since the snapshot.
+pub(crate) const REWRITTEN: &str = include_str!("../sql/rewritten.sql");
 /// Encoding, locale, checksums and size of the database.
 pub(crate) const REQUIREMENTS: &str = include_str!("../sql/requirements.sql");
 /// Roles that the database refers to, as (name, bootstrap, member of).
