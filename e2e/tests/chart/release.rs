@@ -227,7 +227,7 @@ impl Release {
         let seen = chart.judge(&found);
         let holds = match &seen {
             Enforcement::Whole { .. } => expected == "Whole",
-            Enforcement::Broken { reason, .. } => expected == *reason,
+            Enforcement::Broken(problem) => expected == problem.reason,
             Enforcement::Unseen => false,
         };
         ensure!(holds, "expected {expected}, seen {seen:?}");

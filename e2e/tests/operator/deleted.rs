@@ -213,7 +213,7 @@ async fn run_is_over(run: &Run<'_>, last: Command) -> Result<()> {
     ensure!(
         began
             .iter()
-            .all(|id| id.as_str() <= last.id() || id == Command::Teardown.id()),
+            .all(|command| *command <= last || *command == Command::Teardown),
         "deleted in {}, but started {began:?}",
         last.id()
     );

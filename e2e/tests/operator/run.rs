@@ -333,24 +333,21 @@ impl<'a> Run<'a> {
     /// Asserts that only teardown started after `last`, which did start.
     fn started_no_later_command(
         &self,
-        began: &BTreeSet<String>,
+        began: &BTreeSet<Command>,
         last: Option<Command>,
     ) -> Result<()> {
-        ensure!(
-            began.contains(Command::Teardown.id()),
-            "only started {began:?}"
-        );
+        ensure!(began.contains(&Command::Teardown), "only started {began:?}");
         let Some(last) = last else {
             return Ok(());
         };
-        let later = |id: &&String| id.as_str() > last.id() && id.as_str() != Command::Teardown.id();
+        let later = |command: &&Command| **command > last && **command != Command::Teardown;
         let further: Vec<_> = began.iter().filter(later).collect();
         ensure!(
             further.is_empty(),
             "after {} started {further:?}",
             last.id()
         );
-        ensure!(began.contains(last.id()), "only started {began:?}");
+        ensure!(began.contains(&last), "only started {began:?}");
         Ok(())
     }
 

@@ -24,7 +24,7 @@ use dryrun_core::{
     },
     api::{SqlExpectation, SqlStep, SslMode},
     postgres::{settings, sql},
-    problem::TaskError,
+    problem::Problem,
     run::facts::{RestoreClaim, SourceRequirements, StepClaim},
 };
 use support::{
@@ -472,7 +472,7 @@ async fn a_data_directory_that_holds_production_is_never_started_nor_touched() {
     assert_eq!(refused.code(), Some(1));
     let message = fs::read(world.path("termination-log")).unwrap();
     assert!(message.len() <= 1024);
-    let error: TaskError = serde_json::from_slice(&message).unwrap();
+    let error: Problem = serde_json::from_slice(&message).unwrap();
     assert_eq!(error.reason, "CopyIsProduction");
     assert!(error.message.contains(&source.identifier), "{error}");
     assert_eq!(listing(&world), before);
@@ -481,7 +481,7 @@ async fn a_data_directory_that_holds_production_is_never_started_nor_touched() {
     fs::write(world.directory("pgdata").join("something"), "").unwrap();
     let (mut refused, _) = start_copy(&world, &source, SourceRequirements::default());
     assert_eq!(refused.code(), Some(1));
-    let error: TaskError =
+    let error: Problem =
         serde_json::from_slice(&fs::read(world.path("termination-log")).unwrap()).unwrap();
     assert_eq!(error.reason, "DataDirectoryNotEmpty");
 }
@@ -501,7 +501,7 @@ async fn a_setting_that_the_image_lacks_is_named() {
     };
     let (mut refused, _) = start_copy(&world, &source, requirements);
     assert_eq!(refused.code(), Some(1));
-    let error: TaskError =
+    let error: Problem =
         serde_json::from_slice(&fs::read(world.path("termination-log")).unwrap()).unwrap();
     assert_eq!(error.reason, "SettingRefused");
     assert!(error.message.contains("\"TimeZone\""), "{error}");

@@ -61,15 +61,13 @@ impl Class {
     }
 }
 
-/// Whether the cause is the connection itself. tokio-postgres also reports a message that it cannot
-/// encode or parse as an I/O error; the next one would be the same.
+/// Returns true if the cause is the connection itself. tokio-postgres also reports a message that it
+/// cannot encode or parse as an I/O error; the next one would be the same.
 fn is_broken(cause: &(dyn std::error::Error + 'static)) -> bool {
+    use io::ErrorKind::{InvalidData, InvalidInput};
     cause
         .downcast_ref::<io::Error>()
-        .is_some_and(|error| match error.kind() {
-            io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => false,
-            _ => true,
-        })
+        .is_some_and(|error| !matches!(error.kind(), InvalidInput | InvalidData))
 }
 
 /// A request to a server that failed. Its text holds no row data.

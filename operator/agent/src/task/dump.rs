@@ -9,7 +9,7 @@ use std::{
 use dryrun_core::{
     agent_api::tasks::DumpTask,
     postgres::row_set::Rows,
-    problem::TaskError,
+    problem::Problem,
     run::facts::{ArchiveFacts, DiskFacts, DumpFacts, SessionFacts, SourceIdentity},
 };
 use dryrun_postgres::{Error, Options, Session};
@@ -68,7 +68,7 @@ impl Dump<'_> {
     async fn take(&mut self) -> Result<()> {
         let directory = Path::new(&self.task.directory);
         if !directory::is_empty(directory).map_err(|error| failure::file(directory, &error))? {
-            return Err(failure::lasting(
+            return Err(Problem::permanent(
                 "DirectoryNotEmpty",
                 format!("{} is not empty", directory.display()),
             ));
@@ -103,7 +103,7 @@ impl Dump<'_> {
         if free >= needed {
             return Ok(());
         }
-        Err(failure::lasting(
+        Err(Problem::permanent(
             "InsufficientSpace",
             format!(
                 "{} MiB free on the data volume, {} MiB needed",
@@ -127,7 +127,7 @@ impl Dump<'_> {
             "the server's system identifier is {}, declared is {declared}",
             identity.system_identifier
         );
-        Err(failure::lasting("IdentityMismatch", message))
+        Err(Problem::permanent("IdentityMismatch", message))
     }
 
     /// Everything that can be known before a byte is dumped: all of it becomes a fact before the first part of it is refused.
@@ -166,14 +166,14 @@ impl Dump<'_> {
                 rights.missing_count,
                 rights.missing.join("; ")
             );
-            return Err(failure::lasting("MissingRights", message));
+            return Err(Problem::permanent("MissingRights", message));
         }
         if !requirements.unavailable.is_empty() {
             let message = format!(
                 "the image of the copy lacks the extensions {}",
                 requirements.unavailable.join(", ")
             );
-            return Err(failure::lasting("ExtensionUnavailable", message));
+            return Err(Problem::permanent("ExtensionUnavailable", message));
         }
         source::missing_locale(children, requirements)
             .await
@@ -255,7 +255,7 @@ impl Dump<'_> {
             .map_or(0, |identity| identity.version_num / 10_000);
         match program::major(version) {
             Some(major) if major >= server => Ok(major),
-            _ => Err(failure::lasting(
+            _ => Err(Problem::permanent(
                 "ImageTooOld",
                 format!(
                     "production runs major version {server}, the image of the copy has {version}"
@@ -314,13 +314,13 @@ impl Dump<'_> {
                 "a table stayed locked for {} ms: {message}",
                 self.task.lock_timeout_ms
             );
-            return Err(failure::passing("SourceLocked", message));
+            return Err(Problem::transient("SourceLocked", message));
         }
         let message = format!("pg_dump ended with {}: {message}", finished.status);
         if errors.iter().any(|line| is_lost(line)) {
-            return Err(failure::passing("ConnectionLost", message));
+            return Err(Problem::transient("ConnectionLost", message));
         }
-        Err(failure::lasting("DumpFailed", message))
+        Err(Problem::permanent("DumpFailed", message))
     }
 
     /// Puts the side files next to the archive, lets the run's group read all of it, and gives its digest and the archive's bytes.
@@ -348,7 +348,7 @@ pub(super) fn is(identity: &SourceIdentity, identifier: &str) -> bool {
     matches!((identity.system_identifier.parse::<u64>(), identifier.parse::<u64>()), (Ok(found), Ok(declared)) if found == declared)
 }
 
-fn unchanged(before: &Rows, after: &Rows) -> Result<(), TaskError> {
+fn unchanged(before: &Rows, after: &Rows) -> Result<(), Problem> {
     let difference = after.difference(before, None);
     if difference.rows == 0 {
         return Ok(());
@@ -358,7 +358,7 @@ fn unchanged(before: &Rows, after: &Rows) -> Result<(), TaskError> {
         difference.rows,
         difference.examples.join(", ")
     );
-    Err(failure::passing("SourceChangedDuringDump", message))
+    Err(Problem::transient("SourceChangedDuringDump", message))
 }
 
 #[cfg(test)]

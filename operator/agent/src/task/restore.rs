@@ -1,5 +1,6 @@
 //! C-05: the dump is restored into the copy, and the copy compared with the source.
 
+use dryrun_core::problem::Problem;
 use std::{
     fs,
     io::Write,
@@ -82,7 +83,7 @@ pub(super) async fn run(agent: &Agent, task: &RestoreTask) -> Result<RestoreClai
     let restored = restore
         .restore_and_compare(&maintenance.client, before)
         .await
-        .map_err(failure::for_good)?;
+        .map_err(Problem::for_good)?;
     maintenance.close().await;
     Ok(restored)
 }
@@ -153,7 +154,7 @@ impl Restore<'_> {
         if found == self.task.dump_digest {
             return Ok(());
         }
-        Err(failure::lasting(
+        Err(Problem::permanent(
             "DumpChanged",
             format!(
                 "the dump has the digest {found}, not {} as when it was taken",
@@ -172,7 +173,7 @@ impl Restore<'_> {
     /// Reads the copy's identity, which must be readable and not production's.
     async fn prove_copy(&self, client: &Client) -> Result<SourceIdentity> {
         let unreadable = |why: &str| {
-            failure::lasting(
+            Problem::permanent(
                 "CopyUnreadable",
                 format!("the copy cannot be told from production: {why}"),
             )
@@ -186,7 +187,7 @@ impl Restore<'_> {
             return Err(unreadable("production's system identifier is no number"));
         }
         if dump::is(&identity, forbidden) {
-            return Err(failure::lasting(
+            return Err(Problem::permanent(
                 "CopyIsProduction",
                 format!("the copy has production's system identifier {forbidden}"),
             ));
@@ -300,7 +301,7 @@ impl Restore<'_> {
         let path = Path::new(&self.task.directory).join(name);
         let text = fs::read_to_string(&path).map_err(|error| failure::file(&path, &error))?;
         Rows::parse(&text).ok_or_else(|| {
-            failure::lasting(
+            Problem::permanent(
                 "FileUnusable",
                 format!("{} is no set of rows", path.display()),
             )

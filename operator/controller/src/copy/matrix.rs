@@ -4,7 +4,7 @@ use dryrun_core::api::DryRunSpec;
 use dryrun_core::postgres::matrix::{self, Compiled, Literal, Reading};
 use dryrun_core::postgres::row_set::Rows;
 use dryrun_core::postgres::sql::identifier;
-use dryrun_core::problem::TaskError;
+use dryrun_core::problem::Problem;
 use dryrun_core::run::facts::{DumpFacts, MatrixDifference, RolesFacts};
 use dryrun_core::run::id;
 use dryrun_postgres::statements::{BOOTSTRAP_TWIN, MATRIX_SESSION};
@@ -35,7 +35,7 @@ pub(crate) async fn create_roles(
     session: &Session,
     spec: &DryRunSpec,
     dump: &DumpFacts,
-) -> Result<(), TaskError> {
+) -> Result<(), Problem> {
     let declared: BTreeSet<String> = spec.privileges.roles.keys().cloned().collect();
     let wanted = roles(spec, dump);
     let mut missing = BTreeSet::new();
@@ -93,7 +93,7 @@ pub(crate) struct Declared<'a> {
 async fn compile(
     client: &impl GenericClient,
     declared: &Declared<'_>,
-) -> Result<Result<Compiled, Vec<String>>, TaskError> {
+) -> Result<Result<Compiled, Vec<String>>, Problem> {
     let privileges = &declared.spec.privileges;
     let inventory = inventory(client, declared.version_num, privileges, declared.literal)
         .await
@@ -136,7 +136,7 @@ pub(crate) async fn apply(
     session: &mut Session,
     maintenance: &Session,
     matrix: &Declared<'_>,
-) -> Result<RolesFacts, TaskError> {
+) -> Result<RolesFacts, Problem> {
     let spec = matrix.spec;
     let compiled = match compile(session.client(), matrix).await? {
         Ok(compiled) => compiled,
@@ -226,7 +226,7 @@ pub(crate) async fn compare_again(
     session: &Session,
     maintenance: &Session,
     matrix: &Declared<'_>,
-) -> Result<(MatrixDifference, Rows), TaskError> {
+) -> Result<(MatrixDifference, Rows), Problem> {
     let compiled = match compile(session.client(), matrix).await? {
         Ok(compiled) => compiled,
         Err(errors) => {
