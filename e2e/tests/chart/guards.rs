@@ -29,8 +29,7 @@ const ESTABLISHED: Duration = Duration::from_secs(30);
 const CONNECT: &str = "only the DryRun operator may connect to pods of a rehearsal namespace";
 const PODS: &str = "only the DryRun operator may create or change pods of a rehearsal namespace";
 const SERVICES: &str = "Services are not allowed in a rehearsal namespace";
-const POD_STATUS: &str =
-    "a status update may not change labels of a pod of a rehearsal namespace";
+const POD_STATUS: &str = "a status update may not change labels of a pod of a rehearsal namespace";
 const BINDERS: &str = "only Kubernetes may bind pods of a rehearsal namespace to nodes";
 const BINDING_LABELS: &str = "a binding may not set labels dryrun.dev/* on a pod";
 const POLICIES: &str =
