@@ -28,6 +28,9 @@ pub const OBJECTS: &str = include_str!("../../../sql/objects.sql");
 /// [`SESSION`].
 pub const ESCALATIONS: &str = include_str!("../../../sql/escalations.sql");
 
+/// What a login lacks on each object of a name, as (kind, missing): the [`crate::run::facts::Access`] of a denial. Needs the session of [`SESSION`].
+pub const ACCESS: &str = include_str!("../../../sql/access.sql");
+
 /// Every setting of a server as (name, value, of_server).
 pub const SETTINGS: &str = include_str!("../../../sql/settings.sql");
 
