@@ -169,8 +169,9 @@ fn get<'a>(value: &'a Value, path: &[Segment]) -> Option<&'a Value> {
 }
 
 fn has_key(item: &Value, key: &BTreeMap<String, String>) -> bool {
-    key.iter()
-        .all(|(name, value)| item[name.as_str()].to_string() == *value)
+    key.iter().all(|(name, value)| {
+        serde_json::from_str::<Value>(value).is_ok_and(|value| item[name.as_str()] == value)
+    })
 }
 
 /// Removes a field, and the objects that are empty then.
