@@ -177,12 +177,14 @@ async fn dump_amid(
     id: &str,
     change: &str,
 ) -> DumpFacts {
-    let lock = "BEGIN; LOCK TABLE iu.parent";
+    // A table without defaults: the catalog query opens those that have some.
+    let lock = r#"BEGIN; LOCK TABLE iu."odd ""name""""#;
     source.admin.batch_execute(lock).await.unwrap();
     // Not the session that holds the lock: within a transaction it sees the activity as it was.
     let watcher = connect(source.port, "postgres", PASSWORD, "directus").await;
     let change = async {
-        let waiting = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'dryrun-dump' AND wait_event_type = 'Lock'";
+        let waiting = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'dryrun-dump'
+            AND wait_event_type = 'Lock' AND query LIKE 'LOCK TABLE%'";
         let start = Instant::now();
         while watcher
             .query_one(waiting, &[])
@@ -222,10 +224,12 @@ async fn changes_after_the_snapshot_count_only_if_the_dump_has_them() {
     source.admin.batch_execute(RIGHTS).await.unwrap();
     let agent = Agent::start(&world);
 
-    let new = "CREATE TABLE iu.event_2027 PARTITION OF iu.event
+    // Not CREATE TABLE … PARTITION OF, which would wait for pg_dump.
+    let new = "CREATE TABLE iu.event_2027 (LIKE iu.event);
+        ALTER TABLE iu.event ATTACH PARTITION iu.event_2027
             FOR VALUES FROM ('2027-01-01') TO ('2028-01-01');
         GRANT SELECT ON iu.event_2027 TO dump_ro;
-        ALTER TABLE iu.parent ADD y int";
+        ALTER TABLE iu.\"odd \"\"name\"\"\" ADD y int";
     let facts = dump_amid(&world, &source, &agent, "new", new).await;
     assert_eq!(facts.problem, None);
     assert_eq!(facts.archive.unwrap().counts.rows, 6);
@@ -235,10 +239,12 @@ async fn changes_after_the_snapshot_count_only_if_the_dump_has_them() {
         'BEGIN RETURN NULL; END'";
     for (id, change, what) in [
         ("function", function, "routine iu.touch()"),
-        ("truncate", "TRUNCATE iu.parent", "iu.parent"),
+        ("truncate", r#"TRUNCATE iu."odd ""name""""#, "odd"),
     ] {
         let facts = dump_amid(&world, &source, &agent, id, change).await;
-        let problem = facts.problem.unwrap();
+        let Some(problem) = facts.problem else {
+            panic!("{what} was changed and is in the dump");
+        };
         assert_eq!(
             (problem.reason.as_str(), problem.retry),
             ("SourceChangedDuringDump", true),

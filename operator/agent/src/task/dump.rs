@@ -229,10 +229,11 @@ impl Dump<'_> {
             let _ = archive.await;
             match check(&mut reader, &snapshot, &catalog).await {
                 Ok(checked) => Ok(checked),
-                Err(problem) => {
-                    let _ = fail.send(problem);
-                    std::future::pending().await
-                }
+                Err(problem) => match fail.send(problem) {
+                    // pg_dump is stopped for it, and returns it.
+                    Ok(()) => std::future::pending().await,
+                    Err(problem) => Err(problem),
+                },
             }
         };
         let (milliseconds, (counts, checked)) = tokio::try_join!(
@@ -312,7 +313,7 @@ impl Dump<'_> {
         credentials: &Credentials<'_>,
         arguments: &[String],
         archived: oneshot::Sender<()>,
-        failed: oneshot::Receiver<Problem>,
+        mut failed: oneshot::Receiver<Problem>,
     ) -> Result<()> {
         let mut command = programs.command("pg_dump");
         let _passfile = credentials.lend(&mut command, READING, &Options::read_only())?;
@@ -324,7 +325,7 @@ impl Dump<'_> {
         let mut archived = Some(archived);
         let mut problem = None;
         let stop = async {
-            match failed.await {
+            match (&mut failed).await {
                 Ok(failed) => problem = Some(failed),
                 // There is nothing left to fail.
                 Err(_) => std::future::pending().await,
@@ -341,7 +342,8 @@ impl Dump<'_> {
             }
         })
         .await?;
-        if let Some(problem) = problem {
+        // It may have ended just before it was stopped.
+        if let Some(problem) = problem.or_else(|| failed.try_recv().ok()) {
             return Err(problem);
         }
         if finished.status.success() {
@@ -361,6 +363,9 @@ impl Dump<'_> {
             return Err(Problem::transient("SourceLocked", message));
         }
         let message = format!("pg_dump ended with {}: {message}", finished.status);
+        if errors.iter().any(|line| line.contains("deadlock detected")) {
+            return Err(Problem::transient("SourceLocked", message));
+        }
         if errors.iter().any(|line| line.contains("does not exist")) {
             return Err(changed(&message));
         }

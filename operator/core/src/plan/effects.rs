@@ -16,7 +16,7 @@ pub(super) fn of(spec: &DryRunSpec) -> Vec<String> {
             source.host, source.port, source.database, source.user, source.dump.jobs
         ),
         format!(
-            "While pg_dump runs it holds ACCESS SHARE on every table: ALTER TABLE, DROP, TRUNCATE and VACUUM FULL wait for it, {bound}."
+            "While pg_dump runs it holds ACCESS SHARE on every table: ALTER TABLE, DROP, TRUNCATE, VACUUM FULL and CREATE TABLE … PARTITION OF wait for it, {bound}."
         ),
         "Every table, sequence and view takes a place in the server's lock table meanwhile, which all clients share. If less than a quarter of that table would stay free, nothing is dumped.".into(),
         "Tables are counted while pg_dump runs, in groups that hold ACCESS SHARE on about a hundred tables and indexes at a time.".into(),
@@ -51,7 +51,7 @@ mod tests {
             "role dump_ro",
             "3 jobs",
             "ACCESS SHARE on every table",
-            "every table, sequence and view",
+            "Every table, sequence and view",
             "tables and indexes at a time",
             "VACUUM",
             "5m and 17m",
