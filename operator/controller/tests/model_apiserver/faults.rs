@@ -174,6 +174,10 @@ impl Faults {
         self.faults.push(fault);
     }
 
+    pub(super) fn forget(&mut self) {
+        self.faults.clear();
+    }
+
     pub(super) fn calls(&self) -> &[Call] {
         &self.calls
     }

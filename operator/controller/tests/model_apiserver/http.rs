@@ -215,6 +215,8 @@ pub(super) async fn answer(
 fn ended(model: &Model, place: Option<usize>, committed: bool, answer: Option<u16>) {
     if let Some(place) = place {
         model.lock().faults.ended(place, committed, answer);
+        // Tests wait for requests, too.
+        model.shared.changed.send_modify(|turn| *turn += 1);
     }
 }
 
@@ -437,7 +439,7 @@ struct Watch {
     model: Model,
     session: Arc<Session>,
     asked: Asked,
-    kind: Kind,
+    kind: Arc<Kind>,
     /// What was delivered so far.
     version: u64,
     epoch: u64,
