@@ -184,9 +184,13 @@ pub(super) async fn answer(
     if asked.verb() == "watch" {
         return Ok(watching(&model, &session, asked));
     }
+    let repeated = match effect {
+        Some(Effect::Repeat) => carry_out(&mut model.state(), &asked).is_ok(),
+        _ => false,
+    };
     let (response, committed) = match carry_out(&mut model.state(), &asked) {
         Ok(response) => (response, true),
-        Err(refusal) => (refused(&refusal), false),
+        Err(refusal) => (refused(&refusal), repeated),
     };
     let code = response.status().as_u16();
     match effect {

@@ -35,7 +35,7 @@ const INPUT: &[u8] = b"an input";
 /// When everything was installed.
 const INSTALLED: &str = "2026-01-01T00:00:00Z";
 /// How long a run may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The cluster.
 pub struct Cluster {
@@ -154,9 +154,10 @@ impl Cluster {
     fn patience(&self) -> std::sync::mpsc::Sender<()> {
         let (done, over) = std::sync::mpsc::channel::<()>();
         let model = self.model.clone();
+        let test = std::thread::current().name().unwrap_or_default().to_owned();
         std::thread::spawn(move || {
             if over.recv_timeout(PATIENCE) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
-                let told = format!("no end after {PATIENCE:?}: {}\n", told(&model));
+                let told = format!("{test}: no end after {PATIENCE:?}: {}\n", told(&model));
                 // Past the capture of tests, which an abort would lose.
                 let _ = std::io::Write::write_all(&mut std::io::stderr(), told.as_bytes());
                 std::process::abort();
