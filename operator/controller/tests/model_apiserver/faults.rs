@@ -50,6 +50,8 @@ pub enum Effect {
     LoseRequest,
     /// The request is carried out, and the connection breaks before its answer.
     LoseAnswer,
+    /// The request arrives twice, as one does that a client has sent again: the second answer counts.
+    Repeat,
     /// Nothing is ever answered, and nothing done.
     Hang,
     /// The request is carried out, and nothing is ever answered.
@@ -172,6 +174,10 @@ pub(super) struct Faults {
 impl Faults {
     pub(super) fn add(&mut self, fault: Fault) {
         self.faults.push(fault);
+    }
+
+    pub(super) fn forget(&mut self) {
+        self.faults.clear();
     }
 
     pub(super) fn calls(&self) -> &[Call] {

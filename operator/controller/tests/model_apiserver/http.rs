@@ -184,9 +184,13 @@ pub(super) async fn answer(
     if asked.verb() == "watch" {
         return Ok(watching(&model, &session, asked));
     }
+    let repeated = match effect {
+        Some(Effect::Repeat) => carry_out(&mut model.state(), &asked).is_ok(),
+        _ => false,
+    };
     let (response, committed) = match carry_out(&mut model.state(), &asked) {
         Ok(response) => (response, true),
-        Err(refusal) => (refused(&refusal), false),
+        Err(refusal) => (refused(&refusal), repeated),
     };
     let code = response.status().as_u16();
     match effect {
@@ -215,6 +219,8 @@ pub(super) async fn answer(
 fn ended(model: &Model, place: Option<usize>, committed: bool, answer: Option<u16>) {
     if let Some(place) = place {
         model.lock().faults.ended(place, committed, answer);
+        // Tests wait for requests, too.
+        model.shared.changed.send_modify(|turn| *turn += 1);
     }
 }
 
@@ -437,7 +443,7 @@ struct Watch {
     model: Model,
     session: Arc<Session>,
     asked: Asked,
-    kind: Kind,
+    kind: Arc<Kind>,
     /// What was delivered so far.
     version: u64,
     epoch: u64,

@@ -179,6 +179,11 @@ impl Model {
         self.state().faults.add(fault);
     }
 
+    /// Takes back all faults that have not been met.
+    pub fn forget_faults(&self) {
+        self.state().faults.forget();
+    }
+
     /// Requests of the operator so far, with what was answered.
     pub fn calls(&self) -> Vec<Call> {
         self.lock().faults.calls().to_vec()

@@ -68,6 +68,16 @@ impl Pods {
         self.pod(store, key);
     }
 
+    /// Makes the volume of a claim that waits for it.
+    pub fn provision(&mut self, store: &mut Store, claim: &Key) {
+        let node = store
+            .read(claim)
+            .map(|claim| claim["metadata"]["annotations"][SELECTED_NODE].clone());
+        if node.is_some_and(|node| node.is_string()) {
+            self.bind(store, claim);
+        }
+    }
+
     /// A container's log.
     pub(super) fn log(&self, store: &Store, key: &Key, container: &str) -> Result<String, Refusal> {
         let pod = store.read(key);
@@ -235,6 +245,15 @@ impl Pods {
         if self.unprovisioned {
             return;
         }
+        self.bind(store, key);
+        self.pod(store, &pod);
+    }
+
+    /// Binds a claim to a volume that is made for it.
+    fn bind(&mut self, store: &mut Store, key: &Key) {
+        let Some(claim) = store.read(key).cloned() else {
+            return;
+        };
         let uid = text(&claim["metadata"]["uid"]);
         let volume = format!("pvc-{uid}");
         store.seed(json!({
@@ -249,7 +268,6 @@ impl Pods {
             claim["spec"]["volumeName"] = json!(volume);
             claim["status"] = json!({"phase": "Bound"});
         });
-        self.pod(store, &pod);
     }
 
     fn removed(&mut self, store: &mut Store, key: &Key, old: &Value) {

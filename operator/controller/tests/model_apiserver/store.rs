@@ -103,7 +103,7 @@ struct Entry {
 
 /// The objects.
 pub struct Store {
-    kinds: BTreeMap<String, Kind>,
+    kinds: BTreeMap<String, Arc<Kind>>,
     objects: BTreeMap<Key, Entry>,
     version: u64,
     changes: Vec<Change>,
@@ -117,7 +117,7 @@ impl Store {
         Self {
             kinds: kinds
                 .into_iter()
-                .map(|kind| (kind.plural.clone(), kind))
+                .map(|kind| (kind.plural.clone(), Arc::new(kind)))
                 .collect(),
             objects: BTreeMap::new(),
             // Earlier changes are forgotten already.
@@ -129,10 +129,10 @@ impl Store {
     }
 
     pub(super) fn define(&mut self, kind: Kind) {
-        self.kinds.insert(kind.plural.clone(), kind);
+        self.kinds.insert(kind.plural.clone(), Arc::new(kind));
     }
 
-    pub(super) fn kind(&self, plural: &str) -> Option<&Kind> {
+    pub(super) fn kind(&self, plural: &str) -> Option<&Arc<Kind>> {
         self.kinds.get(plural)
     }
 

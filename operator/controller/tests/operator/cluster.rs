@@ -35,12 +35,14 @@ const INPUT: &[u8] = b"an input";
 /// When everything was installed.
 const INSTALLED: &str = "2026-01-01T00:00:00Z";
 /// How long a run may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The cluster.
 pub struct Cluster {
     pub model: Model,
     pub pods: Scripted,
+    /// Namespaces that the operator is told of.
+    pub namespaces: Vec<String>,
     spec: Value,
 }
 
@@ -82,6 +84,7 @@ impl Cluster {
         model.state().pods.waiting = ["isolate", "inputs"].map(str::to_owned).into();
         Self {
             pods: Scripted::new(model.clone(), world.facts),
+            namespaces: vec![NAMESPACE.into()],
             model,
             spec,
         }
@@ -91,6 +94,14 @@ impl Cluster {
     pub fn spec(mut self, change: impl FnOnce(&mut Value)) -> Self {
         change(&mut self.spec);
         self
+    }
+
+    /// The operator is told of no namespace.
+    pub fn without_namespaces(self) -> Self {
+        Self {
+            namespaces: Vec::new(),
+            ..self
+        }
     }
 
     /// The DryRun that alice asks for.
@@ -113,7 +124,7 @@ impl Cluster {
                 image: "operator:1".into(),
                 probes_namespace: PROBES.into(),
             },
-            namespaces: vec![NAMESPACE.into()],
+            namespaces: self.namespaces.clone(),
             policies: AdmissionPolicies::load(directory.path()).unwrap(),
             instance: None,
         }
@@ -143,9 +154,10 @@ impl Cluster {
     fn patience(&self) -> std::sync::mpsc::Sender<()> {
         let (done, over) = std::sync::mpsc::channel::<()>();
         let model = self.model.clone();
+        let test = std::thread::current().name().unwrap_or_default().to_owned();
         std::thread::spawn(move || {
             if over.recv_timeout(PATIENCE) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
-                let told = format!("no end after {PATIENCE:?}: {}\n", told(&model));
+                let told = format!("{test}: no end after {PATIENCE:?}: {}\n", told(&model));
                 // Past the capture of tests, which an abort would lose.
                 let _ = std::io::Write::write_all(&mut std::io::stderr(), told.as_bytes());
                 std::process::abort();
@@ -157,8 +169,7 @@ impl Cluster {
     /// Asks for a run, approves it, and waits for its end. Kept up by as many operators as it takes.
     pub fn complete(&self) -> DryRunStatus {
         let run = async || {
-            self.ask().await;
-            self.approve().await;
+            self.begin().await;
             self.ended().await
         };
         loop {
@@ -175,13 +186,16 @@ impl Cluster {
         }
     }
 
+    /// alice asks for the run, and bob approves it.
+    pub async fn begin(&self) {
+        self.ask().await;
+        self.approve().await;
+    }
+
     /// bob approves the plan as soon as it is shown, unless he has.
     pub async fn approve(&self) {
-        if !self
-            .model
-            .all::<dryrun_core::api::DryRunApproval>()
-            .is_empty()
-        {
+        let key = Key::new("dryrunapprovals", NAMESPACE, "by-bob");
+        if self.model.state().store.read(&key).is_some() {
             return;
         }
         let shown = self.model.until("a plan", |_| {
@@ -204,6 +218,43 @@ impl Cluster {
                     .filter(|status| free && status.outcome.is_some())
             })
             .await
+    }
+
+    /// Waits until a condition of the run has this reason. Returns its message.
+    pub async fn condition(&self, type_: &str, reason: &str) -> String {
+        let find = |_: &Model| {
+            let run = self.stored()?;
+            let mut all = run["status"]["conditions"].as_array()?.iter();
+            let found = all.find(|c| c["type"] == type_ && c["reason"] == reason)?;
+            found["message"].as_str().map(str::to_owned)
+        };
+        self.model.until(&format!("{type_} {reason}"), find).await
+    }
+
+    /// Waits until the operator has sent so many requests of this kind, and each was answered.
+    pub async fn called(&self, times: usize, matches: impl Fn(&Call) -> bool) {
+        let count = |model: &Model| {
+            let calls = model.calls();
+            let found = calls
+                .iter()
+                .filter(|call| matches(call) && call.answer.is_some());
+            (found.count() >= times).then_some(())
+        };
+        self.model.until("the operator's request", count).await
+    }
+
+    /// How often the operator has done this, by the number of requests that were carried out.
+    pub fn done(&self, matches: impl Fn(&Call) -> bool) -> usize {
+        let calls = self.model.calls();
+        calls
+            .iter()
+            .filter(|call| call.committed && matches(call))
+            .count()
+    }
+
+    /// Puts a pod of this name in place that is none of the run's.
+    pub fn foreign_pod(&self, name: &str) {
+        self.model.seed(foreign_pod(name));
     }
 
     /// alice deletes the run.
@@ -316,6 +367,14 @@ where
     let object: K = serde_json::from_value(object).unwrap();
     let api: Api<K> = Api::namespaced(client.clone(), &object.meta().namespace.clone().unwrap());
     api.create(&PostParams::default(), &object).await.unwrap()
+}
+
+/// A pod of this name that is none of the run's.
+pub fn foreign_pod(name: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": NAMESPACE, "creationTimestamp": INSTALLED},
+        "spec": {"containers": [{"name": "app", "image": "app"}]}, "status": {"phase": "Running"},
+    })
 }
 
 /// bob's approval of a plan.

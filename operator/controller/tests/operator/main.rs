@@ -7,11 +7,16 @@
     reason = "a test fails by panicking, and uses a part of the model"
 )]
 
+mod act;
+mod approvals;
 mod cluster;
 #[path = "../model_apiserver/mod.rs"]
 mod model_apiserver;
+mod observe;
+mod reports;
 mod runs;
 mod scripted;
+mod sweep;
 
 use model_apiserver::{Model, conformance};
 

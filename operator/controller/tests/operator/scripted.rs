@@ -17,6 +17,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
+use tokio::sync::Notify;
 
 use crate::cluster::{NAME, NAMESPACE};
 use crate::model_apiserver::Model;
@@ -31,6 +32,7 @@ pub struct Scripted {
     model: Model,
     facts: Facts,
     script: Arc<Mutex<Script>>,
+    begun: Arc<Notify>,
 }
 
 #[derive(Default)]
@@ -52,6 +54,7 @@ impl Scripted {
             model,
             facts,
             script: Arc::default(),
+            begun: Arc::default(),
         }
     }
 
@@ -63,6 +66,11 @@ impl Scripted {
         } else {
             script.stuck.insert(word.into());
         }
+    }
+
+    /// Waits until something is at work that does not end.
+    pub async fn stuck(&self) {
+        self.begun.notified().await;
     }
 
     /// Lets this task or job fail.
@@ -82,6 +90,7 @@ impl Scripted {
             (stuck, failing.map(|(_, error)| error.clone()))
         };
         if stuck {
+            self.begun.notify_one();
             std::future::pending::<()>().await;
         }
         failing.map_or(Ok(found), Err)
