@@ -200,7 +200,7 @@ async fn a_copy_is_restored_equal_and_judged_by_its_own_checks() {
     let requirements = dump.requirements.unwrap();
     assert_eq!(requirements.settings_unseen, ["TimeZone", "xmlbinary"]);
     let (_copy, config) = start_copy(&world, &source, requirements);
-    let operator = prepare(&config, dump.roles.iter().map(|role| role.name.as_str())).await;
+    let operator = prepare(&config, dump.roles.iter().map(String::as_str)).await;
     let found: BTreeMap<String, String> = operator
         .query(sql::SETTINGS, &[])
         .await
@@ -414,7 +414,7 @@ async fn a_restore_without_a_role_tells_what_was_lost() {
     let roles = dump
         .roles
         .iter()
-        .map(|role| role.name.as_str())
+        .map(String::as_str)
         .filter(|name| *name != "app_reader");
     prepare(&config, roles).await;
     let claim = match restore(&source, &agent, "restore", &config, &world, &digest) {

@@ -25,7 +25,7 @@ pub use scenarios::{
 };
 pub use source::{
     ArchiveFacts, DiskFacts, DumpFacts, RightsFacts, SessionFacts, SourceIdentity,
-    SourceRequirements, SourceRole,
+    SourceRequirements,
 };
 
 use jiff::Timestamp;

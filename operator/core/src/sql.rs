@@ -27,6 +27,8 @@ pub const OBJECTS: &str = include_str!("../sql/objects.sql");
 /// How roles could get more than the catalog shows them to have, as (role, why, what): a set of [`crate::matrix::EscalationPath`]s. Needs the session of
 /// [`SESSION`].
 pub const ESCALATIONS: &str = include_str!("../sql/escalations.sql");
+/// Rights of roles that no dump of a database carries, as (class, object, grantee, privilege, grantable).
+pub const ROLE_RIGHTS: &str = include_str!("../sql/role_rights.sql");
 
 /// Every setting of a server as (name, value, of_server).
 pub const SETTINGS: &str = include_str!("../sql/settings.sql");

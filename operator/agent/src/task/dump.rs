@@ -148,7 +148,7 @@ impl Dump<'_> {
         requirements.unavailable =
             source::unavailable(children, programs, &requirements.extensions).await?;
         let requirements = &*self.facts.requirements.insert(requirements);
-        (self.facts.roles, self.facts.memberships) = source::roles(client).await?;
+        (self.facts.roles, self.facts.role_rights) = source::roles(client).await?;
         let rights = self.facts.rights.insert(source::rights(client).await?);
         if rights.missing_count > 0 {
             let message = format!(

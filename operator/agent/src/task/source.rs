@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use dryrun_core::{
     control::{Server, TaskError},
-    facts::{RightsFacts, SourceRequirements, SourceRole},
+    facts::{RightsFacts, SourceRequirements, PrivilegeRow},
     settings::MIRRORED,
     sql,
 };
@@ -136,28 +136,25 @@ pub(super) async fn settings(
     Ok((settings, unseen))
 }
 
-/// Roles that the database refers to, and their memberships as (role, member).
-pub(super) async fn roles(client: &Client) -> Result<(Vec<SourceRole>, Vec<(String, String)>)> {
-    let found = reading::rows(client, include_str!("../../sql/roles.sql"), |row| {
-        let role = SourceRole {
-            name: row.try_get("rolname")?,
-            bootstrap: row.try_get("bootstrap")?,
-        };
-        Ok((role, row.try_get::<_, Vec<String>>("member_of")?))
+/// Roles that the database refers to, and their rights that no dump carries.
+pub(super) async fn roles(
+    client: &Client,
+) -> Result<(BTreeSet<String>, BTreeSet<PrivilegeRow>)> {
+    let names = reading::column::<String>(client, include_str!("../../sql/roles.sql")).await?;
+    let names: BTreeSet<String> = names.into_iter().collect();
+    let rights = reading::rows(client, sql::ROLE_RIGHTS, |row| {
+        Ok(PrivilegeRow {
+            class: row.try_get(0)?,
+            object: row.try_get(1)?,
+            grantee: row.try_get(2)?,
+            privilege: row.try_get(3)?,
+            grantable: row.try_get(4)?,
+            sign: "+".into(),
+        })
     })
     .await?;
-    let memberships = found
-        .iter()
-        .flat_map(|(member, groups)| {
-            groups
-                .iter()
-                .map(|group| (group.clone(), member.name.clone()))
-        })
-        .collect();
-    Ok((
-        found.into_iter().map(|(role, _)| role).collect(),
-        memberships,
-    ))
+    let rights = matrix::undeclared(rights, &names, &BTreeSet::new());
+    Ok((names, rights))
 }
 
 /// Extensions of the source that this image does not have, as `name version`.

@@ -71,6 +71,25 @@ pub(crate) async fn privileges(client: &impl GenericClient) -> Result<Reading, T
     Ok(reading)
 }
 
+/// Rights of roles that no dump of a database carries.
+pub(crate) async fn role_rights(
+    client: &impl GenericClient,
+) -> Result<Vec<PrivilegeRow>, TaskError> {
+    let rows = client
+        .query(sql::ROLE_RIGHTS, &[])
+        .await
+        .map_err(|e| failed("read the rights of roles", &e))?;
+    let right = |row: &tokio_postgres::Row| PrivilegeRow {
+        class: row.get(0),
+        object: row.get(1),
+        grantee: row.get(2),
+        privilege: row.get(3),
+        grantable: row.get(4),
+        sign: "+".into(),
+    };
+    Ok(rows.iter().map(right).collect())
+}
+
 /// Every way in which a role could get more than its privileges say.
 pub(crate) async fn escalations(
     client: &impl GenericClient,

@@ -35,5 +35,3 @@ pub(super) const RESTORE_ROLE: Template<2> = Template::new(
 );
 pub(super) const LOCK_ROLE: Template<1> =
     Template::new(include_str!("../../sql/lock_role.sql"), ["role"]);
-pub(super) const BOOTSTRAP_TWIN: Template<1> =
-    Template::new(include_str!("../../sql/bootstrap_twin.sql"), ["role"]);
