@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use dryrun_core::{
-    isolation::{IsolationFacts, Phase},
-    names::Object,
-    probe::{Tally, Target},
+    isolation::target::{Tally, Target},
+    run::{
+        facts::{IsolationFacts, Phase},
+        object::Object,
+    },
 };
 
 /// The pods that must reach nothing, in the order of the table's columns.
@@ -83,8 +85,9 @@ fn columns(cells: impl Iterator<Item = String>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dryrun_core::isolation::Probe;
-    use dryrun_core::probe::{Greeting, Protocol, TargetClass};
+    use dryrun_core::api::TargetClass;
+    use dryrun_core::isolation::target::{Greeting, Protocol};
+    use dryrun_core::run::facts::Probe;
 
     fn probe(from: &str, class: TargetClass, connected: u64) -> Probe {
         Probe {

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use dryrun_core::api::{DryRun, DryRunApproval, DryRunReport};
-use dryrun_core::names::{ABANDONED_BY, FINALIZER};
+use dryrun_core::run::id::{ABANDONED_BY, FINALIZER};
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use kube::api::{DeleteParams, Patch, PatchParams};

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use dryrun_core::names::{ROLE_LABEL, RUN_LABEL};
+use dryrun_core::run::id::{ROLE_LABEL, RUN_LABEL};
 use http::Method;
 use k8s_openapi::api::core::v1::{
     ConfigMap, Namespace, Node, PersistentVolumeClaim, Pod, Secret, Service,

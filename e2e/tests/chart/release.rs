@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use dryrun_core::admission::{Enforcement, Found, Policies, Reading};
+use dryrun_core::plan::admission::{Enforcement, Found, Policies, Reading};
 use dryrun_e2e::cluster::Cluster;
 use dryrun_e2e::fixture::release;
 use dryrun_e2e::toolchain::command;

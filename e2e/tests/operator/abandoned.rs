@@ -3,8 +3,11 @@
 use anyhow::{Result, ensure};
 use dryrun_core::{
     api::Outcome,
-    command::Command,
-    names::{ABANDONED_BY, Object, RUN_LABEL},
+    commands::Command,
+    run::{
+        id::{ABANDONED_BY, RUN_LABEL},
+        object::Object,
+    },
 };
 use dryrun_e2e::cluster::apply;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};

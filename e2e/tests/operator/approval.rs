@@ -219,7 +219,7 @@ pub(crate) async fn policies_are_not_in_force(stage: &Stage) -> Result<()> {
     })
     .await?;
     let reports: Api<DryRunReport> = Api::namespaced(stage.client.clone(), NAMESPACE);
-    let report = dryrun_core::names::report(&run.name, &run.uid);
+    let report = dryrun_core::run::id::report(&run.name, &run.uid);
     ensure!(reports.get_opt(&report).await?.is_none(), "it has begun");
     run.is_gone().await?;
 

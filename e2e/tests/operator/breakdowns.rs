@@ -1,7 +1,7 @@
 //! What breaks under a run: its copy turns out to be production, its server crashes, a protected workload restarts.
 
 use anyhow::{Context, Result, ensure};
-use dryrun_core::{command::Command, names::Object};
+use dryrun_core::{commands::Command, run::object::Object};
 use dryrun_e2e::{cluster::apply, fixture::PRODUCTION, images::Image};
 use k8s_openapi::api::{core::v1::Pod, events::v1::Event};
 use kube::{

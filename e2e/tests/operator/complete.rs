@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use dryrun_core::{
     api::{DryRunReport, DryRunStatus},
     gate,
-    names::{self, Object},
+    run::{id, object::Object},
 };
 use dryrun_e2e::fixture::SYSTEM;
 use futures::{AsyncReadExt, StreamExt, TryStreamExt, stream::select};
@@ -272,10 +272,7 @@ pub(crate) async fn an_ended_run_is_left_alone(stage: &Stage) -> Result<()> {
     touch("once").await?;
     let reports: Api<DryRunReport> = Api::namespaced(stage.client.clone(), NAMESPACE);
     reports
-        .delete(
-            &names::report(NAME, &complete.uid),
-            &DeleteParams::default(),
-        )
+        .delete(&id::report(NAME, &complete.uid), &DeleteParams::default())
         .await?;
     touch("twice").await?;
     // Not for something to happen: that nothing happens can only be seen by looking for a while.

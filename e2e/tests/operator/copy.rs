@@ -3,9 +3,9 @@
 use anyhow::{Context, Result, ensure};
 use dryrun_core::{
     api::DryRun,
-    command::Command,
-    facts::{DumpFacts, RestoreFacts},
-    tree,
+    commands::Command,
+    digest,
+    run::facts::{DumpFacts, RestoreFacts},
 };
 use k8s_openapi::api::{core::v1::ConfigMap, storage::v1::StorageClass};
 use kube::{Api, ResourceExt, api::PostParams};
@@ -294,7 +294,7 @@ pub(crate) async fn literal_matrix(stage: &Stage) -> Result<()> {
     let mut request = stage.small("literal-matrix");
     request["spec"]["privileges"] = json!({
         "roles": {"keeper": {"login": true}},
-        "matrixRef": {"configMapRef": {"name": name, "key": key}, "sha256": tree::hex(&Sha256::digest(&text))},
+        "matrixRef": {"configMapRef": {"name": name, "key": key}, "sha256": digest::hex(&Sha256::digest(&text))},
     });
     let run = Run::begin(stage, request.clone()).await?;
     run.ends_well(&[]).await?;

@@ -5,8 +5,8 @@ use std::time::Instant;
 use anyhow::{Result, bail, ensure};
 use dryrun_core::{
     api::{DryRunReport, Outcome},
-    command::Command,
-    names,
+    commands::Command,
+    run::id,
 };
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, api::DeleteParams};
@@ -95,7 +95,7 @@ pub(crate) async fn its_report(stage: &Stage) -> Result<()> {
     let run = Run::begin(stage, sleeping(stage, "unreported")).await?;
     asleep(&run).await?;
     let reports: Api<DryRunReport> = Api::namespaced(stage.client.clone(), &run.namespace);
-    let report = names::report(&run.name, &run.uid);
+    let report = id::report(&run.name, &run.uid);
     reports.delete(&report, &DeleteParams::default()).await?;
     let ended = run.end().await?;
     let status = status(&ended);

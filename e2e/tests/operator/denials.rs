@@ -1,7 +1,7 @@
 //! What looks like a denial and is none: the copy's own log knows who raised it, and on what.
 
 use anyhow::{Result, ensure};
-use dryrun_core::command::Command;
+use dryrun_core::commands::Command;
 use serde_json::{Value, json};
 
 use crate::{

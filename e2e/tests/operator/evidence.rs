@@ -5,8 +5,9 @@ use std::{collections::BTreeMap, io::Read};
 use anyhow::{Context, Result, ensure};
 use dryrun_core::{
     api::{DryRunReport, KeptEvidence},
-    command::Command,
-    names, plan, tree,
+    commands::Command,
+    digest, plan,
+    run::id,
 };
 use k8s_openapi::{ByteString, api::core::v1::ConfigMap};
 use kube::{
@@ -38,7 +39,7 @@ pub(crate) async fn read(stage: &Stage, kept: &KeptEvidence) -> Result<Files> {
         archive.extend(part);
     }
     ensure!(
-        tree::prefixed(&Sha256::digest(&archive)) == kept.archive,
+        digest::prefixed(&Sha256::digest(&archive)) == kept.archive,
         "the archive is not the one that the report names"
     );
     let tar = zstd::decode_all(&*archive).context("decompressing the archive")?;
@@ -54,7 +55,7 @@ pub(crate) async fn read(stage: &Stage, kept: &KeptEvidence) -> Result<Files> {
         .remove("MANIFEST.sha256")
         .context("there is no manifest")?;
     ensure!(
-        tree::prefixed(&Sha256::digest(&manifest)) == kept.manifest,
+        digest::prefixed(&Sha256::digest(&manifest)) == kept.manifest,
         "the manifest is not the one that the report names"
     );
     let lines: BTreeMap<String, String> = String::from_utf8(manifest)?
@@ -64,7 +65,7 @@ pub(crate) async fn read(stage: &Stage, kept: &KeptEvidence) -> Result<Files> {
         .collect();
     let found: BTreeMap<String, String> = files
         .iter()
-        .map(|(path, content)| (path.clone(), tree::hex(&Sha256::digest(content))))
+        .map(|(path, content)| (path.clone(), digest::hex(&Sha256::digest(content))))
         .collect();
     ensure!(
         lines == found,
@@ -179,7 +180,7 @@ pub(crate) async fn swapped_config_map(stage: &Stage) -> Result<()> {
     let mut request = stage.small("swapped-config-map");
     request["spec"]["harness"]["inputs"] = json!([{
         "configMapRef": {"name": name, "key": "script.py"}, "mountPath": "/scripts",
-        "sha256": tree::hex(&Sha256::digest(text)),
+        "sha256": digest::hex(&Sha256::digest(text)),
     }]);
     request["spec"]["harness"]["scenarios"] = json!([steps("waits", "SELECT pg_sleep(20)")]);
     let run = Run::begin(stage, request).await?;
@@ -206,7 +207,7 @@ pub(crate) async fn expires(stage: &Stage) -> Result<()> {
     let reports: Api<DryRunReport> = Api::namespaced(stage.client.clone(), NAMESPACE);
     let maps: Api<ConfigMap> = Api::namespaced(stage.client.clone(), NAMESPACE);
     soon("report and evidence are gone", async || {
-        let report = reports.get_opt(&names::report(&run.name, &run.uid)).await?;
+        let report = reports.get_opt(&id::report(&run.name, &run.uid)).await?;
         if report.is_some() {
             return Ok(Err("the report is there".to_owned()));
         }

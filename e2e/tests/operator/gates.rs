@@ -2,7 +2,7 @@
 //! teardown follows.
 
 use anyhow::{Context, Result, ensure};
-use dryrun_core::{command::Command, names::Object};
+use dryrun_core::{commands::Command, run::object::Object};
 use dryrun_e2e::{cluster::apply, fixture::PRODUCTION};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::{

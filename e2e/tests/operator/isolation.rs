@@ -1,7 +1,7 @@
 //! Isolation that is not there, or ends in mid-run: what was reached is told, and how far the run came.
 
 use anyhow::{Context, Result, ensure};
-use dryrun_core::{command::Command, names::Object, probe::TargetClass};
+use dryrun_core::{api::TargetClass, commands::Command, run::object::Object};
 use dryrun_e2e::fixture::SYSTEM;
 use k8s_openapi::api::{core::v1::Node, networking::v1::NetworkPolicy};
 use kube::{

@@ -2,7 +2,8 @@
 //! has a label of its own and is meant to stay.
 
 use anyhow::{Context, Result};
-use dryrun_core::names::{Object, RETAINED_LABEL, RUN_LABEL};
+use dryrun_core::run::id::{RETAINED_LABEL, RUN_LABEL};
+use dryrun_core::run::object::Object;
 use k8s_openapi::api::core::v1::PersistentVolume;
 use kube::{
     Api, Client, ResourceExt,

@@ -51,7 +51,11 @@ async fn production(stage: &Stage, name: &str, image: Image) -> Result<(Value, S
         ("IMAGE", image.name.as_str()),
         ("PASSWORD", PASSWORD),
     ];
-    apply(&stage.client, &fill(include_str!("postgres_versions.yaml"), &values)?).await?;
+    apply(
+        &stage.client,
+        &fill(include_str!("postgres_versions.yaml"), &values)?,
+    )
+    .await?;
     let secret = json!({
         "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "majors", "namespace": NAMESPACE}, "stringData": {"password": PASSWORD},
     });

@@ -5,8 +5,9 @@ use std::{collections::BTreeSet, time::Duration};
 use anyhow::{Context, Result, ensure};
 use dryrun_core::{
     api::{DryRun, DryRunApproval, DryRunApprovalSpec, DryRunReport, DryRunStatus, Outcome},
-    command::Command,
-    conditions, gate, names,
+    commands::Command,
+    conditions, gate,
+    run::id,
 };
 use dryrun_e2e::fixture::{APPROVER, until};
 use jiff::{SignedDuration, Timestamp};
@@ -169,7 +170,7 @@ impl<'a> Run<'a> {
     /// Its report.
     pub(crate) async fn report(&self) -> Result<DryRunReport> {
         let api: Api<DryRunReport> = Api::namespaced(self.stage.client.clone(), &self.namespace);
-        api.get(&names::report(&self.name, &self.uid))
+        api.get(&id::report(&self.name, &self.uid))
             .await
             .with_context(|| format!("reading the report of {}", self.name))
     }

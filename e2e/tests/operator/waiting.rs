@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use dryrun_core::{
     api::{DryRun, DryRunReport, Outcome},
-    command::Command,
+    commands::Command,
 };
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::ConfigMap;

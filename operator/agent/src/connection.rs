@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dryrun_core::control::Server;
+use dryrun_core::agent_api::tasks::Server;
 use tempfile::NamedTempFile;
 use tokio::time::timeout;
 use tokio_postgres::{Client, Config, NoTls, config::SslMode as Tls, tls::MakeTlsConnect};

@@ -8,7 +8,7 @@ use std::{
     path::Path,
 };
 
-use dryrun_core::tree::{self, Leaf};
+use dryrun_core::digest::{self, Leaf};
 use sha2::{Digest, Sha256};
 use tempfile::{Builder, NamedTempFile};
 
@@ -52,7 +52,7 @@ impl Content {
 
     /// Tree digest, `sha256:…`.
     pub(crate) fn digest(&self) -> String {
-        tree::digest(&self.leaves)
+        digest::digest(&self.leaves)
     }
 
     /// Number of files and links.
@@ -82,7 +82,7 @@ impl Content {
                     .into_os_string()
                     .into_string()
                     .map_err(|_| refused("has a target that is no UTF-8"))?;
-                if !tree::stays_inside(&path, &target) {
+                if !digest::stays_inside(&path, &target) {
                     return Err(refused("is a link that leads out of the tree"));
                 }
                 self.leaves.insert(path, Leaf::Link { target });

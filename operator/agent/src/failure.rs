@@ -2,7 +2,7 @@
 
 use std::{error::Error, io, path::Path};
 
-use dryrun_core::control::TaskError;
+use dryrun_core::problem::TaskError;
 use tokio_postgres::error::SqlState;
 
 pub(crate) type Result<T, E = TaskError> = std::result::Result<T, E>;

@@ -1,7 +1,7 @@
 //! The agent of a run's pods: one statically linked file that an init container brings into images that know nothing of it.
 //!
 //! It has no API token and reaches nothing but what its pod may reach. The operator talks to it through a port-forward, see
-//! [`dryrun_core::control`].
+//! [`dryrun_core::agent_api`].
 
 mod children;
 mod connection;
@@ -24,7 +24,7 @@ use std::{io, path::PathBuf, process};
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use dryrun_core::control;
+use dryrun_core::run::layout;
 use tokio::runtime::Runtime;
 use tracing_subscriber::{
     filter::{LevelFilter, Targets},
@@ -51,7 +51,7 @@ enum Command {
     /// Makes the copy's empty server from DRYRUN_POSTGRES and becomes it.
     Postgres {
         /// Directory with the password of the bootstrap role.
-        #[arg(long, value_name = "DIR", default_value = control::SECRETS_DIR)]
+        #[arg(long, value_name = "DIR", default_value = layout::SECRETS_DIR)]
         secrets: PathBuf,
         /// File that the kubelet reads when the container has ended.
         #[arg(long, value_name = "FILE", default_value = "/dev/termination-log")]

@@ -1,6 +1,9 @@
 //! What the agent reads of a server: identity, catalog, row counts.
 
-use dryrun_core::{facts::SourceIdentity, rows::Rows, sql};
+use dryrun_core::{
+    postgres::{row_set::Rows, sql},
+    run::facts::SourceIdentity,
+};
 use futures::{StreamExt, TryStreamExt};
 use tokio_postgres::{Client, Error, GenericClient, Row, types::FromSql};
 

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use dryrun_core::control::TaskResult;
+use dryrun_core::agent_api::protocol::TaskResult;
 use tokio::sync::watch;
 
 use crate::failure;

@@ -1,4 +1,4 @@
-//! `dryrun-agent serve`: the control channel of [`dryrun_core::control`].
+//! `dryrun-agent serve`: the control channel of [`dryrun_core::agent_api`].
 
 use std::{
     fs,
@@ -15,8 +15,10 @@ use std::{
 
 use anyhow::{Context, Result};
 use dryrun_core::{
-    control::{self, Task, TaskError, WatchTask},
-    probe::Tally,
+    agent_api::{protocol::Task, tasks::WatchTask},
+    isolation::target::Tally,
+    problem::TaskError,
+    run::layout,
 };
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{
@@ -55,19 +57,19 @@ const TERMINATED: i32 = 128 + 15;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Serve {
     /// Loopback port of the control channel.
-    #[arg(long, default_value_t = control::PORT)]
+    #[arg(long, default_value_t = layout::PORT)]
     port: u16,
     /// Directories to make, for mounts of later pods.
     #[arg(long, value_name = "DIR", num_args = 1..)]
     layout: Vec<PathBuf>,
     /// Directory with the pod's keys of the run secret.
-    #[arg(long, value_name = "DIR", default_value = control::SECRETS_DIR)]
+    #[arg(long, value_name = "DIR", default_value = layout::SECRETS_DIR)]
     secrets: PathBuf,
     /// Directory for the output of commands.
-    #[arg(long, value_name = "DIR", default_value = control::HARNESS_LOGS_DIR)]
+    #[arg(long, value_name = "DIR", default_value = layout::HARNESS_LOGS_DIR)]
     logs: PathBuf,
     /// Working directory and HOME of commands.
-    #[arg(long, value_name = "DIR", default_value = control::SCRATCH_DIR)]
+    #[arg(long, value_name = "DIR", default_value = layout::SCRATCH_DIR)]
     scratch: PathBuf,
     /// Port of every address on which whatever comes over TCP or UDP is sent back.
     #[arg(long, value_name = "PORT")]
@@ -89,7 +91,7 @@ pub(crate) async fn run(options: Serve) -> Result<i32> {
     let token = if options.probes_only {
         None
     } else {
-        let path = options.secrets.join(control::TOKEN_FILE);
+        let path = options.secrets.join(layout::TOKEN_FILE);
         let token = fs::read_to_string(&path)
             .with_context(|| format!("cannot read the token in {}", path.display()))?;
         Some(token)

@@ -2,10 +2,7 @@
 
 use std::{path::Path, sync::Arc};
 
-use dryrun_core::{
-    api::SslMode,
-    control::{AGENT_DIR, TaskError},
-};
+use dryrun_core::{api::SslMode, problem::TaskError, run::layout::AGENT_DIR};
 use rustls::{
     ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},

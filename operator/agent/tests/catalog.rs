@@ -9,7 +9,7 @@ mod support;
 
 use std::collections::BTreeSet;
 
-use dryrun_core::sql;
+use dryrun_core::postgres::sql;
 use support::{World, postgres, production::Production};
 use tokio_postgres::Client;
 

@@ -18,8 +18,11 @@ use std::{
 };
 
 use dryrun_core::{
-    control::{CommandTask, Login, Task, TaskResult},
-    facts::ScenarioClaim,
+    agent_api::{
+        protocol::{Task, TaskResult},
+        tasks::{CommandTask, Login},
+    },
+    run::facts::ScenarioClaim,
 };
 use dryrun_testing::skip;
 use rustix::process::Signal;

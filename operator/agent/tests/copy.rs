@@ -17,13 +17,15 @@ use std::{
 };
 
 use dryrun_core::{
-    api::{SqlExpectation, SqlStep, SslMode},
-    control::{
-        IdentifyTask, Login, PostgresConfig, RestoreClaim, RestoreTask, Server, SqlTask, Task,
-        TaskError, TaskResult,
+    agent_api::{
+        copy_server::PostgresConfig,
+        protocol::{Task, TaskResult},
+        tasks::{IdentifyTask, Login, RestoreTask, Server, SqlTask},
     },
-    facts::{SourceRequirements, StepClaim},
-    settings, sql,
+    api::{SqlExpectation, SqlStep, SslMode},
+    postgres::{settings, sql},
+    problem::TaskError,
+    run::facts::{RestoreClaim, SourceRequirements, StepClaim},
 };
 use support::{
     Agent, DEADLINE, PASSWORD, Process, World, connect, free_port, postgres,

@@ -15,8 +15,12 @@ use std::{
 };
 
 use dryrun_core::{
+    agent_api::{
+        protocol::{Task, TaskResult},
+        tasks::{IdentifyTask, Server},
+    },
     api::SslMode,
-    control::{IdentifyTask, Server, Task, TaskError, TaskResult},
+    problem::TaskError,
 };
 use support::{
     Agent, DEADLINE, PASSWORD, World, connect, eventually, postgres,

@@ -15,8 +15,11 @@ use std::{
 };
 
 use dryrun_core::{
-    control::{ProbeTask, Task, VerifyInputsTask},
-    probe::{Greeting, Protocol, Tally, Target},
+    agent_api::{
+        protocol::Task,
+        tasks::{ProbeTask, VerifyInputsTask},
+    },
+    isolation::target::{Greeting, Protocol, Tally, Target},
 };
 use support::{
     Agent, DEADLINE, TOKEN, World, eventually, postgres,

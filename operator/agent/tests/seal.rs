@@ -17,10 +17,15 @@ use std::{
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use dryrun_core::{
-    control::{SealTask, SearchTask, Task, TaskResult},
-    credential::{scenario_password, scenario_secret},
-    facts::{LeakFacts, SealFacts},
-    tree,
+    agent_api::{
+        protocol::{Task, TaskResult},
+        tasks::{SealTask, SearchTask},
+    },
+    digest,
+    run::{
+        credentials::{scenario_password, scenario_secret},
+        facts::{LeakFacts, SealFacts},
+    },
 };
 use postgres_protocol::password;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
@@ -36,7 +41,7 @@ const ROLE: &str = "cutter_exec";
 /// The passwords in every form, one a line, without the names of the forms.
 fn forms() -> Vec<String> {
     let scenario = scenario_password(PASSWORD, UID, 1);
-    let hex = |text: &str| tree::hex(text.as_bytes());
+    let hex = |text: &str| digest::hex(text.as_bytes());
     vec![
         format!("PGPASSWORD={PASSWORD}"),
         format!(
@@ -180,7 +185,7 @@ fn search_task(world: &World) -> SearchTask {
 fn log(world: &World, name: &str) -> (String, String) {
     let path = world.path(&format!("evidence/harness/{name}.log"));
     let text = fs::read(path).unwrap_or_default();
-    (name.to_owned(), tree::prefixed(&Sha256::digest(text)))
+    (name.to_owned(), digest::prefixed(&Sha256::digest(text)))
 }
 
 fn seal_task(world: &World) -> SealTask {
@@ -286,7 +291,7 @@ fn what_is_kept_is_clean_and_verified_without_the_cluster() {
     assert_eq!(archive(None).0, 401);
     let (status, media_type, bytes) = archive(Some(TOKEN));
     assert_eq!((status, &*media_type), (200, "application/zstd"));
-    assert_eq!(tree::prefixed(&Sha256::digest(&bytes)), facts.archive);
+    assert_eq!(digest::prefixed(&Sha256::digest(&bytes)), facts.archive);
     assert_eq!(bytes.len() as u64, facts.archive_bytes);
 
     let unpacked = world.directory("unpacked");
@@ -314,7 +319,7 @@ fn what_is_kept_is_clean_and_verified_without_the_cluster() {
     // What is there is what the facts say, and nothing of it is a secret or a row.
     let read = |path: &str| fs::read_to_string(unpacked.join(path)).unwrap();
     assert_eq!(
-        tree::prefixed(&Sha256::digest(read("MANIFEST.sha256"))),
+        digest::prefixed(&Sha256::digest(read("MANIFEST.sha256"))),
         facts.manifest
     );
     let scenario = scenario_password(PASSWORD, UID, 1);
@@ -342,7 +347,7 @@ fn what_is_kept_is_clean_and_verified_without_the_cluster() {
     }
     for file in &facts.files {
         assert_eq!(
-            tree::prefixed(&Sha256::digest(read(&file.path))),
+            digest::prefixed(&Sha256::digest(read(&file.path))),
             file.sha256
         );
     }

@@ -17,8 +17,12 @@ use std::{
 };
 
 use dryrun_core::{
-    control::{CommandTask, Task, TaskError, TaskResult, WatchTask},
-    probe::{Greeting, Protocol, Tally, Target},
+    agent_api::{
+        protocol::{Task, TaskResult},
+        tasks::{CommandTask, WatchTask},
+    },
+    isolation::target::{Greeting, Protocol, Tally, Target},
+    problem::TaskError,
 };
 use support::{
     Agent, DEADLINE, TOKEN, World, eventually,

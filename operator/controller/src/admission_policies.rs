@@ -1,7 +1,7 @@
 //! The chart's admission policies: what they are to be, from the files that the chart mounts, and what they are, from the apiserver.
 
 use anyhow::{Context as _, bail, ensure};
-use dryrun_core::admission::{self, Enforcement, Found, Reading};
+use dryrun_core::plan::admission::{self, Enforcement, Found, Reading};
 use futures::future::try_join_all;
 use k8s_openapi::api::admissionregistration::v1::{
     ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
@@ -21,17 +21,17 @@ use crate::error::{Error, call};
 const FRESH: Duration = Duration::from_secs(5);
 
 /// The chart's policies, and the last look at them.
-pub(crate) struct Policies {
+pub struct AdmissionPolicies {
     expected: admission::Policies,
     last: Mutex<Option<(Instant, Enforcement)>>,
 }
 
-impl Policies {
+impl AdmissionPolicies {
     /// Reads every `*.yaml` of a directory.
     ///
     /// # Errors
     /// A file cannot be read, holds something else, or the policies are not whole.
-    pub(crate) fn load(directory: &Path) -> anyhow::Result<Self> {
+    pub fn load(directory: &Path) -> anyhow::Result<Self> {
         let (mut policies, mut bindings) = (Vec::new(), Vec::new());
         for entry in std::fs::read_dir(directory)? {
             let path = entry?.path();
@@ -142,12 +142,12 @@ metadata: {name: dryrun-records}
 spec: {policyName: dryrun-records, validationActions: [Deny]}
 ";
 
-    fn load(files: &[(&str, &str)]) -> anyhow::Result<Policies> {
+    fn load(files: &[(&str, &str)]) -> anyhow::Result<AdmissionPolicies> {
         let directory = tempfile::tempdir().unwrap();
         for (name, text) in files {
             std::fs::write(directory.path().join(name), text).unwrap();
         }
-        Policies::load(directory.path())
+        AdmissionPolicies::load(directory.path())
     }
 
     #[test]

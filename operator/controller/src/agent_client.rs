@@ -1,7 +1,9 @@
 //! The operator's end of the control channel: HTTP to an agent on loopback of its pod, through a port-forward.
 
-use dryrun_core::control::{ProbeTask, Task, TaskError, TaskResult, WatchTask};
-use dryrun_core::probe::Tally;
+use dryrun_core::agent_api::protocol::{Task, TaskResult};
+use dryrun_core::agent_api::tasks::{ProbeTask, WatchTask};
+use dryrun_core::isolation::target::Tally;
+use dryrun_core::problem::TaskError;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper::client::conn::http1::SendRequest;
@@ -9,7 +11,10 @@ use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
+use std::sync::Arc;
 use std::time::Duration;
+
+use crate::jobs::PodAccess;
 
 /// How long an agent may take to say that it is there.
 const HELLO: Duration = Duration::from_secs(2);
@@ -18,15 +23,40 @@ const OPEN: Duration = Duration::from_secs(10);
 /// How long one channel is waited on. One whose far end is gone may stay silent for ever; whoever asks again on another joins what is at work.
 const WAIT: Duration = Duration::from_secs(60);
 
+/// Where an agent listens, and the token that it accepts.
+pub struct AgentAddress {
+    /// Pods of the namespace.
+    pub pods: Api<Pod>,
+    /// Name of the pod.
+    pub pod: String,
+    /// Loopback port.
+    pub port: u16,
+    /// Token of the run.
+    pub token: String,
+}
+
+/// A request of the control channel.
+pub struct AgentRequest {
+    /// HTTP method.
+    pub method: Method,
+    /// Path, such as `/v1/watch`.
+    pub path: String,
+    /// JSON, or nothing.
+    pub body: Bytes,
+}
+
 /// An agent in a pod.
 pub(crate) struct Agent {
-    pub(crate) pods: Api<Pod>,
-    pub(crate) pod: String,
-    pub(crate) port: u16,
-    pub(crate) token: String,
+    access: Arc<dyn PodAccess>,
+    address: AgentAddress,
 }
 
 impl Agent {
+    /// An agent that is reached this way.
+    pub(crate) fn new(access: Arc<dyn PodAccess>, address: AgentAddress) -> Self {
+        Self { access, address }
+    }
+
     /// As [`Agent::ask`], with what the agent failed for as an error.
     ///
     /// # Errors
@@ -100,39 +130,40 @@ impl Agent {
 
     /// Asks until there is an answer. Whatever an agent can be asked may be asked again; how long that goes on is up to the job.
     async fn request(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Bytes, TaskError> {
-        let body = Bytes::from(body);
+        let request = AgentRequest {
+            method,
+            path: path.into(),
+            body: body.into(),
+        };
         loop {
-            if let Some(answer) = self.send(&method, path, &body).await? {
+            if let Some(answer) = self.access.request(&self.address, &request).await? {
                 return Ok(answer);
             }
-            tracing::debug!(pod = self.pod, path, "no answer yet, asking again");
+            tracing::debug!(pod = self.address.pod, path, "no answer yet, asking again");
         }
     }
+}
 
-    /// Asks once; nothing when there is no answer yet.
-    async fn send(
-        &self,
-        method: &Method,
-        path: &str,
-        body: &Bytes,
-    ) -> Result<Option<Bytes>, TaskError> {
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header("host", "agent")
-            .header("authorization", format!("Bearer {}", self.token))
-            .header("content-type", "application/json")
-            .body(Full::new(body.clone()))
-            .map_err(|e| permanent("InvalidTask", e))?;
-        let mut forward =
-            tokio::time::timeout(OPEN, self.pods.portforward(&self.pod, &[self.port]))
-                .await
-                .map_err(|e| transient("the port-forward was not opened in time", e))?
-                .map_err(|e| transient("cannot forward to the agent", e))?;
-        let answer = tokio::time::timeout(WAIT, exchange(&mut forward, self.port, request)).await;
-        forward.abort();
-        answer.ok().transpose()
-    }
+/// Sends one request through a port-forward. Returns nothing if there is no answer yet.
+pub(crate) async fn send(
+    agent: &AgentAddress,
+    request: &AgentRequest,
+) -> Result<Option<Bytes>, TaskError> {
+    let request = Request::builder()
+        .method(&request.method)
+        .uri(&request.path)
+        .header("host", "agent")
+        .header("authorization", format!("Bearer {}", agent.token))
+        .header("content-type", "application/json")
+        .body(Full::new(request.body.clone()))
+        .map_err(|e| permanent("InvalidTask", e))?;
+    let mut forward = tokio::time::timeout(OPEN, agent.pods.portforward(&agent.pod, &[agent.port]))
+        .await
+        .map_err(|e| transient("the port-forward was not opened in time", e))?
+        .map_err(|e| transient("cannot forward to the agent", e))?;
+    let answer = tokio::time::timeout(WAIT, exchange(&mut forward, agent.port, request)).await;
+    forward.abort();
+    answer.ok().transpose()
 }
 
 async fn exchange(

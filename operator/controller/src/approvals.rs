@@ -14,8 +14,8 @@ use crate::error::{Error, call};
 /// How old an approval may be that is told of: one whose DryRun has been deleted since is no mistake.
 const RECENT: SignedDuration = SignedDuration::from_mins(1);
 
-/// Watches approvals until the process is told to stop.
-pub(crate) async fn run(client: Client, recorder: Recorder) {
+/// Publishes an event for every approval of no DryRun, until the process is asked to end.
+pub async fn run(client: Client, recorder: Recorder) {
     let approvals: Api<DeserializeGuard<DryRunApproval>> = Api::all(client.clone());
     let (client, recorder) = (&client, &recorder);
     let look = watcher(approvals, watcher::Config::default())
@@ -30,7 +30,7 @@ pub(crate) async fn run(client: Client, recorder: Recorder) {
         });
     tokio::select! {
         () = look => {}
-        () = crate::shutdown() => {}
+        () = crate::shutdown::requested() => {}
     }
 }
 

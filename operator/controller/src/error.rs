@@ -10,7 +10,7 @@ use thiserror::Error;
 
 /// Why a pass could not be ended.
 #[derive(Debug, Error)]
-pub(crate) enum Error {
+pub enum Error {
     /// The apiserver refused or did not answer.
     #[error("{doing}: {source}")]
     Kube {
@@ -35,7 +35,7 @@ pub(crate) enum Error {
 
 /// What follows from an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Class {
+pub enum Class {
     /// What was read is old: look again at once.
     Stale,
     /// Somebody must change rights or a quota: look again slowly.
@@ -46,7 +46,7 @@ pub(crate) enum Class {
 
 impl Error {
     /// What follows from it; every variant is named, so that a new one must be thought about.
-    pub(crate) fn class(&self) -> Class {
+    pub fn class(&self) -> Class {
         match self {
             Self::Kube {
                 source: kube::Error::Api(status),
@@ -62,12 +62,12 @@ impl Error {
     }
 
     /// Whether the apiserver answered that the operator may not do this.
-    pub(crate) fn is_forbidden(&self) -> bool {
+    pub fn is_forbidden(&self) -> bool {
         matches!(self, Self::Kube { source: kube::Error::Api(status), .. } if status.is_forbidden())
     }
 
     /// Whether the apiserver answered that there is an object of this name already.
-    pub(crate) fn is_already_exists(&self) -> bool {
+    pub fn is_already_exists(&self) -> bool {
         matches!(self, Self::Kube { source: kube::Error::Api(status), .. } if status.is_already_exists())
     }
 }

@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 ///
 /// # Errors
 /// When the address cannot be listened on.
-pub(crate) async fn serve(address: SocketAddr, ready: Arc<AtomicBool>) -> std::io::Result<()> {
+pub async fn serve(address: SocketAddr, ready: Arc<AtomicBool>) -> std::io::Result<()> {
     let listener = TcpListener::bind(address).await?;
     loop {
         let (stream, _) = listener.accept().await?;

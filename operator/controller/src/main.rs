@@ -1,32 +1,19 @@
-//! The DryRun operator.
-
-mod admission_policies;
-mod agent_client;
-mod approvals;
-mod copy;
-mod error;
-mod health;
-mod jobs;
-mod objects;
-mod pinned_operator;
-mod reports;
-mod run;
-#[cfg(test)]
-mod testing;
+//! The operator's binary: options, logging, health, and the library's controllers.
 
 use anyhow::Context as _;
 use clap::Parser;
+use dryrun_controller::admission_policies::AdmissionPolicies;
+use dryrun_controller::jobs::PortForward;
+use dryrun_controller::pinned_operator::PinnedOperator;
+use dryrun_controller::{Settings, health, operate, shutdown};
 use dryrun_core::api::DryRun;
-use dryrun_core::names::MANAGER;
 use kube::api::ListParams;
-use kube::runtime::events::{Recorder, Reporter};
 use kube::{Api, Client};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 /// Rehearses tools on isolated copies of production Postgres.
@@ -63,7 +50,7 @@ async fn main() -> anyhow::Result<()> {
         .install_default()
         .map_err(|_| anyhow::anyhow!("a TLS provider is installed already"))?;
     let directory = options.admission_policies.display().to_string();
-    let policies = admission_policies::Policies::load(&options.admission_policies)
+    let policies = AdmissionPolicies::load(&options.admission_policies)
         .with_context(|| format!("the admission policies in {directory}"))?;
     let client = Client::try_default()
         .await
@@ -73,12 +60,10 @@ async fn main() -> anyhow::Result<()> {
     let health = tokio::spawn(health::serve(options.health_address, Arc::clone(&ready)));
     tokio::select! {
         () = wait_for_crds(&client) => {}
-        () = shutdown() => return Ok(()),
+        () = shutdown::requested() => return Ok(()),
     }
-    let (jobs, ended) = jobs::Supervisor::new();
-    let context = Arc::new(run::reconcile::Context {
-        client: client.clone(),
-        pins: pinned_operator::Pins {
+    let settings = Settings {
+        operator: PinnedOperator {
             image: options.operator_image,
             probes_namespace: options.probes_namespace,
         },
@@ -88,29 +73,12 @@ async fn main() -> anyhow::Result<()> {
             .filter(|n| !n.is_empty())
             .collect(),
         policies,
-        jobs,
-        recorder: Recorder::new(
-            client.clone(),
-            Reporter {
-                controller: MANAGER.into(),
-                instance: std::env::var("HOSTNAME").ok(),
-            },
-        ),
-        troubles: std::sync::Mutex::default(),
-        orphans: std::sync::Mutex::default(),
-    });
-    ready.store(true, Ordering::Relaxed);
-    tracing::info!(namespaces = ?context.namespaces, "operator started");
-    let recorder = context.recorder.clone();
-    let work = async {
-        tokio::join!(
-            run::reconcile::run(context, ended),
-            reports::run(client.clone()),
-            approvals::run(client.clone(), recorder)
-        )
+        instance: std::env::var("HOSTNAME").ok(),
     };
+    ready.store(true, Ordering::Relaxed);
+    tracing::info!(namespaces = ?settings.namespaces, "operator started");
     tokio::select! {
-        ((), (), ()) = work => Ok(()),
+        () = operate(client, settings, Arc::new(PortForward)) => Ok(()),
         ended = health => ended.context("health server")?.context("health server"),
     }
 }
@@ -127,16 +95,5 @@ async fn wait_for_crds(client: &Client) {
     while let Err(error) = runs.list_metadata(&ListParams::default().limit(1)).await {
         tracing::warn!(%error, "DryRuns cannot be listed yet: are the CRDs and the operator's ClusterRole installed?");
         tokio::time::sleep(Duration::from_secs(2)).await;
-    }
-}
-
-/// Ends when the process is told to.
-async fn shutdown() {
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = tokio::signal::ctrl_c() => {}
     }
 }

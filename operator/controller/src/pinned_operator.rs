@@ -1,19 +1,19 @@
-//! What of the operator decides what runs, and stays as it was approved whatever operator goes on with a run.
+//! Operator settings frozen by an approved plan, so that an upgrade in mid-run changes nothing.
 
 use dryrun_core::api::{DryRun, DryRunReport};
 
 /// What a plan says of the operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Pins {
+pub struct PinnedOperator {
     /// Its image, from which the pods of the run have their agent.
-    pub(crate) image: String,
+    pub image: String,
     /// The namespace of canaries and listeners.
-    pub(crate) probes_namespace: String,
+    pub probes_namespace: String,
 }
 
-impl Pins {
+impl PinnedOperator {
     /// As the report's plan has it, or the plan that status shows of a run whose report is gone; before a run begins, as this operator is.
-    pub(crate) fn of(own: &Self, run: &DryRun, report: Option<&DryRunReport>) -> Self {
+    pub fn of(own: &Self, run: &DryRun, report: Option<&DryRunReport>) -> Self {
         let shown = run.status.as_ref().filter(|status| status.report.is_some());
         let shown = shown.and_then(|status| Some(&status.plan.as_ref()?.resolved));
         let plan = report
@@ -36,8 +36,8 @@ mod tests {
     use crate::testing;
     use serde_json::json;
 
-    fn pins(version: &str) -> Pins {
-        Pins {
+    fn pins(version: &str) -> PinnedOperator {
+        PinnedOperator {
             image: format!("operator:{version}"),
             probes_namespace: format!("probes-{version}"),
         }
@@ -73,10 +73,13 @@ mod tests {
     #[test]
     fn an_upgrade_in_mid_run_changes_nothing() {
         let upgraded = pins("2");
-        assert_eq!(Pins::of(&upgraded, &run(None), None), upgraded);
-        assert_eq!(Pins::of(&upgraded, &run(Some("r")), None), pins("1"));
+        assert_eq!(PinnedOperator::of(&upgraded, &run(None), None), upgraded);
         assert_eq!(
-            Pins::of(&upgraded, &run(Some("r")), Some(&report())),
+            PinnedOperator::of(&upgraded, &run(Some("r")), None),
+            pins("1")
+        );
+        assert_eq!(
+            PinnedOperator::of(&upgraded, &run(Some("r")), Some(&report())),
             pins("0")
         );
     }

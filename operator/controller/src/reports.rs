@@ -16,12 +16,12 @@ use crate::error::{Error, call};
 /// How soon a delete that was refused is tried again.
 const RETRY: Duration = Duration::from_secs(60);
 
-/// Watches reports until the process is told to stop.
-pub(crate) async fn run(client: Client) {
+/// Deletes reports as they expire, until the process is asked to end.
+pub async fn run(client: Client) {
     // One report that another version wrote must not keep all others from expiring.
     let reports: Api<DeserializeGuard<DryRunReport>> = Api::all(client.clone());
     Controller::new(reports, watcher::Config::default())
-        .graceful_shutdown_on(crate::shutdown())
+        .graceful_shutdown_on(crate::shutdown::requested())
         .run(reconcile, error_policy, Arc::new(client))
         .for_each(|result| async {
             if let Err(error) = result {

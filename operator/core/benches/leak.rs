@@ -4,9 +4,8 @@
 use std::{hint::black_box, io, time::Instant};
 
 use dryrun_core::{
-    credential::scenario_password,
-    facts::LeakFacts,
     leak::{Credential, Scanner},
+    run::{credentials::scenario_password, facts::LeakFacts},
 };
 
 const BYTES: usize = 256 << 20;

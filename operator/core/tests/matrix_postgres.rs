@@ -11,11 +11,11 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use dryrun_core::api::Privileges;
-use dryrun_core::facts::{EscalationFacts, MatrixDifference, PrivilegeRow, RowGroup};
-use dryrun_core::matrix::{
+use dryrun_core::postgres::matrix::{
     self, CatalogObject, Compiled, EscalationPath, Inventory, Literal, Reading, Statement,
 };
-use dryrun_core::sql;
+use dryrun_core::postgres::sql;
+use dryrun_core::run::facts::{EscalationFacts, MatrixDifference, PrivilegeRow, RowGroup};
 use dryrun_testing::{SUPERUSER, Server, installations, skip};
 use tokio_postgres::{Client, NoTls};
 

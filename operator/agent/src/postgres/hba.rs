@@ -1,6 +1,6 @@
 //! Who may log in to the copy, and from where.
 
-use dryrun_core::control::PostgresConfig;
+use dryrun_core::agent_api::copy_server::PostgresConfig;
 
 use crate::failure::{self, Result};
 

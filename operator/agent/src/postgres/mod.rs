@@ -12,7 +12,9 @@ use std::{
     process::Command,
 };
 
-use dryrun_core::control::{POSTGRES_ENV, PostgresConfig, SUPERUSER_FILE, TaskError};
+use dryrun_core::agent_api::copy_server::{POSTGRES_ENV, PostgresConfig};
+use dryrun_core::problem::TaskError;
+use dryrun_core::run::layout::SUPERUSER_FILE;
 
 use crate::{
     directory,

@@ -2,7 +2,10 @@
 
 use std::ops::RangeInclusive;
 
-use dryrun_core::{control::PostgresConfig, facts::SourceRequirements, settings::MIRRORED};
+use dryrun_core::{
+    agent_api::copy_server::PostgresConfig, postgres::settings::MIRRORED,
+    run::facts::SourceRequirements,
+};
 
 use crate::failure::{self, Result};
 

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use dryrun_core::probe::{Protocol, Tally, Target};
+use dryrun_core::isolation::target::{Protocol, Tally, Target};
 use jiff::Timestamp;
 use rustix::io::Errno;
 use tokio::{

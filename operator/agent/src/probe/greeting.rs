@@ -1,6 +1,6 @@
 //! What is said to a target, and which answers are right.
 
-use dryrun_core::probe::{Greeting, Protocol};
+use dryrun_core::isolation::target::{Greeting, Protocol};
 
 /// Bytes of a DNS header (RFC 1035, 4.1.1).
 const DNS_HEADER: usize = 12;

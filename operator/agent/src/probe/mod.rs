@@ -7,8 +7,9 @@ pub(crate) mod watch;
 use std::{sync::Arc, time::Duration};
 
 use dryrun_core::{
-    control::{ProbeTask, TaskError},
-    probe::{Greeting, Tally},
+    agent_api::tasks::ProbeTask,
+    isolation::target::{Greeting, Tally},
+    problem::TaskError,
 };
 use futures::future::join_all;
 use tokio::{
@@ -132,7 +133,8 @@ fn invalid(message: String) -> TaskError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dryrun_core::probe::{Protocol, Target, TargetClass};
+    use dryrun_core::api::TargetClass;
+    use dryrun_core::isolation::target::{Protocol, Target};
 
     fn task(targets: usize, change: impl FnOnce(&mut ProbeTask)) -> ProbeTask {
         let target = Target {

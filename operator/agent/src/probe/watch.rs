@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use dryrun_core::{control::WatchTask, probe::Tally};
+use dryrun_core::{agent_api::tasks::WatchTask, isolation::target::Tally};
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep_until},

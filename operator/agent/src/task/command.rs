@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dryrun_core::{control::CommandTask, facts::ScenarioClaim};
+use dryrun_core::{agent_api::tasks::CommandTask, run::facts::ScenarioClaim};
 use tempfile::NamedTempFile;
 use tokio::{net::unix::pipe, time::timeout};
 

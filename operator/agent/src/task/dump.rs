@@ -7,9 +7,10 @@ use std::{
 };
 
 use dryrun_core::{
-    control::{DumpTask, TaskError},
-    facts::{ArchiveFacts, DiskFacts, DumpFacts, SessionFacts, SourceIdentity},
-    rows::Rows,
+    agent_api::tasks::DumpTask,
+    postgres::row_set::Rows,
+    problem::TaskError,
+    run::facts::{ArchiveFacts, DiskFacts, DumpFacts, SessionFacts, SourceIdentity},
 };
 use tokio_postgres::{Client, IsolationLevel};
 

@@ -6,9 +6,9 @@ use std::{
 };
 
 use dryrun_core::{
-    control::{VerifyInput, VerifyInputsTask},
-    facts::{InputFact, InputFacts},
-    tree,
+    agent_api::tasks::{VerifyInput, VerifyInputsTask},
+    digest,
+    run::facts::{InputFact, InputFacts},
 };
 use sha2::{Digest, Sha256};
 
@@ -42,7 +42,7 @@ pub(super) async fn digest_again(task: VerifyInputsTask) -> Result<InputFacts> {
             ..InputFact::default()
         };
         match fs::read(&input.source) {
-            Ok(bytes) => fact.sha256 = tree::hex(&Sha256::digest(&bytes)),
+            Ok(bytes) => fact.sha256 = digest::hex(&Sha256::digest(&bytes)),
             Err(error) => fact.problem = Some(format!("{}: {error}", input.source)),
         }
         match Content::read(Path::new(&input.destination)).await {
@@ -70,7 +70,7 @@ fn place(input: &VerifyInput) -> InputFact {
     };
     fact.problem = match fs::read(&input.source) {
         Ok(bytes) => {
-            fact.sha256 = tree::hex(&Sha256::digest(&bytes));
+            fact.sha256 = digest::hex(&Sha256::digest(&bytes));
             if fact.sha256 == input.sha256 {
                 write(input, &bytes).err().map(|error| error.to_string())
             } else {
@@ -115,7 +115,7 @@ mod tests {
             destination: directory.path().join(destination).display().to_string(),
             sha256,
         };
-        let right = tree::hex(&Sha256::digest("print()"));
+        let right = digest::hex(&Sha256::digest("print()"));
         let task = VerifyInputsTask {
             inputs: vec![
                 input("right", right.clone()),
@@ -155,7 +155,7 @@ mod tests {
             inputs: vec![VerifyInput {
                 source: source.display().to_string(),
                 destination: placed.display().to_string(),
-                sha256: tree::hex(&Sha256::digest("print()")),
+                sha256: digest::hex(&Sha256::digest("print()")),
             }],
         };
         let before = run(task.clone()).await.unwrap();

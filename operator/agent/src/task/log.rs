@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use dryrun_core::{facts::ScenarioClaim, tree};
+use dryrun_core::{digest, run::facts::ScenarioClaim};
 use sha2::{Digest, Sha256};
 use tokio::{io::AsyncReadExt, net::unix::pipe};
 
@@ -90,7 +90,7 @@ impl Log {
             self.file.write_all(note.as_bytes())?;
         }
         claim.log_bytes = self.seen;
-        claim.log_digest = tree::prefixed(&self.digest.finalize());
+        claim.log_digest = digest::prefixed(&self.digest.finalize());
         Ok(())
     }
 }
@@ -114,7 +114,7 @@ mod tests {
         assert_eq!(text, "abcde\n[the output is cut here: 2 more bytes]\n");
         assert_eq!(
             (claim.log_bytes, claim.log_digest),
-            (7, tree::prefixed(&Sha256::digest(&text)))
+            (7, digest::prefixed(&Sha256::digest(&text)))
         );
     }
 

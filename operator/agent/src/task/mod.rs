@@ -17,8 +17,11 @@ use std::{
 };
 
 use dryrun_core::{
-    control::{IdentifyTask, ProbeTask, SealTask, Task, TaskResult},
-    facts::{SealFacts, SourceIdentity},
+    agent_api::{
+        protocol::{Task, TaskResult},
+        tasks::{IdentifyTask, ProbeTask, SealTask},
+    },
+    run::facts::{SealFacts, SourceIdentity},
 };
 use hyper::body::Bytes;
 

@@ -10,9 +10,9 @@ use std::{
 };
 
 use dryrun_core::{
-    control::{RestoreClaim, RestoreTask},
-    facts::{CopyFacts, SourceIdentity},
-    rows::Rows,
+    agent_api::tasks::RestoreTask,
+    postgres::row_set::Rows,
+    run::facts::{CopyFacts, RestoreClaim, SourceIdentity},
 };
 use tempfile::NamedTempFile;
 use tokio_postgres::Client;

@@ -12,13 +12,18 @@ use std::{
 };
 
 use dryrun_core::{
-    control::SealTask,
-    evidence::{self, Kept},
-    facts::{LeakFacts, SealFacts, SealedFile},
+    agent_api::tasks::SealTask,
+    digest,
     leak::{Credential, EXAMPLES, Scanner},
-    log::Entry,
-    names::{self, key},
-    tree,
+    postgres::server_log::{
+        Entry,
+        kept::{self, Kept},
+    },
+    run::{
+        facts::{LeakFacts, SealFacts, SealedFile},
+        id,
+        object::key,
+    },
 };
 use hyper::body::Bytes;
 use sha2::{Digest, Sha256};
@@ -104,8 +109,8 @@ impl Seal<'_> {
     /// The copy's log without rows, and the statements of traced roles.
     fn server_log(&mut self, task: &SealTask) {
         let own = [
-            names::bootstrap_role(&task.search.run_uid),
-            names::restore_role(&task.search.run_uid),
+            id::bootstrap_role(&task.search.run_uid),
+            id::restore_role(&task.search.run_uid),
         ];
         let traced: BTreeSet<String> = task
             .trace_roles
@@ -121,7 +126,7 @@ impl Seal<'_> {
             .and_then(|file| {
                 each_line(file, |line| {
                     let entry = line.and_then(|line| Entry::parse(&String::from_utf8_lossy(line)));
-                    match entry.map(|entry| evidence::kept(entry, &traced)) {
+                    match entry.map(|entry| kept::kept(entry, &traced)) {
                         Some(Kept::Entry(entry)) => log.line(self.scanner, &entry),
                         Some(Kept::Statement(statement)) => trace.line(self.scanner, &statement),
                         Some(Kept::Nothing) => {
@@ -189,7 +194,7 @@ impl Seal<'_> {
         };
         draft.copy(self.scanner, &mut file)?;
         whole(&file.text)?;
-        let found = tree::prefixed(&file.digest.finalize());
+        let found = digest::prefixed(&file.digest.finalize());
         if digest.is_none_or(|digest| *digest == found) {
             return Ok(draft);
         }
@@ -248,19 +253,19 @@ impl Seal<'_> {
             .map(|file| {
                 format!(
                     "{}  {}\n",
-                    tree::hex(&Sha256::digest(&file.content)),
+                    digest::hex(&Sha256::digest(&file.content)),
                     file.path
                 )
             })
             .collect();
-        facts.manifest = tree::prefixed(&Sha256::digest(&manifest));
+        facts.manifest = digest::prefixed(&Sha256::digest(&manifest));
         facts.files = files.iter().map(Draft::sealed).collect();
         let manifest = Draft::of(MANIFEST, manifest.into_bytes());
         let place = files.partition_point(|file| file.path < manifest.path);
         files.insert(place, manifest);
         facts.search = proven_search(self.scanner, credentials, &files);
         let archive = archive::pack(&files).map_err(|error| failure::file(MANIFEST, &error))?;
-        facts.archive = tree::prefixed(&Sha256::digest(&archive));
+        facts.archive = digest::prefixed(&Sha256::digest(&archive));
         facts.archive_bytes = archive.len() as u64;
         Ok((facts, archive.into()))
     }
@@ -351,7 +356,7 @@ impl Draft {
         SealedFile {
             path: self.path.clone(),
             bytes: self.content.len() as u64,
-            sha256: tree::prefixed(&Sha256::digest(&self.content)),
+            sha256: digest::prefixed(&Sha256::digest(&self.content)),
             redacted: self.redacted,
             cut_bytes: self.cut,
         }
@@ -363,7 +368,7 @@ mod tests {
     use super::*;
     use std::{collections::BTreeMap, fs};
 
-    use dryrun_core::control::SearchTask;
+    use dryrun_core::agent_api::tasks::SearchTask;
 
     const SUPERUSER: &str = "Zk4mQ9xT2bV7nL8pR3wY6cJ1hG5sDfA0";
     const CANARY: &str = "Q0fTk2vXz8LmR5bYc7NwJ1hG4sDpA6uE";
@@ -403,7 +408,7 @@ mod tests {
     }
 
     fn digest(text: &str) -> String {
-        tree::prefixed(&Sha256::digest(text))
+        digest::prefixed(&Sha256::digest(text))
     }
 
     async fn seal(root: &tempfile::TempDir, task: &SealTask) -> (SealFacts, Bytes) {

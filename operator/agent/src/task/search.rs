@@ -3,11 +3,14 @@
 use std::{ffi::OsStr, fs, io::Read, path::Path};
 
 use dryrun_core::{
-    control::{SUPERUSER_FILE, SearchTask, TOKEN_FILE},
-    credential::{scenario_password, scenario_secret},
-    facts::LeakFacts,
+    agent_api::tasks::SearchTask,
     leak::{Credential, Scanner},
-    names,
+    run::{
+        credentials::{scenario_password, scenario_secret},
+        facts::LeakFacts,
+        id,
+        layout::{SUPERUSER_FILE, TOKEN_FILE},
+    },
 };
 
 use crate::{
@@ -71,8 +74,8 @@ pub(super) fn credentials(secrets: &Path, task: &SearchTask) -> Result<Vec<Crede
 
 pub(super) fn scanner(credentials: &[Credential], task: &SearchTask) -> Result<Scanner> {
     let own = [
-        names::bootstrap_role(&task.run_uid),
-        names::restore_role(&task.run_uid),
+        id::bootstrap_role(&task.run_uid),
+        id::restore_role(&task.run_uid),
     ];
     let roles: Vec<String> = task.roles.iter().cloned().chain(own).collect();
     Scanner::new(credentials.to_vec(), &roles)
@@ -116,7 +119,7 @@ pub(super) fn is_harness(path: &OsStr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dryrun_core::names::key;
+    use dryrun_core::run::object::key;
 
     const SUPERUSER: &str = "Zk4mQ9xT2bV7nL8pR3wY6cJ1hG5sDfA0";
     const CANARY: &str = "aaaabbbbccccddddeeeeffffgggghhhh";

@@ -1,12 +1,16 @@
 //! What is asked of production before a byte is dumped: rights, requirements, roles.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
 
 use dryrun_core::{
-    control::{Server, TaskError},
-    facts::{RightsFacts, SourceRequirements, PrivilegeRow},
-    settings::MIRRORED,
-    sql,
+    agent_api::tasks::Server,
+    postgres::{matrix, settings::MIRRORED, sql},
+    problem::TaskError,
+    run::facts::{PrivilegeRow, RightsFacts, SourceRequirements},
 };
 use tokio_postgres::Client;
 

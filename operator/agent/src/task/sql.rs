@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use dryrun_core::{
+    agent_api::tasks::SqlTask,
     api::SqlStep,
-    control::SqlTask,
-    facts::{ScenarioClaim, StepClaim},
+    run::facts::{ScenarioClaim, StepClaim},
 };
 use futures::TryStreamExt;
 use tokio::time::timeout;

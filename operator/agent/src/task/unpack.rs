@@ -8,7 +8,7 @@ use std::{
     path::{Component, Path},
 };
 
-use dryrun_core::tree;
+use dryrun_core::digest;
 use tar::{Archive, EntryType};
 
 /// Unpacks regular files, directories and links that stay inside; anything else in the archive is an error, and nothing is left out silently.
@@ -62,7 +62,7 @@ pub(super) fn unpack(archive: &[u8], destination: &Path) -> io::Result<()> {
                     .ok_or_else(|| refused("is a link without a target"))?
                     .to_string_lossy()
                     .into_owned();
-                if !tree::stays_inside(&path, &link) {
+                if !digest::stays_inside(&path, &link) {
                     return Err(refused("is a link that leads out of the tree"));
                 }
                 symlink(&link, &target)?;

@@ -23,7 +23,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dryrun_core::control::{Task, TaskError, TaskResult};
+use dryrun_core::agent_api::protocol::{Task, TaskResult};
+use dryrun_core::problem::TaskError;
 use dryrun_testing::skip;
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 use serde_json::Value;

@@ -3,10 +3,13 @@
 use std::{fs, path::Path, process::Stdio};
 
 use dryrun_core::{
+    agent_api::{
+        protocol::{Task, TaskResult},
+        tasks::{DumpTask, Server},
+    },
     api::SslMode,
-    control::{DumpTask, Server, Task, TaskResult},
-    facts::DumpFacts,
-    sql,
+    postgres::sql,
+    run::facts::DumpFacts,
 };
 use tokio_postgres::Client;
 

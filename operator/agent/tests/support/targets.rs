@@ -8,8 +8,12 @@ use std::{
 };
 
 use dryrun_core::{
-    control::{ProbeTask, Task, TaskResult},
-    probe::{Greeting, Protocol, Tally, Target, TargetClass},
+    agent_api::{
+        protocol::{Task, TaskResult},
+        tasks::ProbeTask,
+    },
+    api::TargetClass,
+    isolation::target::{Greeting, Protocol, Tally, Target},
 };
 use tokio::net::TcpSocket;
 

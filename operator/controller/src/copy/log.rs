@@ -1,8 +1,8 @@
 //! The copy's log, read through SQL.
 
-use dryrun_core::control::TaskError;
-use dryrun_core::log::{self, Entry, Lines, WindowReader};
-use dryrun_core::sql::literal;
+use dryrun_core::postgres::server_log::{self, Entry, Lines, WindowReader};
+use dryrun_core::postgres::sql::literal;
+use dryrun_core::problem::TaskError;
 use std::time::Duration;
 
 use super::Session;
@@ -114,7 +114,11 @@ pub(crate) async fn entries(
         }
         offset += bytes.len() as u64;
         let lines = lines.feed(&bytes);
-        kept.extend(log::split(&lines).filter_map(Entry::read).filter(&keep));
+        kept.extend(
+            server_log::split(&lines)
+                .filter_map(Entry::read)
+                .filter(&keep),
+        );
     }
     Ok(kept)
 }

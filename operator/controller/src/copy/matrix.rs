@@ -1,12 +1,12 @@
 //! C-05 and C-06: roles before the restore, the matrix after it.
 
 use dryrun_core::api::DryRunSpec;
-use dryrun_core::control::TaskError;
-use dryrun_core::facts::{DumpFacts, MatrixDifference, PrivilegeRow, RolesFacts};
-use dryrun_core::matrix::{self, CatalogObject, Compiled, Inventory, Literal, Reading};
-use dryrun_core::names;
-use dryrun_core::rows::Rows;
-use dryrun_core::sql;
+use dryrun_core::postgres::matrix::{self, CatalogObject, Compiled, Inventory, Literal, Reading};
+use dryrun_core::postgres::row_set::Rows;
+use dryrun_core::postgres::sql;
+use dryrun_core::problem::TaskError;
+use dryrun_core::run::facts::{DumpFacts, MatrixDifference, PrivilegeRow, RolesFacts};
+use dryrun_core::run::id;
 use std::collections::BTreeSet;
 use std::time::Instant;
 use tokio_postgres::GenericClient;
@@ -84,7 +84,7 @@ async fn differing(
 
 /// The roles of the run itself, which no matrix speaks of.
 fn own(uid: &str) -> BTreeSet<String> {
-    BTreeSet::from([names::bootstrap_role(uid), names::restore_role(uid)])
+    BTreeSet::from([id::bootstrap_role(uid), id::restore_role(uid)])
 }
 
 /// The matrix as it is declared.

@@ -1,10 +1,10 @@
 //! What the operator reads of the copy: catalog, counts, privileges.
 
-use dryrun_core::control::TaskError;
-use dryrun_core::facts::PrivilegeRow;
-use dryrun_core::matrix::{EscalationPath, Reading};
-use dryrun_core::rows::Rows;
-use dryrun_core::sql;
+use dryrun_core::postgres::matrix::{EscalationPath, Reading};
+use dryrun_core::postgres::row_set::Rows;
+use dryrun_core::postgres::sql;
+use dryrun_core::problem::TaskError;
+use dryrun_core::run::facts::PrivilegeRow;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeSet;

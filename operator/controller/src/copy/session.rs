@@ -1,8 +1,8 @@
 //! One connection to the copy.
 
-use dryrun_core::control::TaskError;
-use dryrun_core::facts::CopyIdentity;
-use dryrun_core::sql::{self, identifier, literal};
+use dryrun_core::postgres::sql::{self, identifier, literal};
+use dryrun_core::problem::TaskError;
+use dryrun_core::run::facts::CopyIdentity;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use std::time::Duration;

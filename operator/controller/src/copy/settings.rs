@@ -1,8 +1,10 @@
 //! Settings of the copy's server: before the scenarios, after them, and on the source.
 
-use dryrun_core::control::TaskError;
-use dryrun_core::facts::{SettingsFacts, SourceRequirements};
-use dryrun_core::{settings, sql};
+use dryrun_core::{
+    postgres::{settings, sql},
+    problem::TaskError,
+    run::facts::{SettingsFacts, SourceRequirements},
+};
 use std::collections::BTreeMap;
 
 use super::session::failed;

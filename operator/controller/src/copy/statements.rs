@@ -1,6 +1,6 @@
 //! The SQL of this crate. No statement is put together anywhere else.
 
-use dryrun_core::sql::Template;
+use dryrun_core::postgres::sql::Template;
 
 macro_rules! sql {
     ($($name:ident = $file:literal;)+) => {

@@ -1,12 +1,13 @@
 //! Jobs that agents in the run's pods do.
 
-use dryrun_core::api::{Source, bytes_of};
-use dryrun_core::control::{
-    CommandTask, DumpTask, IdentifyTask, Server, Task, TaskError, TaskResult, VerifyInput,
-    VerifyInputsTask,
+use dryrun_core::agent_api::protocol::{Task, TaskResult};
+use dryrun_core::agent_api::tasks::{
+    CommandTask, DumpTask, IdentifyTask, Server, VerifyInput, VerifyInputsTask,
 };
-use dryrun_core::facts::{DumpFacts, InputFacts, ScenarioClaim, SourceIdentity};
-use dryrun_core::names::Object;
+use dryrun_core::api::{Source, bytes_of};
+use dryrun_core::problem::TaskError;
+use dryrun_core::run::facts::{DumpFacts, InputFacts, ScenarioClaim, SourceIdentity};
+use dryrun_core::run::object::Object;
 use dryrun_core::step::Finding;
 use std::net::IpAddr;
 use std::time::Duration;

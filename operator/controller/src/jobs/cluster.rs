@@ -1,15 +1,16 @@
 //! Jobs that look at the cluster.
 
 use dryrun_core::api::ProtectedWorkloads;
-use dryrun_core::control::TaskError;
-use dryrun_core::facts::{
+use dryrun_core::digest;
+use dryrun_core::isolation::pod;
+use dryrun_core::problem::TaskError;
+use dryrun_core::run::facts::{
     ContainerFingerprint, HarnessFacts, PodFingerprint, PodInspection, PreflightFacts, SecretFacts,
     StorageClassFacts,
 };
-use dryrun_core::inspect;
-use dryrun_core::names::{INTRUDER_LABEL, Object, PROBES, REHEARSAL_LABEL, RUN_LABEL};
+use dryrun_core::run::id::{INTRUDER_LABEL, PROBES, REHEARSAL_LABEL, RUN_LABEL};
+use dryrun_core::run::object::Object;
 use dryrun_core::step::Finding;
-use dryrun_core::tree;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
     ConfigMap, Namespace, PersistentVolume, PersistentVolumeClaim, Pod, Secret, Service,
@@ -110,7 +111,7 @@ async fn obstacles(scope: &Scope) -> kube::Result<Vec<String>> {
             scope.probes_namespace
         ));
     }
-    if !policies(scope).await?.iter().any(inspect::is_deny_all) {
+    if !policies(scope).await?.iter().any(pod::is_deny_all) {
         obstacles.push(
             "bring back the NetworkPolicy that denies everything to every pod: helm upgrade … --reuse-values --force-conflicts".into(),
         );
@@ -272,7 +273,7 @@ pub(super) async fn harness(scope: &Scope) -> Result<HarnessFacts, TaskError> {
     let evidence = Object::EvidenceVolume.name(&scope.name, &scope.uid);
     Ok(HarnessFacts {
         pod_uid: pod.uid().unwrap_or_default(),
-        violations: inspect::harness_violations(&pod, &policies, &own, &evidence),
+        violations: pod::harness_violations(&pod, &policies, &own, &evidence),
         image_ids: fingerprint(&pod)
             .containers
             .into_iter()
@@ -296,11 +297,11 @@ pub(super) async fn inspect(scope: &Scope, pod: Object) -> Result<PodInspection,
         .iter()
         .map(|policy| policy.name(&scope.name, &scope.uid))
         .collect();
-    let secrets = inspect::Secrets {
+    let secrets = pod::Secrets {
         credentials: &Object::Secret.name(&scope.name, &scope.uid),
         source: &scope.spec.source.password_secret_ref.name,
     };
-    Ok(inspect::inspect(
+    Ok(pod::inspect(
         &found,
         &services.items,
         &policies,
@@ -319,7 +320,7 @@ pub(super) async fn input_digests(scope: &Scope) -> Result<BTreeMap<String, Stri
         let found = read("ConfigMapUnreadable", "an input's ConfigMap", reading).await?;
         let digest = found
             .and_then(|map| objects::config_map_bytes(&map, &reference.key))
-            .map(|bytes| tree::hex(&Sha256::digest(&bytes)));
+            .map(|bytes| digest::hex(&Sha256::digest(&bytes)));
         digests.insert(
             format!("{}/{}", reference.name, reference.key),
             digest.unwrap_or_default(),

@@ -1,12 +1,19 @@
 //! Jobs on the copy.
 
-use dryrun_core::api::{RowDelta, SslMode, bytes_of};
-use dryrun_core::control::{RestoreTask, Server, Task, TaskError, TaskResult};
-use dryrun_core::facts::{CopyIdentity, CopySummary, RestoreFacts, RolesFacts, VerificationFacts};
-use dryrun_core::matrix::Literal;
-use dryrun_core::names::{self, Object, key};
-use dryrun_core::rows::Rows;
-use dryrun_core::{log, names::RUN_LABEL};
+use dryrun_core::{
+    agent_api::{
+        protocol::{Task, TaskResult},
+        tasks::{RestoreTask, Server},
+    },
+    api::{RowDelta, SslMode, bytes_of},
+    postgres::{matrix::Literal, row_set::Rows, server_log},
+    problem::TaskError,
+    run::{
+        facts::{CopyIdentity, CopySummary, RestoreFacts, RolesFacts, VerificationFacts},
+        id::{self, RUN_LABEL},
+        object::{Object, key},
+    },
+};
 use kube::{Api, api::ListParams};
 use std::collections::BTreeMap;
 
@@ -25,7 +32,7 @@ pub(super) async fn prepare(scope: &Scope) -> Result<CopyIdentity, TaskError> {
     matrix::create_roles(&session, &scope.spec, scope.dump()?).await?;
     session
         .create_restore_role(
-            &names::restore_role(&scope.uid),
+            &id::restore_role(&scope.uid),
             &scope.credential(key::RESTORE).await?,
         )
         .await?;
@@ -42,7 +49,7 @@ pub(super) async fn restore(scope: &Scope) -> Result<RestoreFacts, TaskError> {
             host: Object::PostgresPod.name(&scope.name, &scope.uid),
             address: scope.copy_address().await?,
             port: POSTGRES_PORT,
-            user: names::restore_role(&scope.uid),
+            user: id::restore_role(&scope.uid),
             database: "postgres".into(),
             sslmode: SslMode::Disable,
             password_file: key::RESTORE.into(),
@@ -77,7 +84,7 @@ pub(super) async fn restore(scope: &Scope) -> Result<RestoreFacts, TaskError> {
         });
     }
     let session = Session::maintenance(&scope.copy().await?).await?;
-    let role = names::restore_role(&scope.uid);
+    let role = id::restore_role(&scope.uid);
     let errors = copy::log::entries(&session, |e| {
         e.is_error() && e.user.as_deref() == Some(&role)
     })
@@ -85,7 +92,7 @@ pub(super) async fn restore(scope: &Scope) -> Result<RestoreFacts, TaskError> {
     session.lock_role(&role).await?;
     Ok(RestoreFacts {
         claim,
-        logged: log::group(&errors),
+        logged: server_log::group(&errors),
         roles_created,
     })
 }
@@ -170,8 +177,10 @@ pub(super) async fn verify(scope: &Scope) -> Result<VerificationFacts, TaskError
         .iter()
         .map(|table| (table.clone(), now.get(table).copied()))
         .collect();
-    let crashes =
-        copy::log::entries(&maintenance, |entry| !log::crashes([entry]).is_empty()).await?;
+    let crashes = copy::log::entries(&maintenance, |entry| {
+        !server_log::crashes([entry]).is_empty()
+    })
+    .await?;
     let pods = scope.pods();
     let labelled = ListParams::default().labels(&format!("{RUN_LABEL}={}", scope.uid));
     let pods = read("PodsUnreadable", "the run's pods", pods.list(&labelled)).await?;
@@ -189,7 +198,7 @@ pub(super) async fn verify(scope: &Scope) -> Result<VerificationFacts, TaskError
         matrix: difference,
         privileges_changed: privileges.difference(&privileges_before, None),
         pods: pods.iter().map(fingerprint).collect(),
-        crashes: log::crashes(&crashes),
+        crashes: server_log::crashes(&crashes),
         settings,
         ..VerificationFacts::default()
     })

@@ -1,11 +1,14 @@
 //! C-11 and C-12: the seal pod searches all logs, and seals what is kept; the operator stores it beside the report.
 
+use dryrun_core::agent_api::protocol::{Task, TaskResult};
+use dryrun_core::agent_api::tasks::{SealTask, SearchTask};
 use dryrun_core::api::{DryRunReport, bytes_of};
-use dryrun_core::control::{SealTask, SearchTask, Task, TaskError, TaskResult};
-use dryrun_core::facts::{EvidenceFacts, LeakFacts};
+use dryrun_core::digest;
 use dryrun_core::gate::{self, Evidence};
-use dryrun_core::names::{self, Object};
-use dryrun_core::tree;
+use dryrun_core::problem::TaskError;
+use dryrun_core::run::facts::{EvidenceFacts, LeakFacts};
+use dryrun_core::run::id;
+use dryrun_core::run::object::Object;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
@@ -90,7 +93,7 @@ async fn keep(scope: &Scope, partial: bool) -> Result<EvidenceFacts, TaskError> 
         });
     }
     let archive = agent.archive().await?;
-    if tree::prefixed(&Sha256::digest(&archive)) != seal.archive {
+    if digest::prefixed(&Sha256::digest(&archive)) != seal.archive {
         return Err(transient("ArchiveDiffers", &"the archive came broken"));
     }
     let (config_maps, stored) = store(scope, &report, partial, &archive).await?;
@@ -129,7 +132,7 @@ fn unfinished(scope: &Scope) -> Option<String> {
 
 async fn report(scope: &Scope) -> Result<DryRunReport, TaskError> {
     let api: Api<DryRunReport> = Api::namespaced(scope.client.clone(), &scope.namespace);
-    let name = names::report(&scope.name, &scope.uid);
+    let name = id::report(&scope.name, &scope.uid);
     read("ReportUnreadable", "the report", api.get(&name)).await
 }
 
@@ -187,7 +190,7 @@ async fn store(
     let api: Api<ConfigMap> = Api::namespaced(scope.client.clone(), &scope.namespace);
     let (mut stored, mut digest) = (Vec::new(), Sha256::new());
     for (i, part) in archive.chunks(PART).enumerate() {
-        let name = names::evidence(&scope.name, &scope.uid, partial, i);
+        let name = id::evidence(&scope.name, &scope.uid, partial, i);
         let map = config_map(scope, report, &name, part);
         match call(
             "store the evidence",
@@ -203,7 +206,7 @@ async fn store(
         digest.update(objects::config_map_bytes(&found, KEY).unwrap_or_default());
         stored.push(name);
     }
-    Ok((stored, tree::prefixed(&digest.finalize())))
+    Ok((stored, digest::prefixed(&digest.finalize())))
 }
 
 fn config_map(scope: &Scope, report: &DryRunReport, name: &str, part: &[u8]) -> ConfigMap {
@@ -219,7 +222,7 @@ fn config_map(scope: &Scope, report: &DryRunReport, name: &str, part: &[u8]) -> 
         metadata: ObjectMeta {
             name: Some(name.to_owned()),
             namespace: Some(scope.namespace.clone()),
-            labels: Some(names::retained_labels(&scope.name, &scope.uid)),
+            labels: Some(id::retained_labels(&scope.name, &scope.uid)),
             owner_references: Some(vec![owner]),
             ..ObjectMeta::default()
         },

@@ -1,11 +1,12 @@
 //! Searches for credentials in what only the operator sees: containers' logs, objects, events.
 
 use dryrun_core::api::{DryRun, DryRunApproval, DryRunReport};
-use dryrun_core::control::TaskError;
-use dryrun_core::credential::scenario_password;
-use dryrun_core::facts::LeakFacts;
 use dryrun_core::leak::{Credential, Scanner, TooMany};
-use dryrun_core::names::{self, Object, RUN_LABEL, key};
+use dryrun_core::problem::TaskError;
+use dryrun_core::run::credentials::scenario_password;
+use dryrun_core::run::facts::LeakFacts;
+use dryrun_core::run::id::{self, RUN_LABEL};
+use dryrun_core::run::object::{Object, key};
 use futures::{AsyncRead, AsyncReadExt};
 use k8s_openapi::api::core::v1::{Event, PersistentVolumeClaim, Pod, Secret};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -28,8 +29,8 @@ const LOG_LIMIT: i64 = 4 << 20;
 /// Roles whose name may be part of a form of a password.
 pub(super) fn roles(scope: &Scope) -> Vec<String> {
     let own = [
-        names::bootstrap_role(&scope.uid),
-        names::restore_role(&scope.uid),
+        id::bootstrap_role(&scope.uid),
+        id::restore_role(&scope.uid),
         scope.spec.source.user.clone(),
     ];
     let declared = scope.spec.privileges.roles.keys().cloned();
@@ -140,12 +141,7 @@ pub(super) async fn objects(scope: &Scope) -> Result<LeakFacts, TaskError> {
         texts::<DryRunApproval>(scope, "DryRunApproval", &all).await?,
         texts::<Event>(scope, "Event", &all).await?,
         text::<DryRun>(scope, "DryRun", &scope.name).await?,
-        text::<DryRunReport>(
-            scope,
-            "DryRunReport",
-            &names::report(&scope.name, &scope.uid),
-        )
-        .await?,
+        text::<DryRunReport>(scope, "DryRunReport", &id::report(&scope.name, &scope.uid)).await?,
     ];
     search(scope, texts.into_iter().flatten().collect()).await
 }

@@ -1,8 +1,9 @@
 //! Where everything is that a run's pods must not reach.
 
-use dryrun_core::control::TaskError;
-use dryrun_core::names::Object;
-use dryrun_core::probe::{Greeting, Protocol, Target, TargetClass};
+use dryrun_core::api::TargetClass;
+use dryrun_core::isolation::target::{Greeting, Protocol, Target};
+use dryrun_core::problem::TaskError;
+use dryrun_core::run::object::Object;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::ListParams;

@@ -1,9 +1,12 @@
 //! Jobs that probe isolation: positive controls, what must be out of reach, positive controls again.
 
-use dryrun_core::control::{ProbeTask, TaskError, WatchTask};
-use dryrun_core::isolation::{self, IsolationFacts, Phase, Probe};
-use dryrun_core::names::Object;
-use dryrun_core::probe::{Greeting, Tally, Target, TargetClass};
+use dryrun_core::agent_api::tasks::{ProbeTask, WatchTask};
+use dryrun_core::api::TargetClass;
+use dryrun_core::isolation::judge;
+use dryrun_core::isolation::target::{Greeting, Tally, Target};
+use dryrun_core::problem::TaskError;
+use dryrun_core::run::facts::{IsolationFacts, Phase, Probe};
+use dryrun_core::run::object::Object;
 use dryrun_core::step::{Finding, Moment};
 use futures::future::{BoxFuture, try_join_all};
 use std::time::{Duration, Instant};
@@ -219,7 +222,7 @@ fn watched_targets(isolation: &IsolationFacts) -> Vec<Target> {
 /// Lets the copy and the harness probe at intervals, and ends when one of them has reached something.
 pub(super) async fn watch(scope: &Scope) -> Result<Vec<Probe>, TaskError> {
     let targets = watched_targets(&scope.facts.isolation);
-    let excused = |target: &Target| isolation::is_excused(&scope.spec.isolation, target);
+    let excused = |target: &Target| judge::is_excused(&scope.spec.isolation, target);
     let mut breaches: Vec<BoxFuture<'_, Result<(), TaskError>>> = Vec::new();
     for (pod, container) in WATCHERS {
         let agent = scope.agent(pod, container).await?;
@@ -262,7 +265,7 @@ fn millis(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dryrun_core::probe::Protocol;
+    use dryrun_core::isolation::target::Protocol;
 
     fn probe(from: Object, class: TargetClass, address: &str) -> Probe {
         let target = Target {

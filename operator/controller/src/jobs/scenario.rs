@@ -4,12 +4,15 @@
 //! a marker. What the log has in between is the scenario's, whatever its code says. A restarted operator that finds the first marker joins the
 //! scenario that runs: password and markers are derived from a secret of the run, so they are the same again.
 
+use dryrun_core::agent_api::protocol::Task;
+use dryrun_core::agent_api::tasks::{CommandTask, Login, SqlTask};
 use dryrun_core::api::Scenario;
-use dryrun_core::control::{CommandTask, Login, SqlTask, Task, TaskError};
-use dryrun_core::credential::{scenario_password, scenario_secret};
-use dryrun_core::facts::ScenarioFacts;
-use dryrun_core::log::WindowReader;
-use dryrun_core::names::{self, key};
+use dryrun_core::postgres::server_log::WindowReader;
+use dryrun_core::problem::TaskError;
+use dryrun_core::run::credentials::{scenario_password, scenario_secret};
+use dryrun_core::run::facts::ScenarioFacts;
+use dryrun_core::run::id;
+use dryrun_core::run::object::key;
 use std::time::Duration;
 
 use super::agents::{self, millis};
@@ -46,7 +49,7 @@ pub(super) async fn run(scope: &Scope, index: usize) -> Result<ScenarioFacts, Ta
             begin,
             end,
             roles.iter().cloned().collect(),
-            names::bootstrap_role(&scope.uid),
+            id::bootstrap_role(&scope.uid),
         )
     };
     if !copy::log::has_marker(&session, reader()).await? {

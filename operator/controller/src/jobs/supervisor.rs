@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::task::AbortHandle;
 
 use super::{Scope, permanent};
+use crate::context::Watched;
 use crate::objects::Key;
-use crate::run::reconcile::Watched;
 
 /// Runs jobs, at most one of a kind for a run.
 #[derive(Clone)]

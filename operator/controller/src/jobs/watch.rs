@@ -1,8 +1,7 @@
 //! The watch over the protected workloads, from before the first create until the last look.
 
-use dryrun_core::control::TaskError;
-use dryrun_core::facts::PodFingerprint;
-use dryrun_core::gate;
+use dryrun_core::problem::TaskError;
+use dryrun_core::run::facts::{PodFingerprint, protected_changes};
 use futures::stream::{BoxStream, SelectAll};
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::Pod;
@@ -133,7 +132,7 @@ impl Watch {
         }
         let now = fingerprint(pod);
         let before: Vec<PodFingerprint> = self.recorded.get(&key).cloned().into_iter().collect();
-        let told = gate::protected_changes(&before, std::slice::from_ref(&now));
+        let told = protected_changes(&before, std::slice::from_ref(&now));
         if let Some(change) = told.into_iter().next() {
             self.changes.insert(key.clone(), change);
         }

@@ -13,8 +13,9 @@ pub(crate) use policies::policy;
 pub(crate) use volumes::{CREDENTIAL_LENGTH, claim, secret};
 
 use dryrun_core::api::{DryRun, DryRunSpec};
-use dryrun_core::facts::Facts;
-use dryrun_core::names::{self, INTRUDER_LABEL, NAMESPACE_LABEL, Object, RUN_LABEL};
+use dryrun_core::run::facts::Facts;
+use dryrun_core::run::id::{self, INTRUDER_LABEL, NAMESPACE_LABEL, RUN_LABEL};
+use dryrun_core::run::object::Object;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::{Resource, ResourceExt};
@@ -40,7 +41,7 @@ impl Plan<'_> {
     /// Nor has what lives in another namespace: the garbage collector would delete it at once.
     fn metadata(&self, object: Object) -> ObjectMeta {
         let guard = object.kind() == "NetworkPolicy";
-        let mut labels = names::labels(self.name, self.uid, object);
+        let mut labels = id::labels(self.name, self.uid, object);
         let namespace = if object.is_outside() {
             labels.insert(NAMESPACE_LABEL.to_owned(), self.namespace.to_owned());
             self.probes_namespace

@@ -10,7 +10,7 @@ mod prober;
 mod seal;
 mod volumes;
 
-use dryrun_core::names::Object;
+use dryrun_core::run::object::Object;
 use k8s_openapi::api::core::v1::{
     Affinity, NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, Pod,
     PreferredSchedulingTerm,

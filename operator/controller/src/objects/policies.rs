@@ -1,6 +1,7 @@
 //! The run's NetworkPolicies: only allowances, on top of the namespace's static deny-all.
 
-use dryrun_core::names::{Object, ROLE_LABEL, RUN_LABEL};
+use dryrun_core::run::id::{ROLE_LABEL, RUN_LABEL};
+use dryrun_core::run::object::Object;
 use k8s_openapi::api::networking::v1::{
     IPBlock, NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyIngressRule, NetworkPolicyPeer,
     NetworkPolicyPort, NetworkPolicySpec,

@@ -1,6 +1,6 @@
 //! The run's Secret and volumes.
 
-use dryrun_core::names::{Object, key};
+use dryrun_core::run::object::{Object, key};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{
     PersistentVolumeClaim, PersistentVolumeClaimSpec, Secret, VolumeResourceRequirements,

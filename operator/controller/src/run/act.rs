@@ -1,10 +1,12 @@
 //! Does what was decided. Every effect on the cluster is here, but status and report.
 
 use dryrun_core::api::{DryRun, DryRunReport, DryRunReportSpec, PlanSummary};
-use dryrun_core::facts::Facts;
-use dryrun_core::names::{self, FINALIZER, Object};
 use dryrun_core::plan;
-use dryrun_core::step::{Action, Approval, Observed};
+use dryrun_core::plan::approval::Approval;
+use dryrun_core::run::facts::Facts;
+use dryrun_core::run::id::{self, FINALIZER};
+use dryrun_core::run::object::Object;
+use dryrun_core::step::{Action, Observed};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Secret};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
@@ -16,13 +18,15 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use crate::error::{Error, call};
-use crate::jobs::{Scope, Supervisor};
+use crate::jobs::{PodAccess, Scope, Supervisor};
 use crate::objects::{self, Plan, belongs, key};
-use crate::pinned_operator::Pins;
+use crate::pinned_operator::PinnedOperator;
 
 /// What actions work with.
 pub(crate) struct Actor<'a> {
     pub(crate) client: &'a Client,
+    /// Access to the run's pods, for jobs.
+    pub(crate) access: &'a Arc<dyn PodAccess>,
     pub(crate) jobs: &'a Supervisor,
     pub(crate) run: &'a DryRun,
     pub(crate) facts: &'a Facts,
@@ -30,7 +34,8 @@ pub(crate) struct Actor<'a> {
     pub(crate) approval: &'a Approval,
     /// The plan that was approved; absent once the run has begun.
     pub(crate) plan: Option<&'a PlanSummary>,
-    pub(crate) pins: &'a Pins,
+    /// The operator as the run's plan pins it.
+    pub(crate) operator: &'a PinnedOperator,
 }
 
 impl Actor<'_> {
@@ -46,8 +51,9 @@ impl Actor<'_> {
             Action::Start(job, deadline) => {
                 let scope = Scope {
                     client: self.client.clone(),
+                    access: Arc::clone(self.access),
                     namespace,
-                    probes_namespace: self.pins.probes_namespace.clone(),
+                    probes_namespace: self.operator.probes_namespace.clone(),
                     name,
                     uid,
                     spec: Arc::new(self.run.spec.clone()),
@@ -112,7 +118,7 @@ impl Actor<'_> {
             return Ok(());
         };
         let mut report = DryRunReport::new(
-            &names::report(&name, &uid),
+            &id::report(&name, &uid),
             DryRunReportSpec {
                 dry_run_name: name.clone(),
                 dry_run_uid: uid.clone(),
@@ -125,7 +131,7 @@ impl Actor<'_> {
             },
         );
         report.metadata.namespace = Some(namespace.clone());
-        report.metadata.labels = Some(names::retained_labels(&name, &uid));
+        report.metadata.labels = Some(id::retained_labels(&name, &uid));
         let api: Api<DryRunReport> = Api::namespaced(self.client.clone(), &namespace);
         match call(
             "create the report",
@@ -146,11 +152,11 @@ impl Actor<'_> {
         let plan = Plan {
             name: &name,
             namespace: &namespace,
-            probes_namespace: &self.pins.probes_namespace,
+            probes_namespace: &self.operator.probes_namespace,
             uid: &uid,
             spec: &self.run.spec,
             facts: self.facts,
-            operator_image: &self.pins.image,
+            operator_image: &self.operator.image,
         };
         match object {
             Object::Secret => self.post(object, objects::secret(&plan)).await,
@@ -179,7 +185,7 @@ impl Actor<'_> {
     {
         let (namespace, _, _) = key(self.run);
         let namespace = if object.is_outside() {
-            &self.pins.probes_namespace
+            &self.operator.probes_namespace
         } else {
             &namespace
         };

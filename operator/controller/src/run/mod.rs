@@ -2,6 +2,10 @@
 
 mod act;
 mod observe;
-pub(crate) mod reconcile;
+mod reconcile;
 mod report;
 pub(crate) mod resolve;
+mod watch;
+
+pub use reconcile::reconcile;
+pub use watch::run;

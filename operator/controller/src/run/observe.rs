@@ -1,12 +1,19 @@
 //! Reads the world, once per pass.
 
-use dryrun_core::admission::Enforcement;
-use dryrun_core::api::{DryRun, DryRunApproval, DryRunReport};
-use dryrun_core::approval::{self, Wanted};
-use dryrun_core::facts::Facts;
-use dryrun_core::names::{self, ABANDONED_BY, FINALIZER, Object, RUN_LABEL};
-use dryrun_core::step::{Approval, Ended, Observed, PlanProblem, PodView, ReportView};
-use dryrun_core::{api::PlanSummary, plan};
+use dryrun_core::{
+    api::{DryRun, DryRunApproval, DryRunReport, PlanSummary},
+    plan::{
+        self, PlanProblem,
+        admission::Enforcement,
+        approval::{self, Approval, Wanted},
+    },
+    run::{
+        facts::Facts,
+        id::{self, ABANDONED_BY, FINALIZER, RUN_LABEL},
+        object::Object,
+    },
+    step::{Ended, Observed, PodView, ReportView},
+};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStatus, Namespace, PersistentVolumeClaim, Pod, Secret};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -16,10 +23,10 @@ use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 
+use crate::context::Context;
 use crate::error::{Error, call};
 use crate::objects::{belongs, key};
-use crate::pinned_operator::Pins;
-use crate::run::reconcile::Context;
+use crate::pinned_operator::PinnedOperator;
 use crate::run::resolve::resolve;
 
 /// Annotation of a claim whose volume is being made on that node (`WaitForFirstConsumer`).
@@ -31,7 +38,7 @@ pub(crate) struct Observation {
     pub(crate) approval: Approval,
     pub(crate) enforcement: Enforcement,
     pub(crate) report: Option<ReportView>,
-    pub(crate) pins: Pins,
+    pub(crate) operator: PinnedOperator,
     pub(crate) facts: Facts,
     pub(crate) objects: BTreeMap<Object, Observed>,
     pub(crate) blind: bool,
@@ -50,11 +57,7 @@ pub(crate) async fn observe(context: &Context, run: &DryRun) -> Result<Observati
         return Ok(unprepared(context, run, finalizer));
     }
     let reports: Api<DryRunReport> = Api::namespaced(client.clone(), &namespace);
-    let report = call(
-        "read the report",
-        reports.get_opt(&names::report(&name, &uid)),
-    )
-    .await?;
+    let report = call("read the report", reports.get_opt(&id::report(&name, &uid))).await?;
     let report = report.filter(|r| r.spec.dry_run_uid == uid);
     let mut observation = Observation {
         plan: Err(PlanProblem {
@@ -67,7 +70,7 @@ pub(crate) async fn observe(context: &Context, run: &DryRun) -> Result<Observati
             Some(report) => report.status.clone().map(|s| s.facts).unwrap_or_default(),
             None => context.orphan(&key(run)),
         },
-        pins: Pins::of(&context.pins, run, report.as_ref()),
+        operator: PinnedOperator::of(&context.operator, run, report.as_ref()),
         report: report.as_ref().map(view),
         objects: BTreeMap::new(),
         blind: false,
@@ -83,7 +86,7 @@ pub(crate) async fn observe(context: &Context, run: &DryRun) -> Result<Observati
     if reported || finalizer {
         let (near, outside) = tokio::join!(
             objects(client, &namespace, &name, &uid),
-            outside(client, &observation.pins.probes_namespace, &name, &uid),
+            outside(client, &observation.operator.probes_namespace, &name, &uid),
         );
         for (seen, near) in [(near, true), (outside, false)] {
             match seen {
@@ -104,8 +107,8 @@ pub(crate) async fn observe(context: &Context, run: &DryRun) -> Result<Observati
         return Ok(observation);
     }
     let operator = plan::Operator {
-        image: &context.pins.image,
-        probes_namespace: &context.pins.probes_namespace,
+        image: &context.operator.image,
+        probes_namespace: &context.operator.probes_namespace,
     };
     observation.plan = resolve(client, run, operator).await?;
     if let Ok(plan) = &observation.plan {
@@ -155,7 +158,7 @@ fn unprepared(context: &Context, run: &DryRun, begun: bool) -> Observation {
         }),
         approval: Approval::None,
         enforcement: Enforcement::Unseen,
-        pins: Pins::of(&context.pins, run, None),
+        operator: PinnedOperator::of(&context.operator, run, None),
         report: None,
         facts: Facts::default(),
         objects: BTreeMap::new(),

@@ -1,11 +1,10 @@
 //! Says what was decided: facts and verdicts in the report, the status of the DryRun, and events.
 
 use dryrun_core::api::{DryRun, DryRunReport, DryRunStatus};
-use dryrun_core::facts::Facts;
 use dryrun_core::gate::{Gate, NOT_REACHED, PENDING, Status, Verdict};
-use dryrun_core::names::{self, MANAGER};
-use dryrun_core::report;
-use dryrun_core::step::ReportView;
+use dryrun_core::run::facts::Facts;
+use dryrun_core::run::id::{self, MANAGER};
+use dryrun_core::step::{ReportView, report};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{Patch, PatchParams};
@@ -34,7 +33,7 @@ pub(crate) async fn write_report(
     let params = PatchParams::apply(MANAGER).force();
     call(
         "write the report",
-        api.patch_status(&names::report(&name, &uid), &params, &Patch::Apply(&body)),
+        api.patch_status(&id::report(&name, &uid), &params, &Patch::Apply(&body)),
     )
     .await
     .map(drop)

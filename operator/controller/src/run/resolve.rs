@@ -1,9 +1,11 @@
 //! Resolves a plan: digests of ConfigMaps, versions of Secrets, the rows of a matrix that stands elsewhere.
 
-use dryrun_core::api::{ConfigMapKey, DryRun, MatrixRef, PlanSummary};
-use dryrun_core::matrix::Literal;
-use dryrun_core::step::PlanProblem;
-use dryrun_core::{plan, tree};
+use dryrun_core::{
+    api::{ConfigMapKey, DryRun, MatrixRef, PlanSummary},
+    digest,
+    plan::{self, PlanProblem},
+    postgres::matrix::Literal,
+};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{Api, Client, ResourceExt};
 use sha2::{Digest, Sha256};
@@ -34,7 +36,7 @@ pub(crate) async fn resolve(
     for input in &run.spec.harness.inputs {
         let reference = &input.config_map_ref;
         match key_of(&config_maps, &namespace, reference).await? {
-            Ok(bytes) => digests.insert(address(reference), tree::hex(&Sha256::digest(&bytes))),
+            Ok(bytes) => digests.insert(address(reference), digest::hex(&Sha256::digest(&bytes))),
             Err(problem) => return Ok(Err(problem)),
         };
     }
@@ -124,7 +126,7 @@ pub(crate) async fn matrix(
 
 fn pinned(reference: &MatrixRef, bytes: &[u8]) -> Result<(Literal, String), PlanProblem> {
     let at = address(&reference.config_map_ref);
-    let digest = tree::hex(&Sha256::digest(bytes));
+    let digest = digest::hex(&Sha256::digest(bytes));
     if digest != reference.sha256 {
         return problem(
             "MatrixDigestMismatch",
@@ -166,7 +168,7 @@ mod tests {
     #[test]
     fn a_matrix_is_what_was_pinned_or_nothing() {
         let text = b"schema\tiu\ta\tUSAGE\tfalse\t+\n";
-        let digest = tree::hex(&Sha256::digest(text));
+        let digest = digest::hex(&Sha256::digest(text));
         let (_, found) = pinned(&reference(digest.clone()), text).unwrap();
         assert_eq!(found, digest);
         let other = pinned(&reference("0".repeat(64)), text).unwrap_err();
@@ -177,7 +179,7 @@ mod tests {
     #[test]
     fn a_matrix_that_is_none_names_its_line() {
         let text = b"schema\tiu\ta\tUSAGE\tfalse\t+\nnothing\n";
-        let digest = tree::hex(&Sha256::digest(text));
+        let digest = digest::hex(&Sha256::digest(text));
         let problem = pinned(&reference(digest), text).unwrap_err();
         assert_eq!(problem.reason, "MatrixInvalid");
         assert!(problem.message.contains("line 2 is no row"));

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 use super::{DryRunStatus, Harness, Privileges, Source, Span, Verification, schema};
-use crate::probe::TargetClass;
+use crate::api::TargetClass;
 
 /// One rehearsal of a tool, a migration or an agent on a copy of production.
 ///

@@ -13,6 +13,7 @@ mod scalar;
 mod schema;
 mod source;
 mod status;
+mod target_class;
 mod verification;
 
 pub use approval::{DryRunApproval, DryRunApprovalSpec};
@@ -33,6 +34,7 @@ pub use report::{CommandTime, DryRunReport, DryRunReportSpec, DryRunReportStatus
 pub use scalar::{InvalidDuration, InvalidQuantity, Span, bytes_of};
 pub use source::{DumpOptions, SecretKeyRef, Source, SourceNetwork, SslMode};
 pub use status::{Child, DryRunStatus, Outcome, PlanSummary};
+pub use target_class::TargetClass;
 pub use verification::{CatalogChange, RowDelta, Verification};
 
 /// The API group of the three kinds.

@@ -1,7 +1,7 @@
 //! Denials in the copy's log: who raised them, and what they are about.
 
-use crate::facts::LoggedError;
-use crate::matrix;
+use crate::postgres::matrix;
+use crate::run::facts::LoggedError;
 
 /// SQLSTATE of a denial.
 pub(super) const DENIED: &str = "42501";

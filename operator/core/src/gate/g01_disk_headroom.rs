@@ -2,7 +2,7 @@
 
 use super::{Evidence, Gate, Verdict};
 use crate::api::bytes_of;
-use crate::command::Command;
+use crate::commands::Command;
 
 pub(super) static GATE: Gate = Gate {
     id: "G-01",
@@ -83,8 +83,8 @@ fn mib(bytes: u64) -> u64 {
 }
 
 #[cfg(test)]
-fn worlds() -> crate::testing::Worlds {
-    use crate::testing::{World, Worlds};
+fn worlds() -> crate::test_support::Worlds {
+    use crate::test_support::{World, Worlds};
     let small = |free: u64| {
         World::with(|f| f.dump.as_mut().unwrap().disk.as_mut().unwrap().free_bytes = free)
     };

@@ -1,7 +1,7 @@
 //! G-03 ProtectedRecorded.
 
 use super::{Evidence, Gate, Verdict, count, examples};
-use crate::command::Command;
+use crate::commands::Command;
 
 pub(super) static GATE: Gate = Gate {
     id: "G-03",
@@ -33,8 +33,8 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
 }
 
 #[cfg(test)]
-fn worlds() -> crate::testing::Worlds {
-    use crate::testing::{World, Worlds};
+fn worlds() -> crate::test_support::Worlds {
+    use crate::test_support::{World, Worlds};
     Worlds {
         fail: vec![(
             "NotRecorded",

@@ -1,9 +1,9 @@
 //! G-04 SecretsSealed.
 
 use super::{Evidence, Gate, Verdict, all_inspected, count, examples};
-use crate::command::Command;
-use crate::inspect;
-use crate::names::{Object, key};
+use crate::commands::Command;
+use crate::isolation::pod;
+use crate::run::object::{Object, key};
 
 pub(super) static GATE: Gate = Gate {
     id: "G-04",
@@ -80,17 +80,17 @@ fn needs(role: &str, found: &str) -> bool {
         return false;
     };
     match found.split_once('/') {
-        Some((inspect::CREDENTIALS, wanted)) => key::of(pod).iter().any(|key| key == wanted),
+        Some((pod::CREDENTIALS, wanted)) => key::of(pod).iter().any(|key| key == wanted),
         // Production's password has a gate of its own, which says more about it.
-        Some((inspect::SOURCE, _)) => true,
+        Some((pod::SOURCE, _)) => true,
         _ => false,
     }
 }
 
 #[cfg(test)]
-fn worlds() -> crate::testing::Worlds {
-    use crate::facts::PodInspection;
-    use crate::testing::{World, Worlds, leaking};
+fn worlds() -> crate::test_support::Worlds {
+    use crate::run::facts::PodInspection;
+    use crate::test_support::{World, Worlds, leaking};
     let harness = |change: fn(&mut PodInspection)| {
         World::with(move |f| change(f.inspections.get_mut("harness").unwrap()))
     };

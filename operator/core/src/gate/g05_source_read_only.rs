@@ -1,7 +1,7 @@
 //! G-05 SourceReadOnly.
 
 use super::{Evidence, Gate, Verdict, count, examples};
-use crate::command::Command;
+use crate::commands::Command;
 
 pub(super) static GATE: Gate = Gate {
     id: "G-05",
@@ -89,9 +89,9 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
 }
 
 #[cfg(test)]
-fn worlds() -> crate::testing::Worlds {
-    use crate::control::TaskError;
-    use crate::testing::{World, Worlds};
+fn worlds() -> crate::test_support::Worlds {
+    use crate::problem::TaskError;
+    use crate::test_support::{World, Worlds};
     Worlds {
         fail: vec![
             (

@@ -1,7 +1,7 @@
 //! G-06 SourceIdentified.
 
 use super::{Evidence, Gate, Verdict};
-use crate::command::Command;
+use crate::commands::Command;
 
 pub(super) static GATE: Gate = Gate {
     id: "G-06",
@@ -60,9 +60,9 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
 }
 
 #[cfg(test)]
-fn worlds() -> crate::testing::Worlds {
-    use crate::control::TaskError;
-    use crate::testing::{World, Worlds};
+fn worlds() -> crate::test_support::Worlds {
+    use crate::problem::TaskError;
+    use crate::test_support::{World, Worlds};
     let identified = |id: &str| {
         World::with(|f| {
             f.dump

@@ -2,9 +2,9 @@
 
 use super::{Evidence, Gate, Verdict, count, examples};
 use crate::api::ToleratedError;
-use crate::command::Command;
-use crate::facts::LoggedError;
-use crate::log::is_tolerable;
+use crate::commands::Command;
+use crate::postgres::server_log::is_tolerable;
+use crate::run::facts::LoggedError;
 
 pub(super) static GATE: Gate = Gate {
     id: "G-08",
@@ -102,8 +102,8 @@ fn matches(tolerated: &ToleratedError, logged: &LoggedError) -> bool {
 }
 
 #[cfg(test)]
-fn worlds() -> crate::testing::Worlds {
-    use crate::testing::{World, Worlds};
+fn worlds() -> crate::test_support::Worlds {
+    use crate::test_support::{World, Worlds};
     let error = |severity: &str, count: u32| LoggedError {
         sqlstate: "42501".into(),
         severity: severity.into(),
@@ -151,7 +151,7 @@ fn worlds() -> crate::testing::Worlds {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::World;
+    use crate::test_support::World;
 
     #[test]
     fn tolerated_errors_pass_up_to_their_number() {

@@ -1,7 +1,7 @@
 //! G-09 MatrixExact.
 
 use super::{Evidence, Gate, Verdict, count, examples, matrix};
-use crate::command::Command;
+use crate::commands::Command;
 
 pub(super) static GATE: Gate = Gate {
     id: "G-09",
@@ -42,8 +42,8 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
 }
 
 #[cfg(test)]
-fn worlds() -> crate::testing::Worlds {
-    use crate::testing::{World, Worlds};
+fn worlds() -> crate::test_support::Worlds {
+    use crate::test_support::{World, Worlds};
     let mut fail: Vec<(&'static str, World)> = matrix::spoil()
         .into_iter()
         .map(|(reason, spoil)| {

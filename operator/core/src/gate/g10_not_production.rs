@@ -1,7 +1,8 @@
 //! G-10 NotProduction.
 
 use super::{Evidence, Gate, Verdict, count};
-use crate::command::Command;
+use crate::commands::Command;
+use crate::run::facts::REFUSALS;
 
 pub(super) static GATE: Gate = Gate {
     id: "G-10",
@@ -28,13 +29,6 @@ pub(super) static GATE: Gate = Gate {
     #[cfg(test)]
     worlds,
 };
-
-/// Reasons for which an agent or a session refuses to work with a server, each with the reason that it is here.
-pub const REFUSALS: [(&str, &str); 3] = [
-    ("CopyIsProduction", "IsProduction"),
-    ("CopyUnreadable", "Unreadable"),
-    ("CopyIsStranger", "Stranger"),
-];
 
 /// The readings that the proof needs.
 const READINGS: [&str; 2] = ["restore", "harness"];
@@ -96,8 +90,8 @@ fn refusal(refused: &str, when: &str, production: &str) -> Verdict {
 }
 
 #[cfg(test)]
-fn worlds() -> crate::testing::Worlds {
-    use crate::testing::{PRODUCTION, World, Worlds};
+fn worlds() -> crate::test_support::Worlds {
+    use crate::test_support::{PRODUCTION, World, Worlds};
     let refused =
         |reason: &'static str| World::with(|f| f.copy_identity[1].refused = Some(reason.into()));
     Worlds {

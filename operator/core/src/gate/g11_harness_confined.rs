@@ -2,10 +2,10 @@
 
 use super::probes::{self, NOT_PROVEN, REACHABLE};
 use super::{Evidence, Gate, Verdict, examples};
-use crate::command::Command;
-use crate::isolation::FORBIDDEN;
-use crate::names::Object;
-use crate::probe::TargetClass;
+use crate::api::TargetClass;
+use crate::commands::Command;
+use crate::isolation::judge::FORBIDDEN;
+use crate::run::object::Object;
 
 pub(super) static GATE: Gate = Gate {
     id: "G-11",
@@ -55,10 +55,10 @@ const DEMANDED: [(Object, &[TargetClass]); 2] = [
 ];
 
 #[cfg(test)]
-fn worlds() -> crate::testing::Worlds {
-    use crate::isolation::{NO_CONTROL, NOT_TRIED};
-    use crate::testing::{World, Worlds};
-    let with = |change: fn(&mut crate::isolation::Phase)| {
+fn worlds() -> crate::test_support::Worlds {
+    use crate::isolation::judge::{NO_CONTROL, NOT_TRIED};
+    use crate::test_support::{World, Worlds};
+    let with = |change: fn(&mut crate::run::facts::Phase)| {
         World::with(|f| change(f.isolation.harness.as_mut().unwrap()))
     };
     Worlds {

@@ -1,8 +1,8 @@
 //! G-12 NothingRestarted.
 
 use super::{Evidence, Gate, Verdict, count, examples};
-use crate::command::Command;
-use crate::facts::Facts;
+use crate::commands::Command;
+use crate::run::facts::{CRASHED, Facts};
 use std::collections::BTreeMap;
 
 pub(super) static GATE: Gate = Gate {
@@ -30,9 +30,6 @@ pub(super) static GATE: Gate = Gate {
     #[cfg(test)]
     worlds,
 };
-
-/// Reason of a run that was stopped because the copy's server has broken down: it does not start again, so its log cannot be asked.
-pub const CRASHED: &str = "Crashed";
 
 fn evaluate(evidence: &Evidence<'_>) -> Verdict {
     if let Some(stopped) = &evidence.facts.stopped
@@ -103,8 +100,8 @@ fn other_image(facts: &Facts) -> Option<String> {
 }
 
 #[cfg(test)]
-fn worlds() -> crate::testing::Worlds {
-    use crate::testing::{World, Worlds};
+fn worlds() -> crate::test_support::Worlds {
+    use crate::test_support::{World, Worlds};
     Worlds {
         fail: vec![
             (
@@ -134,7 +131,7 @@ fn worlds() -> crate::testing::Worlds {
                 CRASHED,
                 World::with(|f| {
                     f.verification = None;
-                    f.stopped = Some(crate::facts::Stopped {
+                    f.stopped = Some(crate::run::facts::Stopped {
                         step: "C-10".into(),
                         reason: CRASHED.into(),
                         message: "its server ended with 1".into(),

@@ -2,8 +2,8 @@
 
 use super::{Evidence, Gate, Verdict, count};
 use crate::api::Scenario;
-use crate::command::Command;
-use crate::facts::{LoggedError, ScenarioFacts};
+use crate::commands::Command;
+use crate::run::facts::{LoggedError, ScenarioFacts};
 
 pub(super) static GATE: Gate = Gate {
     id: "G-14",
@@ -192,9 +192,9 @@ fn ending(exit_code: Option<i32>, timed_out: bool) -> String {
 }
 
 #[cfg(test)]
-fn worlds() -> crate::testing::Worlds {
-    use crate::facts::ScenarioClaim;
-    use crate::testing::{World, Worlds, denied};
+fn worlds() -> crate::test_support::Worlds {
+    use crate::run::facts::ScenarioClaim;
+    use crate::test_support::{World, Worlds, denied};
     let first = |change: fn(&mut ScenarioFacts)| World::with(move |f| change(&mut f.scenarios[0]));
     Worlds {
         fail: vec![

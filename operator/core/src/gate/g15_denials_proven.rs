@@ -4,8 +4,8 @@ use super::denial::{DENIED, is_about, is_checked, name_of};
 use super::g14_scenarios_passed::{ExpectedError, expected_errors, failure};
 use super::{Evidence, Gate, Verdict, count, examples};
 use crate::api::{Scenario, SqlStep};
-use crate::command::Command;
-use crate::facts::{LoggedError, ScenarioFacts};
+use crate::commands::Command;
+use crate::run::facts::{LoggedError, ScenarioFacts};
 
 pub(super) static GATE: Gate = Gate {
     id: "G-15",
@@ -150,8 +150,8 @@ fn denial_failure(
 }
 
 #[cfg(test)]
-fn worlds() -> crate::testing::Worlds {
-    use crate::testing::{World, Worlds, denied};
+fn worlds() -> crate::test_support::Worlds {
+    use crate::test_support::{World, Worlds, denied};
     let second = |change: fn(&mut ScenarioFacts)| World::with(move |f| change(&mut f.scenarios[1]));
     Worlds {
         fail: vec![
@@ -191,9 +191,9 @@ fn worlds() -> crate::testing::Worlds {
 
 /// The denied step of the third scenario has the first as its twin, with this SQL.
 #[cfg(test)]
-fn paired_by(sql: &str) -> crate::testing::World {
-    use crate::facts::StepClaim;
-    let mut world = crate::testing::World::with(|f| {
+fn paired_by(sql: &str) -> crate::test_support::World {
+    use crate::run::facts::StepClaim;
+    let mut world = crate::test_support::World::with(|f| {
         f.scenarios[0].claim.steps = vec![StepClaim {
             sqlstate: "00000".into(),
             rows: 0,
@@ -209,7 +209,7 @@ fn paired_by(sql: &str) -> crate::testing::World {
 mod tests {
     use super::*;
     use crate::gate::Status;
-    use crate::testing::World;
+    use crate::test_support::World;
 
     #[test]
     fn the_same_sql_in_the_twin_pairs_a_step() {

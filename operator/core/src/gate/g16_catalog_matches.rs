@@ -1,7 +1,7 @@
 //! G-16 CatalogMatches.
 
 use super::{Evidence, Gate, Verdict, count, examples};
-use crate::command::Command;
+use crate::commands::Command;
 use std::collections::BTreeSet;
 
 pub(super) static GATE: Gate = Gate {
@@ -89,9 +89,9 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
 }
 
 #[cfg(test)]
-fn worlds() -> crate::testing::Worlds {
+fn worlds() -> crate::test_support::Worlds {
     use crate::api::CatalogChange;
-    use crate::testing::{World, Worlds};
+    use crate::test_support::{World, Worlds};
     let mut declared = World::passing();
     declared.spec.verification.catalog_changes = vec![CatalogChange {
         kind: "index".into(),
@@ -140,7 +140,7 @@ mod tests {
     use super::*;
     use crate::api::CatalogChange;
     use crate::gate::Status;
-    use crate::testing::World;
+    use crate::test_support::World;
 
     #[test]
     fn a_migration_that_declares_its_changes_passes() {

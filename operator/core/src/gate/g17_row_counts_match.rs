@@ -1,7 +1,7 @@
 //! G-17 RowCountsMatch.
 
 use super::{Evidence, Gate, Verdict, count, examples};
-use crate::command::Command;
+use crate::commands::Command;
 use std::collections::BTreeMap;
 
 pub(super) static GATE: Gate = Gate {
@@ -96,8 +96,8 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
 }
 
 #[cfg(test)]
-fn worlds() -> crate::testing::Worlds {
-    use crate::testing::{World, Worlds};
+fn worlds() -> crate::test_support::Worlds {
+    use crate::test_support::{World, Worlds};
     Worlds {
         fail: vec![
             (

@@ -1,7 +1,7 @@
 //! G-18 PrivilegesHeld.
 
 use super::{Evidence, Gate, Status, Verdict, count, examples, matrix};
-use crate::command::Command;
+use crate::commands::Command;
 
 pub(super) static GATE: Gate = Gate {
     id: "G-18",
@@ -62,9 +62,9 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
 }
 
 #[cfg(test)]
-fn worlds() -> crate::testing::Worlds {
-    use crate::facts::VerificationFacts;
-    use crate::testing::{World, Worlds};
+fn worlds() -> crate::test_support::Worlds {
+    use crate::run::facts::VerificationFacts;
+    use crate::test_support::{World, Worlds};
     let with = |spoil: &dyn Fn(&mut VerificationFacts)| {
         World::with(|f| spoil(f.verification.as_mut().unwrap()))
     };

@@ -2,10 +2,11 @@
 
 use super::probes::{self, NOT_PROVEN, REACHABLE};
 use super::{Evidence, Gate, Verdict, count, examples};
-use crate::command::Command;
-use crate::isolation::{self, FORBIDDEN, Judgement, Probe};
-use crate::names::Object;
-use crate::probe::TargetClass;
+use crate::api::TargetClass;
+use crate::commands::Command;
+use crate::isolation::judge::{self, FORBIDDEN, Judgement};
+use crate::run::facts::Probe;
+use crate::run::object::Object;
 
 pub(super) static GATE: Gate = Gate {
     id: "G-19",
@@ -48,7 +49,7 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
     // One connection is enough, whenever it was: the run does not go on to the end of the scenarios.
     let during: Vec<&Probe> = facts.isolation.during.iter().collect();
     let judge_during =
-        |controls| isolation::judge(&evidence.spec.isolation, &during, controls, &DURING);
+        |controls| judge::judge(&evidence.spec.isolation, &during, controls, &DURING);
     if let breached @ Judgement::Breached(_) = judge_during([&[], &[]]) {
         return probes::said(&breached, "");
     }
@@ -86,9 +87,9 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
 }
 
 #[cfg(test)]
-fn worlds() -> crate::testing::Worlds {
-    use crate::isolation::{NO_CONTROL, NOT_TRIED};
-    use crate::testing::{World, Worlds};
+fn worlds() -> crate::test_support::Worlds {
+    use crate::isolation::judge::{NO_CONTROL, NOT_TRIED};
+    use crate::test_support::{World, Worlds};
     Worlds {
         fail: vec![
             (

@@ -1,7 +1,7 @@
 //! G-20 SourceUnmodified.
 
 use super::{Evidence, Gate, Verdict, count};
-use crate::command::Command;
+use crate::commands::Command;
 
 pub(super) static GATE: Gate = Gate {
     id: "G-20",
@@ -62,9 +62,9 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
 }
 
 #[cfg(test)]
-fn worlds() -> crate::testing::Worlds {
-    use crate::facts::{InputFact, VerificationFacts};
-    use crate::testing::{World, Worlds};
+fn worlds() -> crate::test_support::Worlds {
+    use crate::run::facts::{InputFact, VerificationFacts};
+    use crate::test_support::{World, Worlds};
     fn after(change: fn(&mut InputFact)) -> World {
         World::with(move |f| change(&mut f.verification.as_mut().unwrap().inputs.inputs[0]))
     }

@@ -2,11 +2,12 @@
 
 use super::probes::{self, NOT_PROVEN, REACHABLE};
 use super::{Evidence, Gate, Verdict, all_inspected};
-use crate::command::Command;
-use crate::inspect;
-use crate::isolation::{self, Judgement, Phase, Probe};
-use crate::names::{Object, key};
-use crate::probe::TargetClass;
+use crate::api::TargetClass;
+use crate::commands::Command;
+use crate::isolation::judge::{self, Judgement};
+use crate::isolation::pod;
+use crate::run::facts::{Phase, Probe};
+use crate::run::object::{Object, key};
 
 pub(super) static GATE: Gate = Gate {
     id: "G-21",
@@ -48,7 +49,7 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
             .into_iter()
             .any(|pod| pod.role() == role && key::needs_source(pod))
     };
-    let source = format!("{}/", inspect::SOURCE);
+    let source = format!("{}/", pod::SOURCE);
     let mounted = facts.inspections.iter().find(|(role, pod)| {
         !needed(role) && pod.secrets.iter().any(|key| key.starts_with(&source))
     });
@@ -111,13 +112,13 @@ fn judged(evidence: &Evidence<'_>, phase: &Phase, pods: &[Object]) -> Judgement 
         .map(|pod| (*pod, &[TargetClass::Production][..]))
         .collect();
     let controls = [&*phase.controls_before, &*phase.controls_after];
-    isolation::judge(&evidence.spec.isolation, &production, controls, &demanded)
+    judge::judge(&evidence.spec.isolation, &production, controls, &demanded)
 }
 
 #[cfg(test)]
-fn worlds() -> crate::testing::Worlds {
-    use crate::isolation::{NO_CONTROL, NOT_TRIED};
-    use crate::testing::{World, Worlds};
+fn worlds() -> crate::test_support::Worlds {
+    use crate::isolation::judge::{NO_CONTROL, NOT_TRIED};
+    use crate::test_support::{World, Worlds};
     fn reach(probes: &mut [Probe]) {
         let production = |probe: &&mut Probe| probe.target.class == TargetClass::Production;
         let probe = probes.iter_mut().find(production);

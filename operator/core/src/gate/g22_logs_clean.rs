@@ -1,8 +1,8 @@
 //! G-22 LogsClean.
 
 use super::{Evidence, Gate, Verdict, count, leak};
-use crate::command::Command;
-use crate::names::Object;
+use crate::commands::Command;
+use crate::run::object::Object;
 
 pub(super) static GATE: Gate = Gate {
     id: "G-22",
@@ -51,7 +51,7 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
     if let Some(unread) = searches().find_map(|search| search.unread.first()) {
         return Verdict::unknown("NotSearched", unread.clone());
     }
-    let sum = |of: fn(&crate::facts::LeakFacts) -> u64| searches().map(of).sum::<u64>();
+    let sum = |of: fn(&crate::run::facts::LeakFacts) -> u64| searches().map(of).sum::<u64>();
     let warnings = sum(|search| search.shapes.values().sum());
     let shapes = match warnings {
         0 => String::new(),
@@ -65,9 +65,9 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
 }
 
 #[cfg(test)]
-fn worlds() -> crate::testing::Worlds {
-    use crate::facts::LeakFacts;
-    use crate::testing::{World, Worlds, leaking};
+fn worlds() -> crate::test_support::Worlds {
+    use crate::run::facts::LeakFacts;
+    use crate::test_support::{World, Worlds, leaking};
     let volume =
         |change: fn(&mut LeakFacts)| World::with(move |f| change(f.search.as_mut().unwrap()));
     Worlds {

@@ -1,7 +1,7 @@
 //! G-23 EvidenceClean.
 
 use super::{Evidence, Gate, Verdict, count, examples, leak};
-use crate::command::Command;
+use crate::commands::Command;
 
 pub(super) static GATE: Gate = Gate {
     id: "G-23",
@@ -77,10 +77,10 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
 }
 
 #[cfg(test)]
-fn worlds() -> crate::testing::Worlds {
-    use crate::control::TaskError;
-    use crate::facts::EvidenceFacts;
-    use crate::testing::{World, Worlds, leaking};
+fn worlds() -> crate::test_support::Worlds {
+    use crate::problem::TaskError;
+    use crate::run::facts::EvidenceFacts;
+    use crate::test_support::{World, Worlds, leaking};
     let kept =
         |change: fn(&mut EvidenceFacts)| World::with(move |f| change(f.evidence.as_mut().unwrap()));
     Worlds {

@@ -1,9 +1,10 @@
 //! G-24 ProtectedUnchanged.
 
 use super::{Evidence, Gate, Verdict, count, examples};
-use crate::command::Command;
-use crate::facts::PodFingerprint;
-use std::collections::BTreeMap;
+use crate::commands::Command;
+#[cfg(test)]
+use crate::run::facts::PodFingerprint;
+use crate::run::facts::protected_changes;
 
 pub(super) static GATE: Gate = Gate {
     id: "G-24",
@@ -45,7 +46,7 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
     let Some(now) = &teardown.protected else {
         return Verdict::pending();
     };
-    let changes = changes(&preflight.protected, now);
+    let changes = protected_changes(&preflight.protected, now);
     if !changes.is_empty() {
         return Verdict::fail("Changed", examples(&changes));
     }
@@ -70,35 +71,9 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
     ))
 }
 
-/// What differs between two looks at the same workloads.
-pub fn changes(before: &[PodFingerprint], now: &[PodFingerprint]) -> Vec<String> {
-    fn by_name(pods: &[PodFingerprint]) -> BTreeMap<(&str, &str), &PodFingerprint> {
-        pods.iter()
-            .map(|p| ((p.namespace.as_str(), p.name.as_str()), p))
-            .collect()
-    }
-    let (before, now) = (by_name(before), by_name(now));
-    let gone = before
-        .keys()
-        .filter(|k| !now.contains_key(*k))
-        .map(|(ns, name)| format!("{ns}/{name} is gone"));
-    let came = now
-        .keys()
-        .filter(|k| !before.contains_key(*k))
-        .map(|(ns, name)| format!("{ns}/{name} is new"));
-    let other = before.iter().filter_map(|(key @ (ns, name), pod)| {
-        let found = now.get(key)?;
-        if found.uid != pod.uid {
-            return Some(format!("{ns}/{name} was replaced"));
-        }
-        (found.containers != pod.containers).then(|| format!("{ns}/{name} restarted"))
-    });
-    gone.chain(came).chain(other).collect()
-}
-
 #[cfg(test)]
-fn worlds() -> crate::testing::Worlds {
-    use crate::testing::{World, Worlds};
+fn worlds() -> crate::test_support::Worlds {
+    use crate::test_support::{World, Worlds};
     let now = |change: fn(&mut Vec<PodFingerprint>)| {
         World::with(move |f| change(f.teardown.as_mut().unwrap().protected.as_mut().unwrap()))
     };
@@ -150,7 +125,7 @@ fn worlds() -> crate::testing::Worlds {
             (
                 "NotWatched",
                 World::with(|f| {
-                    f.watch_error = Some(crate::control::TaskError {
+                    f.watch_error = Some(crate::problem::TaskError {
                         reason: "Forbidden".into(),
                         message: "may not watch pods".into(),
                         transient: false,

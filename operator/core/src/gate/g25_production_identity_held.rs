@@ -1,7 +1,7 @@
 //! G-25 ProductionIdentityHeld.
 
 use super::{Evidence, Gate, Verdict};
-use crate::command::Command;
+use crate::commands::Command;
 
 pub(super) static GATE: Gate = Gate {
     id: "G-25",
@@ -89,10 +89,10 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
 }
 
 #[cfg(test)]
-fn worlds() -> crate::testing::Worlds {
-    use crate::control::TaskError;
-    use crate::facts::SourceIdentity;
-    use crate::testing::{World, Worlds};
+fn worlds() -> crate::test_support::Worlds {
+    use crate::problem::TaskError;
+    use crate::run::facts::SourceIdentity;
+    use crate::test_support::{World, Worlds};
     let now = |change: fn(&mut SourceIdentity)| {
         World::with(move |f| change(f.teardown.as_mut().unwrap().identity.as_mut().unwrap()))
     };

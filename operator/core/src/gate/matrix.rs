@@ -1,7 +1,7 @@
 //! What the two matrix gates have in common.
 
 use super::{Verdict, count};
-use crate::facts::{MatrixDifference, RowGroup};
+use crate::run::facts::{MatrixDifference, RowGroup};
 
 /// Judges a comparison of the matrix with what was found.
 pub(super) fn judge(difference: &MatrixDifference, milliseconds: Option<u64>) -> Verdict {
@@ -88,7 +88,7 @@ type Spoil = fn(&mut MatrixDifference);
 /// Spoils a comparison in every way that both gates fail by, with the reason.
 #[cfg(test)]
 pub(super) fn spoil() -> Vec<(&'static str, Spoil)> {
-    use crate::facts::EscalationFacts;
+    use crate::run::facts::EscalationFacts;
     fn rows() -> Vec<RowGroup> {
         vec![RowGroup {
             rows: 1,

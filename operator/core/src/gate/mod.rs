@@ -35,13 +35,10 @@ mod probes;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use crate::api::DryRunSpec;
-use crate::command::Command;
+use crate::commands::Command;
 use crate::conditions;
-use crate::facts::{Facts, Leak};
-use crate::names::Object;
-
-pub use g10_not_production::REFUSALS;
-pub use g12_nothing_restarted::CRASHED;
+use crate::run::facts::{Facts, Leak};
+use crate::run::object::Object;
 
 /// Every gate, in order.
 pub static ALL: [&Gate; 25] = [
@@ -111,7 +108,7 @@ pub struct Gate {
     pub evaluate: fn(&Evidence<'_>) -> Verdict,
     /// Worlds that pass it, fail it and leave it unknown.
     #[cfg(test)]
-    pub(crate) worlds: fn() -> crate::testing::Worlds,
+    pub(crate) worlds: fn() -> crate::test_support::Worlds,
 }
 
 /// What gates are judged from.
@@ -224,8 +221,6 @@ pub fn judge(evidence: &Evidence<'_>, previous: &[Condition]) -> Vec<(&'static G
     verdicts
 }
 
-pub use g24_protected_unchanged::changes as protected_changes;
-
 /// The pods that are looked at as the apiserver has them, each while it lives.
 const INSPECTED: [Object; 5] = [
     Object::DumpPod,
@@ -274,7 +269,7 @@ fn count(n: u64, noun: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::World;
+    use crate::test_support::World;
     use std::collections::BTreeSet;
 
     fn verdict(gate: &Gate, world: &World) -> Verdict {

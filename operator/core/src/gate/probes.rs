@@ -1,9 +1,10 @@
 //! What the gates of isolation have in common.
 
 use super::{Evidence, Verdict, examples};
-use crate::isolation::{self, Judgement, NO_CONTROL, NOT_TRIED, Phase, Probe};
-use crate::names::Object;
-use crate::probe::TargetClass;
+use crate::api::TargetClass;
+use crate::isolation::judge::{self, Judgement, NO_CONTROL, NOT_TRIED};
+use crate::run::facts::{Phase, Probe};
+use crate::run::object::Object;
 
 /// Reason of a gate that one connection has failed.
 pub(super) const REACHABLE: (&str, &str) = (
@@ -30,7 +31,7 @@ pub(super) fn verdict(
 ) -> Verdict {
     let probes: Vec<&Probe> = phase.probes.iter().collect();
     let controls = [&*phase.controls_before, &*phase.controls_after];
-    let judged = isolation::judge(&evidence.spec.isolation, &probes, controls, demanded);
+    let judged = judge::judge(&evidence.spec.isolation, &probes, controls, demanded);
     said(&judged, &phase.node)
 }
 
@@ -38,7 +39,7 @@ pub(super) fn verdict(
 pub(super) fn said(judged: &Judgement, node: &str) -> Verdict {
     match judged {
         Judgement::Isolated(summary) => Verdict::pass(format!("{summary}; node {node}")),
-        Judgement::Breached(reached) => Verdict::fail(REACHABLE.0, isolation::sentence(reached)),
+        Judgement::Breached(reached) => Verdict::fail(REACHABLE.0, judge::sentence(reached)),
         Judgement::Unproven(unproven) => {
             let reason = unproven.first().map_or(NOT_TRIED, |first| first.reason);
             let what: Vec<&str> = unproven

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 
-use crate::tree::hex;
+use crate::digest::hex;
 
 /// A form of this many characters is no accident; encodings that come out shorter are not looked for.
 const TELLING: usize = 8;

@@ -26,9 +26,9 @@ use self::{
     redact::Markers,
     scram::{Judge, Owner, Verifier},
 };
-use crate::{
+use crate::run::{
     facts::{Leak, LeakFacts},
-    names::key,
+    object::key,
 };
 
 /// Finds and names that stand in facts.

@@ -41,7 +41,7 @@ fn finds(facts: &LeakFacts) -> Vec<(&str, &str, u64)> {
 
 fn md5(password: &str, role: &str) -> String {
     let digest = Md5::digest(format!("{password}{role}"));
-    format!("md5{}", crate::tree::hex(&digest))
+    format!("md5{}", crate::digest::hex(&digest))
 }
 
 #[test]
@@ -60,9 +60,9 @@ fn a_password_is_found_in_every_form() {
             "superuser",
             "base64",
         ),
-        (crate::tree::hex(PASSWORD.as_bytes()), "superuser", "hex"),
+        (crate::digest::hex(PASSWORD.as_bytes()), "superuser", "hex"),
         (
-            crate::tree::hex(PASSWORD.as_bytes()).to_uppercase(),
+            crate::digest::hex(PASSWORD.as_bytes()).to_uppercase(),
             "superuser",
             "hex",
         ),

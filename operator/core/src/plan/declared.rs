@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::api::{Grant, Privileges};
-use crate::facts::SetSummary;
-use crate::matrix::{self, Literal, PUBLIC};
+use crate::postgres::matrix::{self, Literal, PUBLIC};
+use crate::run::facts::SetSummary;
 
 /// The privilege rows that a matrix declares: one per privilege, grantee and object or column.
 ///

@@ -1,7 +1,7 @@
 //! What a run does to production, in sentences for whoever approves it.
 
 use crate::api::DryRunSpec;
-use crate::step::DUMP_ATTEMPTS;
+use crate::run::facts::DUMP_ATTEMPTS;
 
 /// The sentences, most important first.
 pub(super) fn of(spec: &DryRunSpec) -> Vec<String> {
@@ -29,7 +29,7 @@ pub(super) fn of(spec: &DryRunSpec) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::spec;
+    use crate::test_support::spec;
 
     #[test]
     fn they_say_what_is_read_and_how_long_it_is_locked() {

@@ -1,15 +1,13 @@
 //! What a job found becomes a fact.
 
-use crate::command::Command;
-use crate::control::TaskError;
-use crate::facts::{
-    CopyIdentity, CopySummary, DumpFacts, EvidenceFacts, Facts, HarnessFacts, InputFacts,
-    LeakFacts, PodFingerprint, PodInspection, PreflightFacts, RestoreFacts, RolesFacts,
-    ScenarioClaim, ScenarioFacts, SecretFacts, SourceIdentity, Stopped, TeardownFacts,
-    VerificationFacts,
+use crate::commands::Command;
+use crate::problem::TaskError;
+use crate::run::facts::{
+    CopyIdentity, CopySummary, DUMP_ATTEMPTS, DumpFacts, EvidenceFacts, Facts, HarnessFacts,
+    InputFacts, LeakFacts, Phase, PodFingerprint, PodInspection, PreflightFacts, Probe, REFUSALS,
+    RestoreFacts, RolesFacts, ScenarioClaim, ScenarioFacts, SecretFacts, SourceIdentity, Stopped,
+    TeardownFacts, VerificationFacts,
 };
-use crate::gate::REFUSALS;
-use crate::isolation::{Phase, Probe};
 use crate::step::{Job, Moment};
 
 /// How a job ended.
@@ -68,8 +66,6 @@ pub enum Finding {
 
 /// How many changes of protected workloads stand in the facts.
 const CHANGES: usize = 20;
-/// How often a dump is tried when the source's catalog changes under it.
-pub(crate) const DUMP_ATTEMPTS: u8 = 3;
 
 /// Writes what a job found into the facts. Twice is as good as once: when the answer to a written report is lost, the next pass reads facts that
 /// hold the finding already, and has it still to take.

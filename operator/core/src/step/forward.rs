@@ -3,13 +3,14 @@
 use jiff::Timestamp;
 use std::time::Duration;
 
-use super::world::later;
-use super::{Action, Ended, Job, Moment, PodView, Progress, ReportView, World};
-use crate::command::Command;
-use crate::control::TaskError;
-use crate::facts::Facts;
-use crate::gate::{self, CRASHED, Evidence, REFUSALS, Status};
-use crate::names::Object;
+use super::decide::Progress;
+use super::snapshot::later;
+use super::{Action, Ended, Job, Moment, PodView, ReportView, World};
+use crate::commands::Command;
+use crate::gate::{self, Evidence, Status};
+use crate::problem::TaskError;
+use crate::run::facts::{CRASHED, Facts, REFUSALS};
+use crate::run::object::Object;
 
 /// Something must change first.
 const WAIT: Progress = Progress::Act(Vec::new());

@@ -1,7 +1,7 @@
 //! The jobs that a run has beside its passes.
 
-use crate::command::Command;
-use crate::names::Object;
+use crate::commands::Command;
+use crate::run::object::Object;
 
 /// Work that takes longer than an API call. It runs beside the reconciler and ends with a [`Finding`](super::Finding).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

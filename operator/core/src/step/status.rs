@@ -1,13 +1,15 @@
 //! What is said of a run: built whole from what is known, and written only if it changed.
 
-use super::{Stand, World, teardown};
-use crate::admission::Enforcement;
+use super::decide::Stand;
+use super::{World, teardown};
 use crate::api::{Child, DryRunStatus, Outcome};
-use crate::command::Command;
+use crate::commands::Command;
 use crate::conditions::{self, upsert};
-use crate::facts::Facts;
 use crate::gate::{Gate, NOT_REACHED, PENDING, Status, Verdict};
-use crate::names::{self, Object};
+use crate::plan::admission::Enforcement;
+use crate::run::facts::Facts;
+use crate::run::id;
+use crate::run::object::Object;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 /// How a run ended, by its gates alone.
@@ -124,7 +126,7 @@ pub(super) fn build(
         status.children = children(world);
         // Kept when the report is deleted: a run that has one named never begins again.
         if world.begun() {
-            status.report = Some(names::report(world.name, world.uid));
+            status.report = Some(id::report(world.name, world.uid));
         }
     }
     status.step = Some(match stand {
@@ -427,7 +429,7 @@ fn children(world: &World<'_>) -> Vec<Child> {
     children.push(Child {
         kind: "DryRunReport".into(),
         namespace: world.namespace.into(),
-        name: names::report(world.name, world.uid),
+        name: id::report(world.name, world.uid),
         uid: None,
     });
     children

@@ -5,12 +5,12 @@
 use jiff::Timestamp;
 use std::time::Duration;
 
-use super::world::later;
+use super::snapshot::later;
 use super::{Action, Job, World};
-use crate::command::Command;
-use crate::control::TaskError;
-use crate::facts::{EvidenceFacts, Facts};
-use crate::names::Object;
+use crate::commands::Command;
+use crate::problem::TaskError;
+use crate::run::facts::{EvidenceFacts, Facts};
+use crate::run::object::Object;
 
 /// How long a look at the cluster may take, and how soon there is another look at what should go: not everything that goes is watched, and a
 /// watch that was interrupted tells nothing of what went meanwhile.

@@ -1,9 +1,9 @@
 //! The pods in which Postgres's programs work: dump, copy and restore; and the one that asks production who it is.
 
-use dryrun_core::control::{
-    OBSERVER_PORT, POSTGRES_ENV, PostgresConfig, SECRETS_DIR, SUPERUSER_FILE, TOKEN_FILE,
-};
-use dryrun_core::names::{self, Object, key};
+use dryrun_core::agent_api::copy_server::{POSTGRES_ENV, PostgresConfig};
+use dryrun_core::run::id;
+use dryrun_core::run::layout::{OBSERVER_PORT, SECRETS_DIR, SUPERUSER_FILE, TOKEN_FILE};
+use dryrun_core::run::object::{Object, key};
 use k8s_openapi::api::core::v1::{Container, EnvVar, PodSpec};
 
 use super::parts::{
@@ -84,8 +84,8 @@ pub(super) fn postgres(plan: &Plan<'_>) -> PodSpec {
         .unwrap_or_default();
     let config = PostgresConfig {
         run_uid: plan.uid.to_owned(),
-        bootstrap_role: names::bootstrap_role(plan.uid),
-        restore_role: Some(names::restore_role(plan.uid)),
+        bootstrap_role: id::bootstrap_role(plan.uid),
+        restore_role: Some(id::restore_role(plan.uid)),
         database: plan.spec.source.database.clone(),
         roles: plan.spec.privileges.roles.keys().cloned().collect(),
         data_directory: "/data/pgdata/data".into(),

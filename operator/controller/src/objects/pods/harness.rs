@@ -1,7 +1,9 @@
 //! The pod of the scenarios.
 
-use dryrun_core::control::{HARNESS_LOGS_DIR, OBSERVER_PORT, SCRATCH_DIR, SECRETS_DIR, TOKEN_FILE};
-use dryrun_core::names::{Object, key};
+use dryrun_core::run::layout::{
+    HARNESS_LOGS_DIR, OBSERVER_PORT, SCRATCH_DIR, SECRETS_DIR, TOKEN_FILE,
+};
+use dryrun_core::run::object::{Object, key};
 use k8s_openapi::api::core::v1::{ConfigMapVolumeSource, Container, KeyToPath, PodSpec, Volume};
 
 use super::parts::{agent, agent_on, base, confined, install, resources, serve, small};
@@ -102,9 +104,9 @@ pub(super) fn pod(plan: &Plan<'_>) -> PodSpec {
 mod tests {
     use crate::objects::{self, Plan};
     use crate::testing;
-    use dryrun_core::facts::Facts;
-    use dryrun_core::inspect;
-    use dryrun_core::names::Object;
+    use dryrun_core::isolation::pod;
+    use dryrun_core::run::facts::Facts;
+    use dryrun_core::run::object::Object;
     use serde_json::json;
 
     /// What is inspected in the live pod is what is built here.
@@ -121,7 +123,7 @@ mod tests {
             operator_image: "operator:1",
         };
         let deny_all = json!({"spec": {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}});
-        let found = inspect::harness_violations(
+        let found = pod::harness_violations(
             &objects::pod(&plan, Object::HarnessPod),
             &[serde_json::from_value(deny_all).unwrap()],
             &[],

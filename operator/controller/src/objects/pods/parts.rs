@@ -1,6 +1,6 @@
 //! What all pods and containers have in common.
 
-use dryrun_core::control::{AGENT_DIR, PORT};
+use dryrun_core::run::layout::{AGENT_DIR, PORT};
 use k8s_openapi::api::core::v1::{
     Capabilities, Container, PodDNSConfig, PodSecurityContext, PodSpec, ResourceRequirements,
     SeccompProfile, SecurityContext, Volume,

@@ -1,6 +1,6 @@
 //! Pods that probe or answer, and hold nothing.
 
-use dryrun_core::names::Object;
+use dryrun_core::run::object::Object;
 use k8s_openapi::api::core::v1::{Container, PodSpec};
 
 use super::parts::{agent, base, echoing, small};

@@ -1,7 +1,7 @@
 //! The pod that searches and seals what is kept.
 
-use dryrun_core::control::TOKEN_FILE;
-use dryrun_core::names::{Object, key};
+use dryrun_core::run::layout::TOKEN_FILE;
+use dryrun_core::run::object::{Object, key};
 use k8s_openapi::api::core::v1::{Container, PodSpec};
 
 use super::EVIDENCE_DIR;

@@ -1,7 +1,7 @@
 //! Volumes and mounts, and which keys of which Secret are in them.
 
-use dryrun_core::control::{AGENT_DIR, SECRETS_DIR};
-use dryrun_core::names::Object;
+use dryrun_core::run::layout::{AGENT_DIR, SECRETS_DIR};
+use dryrun_core::run::object::Object;
 use k8s_openapi::api::core::v1::{
     EmptyDirVolumeSource, KeyToPath, PersistentVolumeClaimVolumeSource, ProjectedVolumeSource,
     SecretProjection, Volume, VolumeMount, VolumeProjection,

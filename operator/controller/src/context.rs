@@ -1,0 +1,126 @@
+//! The state that all passes share.
+
+use dryrun_core::api::DryRun;
+use dryrun_core::run::facts::Facts;
+use dryrun_core::run::id::MANAGER;
+use futures::channel::mpsc::UnboundedReceiver;
+use kube::Client;
+use kube::core::DeserializeGuard;
+use kube::runtime::events::{Recorder, Reporter};
+use kube::runtime::reflector::ObjectRef;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::admission_policies::AdmissionPolicies;
+use crate::jobs::{PodAccess, Supervisor};
+use crate::objects::Key;
+use crate::pinned_operator::PinnedOperator;
+
+/// A DryRun as it is watched. One that another version wrote must not keep all others from being driven.
+pub type Watched = DeserializeGuard<DryRun>;
+
+/// Configuration of the operator, constant while the process lives.
+pub struct Settings {
+    /// Image and probes namespace that plans of new runs pin.
+    pub operator: PinnedOperator,
+    /// Namespaces that are prepared for runs; the operator has rights in no other.
+    pub namespaces: Vec<String>,
+    /// The admission policies of the chart.
+    pub policies: AdmissionPolicies,
+    /// Name of this process in events.
+    pub instance: Option<String>,
+}
+
+/// State that every pass works with.
+pub struct Context {
+    pub(crate) client: Client,
+    pub(crate) operator: PinnedOperator,
+    pub(crate) namespaces: Vec<String>,
+    pub(crate) policies: AdmissionPolicies,
+    pub(crate) access: Arc<dyn PodAccess>,
+    pub(crate) jobs: Supervisor,
+    pub(crate) recorder: Recorder,
+    /// Consecutive errors of each run, and the text of the last one.
+    troubles: Mutex<BTreeMap<Key, (u32, String)>>,
+    /// Facts of runs whose report was deleted; they are stored nowhere else.
+    orphans: Mutex<BTreeMap<Key, Facts>>,
+}
+
+impl Context {
+    /// Creates the state, and the stream of DryRuns of which a job has ended.
+    pub fn new(
+        client: Client,
+        settings: Settings,
+        access: Arc<dyn PodAccess>,
+    ) -> (Arc<Self>, UnboundedReceiver<ObjectRef<Watched>>) {
+        let (jobs, ended) = Supervisor::new();
+        let reporter = Reporter {
+            controller: MANAGER.into(),
+            instance: settings.instance,
+        };
+        let context = Self {
+            recorder: Recorder::new(client.clone(), reporter),
+            client,
+            operator: settings.operator,
+            namespaces: settings.namespaces,
+            policies: settings.policies,
+            access,
+            jobs,
+            troubles: Mutex::default(),
+            orphans: Mutex::default(),
+        };
+        (Arc::new(context), ended)
+    }
+
+    /// Text of the last error of a run, unless a later pass succeeded.
+    pub(crate) fn trouble(&self, run: &Key) -> Option<String> {
+        let troubles = lock(&self.troubles);
+        troubles.get(run).map(|(_, text)| text.clone())
+    }
+
+    /// Number of consecutive errors of a run.
+    pub(crate) fn failures(&self, run: &Key) -> u32 {
+        lock(&self.troubles).get(run).map_or(0, |(count, _)| *count)
+    }
+
+    /// Counts an error of a run.
+    pub(crate) fn failed(&self, run: &Key, error: &str) {
+        let mut troubles = lock(&self.troubles);
+        let (count, text) = troubles.entry(run.clone()).or_default();
+        *count += 1;
+        *text = error.to_owned();
+    }
+
+    /// Forgets the errors of a run: a pass succeeded.
+    pub(crate) fn succeeded(&self, run: &Key) {
+        lock(&self.troubles).remove(run);
+    }
+
+    /// Remembered facts of a run without a report.
+    pub(crate) fn orphan(&self, run: &Key) -> Facts {
+        lock(&self.orphans).get(run).cloned().unwrap_or_default()
+    }
+
+    /// Remembers the facts of a run without a report, or drops them.
+    pub(crate) fn remember(&self, run: &Key, facts: Option<&Facts>) {
+        let mut orphans = lock(&self.orphans);
+        match facts {
+            Some(facts) => drop(orphans.insert(run.clone(), facts.clone())),
+            None => drop(orphans.remove(run)),
+        }
+    }
+
+    /// Cancels jobs and drops state of earlier DryRuns with this name, except the one with UID `but`. A run whose finalizer was removed by hand is
+    /// never reconciled again.
+    pub(crate) fn forget(&self, (namespace, name): (&str, &str), but: Option<&str>) {
+        let gone = |run: &Key| run.0 == namespace && run.1 == name && but != Some(&*run.2);
+        self.jobs.forget(gone);
+        lock(&self.troubles).retain(|run, _| !gone(run));
+        lock(&self.orphans).retain(|run, _| !gone(run));
+    }
+}
+
+/// Locks a map. A panic of another thread leaves it whole: every change is one insert or remove.
+fn lock<T>(memory: &Mutex<T>) -> MutexGuard<'_, T> {
+    memory.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,185 @@
+//! What a job works with, and its access to the run's pods.
+
+use dryrun_core::api::DryRunSpec;
+use dryrun_core::problem::TaskError;
+use dryrun_core::run::facts::{
+    CopyIdentity, CopySummary, DumpFacts, Facts, RestoreFacts, RolesFacts, ScenarioFacts,
+    VerificationFacts,
+};
+use dryrun_core::run::id;
+use dryrun_core::run::layout::{OBSERVER_PORT, PORT};
+use dryrun_core::run::object::{Object, key};
+use futures::future::BoxFuture;
+use hyper::body::Bytes;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Pod, Secret};
+use kube::{Api, Client};
+use std::sync::Arc;
+
+use super::{copy, permanent, read, scenario};
+use crate::agent_client::{self, Agent};
+use crate::copy::Endpoint;
+use crate::objects::Containers;
+
+pub use crate::agent_client::{AgentAddress, AgentRequest};
+
+/// Result of one access to a pod.
+pub type Access<'a, T> = BoxFuture<'a, Result<T, TaskError>>;
+
+/// Access to the programs in a run's pods: everything that a run does and that does not go through objects of the apiserver.
+///
+/// [`PortForward`] is the one that works on a cluster.
+pub trait PodAccess: Send + Sync + 'static {
+    /// Sends one request to an agent. Returns nothing if no answer came in time: it may be sent again.
+    fn request<'a>(
+        &'a self,
+        agent: &'a AgentAddress,
+        request: &'a AgentRequest,
+    ) -> Access<'a, Option<Bytes>>;
+    /// C-05: reads the identity of the copy and makes the roles that the dump refers to.
+    fn prepare_copy<'a>(&'a self, scope: &'a Scope) -> Access<'a, CopyIdentity>;
+    /// C-05: restores the dump, and reads the copy's log of it.
+    fn restore<'a>(&'a self, scope: &'a Scope) -> Access<'a, RestoreFacts>;
+    /// C-06 and C-07: applies the matrix, reads it back, and reads the identity again.
+    fn apply_matrix<'a>(&'a self, scope: &'a Scope) -> Access<'a, (RolesFacts, CopyIdentity)>;
+    /// C-10: records the copy before the scenarios.
+    fn baseline<'a>(&'a self, scope: &'a Scope) -> Access<'a, CopySummary>;
+    /// C-10: runs the scenario at this index between two barriers.
+    fn scenario<'a>(&'a self, scope: &'a Scope, index: usize) -> Access<'a, ScenarioFacts>;
+    /// C-11: compares the copy with what it was.
+    fn verify_copy<'a>(&'a self, scope: &'a Scope) -> Access<'a, VerificationFacts>;
+}
+
+/// Access by port-forwards: HTTP to the agents, SQL to the copy.
+pub struct PortForward;
+
+impl PodAccess for PortForward {
+    fn request<'a>(
+        &'a self,
+        agent: &'a AgentAddress,
+        request: &'a AgentRequest,
+    ) -> Access<'a, Option<Bytes>> {
+        Box::pin(agent_client::send(agent, request))
+    }
+
+    fn prepare_copy<'a>(&'a self, scope: &'a Scope) -> Access<'a, CopyIdentity> {
+        Box::pin(copy::prepare(scope))
+    }
+
+    fn restore<'a>(&'a self, scope: &'a Scope) -> Access<'a, RestoreFacts> {
+        Box::pin(copy::restore(scope))
+    }
+
+    fn apply_matrix<'a>(&'a self, scope: &'a Scope) -> Access<'a, (RolesFacts, CopyIdentity)> {
+        Box::pin(copy::apply_matrix(scope))
+    }
+
+    fn baseline<'a>(&'a self, scope: &'a Scope) -> Access<'a, CopySummary> {
+        Box::pin(copy::baseline(scope))
+    }
+
+    fn scenario<'a>(&'a self, scope: &'a Scope, index: usize) -> Access<'a, ScenarioFacts> {
+        Box::pin(scenario::run(scope, index))
+    }
+
+    fn verify_copy<'a>(&'a self, scope: &'a Scope) -> Access<'a, VerificationFacts> {
+        Box::pin(copy::verify(scope))
+    }
+}
+
+/// Everything that a job works with. It is the job's own copy, so that a job never sees half of a pass.
+pub struct Scope {
+    pub(crate) client: Client,
+    pub(crate) access: Arc<dyn PodAccess>,
+    /// Namespace of the DryRun.
+    pub namespace: String,
+    /// Namespace of canaries and listeners.
+    pub probes_namespace: String,
+    /// Name of the DryRun.
+    pub name: String,
+    /// UID of the DryRun.
+    pub uid: String,
+    /// Spec of the DryRun.
+    pub spec: Arc<DryRunSpec>,
+    /// Facts of the run as the job begins.
+    pub facts: Arc<Facts>,
+    /// When the job is given up.
+    pub deadline: Timestamp,
+}
+
+impl Scope {
+    pub(super) fn pods(&self) -> Api<Pod> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// Pods where this one lives.
+    pub(super) fn pods_of(&self, pod: Object) -> Api<Pod> {
+        if pod.is_outside() {
+            Api::namespaced(self.client.clone(), &self.probes_namespace)
+        } else {
+            self.pods()
+        }
+    }
+
+    pub(super) fn dump(&self) -> Result<&DumpFacts, TaskError> {
+        self.facts
+            .dump
+            .as_ref()
+            .ok_or_else(|| permanent("FactsMissing", "the dump's facts are not in the report"))
+    }
+
+    /// A credential of the run. Read when it is needed, and never kept.
+    pub(super) async fn credential(&self, key: &str) -> Result<String, TaskError> {
+        let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &self.namespace);
+        let name = Object::Secret.name(&self.name, &self.uid);
+        let secret = read("SecretUnreadable", "the run's Secret", secrets.get(&name)).await?;
+        let value = secret
+            .data
+            .as_ref()
+            .and_then(|data| data.get(key))
+            .and_then(|bytes| String::from_utf8(bytes.0.clone()).ok());
+        value.ok_or_else(|| permanent("SecretIncomplete", format!("the run's Secret has no {key}")))
+    }
+
+    /// The agent in a container of a pod.
+    pub(super) async fn agent(&self, pod: Object, container: &str) -> Result<Agent, TaskError> {
+        let second = container == Containers::OBSERVER
+            || pod == Object::PostgresPod && container == Containers::PROBE;
+        let token = if Object::PROBERS.contains(&pod) {
+            String::new()
+        } else {
+            self.credential(&key::token(container)).await?
+        };
+        let address = AgentAddress {
+            pods: self.pods_of(pod),
+            pod: pod.name(&self.name, &self.uid),
+            port: if second { OBSERVER_PORT } else { PORT },
+            token,
+        };
+        Ok(Agent::new(Arc::clone(&self.access), address))
+    }
+
+    /// The copy, for the operator's sessions.
+    pub(super) async fn copy(&self) -> Result<Endpoint, TaskError> {
+        Ok(Endpoint {
+            pods: self.pods(),
+            pod: Object::PostgresPod.name(&self.name, &self.uid),
+            user: id::bootstrap_role(&self.uid),
+            password: self.credential(key::SUPERUSER).await?,
+            uid: self.uid.clone(),
+            forbidden: self.spec.source.system_identifier.clone(),
+        })
+    }
+
+    /// Address of the copy's pod.
+    pub(super) async fn copy_address(&self) -> Result<String, TaskError> {
+        let (pods, name) = (self.pods(), Object::PostgresPod.name(&self.name, &self.uid));
+        let pod = read("PodUnreadable", "the copy's pod", pods.get(&name)).await?;
+        let address = pod.status.and_then(|status| status.pod_ip);
+        address.ok_or_else(|| TaskError {
+            reason: "NoAddress".into(),
+            message: "the copy has no address yet".into(),
+            transient: true,
+        })
+    }
+}

@@ -1,0 +1,19 @@
+//! The control channel between operator and agents: what is asked and what is answered.
+//!
+//! An agent serves HTTP/1.1 on loopback of its pod, at [`PORT`](crate::run::layout::PORT) unless the pod spec says otherwise; the operator reaches it by port-forward,
+//! which no NetworkPolicy sees. Every request carries `Authorization: Bearer` and the pod's own token.
+//!
+//! - `POST /v1/tasks/{id}` with a [`Task`](protocol::Task) starts it and answers with its [`TaskResult`](protocol::TaskResult) when it has ended. The same id again joins the running
+//!   task or repeats its result: a lost connection or a restarted operator loses nothing and runs nothing twice. Only a task that has ended with a
+//!   transient failure is begun again.
+//! - `POST /v1/exit` ends the agent with exit code 0.
+//! - `GET /v1/archive` answers with the archive that the last [`Task::Seal`](protocol::Task::Seal) made.
+//! - `PUT /v1/watch` with a [`WatchTask`](tasks::WatchTask) begins to probe at intervals, beside whatever task runs; when one is at work already, it goes on as it is.
+//! - `GET /v1/watch` answers at once with the [`Tally`](crate::isolation::target::Tally) of each of its targets so far, in the task's order.
+//! - `GET /v1/watch/breach` answers with the same, but only when an attempt at a target other than an excused one has connected.
+//!
+//! An agent that was started with `--echo` answers on that port of every address of its pod, over TCP and UDP, with what it is sent.
+
+pub mod copy_server;
+pub mod protocol;
+pub mod tasks;

@@ -1,0 +1,163 @@
+//! What was found out of the copy.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+use super::{InputFacts, LeakFacts, LoggedError, MatrixDifference, PodFingerprint};
+
+/// A large set of rows: its size and digest.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SetSummary {
+    /// Number of rows.
+    pub rows: u64,
+    /// sha256 over the sorted, tab-separated lines, `sha256:…`.
+    pub digest: String,
+}
+
+/// Two sets compared.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SetDifference {
+    /// Number of rows that differ.
+    pub rows: u64,
+    /// At most three of them, identities only.
+    pub examples: Vec<String>,
+}
+
+/// The copy right after the restore, compared with the source.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct CopyFacts {
+    /// `server_version_num`.
+    pub version_num: u32,
+    /// The copy's identifier before the restore's first statement and after its last.
+    pub system_identifiers: Vec<String>,
+    /// The copy's catalog.
+    pub catalog: SetSummary,
+    /// Catalog rows that differ from the source's and from those of a schema-only restore of the same dump.
+    pub catalog_difference: SetDifference,
+    /// The copy's row counts.
+    pub counts: SetSummary,
+    /// Counts that differ from the source's.
+    pub counts_difference: SetDifference,
+}
+
+/// C-05.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RestoreFacts {
+    /// What the restore pod says.
+    pub claim: RestoreClaim,
+    /// Errors that the copy's own log has of the restore, grouped.
+    pub logged: Vec<LoggedError>,
+    /// Roles that were made before the restore.
+    pub roles_created: u32,
+}
+
+/// One reading of the copy's identity.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct CopyIdentity {
+    /// The step before whose first write it was read.
+    pub before: String,
+    /// `pg_control_system().system_identifier`, unsigned, as a decimal string; empty when it could not be read.
+    pub system_identifier: String,
+    /// `cluster_name`: the run's UID.
+    pub cluster_name: String,
+    /// `pg_is_in_recovery()`.
+    pub in_recovery: bool,
+    /// Why whoever read it refused to work with the server: `CopyIsProduction`, `CopyUnreadable`, `CopyIsStranger`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
+}
+
+/// Sets of the copy at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct CopySummary {
+    /// Row counts.
+    pub counts: SetSummary,
+    /// Catalog.
+    pub catalog: SetSummary,
+    /// Every privilege row.
+    pub privileges: SetSummary,
+}
+
+/// C-11.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct VerificationFacts {
+    /// The copy after the scenarios.
+    pub after: CopySummary,
+    /// Tables whose row count moved, with the difference: all that are declared to, and at most 100 others.
+    pub moved: BTreeMap<String, i64>,
+    /// How many tables' row counts moved.
+    pub moved_count: u64,
+    /// Row counts of the tables that the spec names; absent when a table does not exist.
+    pub tables: BTreeMap<String, Option<i64>>,
+    /// Catalog rows that changed, as `kind identity`; at most 100 stand here.
+    pub catalog_changed: Vec<String>,
+    /// How many catalog rows changed.
+    pub catalog_changed_count: u64,
+    /// The matrix read again.
+    pub matrix: MatrixDifference,
+    /// Privilege rows outside the matrix's scope that changed.
+    pub privileges_changed: SetDifference,
+    /// The run's pods as they are now.
+    pub pods: Vec<PodFingerprint>,
+    /// Crashes and recoveries that the copy's log tells of.
+    pub crashes: Vec<String>,
+    /// The harness's inputs, looked at again by the pod's observer.
+    pub inputs: InputFacts,
+    /// sha256 of each ConfigMap key that holds an input, in hex, by `name/key`, read again; empty when it is gone.
+    pub config_maps: BTreeMap<String, String>,
+    /// The search of every object and event of the run.
+    pub objects: LeakFacts,
+    /// The copy's server settings, against the source's and those before the scenarios.
+    pub settings: SettingsFacts,
+}
+
+/// Server settings compared.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SettingsFacts {
+    /// Settings of the source that were compared.
+    pub compared: u64,
+    /// Settings that differ from the source or changed while the scenarios ran, in a few words each; at most 20 stand here.
+    pub differing: Vec<String>,
+    /// How many differ.
+    pub differing_count: u64,
+}
+
+/// What the restore pod says of the restore. The server's own log is the judge.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RestoreClaim {
+    /// Exit code of `pg_restore`.
+    pub exit_code: i32,
+    /// The first lines of `pg_restore`'s standard error that begin with `pg_restore: error:`, without row data.
+    pub errors: Vec<String>,
+    /// Number of the server's errors in `pg_restore`'s standard error: lines that begin with `pg_restore: error:` and hold `ERROR:`.
+    pub error_lines: u64,
+    /// Bytes free on the data volume after the restore, as the pod sees it under the dump directory (`statvfs` f_bavail).
+    pub free_bytes: u64,
+    /// The fewest bytes that were free there while `pg_restore` ran. Below the task's `minimum_free` it was stopped, and nothing after it was done.
+    pub lowest_free_bytes: u64,
+    /// Milliseconds that `pg_restore` took.
+    pub milliseconds: u64,
+    /// Milliseconds that ANALYZE took.
+    pub analyze_milliseconds: u64,
+    /// The copy right after the restore, compared with the source.
+    pub copy: CopyFacts,
+}
+
+/// Reasons for which an agent or a session refuses to work with a server, each with the reason that it is here.
+pub const REFUSALS: [(&str, &str); 3] = [
+    ("CopyIsProduction", "IsProduction"),
+    ("CopyUnreadable", "Unreadable"),
+    ("CopyIsStranger", "Stranger"),
+];
+
+/// Reason of a run that was stopped because the copy's server has broken down: it does not start again, so its log cannot be asked.
+pub const CRASHED: &str = "Crashed";

@@ -1,0 +1,142 @@
+//! C-03: what was found out of production.
+
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{PrivilegeRow, SetSummary};
+use crate::problem::TaskError;
+
+/// C-03: how far the dump pod came. Each part is present once its stage was reached.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct DumpFacts {
+    /// Free space on the data volume.
+    pub disk: Option<DiskFacts>,
+    /// Who production is.
+    pub identity: Option<SourceIdentity>,
+    /// What the dump role may and may not do.
+    pub rights: Option<RightsFacts>,
+    /// The sessions in which production was read.
+    pub sessions: Option<SessionFacts>,
+    /// What the copy's server needs to be able to hold it.
+    pub requirements: Option<SourceRequirements>,
+    /// Roles that the database refers to, to be made before the restore.
+    pub roles: BTreeSet<String>,
+    /// What [`crate::postgres::sql::ROLE_RIGHTS`] says of them and of PUBLIC: no dump of a database carries it.
+    pub role_rights: BTreeSet<PrivilegeRow>,
+    /// The dump itself.
+    pub archive: Option<ArchiveFacts>,
+    /// What stopped it before its end.
+    pub problem: Option<TaskError>,
+}
+
+/// Free space on a volume.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct DiskFacts {
+    /// Bytes that an unprivileged process may still write (`statvfs` f_bavail).
+    pub free_bytes: u64,
+    /// `pg_database_size` of the source; 0 when it could not be read.
+    pub source_bytes: u64,
+}
+
+impl DiskFacts {
+    /// Dump and copy together take less than this many times the size of the source: the compressed dump is a part of it, the copy has no bloat.
+    const ROOM_PER_SOURCE_BYTE: u64 = 2;
+
+    /// Bytes that must be free before the dump, of which `minimum_free` must also be free after the restore.
+    pub fn needed(&self, minimum_free: u64) -> u64 {
+        minimum_free.max(self.source_bytes.saturating_mul(Self::ROOM_PER_SOURCE_BYTE))
+    }
+}
+
+/// Who a Postgres server is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SourceIdentity {
+    /// `pg_control_system().system_identifier`, unsigned, as a decimal string.
+    pub system_identifier: String,
+    /// `server_version_num`.
+    pub version_num: u32,
+    /// `pg_postmaster_start_time()`, UTC, RFC 3339 with microseconds.
+    pub started_at: String,
+    /// `pg_control_checkpoint().timeline_id`.
+    pub timeline: u32,
+    /// `inet_server_addr()`, host part.
+    pub address: String,
+    /// `pg_is_in_recovery()`.
+    pub in_recovery: bool,
+}
+
+/// What the dump role may and may not do.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RightsFacts {
+    /// Statements that would give it what the dump needs and it lacks; at most 20 stand here.
+    pub missing: Vec<String>,
+    /// How many are missing.
+    pub missing_count: u64,
+    /// Rights to write that it has; at most 20 stand here.
+    pub writable: Vec<String>,
+    /// How many rights to write it has.
+    pub writable_count: u64,
+}
+
+/// The sessions in which production was read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SessionFacts {
+    /// `transaction_read_only` of the agent's session.
+    pub read_only: bool,
+    /// `pg_current_xact_id_if_assigned()` of the agent's session at its end: a transaction ID means that it wrote.
+    pub xid_assigned: bool,
+    /// The options that pg_dump's sessions were started with.
+    pub dump_options: Vec<String>,
+}
+
+/// What the copy's server must offer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SourceRequirements {
+    /// Server encoding.
+    pub encoding: String,
+    /// Locale provider: libc, icu or builtin.
+    pub locale_provider: String,
+    /// LC_COLLATE, or the provider's locale.
+    pub collate: String,
+    /// LC_CTYPE.
+    pub ctype: String,
+    /// Data checksums are on.
+    pub data_checksums: bool,
+    /// Extensions and their versions.
+    pub extensions: BTreeMap<String, String>,
+    /// Extensions that the copy's image does not have, as `name version`.
+    pub unavailable: Vec<String>,
+    /// The server's own values of [`crate::postgres::settings::MIRRORED`], before any role or database changes them.
+    pub settings: BTreeMap<String, String>,
+    /// Those of them that could not be seen, since the dump's role, its session or the database has a value of its own.
+    pub settings_unseen: Vec<String>,
+}
+
+/// The dump.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ArchiveFacts {
+    /// Tree digest over the dump directory, `sha256:…`.
+    pub digest: String,
+    /// Bytes of the dump.
+    pub bytes: u64,
+    /// Version of `pg_dump`, as `pg_dump --version` prints it.
+    pub pg_dump: String,
+    /// The source's catalog before the dump; after it, it was the same.
+    pub catalog: SetSummary,
+    /// Exact row counts of the source's tables inside the dump's snapshot.
+    pub counts: SetSummary,
+    /// Rows of all tables.
+    pub rows: u64,
+    /// Milliseconds of `pg_dump`.
+    pub milliseconds: u64,
+}
+
+/// How often a dump is tried when the source's catalog changes under it.
+pub const DUMP_ATTEMPTS: u8 = 3;

@@ -1,0 +1,324 @@
+//! A small model of a cluster that does what the step function says, to walk whole runs and stop them anywhere.
+
+use jiff::Timestamp;
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::api::{DryRunStatus, PlanSummary};
+use crate::gate::{self, Evidence, Status};
+use crate::plan::PlanProblem;
+use crate::plan::admission::Enforcement;
+use crate::plan::approval::Approval;
+use crate::problem::TaskError;
+use crate::run::facts::{CopySummary, EvidenceFacts, Facts};
+use crate::run::object::Object;
+use crate::step::{
+    Action, Finding, Job, Moment, Observed, PodView, ReportView, World, absorb, decide, is_edge,
+};
+use crate::test_support::{UID, World as Known};
+
+pub(super) const BEGIN: i64 = 1_800_000_000;
+
+/// A cluster in which every pod starts and every job finds what the complete run of [`Known::passing`] found.
+pub(super) struct Model {
+    pub(super) known: Known,
+    pub(super) plan: Result<PlanSummary, PlanProblem>,
+    pub(super) approval: Approval,
+    pub(super) enforcement: Enforcement,
+    pub(super) abandoned_by: Option<&'static str>,
+    pub(super) status: DryRunStatus,
+    pub(super) facts: Facts,
+    pub(super) report: bool,
+    pub(super) deleted: bool,
+    pub(super) finalizer: bool,
+    pub(super) terminating: bool,
+    pub(super) unprepared: Option<String>,
+    pub(super) objects: BTreeMap<Object, Observed>,
+    pub(super) running: BTreeSet<Job>,
+    pub(super) stuck: BTreeSet<Job>,
+    /// Objects that stay whoever deletes them, as with a finalizer of somebody else.
+    pub(super) held: BTreeSet<Object>,
+    pub(super) now: Timestamp,
+    pub(super) log: Vec<Action>,
+    /// When the last pass wants to look again.
+    pub(super) wake: Option<Timestamp>,
+    pub(super) status_writes: usize,
+}
+
+impl Model {
+    pub(super) fn new() -> Self {
+        Self {
+            known: Known::passing(),
+            plan: Ok(PlanSummary {
+                hash: "sha256:p".into(),
+                ..PlanSummary::default()
+            }),
+            approval: Approval::Valid {
+                name: "a".into(),
+                uid: "u".into(),
+                approved_by: "bob".into(),
+            },
+            enforcement: Enforcement::Whole {
+                requester_since: Timestamp::from_second(BEGIN - 1).unwrap(),
+                approver_since: Timestamp::from_second(BEGIN - 1).unwrap(),
+            },
+            abandoned_by: None,
+            status: DryRunStatus::default(),
+            facts: Facts::default(),
+            report: false,
+            deleted: false,
+            finalizer: false,
+            terminating: false,
+            unprepared: None,
+            objects: BTreeMap::new(),
+            running: BTreeSet::new(),
+            stuck: BTreeSet::new(),
+            held: BTreeSet::new(),
+            now: Timestamp::from_second(BEGIN).unwrap(),
+            log: Vec::new(),
+            wake: None,
+            status_writes: 0,
+        }
+    }
+
+    /// One pass of the shell. False when there was nothing to do.
+    pub(super) fn pass(&mut self) -> bool {
+        let decision = decide(&World {
+            name: "demo",
+            namespace: "rehearsal",
+            probes_namespace: "dryrun-probes",
+            uid: UID,
+            generation: 1 + i64::from(self.deleted),
+            created: Timestamp::from_second(BEGIN).unwrap(),
+            deleted: self.deleted,
+            finalizer: self.finalizer,
+            abandoned_by: self.abandoned_by,
+            namespace_terminating: self.terminating,
+            unprepared: self.unprepared.clone(),
+            spec: &self.known.spec,
+            status: &self.status,
+            plan: &self.plan,
+            approval: self.approval.clone(),
+            enforcement: self.enforcement.clone(),
+            report: self.report.then(|| ReportView {
+                began: Timestamp::from_second(BEGIN).unwrap(),
+                approved_by: "bob".into(),
+            }),
+            facts: &self.facts,
+            objects: &self.objects,
+            blind: false,
+            trouble: None,
+            running: &self.running,
+            now: self.now,
+        });
+        let edge = is_edge(&self.status, &decision.status);
+        let changed = edge || decision.facts != self.facts;
+        self.status_writes += usize::from(edge);
+        if edge {
+            self.status = decision.status;
+        }
+        self.facts = decision.facts;
+        self.wake = decision.wake;
+        // What is being deleted is seen once more, as a pod is while it ends.
+        let before = self.objects.len();
+        let held = &self.held;
+        self.objects
+            .retain(|name, object| !object.deleting || held.contains(name));
+        let acted = !decision.actions.is_empty() || self.objects.len() < before;
+        for action in decision.actions {
+            self.act(action);
+            self.log.push(action);
+        }
+        let ended = self.end_jobs();
+        acted || changed || ended
+    }
+
+    /// Whether the facts so far fail a gate.
+    pub(super) fn failed(&self) -> bool {
+        let evidence = Evidence {
+            spec: &self.known.spec,
+            facts: &self.facts,
+            uid: UID,
+        };
+        let verdicts = gate::judge(&evidence, &self.status.conditions);
+        verdicts.iter().any(|(_, v)| v.status == Status::False)
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::AddFinalizer => self.finalizer = true,
+            Action::RemoveFinalizer => self.finalizer = false,
+            Action::CreateReport => {
+                assert!(
+                    self.finalizer,
+                    "nothing is created before the finalizer stands"
+                );
+                self.report = true;
+            }
+            Action::Create(object) => {
+                assert!(self.report, "the report is the first object");
+                assert!(
+                    !self.status.children.is_empty(),
+                    "names are written before the first create"
+                );
+                assert!(
+                    self.objects.insert(object, running(object)).is_none(),
+                    "{object:?} is created once"
+                );
+            }
+            Action::Delete(object) => {
+                let found = self.objects.get_mut(&object).expect("it exists");
+                assert!(!found.deleting, "{object:?} is deleted once");
+                found.deleting = true;
+            }
+            Action::Start(job, _) => assert!(self.running.insert(job), "{job:?} is started once"),
+            Action::CancelJobs => self.running.retain(|job| job.is_teardown()),
+            Action::End(job) => assert!(self.running.remove(&job), "{job:?} is ended once"),
+            Action::EndJobs => self.running.clear(),
+        }
+    }
+
+    fn end_jobs(&mut self) -> bool {
+        let jobs: Vec<Job> = self
+            .running
+            .iter()
+            .filter(|job| !self.stuck.contains(job) && !self.watches(**job))
+            .copied()
+            .collect();
+        for job in &jobs {
+            self.running.remove(job);
+            let finding = self.finding(*job);
+            absorb(&mut self.facts, *job, finding.clone());
+            let once = self.facts.clone();
+            absorb(&mut self.facts, *job, finding);
+            assert_eq!(self.facts, once, "{job:?} is taken once");
+        }
+        !jobs.is_empty()
+    }
+
+    /// A watch goes on until something happens.
+    fn watches(&self, job: Job) -> bool {
+        let during = &self.known.facts.isolation.during;
+        let breached = during.iter().any(|probe| probe.tally.connected > 0);
+        job == Job::WatchProtected && self.known.facts.protected_changes.is_empty()
+            || job == Job::WatchIsolation && !breached
+    }
+
+    fn finding(&self, job: Job) -> Finding {
+        let known = self.known.facts.clone();
+        if let Some(stopped) = known.stopped
+            && stopped.step == job.command().id()
+            && !job.is_teardown()
+        {
+            return Finding::Failed(TaskError {
+                reason: stopped.reason,
+                message: stopped.message,
+                transient: false,
+            });
+        }
+        match job {
+            Job::Preflight => Finding::Preflight(known.preflight.unwrap()),
+            Job::WatchProtected => Finding::ProtectedChanged(known.protected_changes),
+            Job::InspectSecret => Finding::Secret(known.secrets.unwrap()),
+            Job::Inspect(pod) => Finding::Inspected(known.inspections[pod.role()].clone()),
+            Job::ReadLogs(pod) => Finding::LogsRead(known.container_logs[pod.role()].clone()),
+            Job::Probe(moment) => {
+                let isolation = known.isolation;
+                let (phase, during) = match moment {
+                    Moment::Before => (isolation.before, Vec::new()),
+                    Moment::Harness => (isolation.harness, Vec::new()),
+                    Moment::After => (isolation.after, isolation.during),
+                };
+                Finding::Probed(Box::new(phase.unwrap()), during)
+            }
+            Job::WatchIsolation => Finding::Breached(known.isolation.during),
+            Job::Dump(_) => Finding::Dump(known.dump.unwrap()),
+            Job::ReleaseIsolate => Finding::Released("isolate"),
+            Job::PrepareCopy => Finding::CopyPrepared(known.copy_identity[0].clone()),
+            Job::Restore => Finding::Restored(known.restore.unwrap()),
+            Job::ApplyMatrix => {
+                Finding::Matrix(known.roles.unwrap(), known.copy_identity[1].clone())
+            }
+            Job::InspectHarness => Finding::Harness(known.harness.unwrap()),
+            Job::VerifyInputs => Finding::Inputs(known.inputs.unwrap()),
+            Job::ReleaseInputs => Finding::Released("inputs"),
+            Job::Setup(i) => Finding::Setup(known.setup[i].clone()),
+            Job::Baseline => Finding::Baseline(CopySummary::default()),
+            Job::Scenario(i) => Finding::Scenario(known.scenarios[i].clone()),
+            Job::Verify => Finding::Verified(
+                Box::new(known.verification.unwrap()),
+                known.inspected_again.unwrap(),
+            ),
+            Job::Search => Finding::Searched(known.search.unwrap()),
+            Job::Seal => Finding::Sealed(known.evidence.unwrap(), None),
+            Job::SealPartly => {
+                let sealed = EvidenceFacts {
+                    partial: true,
+                    ..known.evidence.unwrap()
+                };
+                Finding::Sealed(sealed, known.search)
+            }
+            Job::FingerprintProtected => {
+                Finding::Protected(known.teardown.unwrap().protected.unwrap(), Vec::new())
+            }
+            Job::Identify => Finding::Identified(known.teardown.unwrap().identity.unwrap()),
+            Job::ProveNetZero => Finding::NetZero(Vec::new()),
+        }
+    }
+
+    pub(super) fn run(&mut self) {
+        for _ in 0..500 {
+            if !self.pass() {
+                return;
+            }
+        }
+        panic!(
+            "no end: {:?}",
+            self.log.iter().rev().take(5).collect::<Vec<_>>()
+        );
+    }
+
+    pub(super) fn condition(&self, type_: &str) -> (&str, &str) {
+        crate::conditions::find(&self.status.conditions, type_)
+            .map_or(("", ""), |c| (c.status.as_str(), c.reason.as_str()))
+    }
+
+    pub(super) fn created(&self) -> BTreeSet<Object> {
+        self.log
+            .iter()
+            .filter_map(|a| {
+                if let Action::Create(o) = a {
+                    Some(*o)
+                } else {
+                    None
+                }
+            })
+            .collect()
+    }
+
+    pub(super) fn assert_nothing_left(&self) {
+        assert!(self.objects.is_empty(), "{:?}", self.objects);
+        assert!(self.running.is_empty(), "{:?}", self.running);
+        assert!(!self.finalizer);
+    }
+}
+
+fn running(object: Object) -> Observed {
+    let containers = [
+        "dump", "isolate", "probe", "postgres", "restore", "inputs", "observer", "harness", "seal",
+        "identity",
+    ];
+    let pod = PodView {
+        phase: "Running".into(),
+        node: Some("n1".into()),
+        ip: Some("10.0.0.1".into()),
+        running: containers.iter().map(|c| (*c).to_owned()).collect(),
+        ..PodView::default()
+    };
+    Observed {
+        uid: format!("{object:?}"),
+        deleting: false,
+        pod: (object.kind() == "Pod").then_some(pod),
+        volume: None,
+        provisioning: false,
+    }
+}
