@@ -95,7 +95,13 @@ pub(crate) async fn volume_fills_up(stage: &Stage) -> Result<()> {
 fn regional(stage: &Stage, name: &str) -> Value {
     let mut request = stage.small(name);
     request["spec"]["source"]["database"] = json!("regional");
-    request["spec"]["privileges"]["grants"][0]["object"] = json!("database:regional");
+    let grants = &mut request["spec"]["privileges"]["grants"];
+    grants[0]["object"] = json!("database:regional");
+    if let Some(grants) = grants.as_array_mut() {
+        grants.push(
+            json!({"to": "public", "object": "function:public.region()", "privileges": ["EXECUTE"]}),
+        );
+    }
     request
 }
 
@@ -337,7 +343,10 @@ pub(crate) async fn declared_migration(stage: &Stage) -> Result<()> {
             "owns": ["database:stock", "table:public.item", "sequence:public.item_id_seq", "large_object:737373"],
         }},
         "grants": [],
-        "escalationAllowed": allowed("workflow_admin", "CREATE in schema", "public"),
+        "escalationAllowed": [
+            {"role": "workflow_admin", "why": "CREATE in schema", "what": "public", "reason": "it migrates"},
+            {"role": "workflow_admin", "why": "predefined role", "what": "pg_database_owner", "reason": "it owns the database"},
+        ],
     });
     let mut migration = steps(
         "migrates",

@@ -98,6 +98,11 @@ async fn production(stage: &Stage, name: &str, image: Image) -> Result<(Value, S
     source["passwordSecretRef"] = json!({"name": "majors", "key": "password"});
     source["network"] = json!({"namespace": MAJORS, "podSelector": {"app": name}});
     request["spec"]["postgres"]["image"] = json!(image.name);
+    if let Some(grants) = request["spec"]["privileges"]["grants"].as_array_mut() {
+        grants.push(
+            json!({"to": "public", "object": "function:public.worth(bigint)", "privileges": ["EXECUTE"]}),
+        );
+    }
     request["spec"]["verification"]["tables"] = json!(["public.item", "public.note"]);
     Ok((request, newer.name.clone()))
 }

@@ -122,7 +122,18 @@ async fn a_least_privilege_dump_is_refused_with_every_missing_right_and_then_tak
         .iter()
         .map(|row| format!("{} {} {}", row.grantee, row.privilege, row.object))
         .collect();
-    assert_eq!(rights, Vec::<String>::new());
+    assert_eq!(
+        rights,
+        [
+            "app_reader MEMBER INHERIT=true SET=true readers",
+            "dump_ro BYPASSRLS=true dump_ro",
+            "postgres BYPASSRLS=true postgres",
+            "postgres CREATEDB=true postgres",
+            "postgres CREATEROLE=true postgres",
+            "postgres REPLICATION=true postgres",
+            "postgres SUPERUSER=true postgres",
+        ]
+    );
 
     let again = source.dump(&world, &agent, "again", |_| {});
     assert_eq!(reason(again.problem.as_ref()), Some("DirectoryNotEmpty"));

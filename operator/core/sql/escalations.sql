@@ -31,7 +31,7 @@ WITH RECURSIVE role AS MATERIALIZED (
   UNION ALL
   SELECT p.oid, p.proowner, p.oid::regprocedure::text, 'untrusted language ' || l.lanname
     FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang AND NOT l.lanpltrusted
-   WHERE p.oid >= 16384 AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')
+   WHERE p.oid >= 16384 AND p.prokind <> 'a' AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')
 ), effect(relation, owner, events, clone, why, what) AS MATERIALIZED (
   -- What acts with other rights when a relation is written to. EXECUTE is not asked for when a trigger fires; a rule acts as the relation's owner.
   SELECT t.tgrelid, f.owner,

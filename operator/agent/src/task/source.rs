@@ -141,9 +141,7 @@ pub(super) async fn settings(
 }
 
 /// Roles that the database refers to, and their rights that no dump carries.
-pub(super) async fn roles(
-    client: &Client,
-) -> Result<(BTreeSet<String>, BTreeSet<PrivilegeRow>)> {
+pub(super) async fn roles(client: &Client) -> Result<(BTreeSet<String>, BTreeSet<PrivilegeRow>)> {
     let names = reading::column::<String>(client, include_str!("../../sql/roles.sql")).await?;
     let names: BTreeSet<String> = names.into_iter().collect();
     let rights = reading::rows(client, sql::ROLE_RIGHTS, |row| {

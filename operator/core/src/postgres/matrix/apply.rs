@@ -32,9 +32,9 @@ pub fn create(roles: &BTreeSet<String>) -> Vec<Statement> {
 ///
 /// A setting of all roles is left to be told as a difference: it would be one of the operator's own sessions.
 pub fn give(rights: &BTreeSet<PrivilegeRow>, server_version_num: u32) -> Vec<Statement> {
-    let of_roles = rights.iter().filter(|row| {
-        row.grantee != PUBLIC || RowClass::parse(&row.class) != RowClass::Setting
-    });
+    let of_roles = rights
+        .iter()
+        .filter(|row| row.grantee != PUBLIC || RowClass::parse(&row.class) != RowClass::Setting);
     bring_about(of_roles, server_version_num >= MEMBERSHIP_OPTIONS)
 }
 
@@ -174,7 +174,13 @@ mod tests {
         let rights = [
             granted("role_attr", "boss", "boss", "SUPERUSER=true", false),
             granted("role_attr", "boss", "boss", "INHERIT=false", false),
-            granted("membership", "g", "boss", "MEMBER INHERIT=false SET=true", true),
+            granted(
+                "membership",
+                "g",
+                "boss",
+                "MEMBER INHERIT=false SET=true",
+                true,
+            ),
             granted("setting", "cluster", "boss", "role=g", false),
             granted("setting", "cluster", "public", "role=g", false),
             granted("parameter", "work_mem", "public", "SET", false),

@@ -186,13 +186,15 @@ fn through_public(
 }
 
 fn of_public(rows: &BTreeSet<PrivilegeRow>) -> impl Iterator<Item = &PrivilegeRow> {
-    rows.iter().filter(|row| row.grantee == PUBLIC && gives(row))
+    rows.iter()
+        .filter(|row| row.grantee == PUBLIC && gives(row))
 }
 
 /// The routines that PUBLIC may execute, by class.
 fn executable(rows: &BTreeSet<PrivilegeRow>) -> BTreeMap<String, u64> {
     let mut routines = BTreeMap::new();
-    for row in of_public(rows).filter(|row| row.privilege == Privilege::Execute.as_sql()) {
+    let is_routine = |row: &&PrivilegeRow| matches!(RowClass::parse(&row.class), RowClass::Object(class) if class.is_routine());
+    for row in of_public(rows).filter(is_routine) {
         *routines.entry(row.class.clone()).or_default() += 1;
     }
     routines

@@ -26,7 +26,13 @@ pub fn differing(
     let named = |row: &PrivilegeRow, how: &str| {
         let what = match RowClass::parse(&row.class) {
             RowClass::Attribute | RowClass::Setting => row.privilege.clone(),
-            RowClass::Object(_) | RowClass::Column | RowClass::Membership | RowClass::DefaultAcl | RowClass::Owner | RowClass::UserMapping | RowClass::Definition => format!("{} {} {}", row.privilege, row.class, row.object),
+            RowClass::Object(_)
+            | RowClass::Column
+            | RowClass::Membership
+            | RowClass::DefaultAcl
+            | RowClass::Owner
+            | RowClass::UserMapping
+            | RowClass::Definition => format!("{} {} {}", row.privilege, row.class, row.object),
         };
         let option = if row.grantable { ", grantable" } else { "" };
         format!("{}: {what}{option} {how}", row.grantee)
