@@ -316,6 +316,23 @@ pub(crate) async fn literal_matrix(stage: &Stage) -> Result<()> {
     .map(drop)
 }
 
+/// Everybody may overwrite a table that the matrix does not name: the run ends before a scenario could.
+pub(crate) async fn rights_through_public(stage: &Stage) -> Result<()> {
+    let mut request = stage.small("rights-through-public");
+    request["spec"]["source"]["database"] = json!("generous");
+    request["spec"]["privileges"]["grants"][0]["object"] = json!("database:generous");
+    request["spec"]["harness"]["scenarios"] =
+        json!([steps("steals", "UPDATE public.salary SET amount = 0")]);
+    let run = Run::begin(stage, request).await?;
+    run.ends_at(
+        "G-09",
+        "EscalationPath",
+        &["through PUBLIC: UPDATE on table:public.salary"],
+        Command::Roles,
+    )
+    .await
+}
+
 /// A role that may create makes a table that nobody spoke of.
 pub(crate) async fn undeclared_change(stage: &Stage) -> Result<()> {
     let mut request = creating(stage, "undeclared-change");

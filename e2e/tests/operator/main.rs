@@ -76,6 +76,7 @@ const CASES: [(&str, Case); 82] = cases![
     postgres_versions::postgres_15,
     postgres_versions::a_newer_copy_leaves_the_catalog_open,
     copy::declared_migration,
+    copy::rights_through_public,
     breakdowns::crash_in_a_scenario,
     breakdowns::last_words,
     breakdowns::protected_pod_restarts,
