@@ -1,11 +1,14 @@
-//! `cargo generate`: what is made from code and kept beside it, the CRDs and the README's table of gates.
+//! `cargo generate`: files made from code and kept beside it: the CRDs, and the tables of gates, commands and fields in `docs/`.
 
 use std::fmt::Write as _;
 use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use dryrun_core::{api, gate};
+use dryrun_core::{api, commands::Command, gate};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
+};
 use kube::ResourceExt;
 
 use crate::toolchain::workspace;
@@ -13,13 +16,10 @@ use crate::toolchain::workspace;
 /// First line of a generated file.
 const HEADER: &str =
     "# Made from operator/core/src/api by `cargo generate`; changes belong there.\n";
-/// Lines of the README between which the gates stand.
-const GATES: (&str, &str) = ("<!-- gates:begin -->\n", "<!-- gates:end -->\n");
-
 /// Writes every generated file that is not as it should be, and says which.
 ///
 /// # Errors
-/// A file cannot be read or written, or the README has lost its marks.
+/// A file cannot be read or written, or a page has lost its marks.
 pub fn run() -> Result<()> {
     for (path, content) in files()? {
         if fs::read_to_string(&path).is_ok_and(|found| found == content) {
@@ -38,8 +38,20 @@ pub fn run() -> Result<()> {
 fn files() -> Result<Vec<(PathBuf, String)>> {
     let root = workspace();
     let mut files = Vec::new();
-    for mut crd in api::crds() {
-        // Helm leaves a CRD with this mark in place when the chart is removed: with it would go every DryRun and every report.
+    let crds = api::crds();
+    for (page, table) in [
+        ("gates", gates()?),
+        ("commands", commands()?),
+        ("fields", fields(&crds)?),
+    ] {
+        let path = root.join("docs").join(format!("{page}.md"));
+        let text =
+            fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+        files.push((path, with_table(&text, page, &table)?));
+    }
+    for mut crd in crds {
+        // Makes Helm keep the CRD when the chart is removed: deleting it would delete all DryRuns
+        // and reports.
         crd.annotations_mut()
             .insert("helm.sh/resource-policy".into(), "keep".into());
         let yaml = serde_saphyr::to_string(&whole_numbers(serde_json::to_value(&crd)?))?;
@@ -48,10 +60,6 @@ fn files() -> Result<Vec<(PathBuf, String)>> {
             format!("{HEADER}{}\n", yaml.trim_end()),
         ));
     }
-    let readme = root.join("README.md");
-    let text =
-        fs::read_to_string(&readme).with_context(|| format!("reading {}", readme.display()))?;
-    files.push((readme, with_gates(&text)?));
     Ok(files)
 }
 
@@ -73,15 +81,16 @@ fn whole_numbers(value: serde_json::Value) -> serde_json::Value {
     }
 }
 
-/// The README with the table of gates of this version.
-fn with_gates(readme: &str) -> Result<String> {
-    let (before, rest) = readme
-        .split_once(GATES.0)
-        .context("README.md has no line gates:begin")?;
-    let (_, after) = rest
-        .split_once(GATES.1)
-        .context("README.md has no line gates:end")?;
-    Ok(format!("{before}{}{}{}{after}", GATES.0, gates()?, GATES.1))
+/// The page with this table between its lines `<!-- name:begin -->` and `<!-- name:end -->`.
+fn with_table(page: &str, name: &str, table: &str) -> Result<String> {
+    let [begin, end] = ["begin", "end"].map(|place| format!("<!-- {name}:{place} -->\n"));
+    let parts = page.split_once(&begin).and_then(|(before, rest)| {
+        let (_, after) = rest.split_once(&end)?;
+        Some((before, after))
+    });
+    let (before, after) =
+        parts.with_context(|| format!("docs/{name}.md has lost its mark {}", begin.trim()))?;
+    Ok(format!("{before}{begin}{table}{end}{after}"))
 }
 
 fn gates() -> Result<String> {
@@ -117,6 +126,83 @@ fn gates() -> Result<String> {
     Ok(table)
 }
 
+fn commands() -> Result<String> {
+    let mut table = String::from("\n| command | name | gates judged by its end |\n|---|---|---|\n");
+    for command in Command::ALL {
+        let gates: Vec<String> = gate::ALL
+            .iter()
+            .filter(|gate| gate.command == command)
+            .map(|gate| format!("{} `{}`", gate.id, gate.name))
+            .collect();
+        writeln!(
+            table,
+            "| {} | {command:?} | {} |",
+            command.id(),
+            gates.join(", ")
+        )?;
+    }
+    table.push('\n');
+    Ok(table)
+}
+
+/// Every field of the specs of a request and of an approval, by its path.
+fn fields(crds: &[CustomResourceDefinition]) -> Result<String> {
+    let mut text = String::from("\n");
+    for kind in ["DryRun", "DryRunApproval"] {
+        let crd = crds.iter().find(|crd| crd.spec.names.kind == kind);
+        let spec = crd
+            .and_then(|crd| crd.spec.versions.first()?.schema.as_ref())
+            .and_then(|schema| schema.open_api_v3_schema.as_ref()?.properties.as_ref())
+            .and_then(|properties| properties.get("spec"))
+            .with_context(|| format!("{kind} has no schema of its spec"))?;
+        writeln!(
+            text,
+            "## {kind}\n\n| field of `spec` | type | default | meaning |\n|---|---|---|---|"
+        )?;
+        add_fields(&mut text, "", spec)?;
+        text.push('\n');
+    }
+    Ok(text)
+}
+
+/// Adds a row per property, and those of what a property holds.
+fn add_fields(text: &mut String, path: &str, schema: &JSONSchemaProps) -> Result<()> {
+    let required = schema.required.as_deref().unwrap_or_default();
+    for (name, field) in schema.properties.iter().flatten() {
+        let path = format!("{path}{name}");
+        let (kind, inner, suffix) = held(field);
+        let default = match &field.default {
+            Some(default) => format!("`{}`", serde_json::to_string(&default.0)?),
+            None if required.contains(name) => "required".to_owned(),
+            None => String::new(),
+        };
+        let meaning = field.description.as_deref().unwrap_or_default();
+        let meaning = meaning.replace('\n', " ").replace('|', "\\|");
+        writeln!(text, "| `{path}` | {kind} | {default} | {meaning} |")?;
+        add_fields(text, &format!("{path}{suffix}."), inner)?;
+    }
+    Ok(())
+}
+
+/// The type of a field in words, the schema of what it holds, and what its path gets appended for that.
+fn held(field: &JSONSchemaProps) -> (String, &JSONSchemaProps, &'static str) {
+    let kind = field.type_.clone().unwrap_or_else(|| "quantity".into());
+    if let Some(JSONSchemaPropsOrArray::Schema(item)) = &field.items {
+        (format!("list of {}", held(item).0), item, "[]")
+    } else if let Some(JSONSchemaPropsOrBool::Schema(value)) = &field.additional_properties {
+        (format!("map to {}", held(value).0), value, ".*")
+    } else if let Some(values) = &field.enum_ {
+        let values: Vec<_> = values
+            .iter()
+            .map(|value| value.0.as_str().unwrap_or_default())
+            .map(|value| format!("`{value}`"))
+            .collect();
+        (values.join(", "), field, "")
+    } else {
+        (kind, field, "")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -134,6 +220,16 @@ mod tests {
         }
         let kept = fs::read_dir(workspace().join("crds")).unwrap().count();
         assert_eq!(kept, api::crds().len(), "crds/ holds generated files only");
+    }
+
+    #[test]
+    fn a_table_stands_between_its_marks_and_nowhere_else() {
+        let page = "a\n<!-- t:begin -->\nold\n<!-- t:end -->\nb\n";
+        assert_eq!(
+            with_table(page, "t", "new\n").unwrap(),
+            "a\n<!-- t:begin -->\nnew\n<!-- t:end -->\nb\n"
+        );
+        assert!(with_table("a\n", "t", "new\n").is_err());
     }
 
     #[test]

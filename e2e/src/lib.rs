@@ -1,4 +1,4 @@
-//! The local cluster, the images and what tests and demo share.
+//! The local cluster, the images, and code shared by tests and demo.
 
 pub mod cluster;
 pub mod demo;

@@ -30,15 +30,15 @@ enum Command {
     /// The local cluster.
     #[command(subcommand)]
     Cluster(ClusterCommand),
-    /// Does the main job on the local cluster, and shows it.
+    /// Runs the main use case on a cluster and prints its result.
     Demo,
-    /// Writes what is made from code: the CRDs and the README's table of gates.
+    /// Writes the files generated from code: the CRDs and the tables in docs/.
     Generate,
     /// Runs every check and every test.
     Verify,
     /// Serves the cluster's outside.
     #[command(hide = true)]
-    World,
+    Outside,
 }
 
 #[derive(Subcommand)]
@@ -48,24 +48,24 @@ enum ClusterCommand {
         /// Number of nodes.
         #[arg(long, default_value_t = 1)]
         nodes: u8,
-        /// What the cluster is made of; `local` unless KUBECONFIG names a cluster.
+        /// Provider of the cluster; `local` unless KUBECONFIG names a cluster.
         #[arg(long, value_enum)]
         provider: Option<Provider>,
-        /// Start a NetworkPolicy agent that enforces nothing.
+        /// Start the NetworkPolicy agent in permissive mode, which enforces nothing.
         #[arg(long)]
         permissive: bool,
     },
-    /// Takes the cluster down and proves that nothing of it is left.
+    /// Takes the cluster down and proves that no part of it is left.
     Down,
-    /// Says what runs.
+    /// Prints the running components.
     Status,
-    /// Makes images and prints their names and archives, for a cluster that is yours.
+    /// Builds images and prints their names and archives, for use in another cluster.
     Images {
         /// The images.
         #[arg(required = true)]
         images: Vec<Image>,
     },
-    /// Makes images, loads them into the nodes and prints their names.
+    /// Builds images, loads them into the nodes and prints their names.
     Load {
         /// The images.
         #[arg(required = true)]
@@ -75,16 +75,16 @@ enum ClusterCommand {
     Kubeconfig,
     /// Gathers all logs in a directory.
     Logs {
-        /// The directory; it is created.
+        /// The directory; it is created if it does not exist.
         directory: PathBuf,
     },
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
 enum Provider {
-    /// Processes of this machine, in network namespaces of their own; needs Linux and root.
+    /// Processes of this machine in their own network namespaces; needs Linux and root.
     Local,
-    /// Containers that kind makes in Docker.
+    /// Containers made by kind in Docker.
     Kind,
 }
 
@@ -109,8 +109,8 @@ fn start() -> Result<()> {
         .block_on(run(command))
 }
 
-/// Sees to it that this program and all that it runs finds the system's programs. The environment of a program that runs cannot be changed
-/// safely, so this one begins again with another.
+/// Adds the system's directories to PATH for this program and its children. The environment of a
+/// running program cannot be changed safely, so the program re-executes itself.
 fn complete_path() -> Result<()> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     match packages::completed(&path) {
@@ -119,11 +119,12 @@ fn complete_path() -> Result<()> {
             .args(std::env::args_os().skip(1))
             .env("PATH", path)
             .exec())
-        .context("beginning again with a complete PATH"),
+        .context("restarting with a complete PATH"),
     }
 }
 
-/// What brings something up tidies up by itself after an interrupt; all else just ends.
+/// Runs a command. Commands that bring a cluster up clean up after an interrupt; all others just
+/// end.
 async fn run(command: Command) -> Result<()> {
     interrupt::listen()?;
     match command {
@@ -132,7 +133,7 @@ async fn run(command: Command) -> Result<()> {
         Command::Demo => demo::run(program()?).await,
         Command::Generate => generate::run(),
         Command::Verify => verify::run(program()?).await,
-        Command::World => interrupt::unless(outside::serve()).await,
+        Command::Outside => interrupt::unless(outside::serve()).await,
     }
 }
 
@@ -179,7 +180,7 @@ async fn cluster(command: ClusterCommand) -> Result<()> {
 async fn up(options: &Options, provider: Option<Provider>, progress: &Progress) -> Result<()> {
     let cluster = match provider {
         None if Cluster::is_given()? => {
-            progress.say("KUBECONFIG is set: that cluster is used as it is, and there is nothing to bring up");
+            progress.say("KUBECONFIG is set: that cluster is used unchanged, and nothing has to be brought up");
             return Ok(());
         }
         None | Some(Provider::Local) => Cluster::up(options, progress).await?,
@@ -193,14 +194,14 @@ async fn up(options: &Options, provider: Option<Provider>, progress: &Progress) 
     Ok(())
 }
 
-/// The cluster that `KUBECONFIG` names, else the local one.
+/// The cluster that `KUBECONFIG` names, otherwise the local one.
 async fn running(progress: &Progress) -> Result<Cluster> {
     Cluster::find(progress)
         .await?
         .context("no cluster is running: bring one up with `cargo cluster up`")
 }
 
-/// This program, which a local cluster runs as its outside.
+/// Path of this program, which the local cluster runs as its outside.
 fn program() -> Result<PathBuf> {
     std::env::current_exe().context("finding this program")
 }

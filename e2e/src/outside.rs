@@ -1,5 +1,5 @@
-//! The cluster's outside: addresses that echo whatever they are sent. It runs in the network namespace `world` as a hidden command of
-//! this program.
+//! The cluster's outside: addresses that echo all data they receive. It runs in its own network
+//! namespace as a hidden command of this program.
 
 use std::net::Ipv4Addr;
 
@@ -14,7 +14,7 @@ use crate::cluster::{ECHO_PORTS, METADATA, OUTSIDE};
 /// Echoes on every address and port of the outside, over TCP and UDP, until it is killed.
 ///
 /// # Errors
-/// An address cannot be listened on.
+/// An address cannot be bound.
 pub async fn serve() -> Result<()> {
     let mut tasks = JoinSet::new();
     for address in [OUTSIDE, METADATA] {
@@ -45,7 +45,7 @@ async fn echo_tcp(listener: TcpListener) -> Result<()> {
         let (mut stream, _) = listener.accept().await?;
         tokio::spawn(async move {
             let (mut reader, mut writer) = stream.split();
-            // A peer that goes away ends its echo and nothing else.
+            // A disconnected peer ends only its own echo.
             drop(tokio::io::copy(&mut reader, &mut writer).await);
         });
     }
@@ -55,7 +55,7 @@ async fn echo_udp(socket: UdpSocket) -> Result<()> {
     let mut datagram = vec![0; 65_535];
     loop {
         let (length, peer) = socket.recv_from(&mut datagram).await?;
-        // As above: an unreachable peer is its own affair.
+        // As above: an unreachable peer is not an error.
         drop(socket.send_to(&datagram[..length], peer).await);
     }
 }

@@ -13,7 +13,7 @@ use crate::{
         interrupt::{self, Interrupted},
         packages,
         progress::Progress,
-        tools::{Tools, cargo},
+        tools::{self, Tools, cargo},
         workspace,
     },
 };
@@ -21,16 +21,19 @@ use crate::{
 /// Nodes of the cluster that the tests share: two, because isolation must hold across nodes too.
 const NODES: u8 = 2;
 
-/// A phase of tests that takes longer hangs. With a cold build, on two busy cores, the longest takes less than half of it.
+/// Deadline of a phase of tests. With a cold build on two busy cores, the longest takes less than
+/// half of it.
 const LONGEST: Duration = Duration::from_mins(40);
 
-/// With this variable set, a test fails that is otherwise skipped where a program or a right is missing.
+/// With this variable set, tests fail that would otherwise be skipped for a missing program or
+/// permission.
 const MUST_RUN: &str = "DRYRUN_TESTS_MUST_RUN";
 
-/// Runs everything. `program` is this crate's own program. An interrupt ends it early; a cluster that it brought up is removed in any case.
+/// Runs everything. `program` is this crate's own program. An interrupt ends it early; a cluster
+/// that it brought up is always removed.
 ///
 /// # Errors
-/// A check or a test fails; the error says which, and where its log is.
+/// A check or a test fails; the error names it and the path of its log.
 pub async fn run(program: PathBuf) -> Result<()> {
     let progress = Progress::new();
     let verification = Verification {
@@ -55,7 +58,8 @@ struct Verification {
 }
 
 impl Verification {
-    /// All that needs no cluster. Gives the one that `KUBECONFIG` names, for the tests that need one.
+    /// Runs everything that needs no cluster. Returns the cluster that `KUBECONFIG` names, for the
+    /// remaining tests.
     async fn before_any_cluster(&self) -> Result<Option<Cluster>> {
         let given = Cluster::is_given()?;
         if !given && Cluster::running(&self.progress).await?.is_some() {
@@ -64,14 +68,15 @@ impl Verification {
             );
         }
         if !given {
-            // The tests of the NetworkPolicy agent load its tables into the kernel with what a node has.
+            // The tests of the NetworkPolicy agent load its tables into the kernel with the node's
+            // tools.
             packages::ensure_for_cluster(&self.cache, &self.progress).await?;
         }
         self.checks().await?;
         Cluster::existing(&self.progress).await
     }
 
-    /// The tests that bring clusters up and down themselves, alone, and then those that share one.
+    /// Runs the tests that bring clusters up and down themselves, and then those that share one.
     async fn tests_of_local_clusters(&self, program: PathBuf) -> Result<()> {
         let alone = self.tests(
             "tests of bring-up and teardown",
@@ -79,7 +84,7 @@ impl Verification {
             None,
         );
         if let Err(error) = interrupt::unless(alone).await {
-            // A test that was ended from outside has had no time to remove its cluster.
+            // A test that was killed has had no time to remove its cluster.
             self.tell(Cluster::remove(&self.progress).await);
             return Err(error);
         }
@@ -104,7 +109,7 @@ impl Verification {
         removed
     }
 
-    /// Says what went wrong beside an error that matters more.
+    /// Prints an error that is secondary to the one being returned.
     fn tell(&self, outcome: Result<()>) {
         if let Err(error) = outcome {
             self.progress.say(&format!("{error:#}"));
@@ -124,7 +129,7 @@ impl Verification {
         Ok(())
     }
 
-    /// Formatting, lints, unit tests, the chart's lint.
+    /// Runs formatting, lints, unit tests, and the lints of the chart and of the workflows.
     async fn checks(&self) -> Result<()> {
         self.cargo("formatting", &["fmt", "--all", "--check"])
             .await?;
@@ -162,11 +167,24 @@ impl Verification {
                 })
                 .await?;
         }
-        Ok(())
+        self.workflows().await
+    }
+
+    /// The workflows of the hosted runners. Programs that actionlint would use if the machine has them are left out: the result must not depend on them.
+    async fn workflows(&self) -> Result<()> {
+        let mut lint = Command::new(tools::actionlint(&self.cache, &self.progress).await?);
+        lint.args(["-shellcheck=", "-pyflakes="])
+            .current_dir(workspace());
+        self.progress
+            .phase("lint of workflows".to_owned(), async |_| {
+                command::run(&mut lint, &self.cache.log("actionlint")).await
+            })
+            .await
     }
 
     async fn tests_in(&self, cluster: &Cluster) -> Result<()> {
-        // `--tests` leaves out the targets whose features are off; a pattern for `--test` would demand them.
+        // `--tests` skips targets whose features are off; a pattern for `--test` would require
+        // them.
         let targets = [
             "--package",
             "dryrun-e2e",
@@ -189,7 +207,8 @@ impl Verification {
             .await
     }
 
-    /// Runs tests one program after the other, and says how many there were. `variable` is set in their environment.
+    /// Runs test programs one after the other, and prints the number of passed tests. `variable` is
+    /// set in their environment.
     async fn tests(
         &self,
         name: &str,
@@ -210,7 +229,7 @@ impl Verification {
                 let running = command::run_watched(&mut cargo, &log, note);
                 let Ok(ended) = timeout(LONGEST, running).await else {
                     bail!(
-                        "no end after {}s; {}",
+                        "timed out after {}s; {}",
                         LONGEST.as_secs(),
                         command::tail(&log)
                     );
@@ -224,7 +243,7 @@ impl Verification {
     }
 }
 
-/// The number of tests that a test program's last line counts.
+/// The number of passed tests in the last line of a test program.
 fn passed_in(line: &str) -> u32 {
     let counts = line.strip_prefix("test result: ok. ");
     counts

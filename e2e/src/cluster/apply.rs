@@ -8,10 +8,10 @@ use kube::{
 };
 use serde::Deserialize;
 
-/// Applies all documents of `yaml` in their order. An object with a namespace is namespaced, so namespaces must be written out.
+/// Applies all documents of `yaml` in order. Namespaced objects must name their namespace.
 ///
 /// # Errors
-/// The text is no YAML of Kubernetes objects, or the API server refuses one.
+/// The text is not valid YAML of Kubernetes objects, or the API server refuses an object.
 pub async fn apply(client: &Client, yaml: &str) -> Result<()> {
     let parameters = PatchParams::apply("dryrun-e2e").force();
     let documents: Vec<serde_json::Value> =

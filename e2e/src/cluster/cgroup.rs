@@ -1,4 +1,5 @@
-//! The cgroup below which a node's pods live, in the one hierarchy of version 2 or in each one of version 1.
+//! Creates and removes the parent cgroup of a node's pods, in the unified hierarchy of version 2 or
+//! in each hierarchy of version 1.
 
 use std::{
     fs,
@@ -12,15 +13,15 @@ use super::layout::CGROUP_PREFIX;
 
 const ROOT: &str = "/sys/fs/cgroup";
 
-/// Controllers that the kubelet wants of version 1.
+/// Controllers that the kubelet requires under version 1.
 const CONTROLLERS: [&str; 9] = [
     "cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids", "systemd",
 ];
 
-/// What the kubelet wants handed down in version 2.
+/// Controllers that the kubelet requires to be delegated under version 2.
 const DELEGATED: &str = "+cpu +cpuset +io +memory +pids";
 
-/// Creates the cgroup `name` with all that the kubelet needs.
+/// Creates the cgroup `name` with everything that the kubelet needs.
 pub(crate) fn create(name: &str) -> Result<()> {
     let root = Path::new(ROOT);
     if root.join("cgroup.controllers").exists() {
@@ -33,7 +34,7 @@ pub(crate) fn create(name: &str) -> Result<()> {
         let directory = root.join(controller).join(name);
         make(&directory)?;
         if controller == "cpuset" {
-            // A new cpuset is empty, and no process can be put into it.
+            // A new cpuset is empty, and the kernel refuses processes in an empty one.
             for file in ["cpuset.cpus", "cpuset.mems"] {
                 let all = fs::read_to_string(root.join(controller).join(file))
                     .with_context(|| format!("reading {file}"))?;
@@ -44,7 +45,8 @@ pub(crate) fn create(name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Removes every cgroup of ours with all that is below it. Their processes are gone already; the kernel may need a moment to notice.
+/// Removes all cgroups of the cluster with their children. Their processes have ended already; the
+/// kernel may need a moment to release them.
 pub(crate) async fn remove_all(deadline: Duration) -> Result<()> {
     let started = Instant::now();
     loop {
@@ -65,7 +67,7 @@ pub(crate) async fn remove_all(deadline: Duration) -> Result<()> {
     }
 }
 
-/// Our cgroups in all hierarchies, the one named `unified` of a mixed setup included.
+/// The cluster's cgroups in all hierarchies, including `unified` of a hybrid setup.
 pub(crate) fn ours() -> Vec<PathBuf> {
     let below = |directory: &Path| {
         fs::read_dir(directory)

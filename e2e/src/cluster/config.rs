@@ -48,7 +48,8 @@ fn write(file: &str, text: &str) -> Result<()> {
     fs::write(&path, text).with_context(|| format!("writing {}", path.display()))
 }
 
-/// Every path that containerd writes to is the node's own, and streams listen where nothing outside the node reaches them.
+/// containerd's configuration: every path that it writes to belongs to the node, and its streaming
+/// server listens on an address that only the node can reach.
 fn containerd(node: Node) -> String {
     let (root, state, socket) = (
         node.state("containerd"),
@@ -141,13 +142,14 @@ fn proxy(node: Node) -> Value {
         "detectLocalMode": "ClusterCIDR",
         "healthzBindAddress": "127.0.0.1:10256",
         "metricsBindAddress": "127.0.0.1:10249",
-        // The connection tracking limits are the machine's: zero leaves them alone.
+        // Connection tracking limits are machine-wide; zero leaves them unchanged.
         "conntrack": {"maxPerCore": 0, "min": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s"},
         "nftables": {"minSyncPeriod": "100ms", "syncPeriod": "30s"},
     })
 }
 
-/// The last plugin lets no sandbox start before the pod's NetworkPolicies are in the kernel.
+/// The CNI configuration. Its last plugin blocks sandbox creation until the pod's NetworkPolicies
+/// are in the kernel.
 fn cni(node: Node) -> Value {
     json!({
         "cniVersion": "1.0.0",

@@ -1,4 +1,5 @@
-//! etcd, API server, controller manager and scheduler: processes of the machine itself, on loopback and on the address [`HOST`].
+//! etcd, API server, controller manager and scheduler, which run on the machine itself and listen
+//! on loopback and on [`HOST`].
 
 use std::{path::Path, process::Command, time::Duration};
 
@@ -11,7 +12,7 @@ use super::{
 };
 use crate::toolchain::tools::Tools;
 
-/// How long the API server may take to answer; it takes about three seconds.
+/// Deadline for the API server to answer; it takes about three seconds.
 const API_DEADLINE: Duration = Duration::from_secs(60);
 
 /// Starts etcd and the API server.
@@ -22,7 +23,7 @@ pub(crate) fn start_api(daemons: &mut Daemons, tools: &Tools) -> Result<()> {
         Flags::of(&tools.path("etcd"))
             .flag("name", "dryrun-e2e")
             .path("data-dir", &data)
-            // The data is thrown away with the cluster.
+            // The data is deleted with the cluster.
             .switch("unsafe-no-fsync")
             .flag("listen-client-urls", "https://127.0.0.1:2379")
             .flag("advertise-client-urls", "https://127.0.0.1:2379")
@@ -114,15 +115,16 @@ pub(crate) async fn ready(daemons: &mut Daemons, client: &Client) -> Result<()> 
         .await
 }
 
-/// Starts controller manager and scheduler. Only after [`ready`]: started between the API server's listening and its built-in roles, the
-/// controller manager is refused and ends for good.
+/// Starts controller manager and scheduler. Must follow [`ready`]: the API server listens before
+/// its built-in roles exist, and a controller manager that is refused in between exits.
 pub(crate) fn start_controllers(daemons: &mut Daemons, tools: &Tools) -> Result<()> {
     daemons.start(
         "controller-manager",
         Flags::of(&tools.path("kube-controller-manager"))
             .client("controller-manager")
             .switch("use-service-account-credentials")
-            // Nodes tell their pods' addresses themselves: the allocator would give other ones.
+            // Pod CIDRs are set on the nodes by this program; the allocator would choose different
+            // ones.
             .flag("allocate-node-cidrs", "false")
             .flag("cluster-cidr", POD_CIDR)
             .flag("service-cluster-ip-range", SERVICE_CIDR)
@@ -132,7 +134,7 @@ pub(crate) fn start_controllers(daemons: &mut Daemons, tools: &Tools) -> Result<
             .pki("cluster-signing-key-file", "ca.key")
             .path("flex-volume-plugin-dir", &layout::state("volume-plugins"))
             .flag("node-monitor-grace-period", "20s")
-            // The default of 20 requests a second holds all controllers back at the start.
+            // The default of 20 requests per second throttles all controllers at start-up.
             .flag("kube-api-qps", "200")
             .flag("kube-api-burst", "400")
             .command(),
@@ -146,12 +148,12 @@ pub(crate) fn start_controllers(daemons: &mut Daemons, tools: &Tools) -> Result<
     Ok(())
 }
 
-/// The API server's audit log: one JSON object a line.
+/// The API server's audit log: one JSON object per line.
 pub(crate) fn audit_log() -> std::path::PathBuf {
     layout::state("log/audit.log")
 }
 
-/// The command line of a component, built up flag by flag.
+/// Command line of a component, built flag by flag.
 pub(crate) struct Flags(Command);
 
 impl Flags {
@@ -177,7 +179,7 @@ impl Flags {
         self.path(name, &layout::pki(file))
     }
 
-    /// What every client of the API among the control plane's components needs.
+    /// Adds the flags that every API client of the control plane needs.
     fn client(self, user: &str) -> Self {
         let kubeconfig = layout::pki(&format!("{user}.kubeconfig"));
         self.path("kubeconfig", &kubeconfig)

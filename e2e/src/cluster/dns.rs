@@ -1,10 +1,10 @@
-//! One DNS question, to see that the cluster's DNS answers.
+//! A single DNS query, to check that the cluster's DNS answers.
 
 use std::{net::Ipv4Addr, time::Duration};
 
 use tokio::{net::UdpSocket, time::timeout};
 
-/// Whether the server answers with at least one address for `name`.
+/// Returns whether the server answers with at least one address for `name`.
 pub(crate) async fn answers(server: Ipv4Addr, name: &str) -> bool {
     matches!(
         timeout(Duration::from_millis(500), ask(server, name)).await,
@@ -18,7 +18,8 @@ async fn ask(server: Ipv4Addr, name: &str) -> std::io::Result<bool> {
     socket.send(&query(name)).await?;
     let mut answer = [0; 512];
     let length = socket.recv(&mut answer).await?;
-    // RFC 1035, 4.1.1: the low four bits of byte 3 are the response code, bytes 6 and 7 the number of answers.
+    // RFC 1035, 4.1.1: the low four bits of byte 3 are the response code, bytes 6 and 7 the number
+    // of answers.
     Ok(length >= 12 && answer[3] & 15 == 0 && u16::from_be_bytes([answer[6], answer[7]]) > 0)
 }
 
@@ -39,7 +40,7 @@ fn query(name: &str) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn a_query_is_laid_out_as_rfc_1035_says() {
+    fn a_query_has_the_layout_of_rfc_1035() {
         assert_eq!(
             super::query("a.bc"),
             [

@@ -1,4 +1,5 @@
-//! Removal of the local cluster, from any state that a complete, failed or killed `up` or `down` can have left.
+//! Removal of the local cluster, from any state that a completed, failed or killed `up` or `down`
+//! can leave.
 
 use std::{
     fs,
@@ -17,7 +18,7 @@ use super::{
 };
 use crate::toolchain::command;
 
-/// How long processes and cgroups may take to go.
+/// Deadline for processes and cgroups to disappear.
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Removes everything and proves that nothing is left.
@@ -38,13 +39,14 @@ pub(crate) async fn clean() -> Result<()> {
     let left = leftovers().await?;
     ensure!(
         left.is_empty(),
-        "the cluster left something behind:\n  {}",
+        "the cluster has left these resources:\n  {}",
         left.join("\n  ")
     );
     Ok(())
 }
 
-/// Makes the directories on which nodes mount their private file systems, and notes which of them were not there.
+/// Creates the directories on which nodes mount their private file systems, and records which of
+/// them did not exist.
 pub(crate) fn make_private_directories() -> Result<()> {
     for path in PRIVATE {
         let mut missing: Vec<&Path> = Path::new(path)
@@ -59,7 +61,7 @@ pub(crate) fn make_private_directories() -> Result<()> {
                 .iter()
                 .map(|directory| directory.to_string_lossy().into_owned())
                 .collect();
-            fs::write(layout::state(MADE), noted.join("\n")).context("noting a directory")?;
+            fs::write(layout::state(MADE), noted.join("\n")).context("recording a directory")?;
             fs::create_dir(directory)
                 .with_context(|| format!("creating {}", directory.display()))?;
         }
@@ -80,7 +82,7 @@ fn made_directories() -> Vec<PathBuf> {
 fn remove_made_directories() -> Result<()> {
     for directory in made_directories().iter().rev() {
         match fs::remove_dir(directory) {
-            // Somebody else has begun to use it: it is theirs now.
+            // Another program has started to use the directory, so it stays.
             Err(error)
                 if !matches!(
                     error.kind(),
@@ -95,7 +97,7 @@ fn remove_made_directories() -> Result<()> {
     Ok(())
 }
 
-/// Everything of a cluster that is on the machine, one line each.
+/// Lists everything of a cluster that is on the machine, one line each.
 pub(crate) async fn leftovers() -> Result<Vec<String>> {
     let mut left: Vec<String> = process::ours()?
         .into_iter()

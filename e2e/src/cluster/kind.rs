@@ -1,4 +1,4 @@
-//! A cluster that kind makes in Docker, for machines on which the local cluster cannot run.
+//! A cluster made by kind in Docker, for machines that cannot run the local cluster.
 
 use std::{io::ErrorKind, path::PathBuf};
 
@@ -11,10 +11,10 @@ use crate::{
     toolchain::{cache::Cache, command, interrupt, packages, progress::Progress},
 };
 
-/// Name of the cluster, for kind.
+/// Name of the kind cluster.
 const NAME: &str = "dryrun-e2e";
 
-/// Creates it and gives its kubeconfig.
+/// Creates the cluster and returns its kubeconfig.
 pub(super) async fn up(options: &Options, cache: &Cache, progress: &Progress) -> Result<PathBuf> {
     ensure!(
         !options.permissive,
@@ -46,8 +46,8 @@ pub(super) async fn up(options: &Options, cache: &Cache, progress: &Progress) ->
     let config = serde_json::json!({"kind": "Cluster", "apiVersion": "kind.x-k8s.io/v1alpha4", "nodes": roles});
     std::fs::write(&nodes, config.to_string())
         .with_context(|| format!("writing {}", nodes.display()))?;
-    let note = note(cache);
-    std::fs::write(&note, NAME).with_context(|| format!("writing {}", note.display()))?;
+    let marker = marker(cache);
+    std::fs::write(&marker, NAME).with_context(|| format!("writing {}", marker.display()))?;
     let create = progress.phase("creating a cluster with kind", async |_| {
         let mut kind = Command::new("kind");
         kind.args([
@@ -57,26 +57,28 @@ pub(super) async fn up(options: &Options, cache: &Cache, progress: &Progress) ->
         command::run(&mut kind, &cache.log("kind")).await
     });
     if let Err(error) = interrupt::unless(create).await {
-        // If this fails too, the note is still there for `cargo cluster down`.
+        // If this fails too, the marker file remains for `cargo cluster down`.
         return Err(match down(cache, progress).await {
             Ok(()) => error,
-            Err(left) => error.context(format!("what kind made could not be removed: {left:#}")),
+            Err(left) => error.context(format!(
+                "the incomplete kind cluster could not be removed: {left:#}"
+            )),
         });
     }
     Ok(kubeconfig)
 }
 
-/// Written before kind begins: its containers are there long before a kubeconfig is.
-fn note(cache: &Cache) -> PathBuf {
+/// Marker file, written before kind starts: its containers exist long before a kubeconfig does.
+fn marker(cache: &Cache) -> PathBuf {
     cache.directory("kind.note")
 }
 
-/// Whether there is anything of kind's to delete, be it half a cluster.
+/// Returns whether there is a kind cluster to delete, even an incomplete one.
 pub(super) fn is_there(cache: &Cache) -> bool {
-    note(cache).exists() || kubeconfig(cache).exists()
+    marker(cache).exists() || kubeconfig(cache).exists()
 }
 
-/// The kubeconfig of a cluster that kind made, if there is one.
+/// The kubeconfig of the kind cluster, if there is one.
 pub(super) fn running(cache: &Cache) -> Option<PathBuf> {
     Some(kubeconfig(cache)).filter(|kubeconfig| kubeconfig.exists())
 }
@@ -89,20 +91,20 @@ pub(super) async fn load(image: &Archive) -> Result<()> {
     command::stdout(&mut kind).await.map(drop)
 }
 
-/// Deletes the cluster, or what there is of it.
+/// Deletes the cluster, complete or not.
 pub(super) async fn down(cache: &Cache, progress: &Progress) -> Result<()> {
     progress
         .phase("deleting kind's cluster", async |_| {
             command::stdout(Command::new("kind").args(["delete", "cluster", "--name", NAME]))
                 .await?;
-            forget(cache)
+            remove_marker(cache)
         })
         .await
 }
 
-/// Removes what says that there is a cluster.
-fn forget(cache: &Cache) -> Result<()> {
-    for file in [kubeconfig(cache), note(cache)] {
+/// Removes the files that mark the cluster as existing.
+fn remove_marker(cache: &Cache) -> Result<()> {
+    for file in [kubeconfig(cache), marker(cache)] {
         match std::fs::remove_file(&file) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
                 return Err(error).with_context(|| format!("removing {}", file.display()));
@@ -113,7 +115,7 @@ fn forget(cache: &Cache) -> Result<()> {
     Ok(())
 }
 
-/// Where the kubeconfig is kept.
+/// Path of the kubeconfig.
 pub(super) fn kubeconfig(cache: &Cache) -> PathBuf {
     cache.directory("kind.kubeconfig")
 }
@@ -123,13 +125,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn half_a_cluster_is_there_but_does_not_run() {
+    fn an_incomplete_cluster_exists_but_is_not_running() {
         let root = tempfile::tempdir().unwrap();
         let cache = Cache::at(root.path());
         assert!(!is_there(&cache));
-        std::fs::write(note(&cache), NAME).unwrap();
+        std::fs::write(marker(&cache), NAME).unwrap();
         assert!(is_there(&cache) && running(&cache).is_none());
-        forget(&cache).unwrap();
+        remove_marker(&cache).unwrap();
         assert!(!is_there(&cache));
     }
 }

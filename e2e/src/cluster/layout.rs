@@ -1,29 +1,31 @@
-//! Names, addresses and paths of the local cluster. They are fixed for the whole machine, so that `down` finds everything that any `up` can have made.
+//! Names, addresses and paths of the local cluster. They are fixed per machine, so that `down`
+//! finds everything that any `up` can have made.
 
 use std::{
     net::Ipv4Addr,
     path::{Path, PathBuf},
 };
 
-/// State that lives on disk: etcd's data, container images, volumes, logs, keys.
+/// On-disk state: etcd's data, container images, volumes, logs, keys.
 pub(crate) const STATE: &str = "/var/lib/dryrun-e2e";
-/// Sockets and network namespaces. The path is short because a socket's path is limited to 107 bytes.
+/// Sockets and network namespaces. The path is short because a socket path is limited to 107 bytes.
 pub(crate) const RUN: &str = "/run/dryrun-e2e";
 
-/// The machine's own address in the cluster's network; the API server listens there.
+/// The machine's address in the cluster's network, on which the API server listens.
 pub(crate) const HOST: Ipv4Addr = Ipv4Addr::new(172, 30, 0, 1);
-/// The address of the cluster's outside, which is every node's default gateway.
-pub(crate) const WORLD: Ipv4Addr = Ipv4Addr::new(172, 30, 0, 2);
+/// The address of the outside namespace, which is every node's default gateway.
+pub(crate) const GATEWAY: Ipv4Addr = Ipv4Addr::new(172, 30, 0, 2);
 /// Port of the API server.
 pub(crate) const API_PORT: u16 = 6443;
 /// Name of the machine's link into the cluster's network.
 pub(crate) const HOST_LINK: &str = "dryrun-e2e";
 
-/// An address outside the cluster that answers (documentation range of RFC 5737): the positive control of "nothing gets out".
+/// An address outside the cluster that answers (documentation range of RFC 5737): the positive
+/// control for egress checks.
 pub const OUTSIDE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
-/// The address where clouds serve machine metadata.
+/// The address on which cloud providers serve instance metadata.
 pub const METADATA: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
-/// TCP and UDP ports that [`OUTSIDE`] and [`METADATA`] echo on.
+/// TCP and UDP ports that are echoed on [`OUTSIDE`] and [`METADATA`].
 pub const ECHO_PORTS: [u16; 4] = [53, 80, 443, 5432];
 
 /// Addresses of all pods.
@@ -35,7 +37,8 @@ pub(crate) const KUBERNETES_SERVICE: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 1);
 /// The Service `kube-dns`.
 pub(crate) const DNS_SERVICE: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 10);
 
-/// Where containerd, CNI and the kubelet keep state under names that no setting changes. A node has a private tmpfs on each.
+/// Fixed directories in which containerd, CNI and the kubelet keep state. A node has a private
+/// tmpfs on each.
 pub(crate) const PRIVATE: [&str; 6] = [
     "/run/netns",
     "/var/lib/kubelet",
@@ -44,9 +47,9 @@ pub(crate) const PRIVATE: [&str; 6] = [
     "/var/log/pods",
     "/run/containerd",
 ];
-/// Where a node sees its own volumes; the directory behind it is [`Node::volumes`].
+/// A node's volumes, as seen from the node; on the machine they are in [`Node::volumes`].
 pub(crate) const VOLUMES: &str = "/var/lib/dryrun-e2e/volumes";
-/// Where a node sees its small file system, for tests that fill a volume to the brim.
+/// A node's small file system, for tests that fill a volume.
 pub(crate) const SMALL_VOLUMES: &str = "/var/lib/dryrun-e2e/small-volumes";
 /// Size of the small file system.
 pub(crate) const SMALL_SIZE: &str = "64m";
@@ -74,15 +77,15 @@ pub(crate) fn config(file: &str) -> PathBuf {
     state("config").join(file)
 }
 
-/// The network namespace that is the cluster's outside.
-pub(crate) fn world_net() -> PathBuf {
-    Path::new(RUN).join("world.net")
+/// The network namespace of the cluster's outside.
+pub(crate) fn outside_net() -> PathBuf {
+    Path::new(RUN).join("outside.net")
 }
 
-/// The most nodes that the address plan has room for.
+/// Maximum number of nodes that the address plan allows.
 pub const MAX_NODES: u8 = 9;
 
-/// One node: its name is `n1`, `n2`, ….
+/// One node, named `n1`, `n2`, ….
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Node(u8);
 
@@ -92,7 +95,7 @@ impl Node {
         (1..=count).map(Self).collect()
     }
 
-    /// Every node that there can be.
+    /// Every possible node.
     pub(crate) fn all() -> Vec<Self> {
         Self::first(MAX_NODES)
     }
@@ -114,7 +117,7 @@ impl Node {
         state(&self.name()).join(path)
     }
 
-    /// What the node sees as [`VOLUMES`].
+    /// The directory behind [`VOLUMES`].
     pub(crate) fn volumes(self) -> PathBuf {
         self.state("volumes")
     }
@@ -138,7 +141,7 @@ impl Node {
         self.run("containerd.sock")
     }
 
-    /// Where the NetworkPolicy agent listens for its CNI plugin.
+    /// Socket on which the NetworkPolicy agent listens for its CNI plugin.
     pub(crate) fn netpol_socket(self) -> PathBuf {
         self.run("netpol.sock")
     }
@@ -148,7 +151,7 @@ impl Node {
         Path::new(RUN).join(format!("{}.net", self.name()))
     }
 
-    /// The cgroup, in every hierarchy, below which all of the node's pods live.
+    /// The parent cgroup of the node's pods, in every hierarchy.
     pub(crate) fn cgroup(self) -> String {
         format!("{CGROUP_PREFIX}{}", self.name())
     }

@@ -1,4 +1,4 @@
-//! The local cluster as a whole: one on a machine, brought up and taken down under a lock.
+//! The local cluster as a whole: one per machine, brought up and taken down under a lock.
 
 use std::{
     fs,
@@ -22,7 +22,8 @@ use crate::{
     toolchain::{cache::Cache, interrupt, packages, progress::Progress, tools::static_binaries},
 };
 
-/// Brings it up; a failure or an interrupt on the way takes it down again and keeps its logs in the cache.
+/// Brings the cluster up. A failure or an interrupt takes it down again and keeps its logs in the
+/// cache.
 pub(super) async fn up(options: &Options, progress: &Progress) -> Result<(Vec<Node>, Workshop)> {
     ensure!(
         (1..=MAX_NODES).contains(&options.nodes),
@@ -38,11 +39,11 @@ pub(super) async fn up(options: &Options, progress: &Progress) -> Result<(Vec<No
         );
     }
     progress
-        .phase("removing what an earlier cluster left", async |_| {
+        .phase("removing the remains of an earlier cluster", async |_| {
             down::clean().await
         })
         .await?;
-    let (workshop, binaries, images) = interrupt::unless(ingredients(progress)).await?;
+    let (workshop, binaries, images) = interrupt::unless(build_parts(progress)).await?;
     let nodes = Node::first(options.nodes);
     let parts = up::Parts {
         nodes: &nodes,
@@ -52,7 +53,7 @@ pub(super) async fn up(options: &Options, progress: &Progress) -> Result<(Vec<No
             permissive: options.permissive,
         },
         images: &images,
-        world: options.program.clone(),
+        outside: options.program.clone(),
     };
     let complete = async {
         up::up(&parts, progress).await?;
@@ -64,12 +65,12 @@ pub(super) async fn up(options: &Options, progress: &Progress) -> Result<(Vec<No
     };
     match interrupt::unless(complete).await {
         Ok(()) => Ok((nodes, workshop)),
-        Err(error) => Err(given_up(error, &cache.directory("failed-up")).await),
+        Err(error) => Err(clean_up_failed(error, &cache.directory("failed-up")).await),
     }
 }
 
-/// What a cluster is made of that is built before.
-async fn ingredients(progress: &Progress) -> Result<(Workshop, PathBuf, Vec<Archive>)> {
+/// Builds the parts of a cluster that do not depend on a running one.
+async fn build_parts(progress: &Progress) -> Result<(Workshop, PathBuf, Vec<Archive>)> {
     let workshop = Workshop::open(progress).await?;
     let binaries = netpol(&workshop).await?;
     let images = workshop.images(&images::BASE).await?;
@@ -87,8 +88,9 @@ async fn netpol(workshop: &Workshop) -> Result<PathBuf> {
     .await
 }
 
-/// Keeps the logs of a cluster that did not come up, and removes the rest of it, whether or not the logs could be kept.
-async fn given_up(error: anyhow::Error, kept: &Path) -> anyhow::Error {
+/// Keeps the logs of a cluster that did not come up, then removes the cluster even if the logs
+/// could not be kept.
+async fn clean_up_failed(error: anyhow::Error, kept: &Path) -> anyhow::Error {
     let logs = match logs::keep(kept) {
         Ok(()) => format!("its logs are kept in {}", kept.display()),
         Err(why) => format!("its logs could not be kept: {why:#}"),
@@ -102,7 +104,7 @@ async fn given_up(error: anyhow::Error, kept: &Path) -> anyhow::Error {
     error.context(format!("the cluster did not come up; {logs}{left}"))
 }
 
-/// Takes it down, whatever state it is in.
+/// Takes the cluster down from any state.
 pub(super) async fn down(progress: &Progress) -> Result<()> {
     ensure!(
         rustix::process::geteuid().is_root(),
@@ -114,7 +116,7 @@ pub(super) async fn down(progress: &Progress) -> Result<()> {
         .await
 }
 
-/// Puts another NetworkPolicy agent in the place of each node's: one that enforces, or one that lets everything pass.
+/// Replaces the NetworkPolicy agent of each node by one that enforces, or by a permissive one.
 pub(super) async fn enforce(nodes: &[Node], workshop: &Workshop, enforcing: bool) -> Result<()> {
     let netpol = Netpol {
         binaries: netpol(workshop).await?,
@@ -128,10 +130,11 @@ pub(super) async fn enforce(nodes: &[Node], workshop: &Workshop, enforcing: bool
     Ok(())
 }
 
-/// How long a NetworkPolicy agent may take to end when it is killed.
+/// Deadline for a killed NetworkPolicy agent to exit.
 const AGENT_ENDS: Duration = Duration::from_secs(5);
 
-/// The nodes of a cluster that was brought up completely since the machine was booted, and whose API server lives.
+/// The nodes of a cluster that was brought up completely since the machine booted and whose API
+/// server is alive.
 pub(super) fn running() -> Result<Option<Vec<Node>>> {
     let Ok(text) = fs::read(Record::file()) else {
         return Ok(None);
@@ -145,14 +148,14 @@ pub(super) fn running() -> Result<Option<Vec<Node>>> {
     Ok(lives.then(|| Node::first(record.nodes)))
 }
 
-/// Whether there is anything of a local cluster to remove, be it half of one.
+/// Returns whether there is a local cluster to remove, even an incomplete one.
 pub(super) fn is_there() -> bool {
     [layout::STATE, layout::RUN]
         .into_iter()
         .any(|directory| Path::new(directory).exists())
 }
 
-/// Written when a cluster is complete.
+/// Record of a complete cluster.
 #[derive(Serialize, Deserialize)]
 struct Record {
     nodes: u8,

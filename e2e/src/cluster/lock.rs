@@ -1,4 +1,4 @@
-//! One `up` or `down` at a time on a machine.
+//! Mutual exclusion of `up` and `down` on a machine.
 
 use std::{
     io::ErrorKind,
@@ -11,11 +11,11 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-/// Held for as long as the cluster is being changed. It is a socket in the abstract namespace, which the kernel takes back when its holder
-/// ends in whatever way, and which leaves no file.
+/// Lock held while the cluster is being changed. It is a socket in the abstract namespace: the
+/// kernel releases it when the process ends for any reason, and it leaves no file.
 pub(crate) struct Lock(#[expect(dead_code, reason = "held, never used")] UnixListener);
 
-/// How long a holder that was killed may take to be gone.
+/// Grace period for a killed holder to exit.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 impl Lock {
@@ -30,7 +30,7 @@ impl Lock {
                 }
                 Err(_) => ensure!(
                     started.elapsed() < PATIENCE,
-                    "another `cargo cluster up` or `cargo cluster down` is at work on this machine: wait until it has ended"
+                    "another `cargo cluster up` or `cargo cluster down` is running on this machine: wait until it has ended"
                 ),
             }
             tokio::time::sleep(Duration::from_millis(20)).await;

@@ -1,4 +1,4 @@
-//! Everything that helps to understand what a cluster did, gathered in one directory.
+//! Collection of the logs and objects of a cluster in one directory.
 
 use std::{
     fs,
@@ -11,7 +11,7 @@ use tokio::process::Command;
 use super::{Cluster, Provider, layout};
 use crate::toolchain::{cache, command};
 
-/// Writes the logs of the daemons and of the pods, the events and all objects but Secrets into `directory`.
+/// Writes the logs of daemons and pods, the events and all objects except Secrets to `directory`.
 pub(super) async fn gather(cluster: &Cluster, directory: &Path) -> Result<()> {
     fs::create_dir_all(directory).with_context(|| format!("creating {}", directory.display()))?;
     if let Provider::Local(nodes) = &cluster.provider {
@@ -62,7 +62,7 @@ pub(super) fn keep(directory: &Path) -> Result<()> {
     copy_tree(&layout::state("log"), directory)
 }
 
-/// Copies all files below `from`; a directory that is not there has none.
+/// Copies all files below `from`; a missing directory counts as empty.
 fn copy_tree(from: &Path, to: &Path) -> Result<()> {
     if !from.is_dir() {
         return Ok(());

@@ -1,5 +1,5 @@
-//! A Kubernetes cluster for tests and for the demo: a local one from host processes, one that kind makes in Docker, or one that is there
-//! already.
+//! A Kubernetes cluster for tests and for the demo: a local one of host processes, one made by kind
+//! in Docker, or an existing one.
 
 mod apply;
 mod cgroup;
@@ -45,18 +45,18 @@ use crate::{
 };
 use layout::Node;
 
-/// How a new cluster is to be.
+/// Options of a new cluster.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Number of nodes, 1 to [`MAX_NODES`].
     pub nodes: u8,
-    /// Start the NetworkPolicy agent so that it enforces nothing.
+    /// Start the NetworkPolicy agent in permissive mode, which enforces nothing.
     pub permissive: bool,
-    /// This crate's program, which serves the cluster's outside when called with `world`.
+    /// This crate's program, which serves the cluster's outside when called with `outside`.
     pub program: PathBuf,
 }
 
-/// A cluster that runs.
+/// A running cluster.
 #[derive(Clone)]
 pub struct Cluster {
     provider: Provider,
@@ -64,18 +64,18 @@ pub struct Cluster {
     workshop: Workshop,
 }
 
-/// Whose cluster it is.
+/// Provider of a cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Provider {
-    /// Made of processes of this machine.
+    /// Processes of this machine.
     Local(Vec<Node>),
-    /// Made by kind.
+    /// Containers made by kind.
     Kind,
-    /// Given by the user.
+    /// The user's cluster, named by `KUBECONFIG`.
     Existing,
 }
 
-/// What the user set `KUBECONFIG` to.
+/// The value of `KUBECONFIG`, if the user set it.
 fn given_kubeconfig() -> Option<PathBuf> {
     std::env::var_os("KUBECONFIG")
         .filter(|path| !path.is_empty())
@@ -83,10 +83,11 @@ fn given_kubeconfig() -> Option<PathBuf> {
 }
 
 impl Cluster {
-    /// Brings up a local cluster; a failure or an interrupt on the way takes it down again and keeps its logs in the cache.
+    /// Brings up a local cluster. A failure or an interrupt takes it down again and keeps its logs
+    /// in the cache.
     ///
     /// # Errors
-    /// A cluster runs already, the machine lacks something, or a component fails.
+    /// A cluster is running already, the machine lacks a prerequisite, or a component fails.
     pub async fn up(options: &Options, progress: &Progress) -> Result<Self> {
         let (nodes, workshop) = local::up(options, progress).await?;
         Ok(Self {
@@ -105,10 +106,10 @@ impl Cluster {
         interrupt::unless(Self::with(Provider::Kind, kubeconfig, progress)).await
     }
 
-    /// The cluster that was brought up on this machine, local or in kind, if one is running.
+    /// The cluster that was brought up on this machine, local or kind, if one is running.
     ///
     /// # Errors
-    /// Its tools are neither in the cache nor can be built.
+    /// Its tools are not in the cache and cannot be built.
     pub async fn running(progress: &Progress) -> Result<Option<Self>> {
         let (provider, kubeconfig) = match (local::running()?, kind::running(&Cache::open()?)) {
             (Some(nodes), _) => (Provider::Local(nodes), layout::state("kubeconfig")),
@@ -118,10 +119,11 @@ impl Cluster {
         Self::with(provider, kubeconfig, progress).await.map(Some)
     }
 
-    /// The cluster that `KUBECONFIG` names, to be used as it is. One that was brought up here stays what it is, even if it is named so.
+    /// The cluster that `KUBECONFIG` names, used unchanged. A cluster that was brought up here
+    /// keeps its provider even if `KUBECONFIG` names it.
     ///
     /// # Errors
-    /// The tools are neither in the cache nor can be built.
+    /// The tools are not in the cache and cannot be built.
     pub async fn existing(progress: &Progress) -> Result<Option<Self>> {
         let Some(kubeconfig) = given_kubeconfig() else {
             return Ok(None);
@@ -134,7 +136,8 @@ impl Cluster {
         }
     }
 
-    /// Whether `KUBECONFIG` names a cluster that was not brought up here, and that is therefore used as it is.
+    /// Returns whether `KUBECONFIG` names a cluster that was not brought up here and is therefore
+    /// used unchanged.
     ///
     /// # Errors
     /// There is no cache directory.
@@ -146,7 +149,8 @@ impl Cluster {
         Ok(given_kubeconfig().is_some_and(|given| !ours.contains(&given)))
     }
 
-    /// The cluster to use: that of `KUBECONFIG`, else the one that was brought up on this machine.
+    /// The cluster to use: the one that `KUBECONFIG` names, otherwise the one that was brought up
+    /// on this machine.
     ///
     /// # Errors
     /// As [`Cluster::existing`] and [`Cluster::running`].
@@ -166,16 +170,17 @@ impl Cluster {
         })
     }
 
-    /// Takes down what was brought up on this machine, whatever state it is in, and proves that nothing of a local cluster is left.
+    /// Takes down the cluster that was brought up on this machine, from any state, and proves that
+    /// no part of a local cluster is left.
     ///
     /// # Errors
-    /// Something cannot be removed, or is left.
+    /// A part cannot be removed, or is left.
     pub async fn remove(progress: &Progress) -> Result<()> {
         let cache = Cache::open()?;
         if !kind::is_there(&cache) {
             return local::down(progress).await;
         }
-        // One that cannot be removed is no reason to keep the other.
+        // A failure to remove one must not keep the other.
         let kind = kind::down(&cache, progress).await;
         if local::is_there() {
             local::down(progress).await?;
@@ -183,10 +188,11 @@ impl Cluster {
         kind
     }
 
-    /// Makes every node enforce NetworkPolicies, or none; false where that is not ours to decide. Pods keep running.
+    /// Turns enforcement of NetworkPolicies on or off on every node; returns false if the cluster's
+    /// agent is not under this program's control. Pods keep running.
     ///
     /// # Errors
-    /// An agent does not end, or cannot be started.
+    /// An agent does not exit, or cannot be started.
     pub async fn enforce(&self, enforcing: bool) -> Result<bool> {
         match &self.provider {
             Provider::Local(nodes) => local::enforce(nodes, &self.workshop, enforcing)
@@ -196,7 +202,7 @@ impl Cluster {
         }
     }
 
-    /// Takes this cluster down; one that the user gave is left as it is.
+    /// Takes this cluster down; a cluster given by the user is left unchanged.
     ///
     /// # Errors
     /// As [`Cluster::remove`].
@@ -208,10 +214,11 @@ impl Cluster {
         }
     }
 
-    /// Everything of a local cluster that is on this machine, one line each; nothing after [`Cluster::remove`].
+    /// Lists everything of a local cluster that is on this machine, one line each; empty after
+    /// [`Cluster::remove`].
     ///
     /// # Errors
-    /// The machine cannot be looked at.
+    /// The state of the machine cannot be read.
     pub async fn leftovers() -> Result<Vec<String>> {
         down::leftovers().await
     }
@@ -221,7 +228,7 @@ impl Cluster {
         &self.kubeconfig
     }
 
-    /// A client for the administrator.
+    /// A client with the administrator's credentials.
     ///
     /// # Errors
     /// The kubeconfig cannot be used.
@@ -245,8 +252,8 @@ impl Cluster {
         Ok(Client::try_from(config)?)
     }
 
-    /// A kubeconfig with which `kubectl` acts as `user` in `group`: in a local cluster by a certificate that its authority signs, elsewhere
-    /// by impersonation.
+    /// A kubeconfig for `user` in `group`: with a certificate signed by the local cluster's
+    /// authority, or by impersonation in other clusters.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -270,10 +277,11 @@ impl Cluster {
         Ok(file)
     }
 
-    /// Makes `images` and loads them into every node. In an existing cluster nothing is loaded: its nodes must have the images by their names.
+    /// Builds `images` and loads them into every node. In an existing cluster nothing is loaded:
+    /// its nodes must have the images under their names.
     ///
     /// # Errors
-    /// An image cannot be made or loaded.
+    /// An image cannot be built or loaded.
     pub async fn load_images(&self, images: &[Image]) -> Result<Vec<Archive>> {
         let archives = self.workshop.images(images).await?;
         let load = async |_: &Phase| match &self.provider {
@@ -293,22 +301,22 @@ impl Cluster {
         Ok(archives)
     }
 
-    /// The program `kubectl` of the cluster's version.
+    /// Path of a `kubectl` of the cluster's version.
     pub fn kubectl(&self) -> PathBuf {
         self.workshop.tools.path("kubectl")
     }
 
-    /// The program `helm`.
+    /// Path of `helm`.
     pub fn helm(&self) -> PathBuf {
         self.workshop.tools.path("helm")
     }
 
-    /// The local cluster's audit log, one JSON object a line.
+    /// The local cluster's audit log, one JSON object per line.
     pub fn audit_log(&self) -> Option<PathBuf> {
         matches!(self.provider, Provider::Local(_)).then(control_plane::audit_log)
     }
 
-    /// What runs, as lines for a person.
+    /// A human-readable summary of the running components.
     ///
     /// # Errors
     /// The API server does not answer.
@@ -331,7 +339,8 @@ impl Cluster {
         Ok(status + &command::stdout(&mut kubectl).await?)
     }
 
-    /// Gathers logs and objects in `directory`: the daemons' logs, the audit log, the pods' logs, and every object but Secrets.
+    /// Gathers logs and objects in `directory`: the daemons' logs, the audit log, the pods' logs,
+    /// and all objects except Secrets.
     ///
     /// # Errors
     /// The directory cannot be written.

@@ -1,5 +1,6 @@
-//! The cluster's network: a namespace for each node and one, `world`, that is everything outside. `world` holds the bridge to which the
-//! machine and all nodes are connected, is every node's default gateway, and forwards nothing; so no packet of a pod can leave the machine.
+//! The cluster's network: a namespace for each node and one for the outside. The outside holds the
+//! bridge that connects the machine and all nodes, is every node's default gateway, and forwards
+//! nothing; so no packet of a pod can leave the machine.
 
 use std::{fs::File, path::Path};
 
@@ -7,16 +8,16 @@ use anyhow::{Context, Result};
 use tokio::process::Command;
 
 use super::layout::{
-    self, HOST, HOST_LINK, METADATA, Node, OUTSIDE, POD_CIDR, SERVICE_CIDR, WORLD,
+    self, GATEWAY, HOST, HOST_LINK, METADATA, Node, OUTSIDE, POD_CIDR, SERVICE_CIDR,
 };
 use crate::toolchain::command;
 
-/// Makes the namespaces, links, addresses and routes.
+/// Creates the namespaces, links, addresses and routes.
 pub(crate) async fn up(nodes: &[Node]) -> Result<()> {
-    let world = layout::world_net();
-    make_namespace(&world).await?;
+    let outside = layout::outside_net();
+    make_namespace(&outside).await?;
     sysctl(
-        &world,
+        &outside,
         &[
             "net.ipv6.conf.all.disable_ipv6=1",
             "net.ipv6.conf.default.disable_ipv6=1",
@@ -24,12 +25,12 @@ pub(crate) async fn up(nodes: &[Node]) -> Result<()> {
         ],
     )
     .await?;
-    let mut in_world = format!(
+    let mut in_outside = format!(
         "link set lo up\n\
          addr add {OUTSIDE}/32 dev lo\n\
          addr add {METADATA}/32 dev lo\n\
          link add fabric type bridge\n\
-         addr add {WORLD}/24 dev fabric\n\
+         addr add {GATEWAY}/24 dev fabric\n\
          link set fabric up\n\
          link set host master fabric up\n"
     );
@@ -41,9 +42,9 @@ pub(crate) async fn up(nodes: &[Node]) -> Result<()> {
     for node in nodes {
         let (name, address, pods, net) = (node.name(), node.address(), node.pod_cidr(), node.net());
         make_namespace(&net).await?;
-        // Before the node's link is made, so that it begins with the defaults set here.
+        // Set before the node's link exists, so that the link starts with these defaults.
         sysctl(&net, &NODE_SETTINGS).await?;
-        in_world += &format!(
+        in_outside += &format!(
             "link add {name} type veth peer name eth0 netns {}\nlink set {name} master fabric up\nroute add {pods} via {address}\n",
             net.display()
         );
@@ -53,9 +54,9 @@ pub(crate) async fn up(nodes: &[Node]) -> Result<()> {
     link.args([
         "link", "add", HOST_LINK, "type", "veth", "peer", "name", "host", "netns",
     ])
-    .arg(&world);
+    .arg(&outside);
     command::stdout(&mut link).await?;
-    ip(Some(&world), &in_world).await?;
+    ip(Some(&outside), &in_outside).await?;
     ip(None, &on_host).await?;
     for node in nodes {
         node_up(*node, nodes).await?;
@@ -63,10 +64,11 @@ pub(crate) async fn up(nodes: &[Node]) -> Result<()> {
     Ok(())
 }
 
-/// A node routes, and:
-/// - without IPv6 its pods have no link-local address to escape by;
-/// - `rp_filter` keeps a pod from using a sender's address that is not its own;
-/// - it sends no redirects: the machine would remember one for the address of a pod that is gone, and never reach the next pod that gets it.
+/// Settings of a node, which is a router:
+/// - without IPv6, pods have no link-local address that would bypass the policies;
+/// - `rp_filter` drops packets whose source address is not the pod's own;
+/// - no redirects are sent: the machine would cache one for the address of a deleted pod and never
+///   reach the next pod with that address.
 const NODE_SETTINGS: [&str; 7] = [
     "net.ipv6.conf.all.disable_ipv6=1",
     "net.ipv6.conf.default.disable_ipv6=1",
@@ -79,7 +81,7 @@ const NODE_SETTINGS: [&str; 7] = [
 
 async fn node_up(node: Node, nodes: &[Node]) -> Result<()> {
     let mut batch = format!(
-        "link set lo up\naddr add {}/24 dev eth0\nlink set eth0 up\nroute add default via {WORLD}\nroute add unreachable {}\n",
+        "link set lo up\naddr add {}/24 dev eth0\nlink set eth0 up\nroute add default via {GATEWAY}\nroute add unreachable {}\n",
         node.address(),
         node.pod_cidr(),
     );
@@ -89,7 +91,7 @@ async fn node_up(node: Node, nodes: &[Node]) -> Result<()> {
     ip(Some(&node.net()), &batch).await
 }
 
-/// Removes every namespace and link that [`up`] can have made; what is not there is no error.
+/// Removes every namespace and link that [`up`] can have made; missing ones are not an error.
 pub(crate) async fn down() -> Result<()> {
     if has_host_link().await? {
         command::stdout(Command::new("ip").args(["link", "delete", HOST_LINK])).await?;
@@ -97,20 +99,21 @@ pub(crate) async fn down() -> Result<()> {
     for net in Node::all()
         .into_iter()
         .map(Node::net)
-        .chain([layout::world_net()])
+        .chain([layout::outside_net()])
     {
         remove_namespace(&net)?;
     }
     Ok(())
 }
 
-/// Whether the machine has its link into the cluster's network.
+/// Returns whether the machine has its link into the cluster's network.
 pub(crate) async fn has_host_link() -> Result<bool> {
     let links = command::stdout(Command::new("ip").args(["-oneline", "link", "show"])).await?;
     Ok(links.contains(&format!(": {HOST_LINK}@")))
 }
 
-/// A new network namespace, kept by a mount on the file `path`: not below /run/netns, which `ip netns` would turn into a mount that stays.
+/// Creates a network namespace, kept by a mount on the file `path`. The file is not below
+/// /run/netns, which `ip netns` would turn into a persistent mount.
 async fn make_namespace(path: &Path) -> Result<()> {
     File::create(path).with_context(|| format!("creating {}", path.display()))?;
     let mut unshare = Command::new("unshare");
@@ -128,7 +131,7 @@ fn remove_namespace(path: &Path) -> Result<()> {
         return Ok(());
     }
     match unmount(path, UnmountFlags::DETACH) {
-        // EINVAL: the file was made, but the namespace was not yet mounted on it.
+        // EINVAL: the file was created, but the namespace was not yet mounted on it.
         Ok(()) | Err(Errno::INVAL) => {}
         Err(error) => return Err(error).with_context(|| format!("unmounting {}", path.display())),
     }

@@ -22,24 +22,24 @@ use crate::{
     toolchain::{command, tools::Tools},
 };
 
-/// CNI plugins of Debian's package that the network configuration names.
+/// CNI plugins of Debian's package that the network configuration uses.
 const CNI_PLUGINS: [&str; 4] = ["ptp", "portmap", "host-local", "loopback"];
-/// Where Debian's package has them.
+/// Directory in which Debian's package installs them.
 const CNI_DIRECTORY: &str = "/usr/lib/cni";
 
-/// How long containerd may take to answer.
+/// Deadline for containerd to answer.
 const CONTAINERD_DEADLINE: Duration = Duration::from_secs(30);
 
-/// The NetworkPolicy agent, and whether it enforces.
+/// Binaries and mode of the NetworkPolicy agent.
 #[derive(Clone, Debug)]
 pub(crate) struct Netpol {
     /// Directory of the binaries `netpol` and `netpol-cni`.
     pub(crate) binaries: PathBuf,
-    /// Let everything pass.
+    /// Enforces nothing.
     pub(crate) permissive: bool,
 }
 
-/// Makes the node's directories and cgroups.
+/// Creates the node's directories and cgroups.
 pub(crate) fn prepare(node: Node, netpol: &Netpol) -> Result<()> {
     for directory in [
         "kubelet",
@@ -66,9 +66,11 @@ pub(crate) fn prepare(node: Node, netpol: &Netpol) -> Result<()> {
     cgroup::create(&node.cgroup())
 }
 
-/// Starts containerd as the first process of the node's own mount namespace, and gives its process id, by which others enter.
+/// Starts containerd as the first process of the node's own mount namespace and returns its process
+/// id, which other processes use to enter that namespace.
 ///
-/// What containerd, CNI and the kubelet leave under fixed paths goes to private file systems there, which vanish with the node's last process.
+/// State that containerd, CNI and the kubelet write to fixed paths goes to private file systems
+/// there, which vanish with the node's last process.
 pub(crate) fn start_containerd(daemons: &mut Daemons, node: Node) -> Result<u32> {
     let mut script = String::from("set -e\nmount --make-rshared /\n");
     for path in PRIVATE {
@@ -90,7 +92,7 @@ pub(crate) fn start_containerd(daemons: &mut Daemons, node: Node) -> Result<u32>
         "sh",
     ]);
     command.arg(layout::config(&format!("containerd-{}.toml", node.name())));
-    // nsenter, unshare and sh each replace themselves by the next: the process id is containerd's.
+    // nsenter, unshare and sh each exec the next program, so the process id is containerd's.
     daemons.start(&format!("containerd-{}", node.name()), &mut command)
 }
 
@@ -135,7 +137,8 @@ fn ctr(node: Node) -> AsyncCommand {
     ctr
 }
 
-/// Starts kubelet, proxy and NetworkPolicy agent. `containerd` is the process whose namespaces the kubelet shares.
+/// Starts kubelet, proxy and NetworkPolicy agent. The kubelet shares the namespaces of the process
+/// `containerd`.
 pub(crate) fn start_kubelet(
     daemons: &mut Daemons,
     tools: &Tools,

@@ -1,4 +1,5 @@
-//! Keys and certificates: one authority each for the API, for etcd and for the aggregation layer, as Kubernetes asks for.
+//! Keys and certificates: one authority each for the API, for etcd and for the aggregation layer,
+//! as Kubernetes requires.
 
 use std::{
     fs,
@@ -17,7 +18,7 @@ use rcgen::{
 
 use super::layout::{self, API_PORT, HOST, KUBERNETES_SERVICE, Node};
 
-/// Days that certificates are valid: longer than any cluster lives.
+/// Validity of certificates in days: longer than any cluster lives.
 const VALID_DAYS: i32 = 30;
 
 const CLIENT: ExtendedKeyUsagePurpose = ExtendedKeyUsagePurpose::ClientAuth;
@@ -26,7 +27,7 @@ const SERVER: ExtendedKeyUsagePurpose = ExtendedKeyUsagePurpose::ServerAuth;
 /// Name of the authority that signs users and servers of the Kubernetes API.
 const KUBERNETES_CA: &str = "kubernetes-ca";
 
-/// Makes all keys, certificates and kubeconfigs of a cluster.
+/// Creates all keys, certificates and kubeconfigs of a cluster.
 pub(crate) fn create(nodes: &[Node]) -> Result<()> {
     let ca = authority("ca", KUBERNETES_CA)?;
     let etcd = authority("etcd-ca", "etcd-ca")?;
@@ -108,8 +109,8 @@ pub(crate) fn create(nodes: &[Node]) -> Result<()> {
     )
 }
 
-/// A kubeconfig with a fresh certificate for `user`, signed by the running cluster's authority. One group at most, because the library
-/// that writes certificates keeps one organisation in a name.
+/// A kubeconfig with a fresh certificate for `user`, signed by the running cluster's authority. It
+/// has one group at most, because rcgen keeps only one organisation in a distinguished name.
 pub(crate) fn user_kubeconfig(user: &str, group: Option<&str>) -> Result<PathBuf> {
     let (key, certificate) = (layout::pki("ca.key"), layout::pki("ca.crt"));
     let key = KeyPair::from_pem(
@@ -189,7 +190,8 @@ fn issue(
     })
 }
 
-/// Kubernetes takes the user from the common name and the group from the organisation.
+/// Certificate parameters: Kubernetes reads the user from the common name and the group from the
+/// organisation.
 fn params(name: &str, group: Option<&str>) -> Result<CertificateParams> {
     let mut params = CertificateParams::default();
     let mut subject = DistinguishedName::new();
@@ -229,7 +231,7 @@ fn store(name: &str, identity: &Identity) -> Result<()> {
     secret(&layout::pki(&format!("{name}.key")), &identity.key)
 }
 
-/// Writes a file that only root can read.
+/// Writes a file that is readable by root only.
 pub(crate) fn secret(path: &Path, text: &str) -> Result<()> {
     let mut file = fs::OpenOptions::new()
         .create(true)

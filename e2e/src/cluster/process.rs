@@ -1,5 +1,6 @@
-//! The cluster's processes: started with a mark in their environment, and found again by that mark, by their network namespace or by
-//! their cgroup. The kernel keeps all three, so nothing that a crashed `up` started is ever lost, and nothing else is ever touched.
+//! The cluster's processes: started with a marker variable in their environment, and found again by
+//! that marker, by their network namespace or by their cgroup. The kernel keeps all three, so every
+//! process of a crashed `up` is found, and no other process is ever killed.
 
 use std::{
     collections::BTreeMap,
@@ -16,15 +17,17 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use super::layout::{self, CGROUP_PREFIX, Node};
 use crate::toolchain::command;
 
-/// Environment variable that marks a process of the cluster; its value is the daemon's name. Children inherit it.
+/// Environment variable that marks a process of the cluster; its value is the daemon's name. Child
+/// processes inherit it.
 pub(crate) const MARK: &str = "DRYRUN_E2E_DAEMON";
 
-/// Daemons started by this `up`, watched while it waits for them.
+/// Daemons started by this `up`, monitored while it waits for them.
 #[derive(Default)]
 pub(crate) struct Daemons(Vec<(String, Child)>);
 
 impl Daemons {
-    /// Starts a daemon in a process group of its own, so that an interrupt at the terminal reaches only `up`; its output goes to its log.
+    /// Starts a daemon in its own process group, so that an interrupt at the terminal reaches only
+    /// `up`. Its output goes to its log.
     pub(crate) fn start(&mut self, name: &str, command: &mut Command) -> Result<u32> {
         let log = fs::OpenOptions::new()
             .create(true)
@@ -44,7 +47,7 @@ impl Daemons {
         Ok(pid)
     }
 
-    /// Fails if a daemon has ended, with the last lines of its log.
+    /// Fails if a daemon has exited, with the last lines of its log.
     pub(crate) fn check(&mut self) -> Result<()> {
         for (name, child) in &mut self.0 {
             if let Some(status) = child.try_wait()? {
@@ -57,7 +60,7 @@ impl Daemons {
         Ok(())
     }
 
-    /// Waits until `probe` gives a value, as long as all daemons live.
+    /// Polls until `probe` returns a value, as long as all daemons are alive.
     pub(crate) async fn until<T>(
         &mut self,
         what: &str,
@@ -71,17 +74,20 @@ impl Daemons {
             }
             self.check()?;
             if started.elapsed() > deadline {
-                bail!("not so after {}s: {what}", deadline.as_secs());
+                bail!(
+                    "timed out after {}s waiting until {what}",
+                    deadline.as_secs()
+                );
             }
             tokio::time::sleep(PROBE_INTERVAL).await;
         }
     }
 }
 
-/// Time between two looks at something that has no event to wait for.
+/// Polling interval for conditions without an event.
 const PROBE_INTERVAL: Duration = Duration::from_millis(40);
 
-/// Every living process of the cluster: its process id and the name of the daemon that it is, or belongs to.
+/// Every living process of the cluster: its process id and the name of its daemon.
 pub(crate) fn ours() -> Result<BTreeMap<i32, String>> {
     let namespaces = namespaces();
     let own = rustix::process::getpid().as_raw_pid();
@@ -104,7 +110,8 @@ pub(crate) fn ours() -> Result<BTreeMap<i32, String>> {
     Ok(found)
 }
 
-/// Kills every process of the cluster and waits until all are gone. There is no order to keep: nothing of their state is kept either.
+/// Kills every process of the cluster and waits until all have exited. The order does not matter,
+/// as no state is kept.
 pub(crate) async fn kill_all(deadline: Duration) -> Result<()> {
     let started = Instant::now();
     loop {
@@ -113,7 +120,7 @@ pub(crate) async fn kill_all(deadline: Duration) -> Result<()> {
             return Ok(());
         }
         if started.elapsed() > deadline {
-            bail!("these processes do not end: {ours:?}");
+            bail!("these processes cannot be killed: {ours:?}");
         }
         let namespaces = namespaces();
         for pid in ours.into_keys() {
@@ -123,7 +130,7 @@ pub(crate) async fn kill_all(deadline: Duration) -> Result<()> {
     }
 }
 
-/// Kills this daemon and waits until it is gone.
+/// Kills this daemon and waits until it has exited.
 pub(crate) async fn kill_daemon(name: &str, deadline: Duration) -> Result<()> {
     let started = Instant::now();
     loop {
@@ -135,7 +142,7 @@ pub(crate) async fn kill_daemon(name: &str, deadline: Duration) -> Result<()> {
         if found.is_empty() {
             return Ok(());
         }
-        ensure!(started.elapsed() < deadline, "{name} does not end");
+        ensure!(started.elapsed() < deadline, "{name} cannot be killed");
         let namespaces = namespaces();
         for pid in found {
             kill(pid, &namespaces);
@@ -144,24 +151,25 @@ pub(crate) async fn kill_daemon(name: &str, deadline: Duration) -> Result<()> {
     }
 }
 
-/// Kills one process. The handle is taken before the look that decides, so a process id that was given to somebody else meanwhile is never hit.
+/// Kills one process. The pidfd is opened before the process is identified, so a process id that
+/// was reused meanwhile is never hit.
 fn kill(pid: i32, namespaces: &[(u64, u64)]) {
     let Some(handle) = Pid::from_raw(pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok())
     else {
         return;
     };
     if belongs(pid, namespaces).is_some() {
-        // A process that ended by itself in between is as good.
+        // ESRCH is fine: the process has exited by itself.
         let _ = pidfd_send_signal(&handle, Signal::KILL);
     }
 }
 
-/// Device and inode of each network namespace that the cluster made.
+/// Device and inode of each network namespace of the cluster.
 fn namespaces() -> Vec<(u64, u64)> {
     let files = Node::all()
         .into_iter()
         .map(Node::net)
-        .chain([layout::world_net()]);
+        .chain([layout::outside_net()]);
     files
         .filter_map(|file| identity(&file))
         .filter(|found| Some(*found) != identity(Path::new("/proc/self/ns/net")))
@@ -174,11 +182,12 @@ fn identity(file: &Path) -> Option<(u64, u64)> {
         .map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
-/// The daemon that a living process is part of, if it is one of ours. A zombie is gone: only its parent can still see it.
+/// The daemon that a living process belongs to, if it is one of the cluster's. A zombie counts as
+/// exited.
 fn belongs(pid: i32, namespaces: &[(u64, u64)]) -> Option<String> {
     let proc = Path::new("/proc").join(pid.to_string());
     let stat = fs::read_to_string(proc.join("stat")).ok()?;
-    // The state follows the command's name, which is in parentheses and may itself contain any character.
+    // The state follows the command name, which is in parentheses and may contain any character.
     let state = stat.rsplit_once(") ")?.1.chars().next()?;
     if matches!(state, 'Z' | 'X') {
         return None;
@@ -200,8 +209,9 @@ fn belongs(pid: i32, namespaces: &[(u64, u64)]) -> Option<String> {
         .then(|| "a program in the cluster's network".to_owned())
 }
 
-/// The daemon that a process is marked as; none if the process cannot be read any more. In another process namespace it is one of a cluster
-/// inside a container, which is a machine of its own.
+/// The daemon named by a process's marker; none if the process cannot be read any more. A process
+/// in another pid namespace belongs to a cluster inside a container, which counts as another
+/// machine.
 fn mark(proc: &Path) -> Option<Option<String>> {
     let environment = fs::read(proc.join("environ")).ok()?;
     let mut entries = environment.split(|byte| *byte == 0);

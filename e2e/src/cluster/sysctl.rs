@@ -1,4 +1,4 @@
-//! Settings of the kernel that the kubelet changes for the whole machine: noted before, put back after.
+//! Kernel settings that the kubelet changes machine-wide: saved before and restored afterwards.
 
 use std::{fs, path::Path};
 
@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 use super::layout;
 
-/// What a kubelet sets at its start (`pkg/kubelet/cm`, `setupKernelTunables`).
+/// Settings that a kubelet writes at its start (`pkg/kubelet/cm`, `setupKernelTunables`).
 const CHANGED: [&str; 6] = [
     "vm/overcommit_memory",
     "vm/panic_on_oom",
@@ -16,7 +16,7 @@ const CHANGED: [&str; 6] = [
     "kernel/keys/root_maxbytes",
 ];
 
-/// Notes the present values.
+/// Saves the current values.
 pub(crate) fn save() -> Result<()> {
     let mut saved = String::new();
     for name in CHANGED {
@@ -27,7 +27,7 @@ pub(crate) fn save() -> Result<()> {
     fs::write(file(), saved).context("saving kernel settings")
 }
 
-/// Puts the noted values back, if any were noted.
+/// Restores the saved values, if there are any.
 pub(crate) fn restore() -> Result<()> {
     let Ok(saved) = fs::read_to_string(file()) else {
         return Ok(());

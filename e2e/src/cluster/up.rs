@@ -1,4 +1,5 @@
-//! Bring-up of the local cluster: from nothing to nodes that are ready, DNS that answers and storage that provisions.
+//! Bring-up of the local cluster, until nodes are ready, DNS answers and storage provisions
+//! volumes.
 
 use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, time::Duration};
 
@@ -27,21 +28,21 @@ use crate::{
     toolchain::{progress::Progress, tools::Tools},
 };
 
-/// How long nodes, DNS and storage may take; it is about three seconds each.
+/// Deadline for nodes, DNS and storage; each takes about three seconds.
 const DEADLINE: Duration = Duration::from_secs(90);
 
-/// What a cluster is made of.
+/// Parts that a cluster is built from.
 pub(crate) struct Parts<'a> {
     pub(crate) nodes: &'a [Node],
     pub(crate) tools: &'a Tools,
     pub(crate) netpol: &'a Netpol,
     /// Images that every node has from the start.
     pub(crate) images: &'a [Archive],
-    /// The program that serves the outside when called with `world`.
-    pub(crate) world: PathBuf,
+    /// The program that serves the outside when called with `outside`.
+    pub(crate) outside: PathBuf,
 }
 
-/// Starts the cluster on a machine on which nothing of it is left.
+/// Starts the cluster on a machine that has no part of an earlier one.
 pub(crate) async fn up(parts: &Parts<'_>, progress: &Progress) -> Result<()> {
     let daemons = &mut Daemons::default();
     progress
@@ -98,7 +99,8 @@ pub(crate) async fn up(parts: &Parts<'_>, progress: &Progress) -> Result<()> {
         .await
 }
 
-/// Directories, keys and configuration files. What has to be put back later is noted first.
+/// Creates directories, keys and configuration files. Settings that must be restored later are
+/// saved first.
 fn prepare(parts: &Parts<'_>) -> Result<()> {
     fs::create_dir_all(STATE).with_context(|| format!("creating {STATE}"))?;
     fs::set_permissions(STATE, fs::Permissions::from_mode(0o711))?;
@@ -124,12 +126,12 @@ fn prepare(parts: &Parts<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Starts all that needs no API server, and the API server. Gives each node's containerd.
+/// Starts the API server and everything that does not need it. Returns each node's containerd.
 fn start_machine(daemons: &mut Daemons, parts: &Parts<'_>) -> Result<Vec<u32>> {
     control_plane::start_api(daemons, parts.tools)?;
     daemons.start(
-        "world",
-        network::inside(&layout::world_net(), &parts.world.to_string_lossy()).arg("world"),
+        "outside",
+        network::inside(&layout::outside_net(), &parts.outside.to_string_lossy()).arg("outside"),
     )?;
     parts
         .nodes
@@ -138,7 +140,7 @@ fn start_machine(daemons: &mut Daemons, parts: &Parts<'_>) -> Result<Vec<u32>> {
         .collect()
 }
 
-/// Waits for the node, and tells it the addresses of its pods as soon as it exists.
+/// Waits for the node, and sets its pod CIDR as soon as it exists.
 async fn node_ready(daemons: &mut Daemons, client: &Client, node: Node) -> Result<()> {
     let nodes: Api<v1::Node> = Api::all(client.clone());
     let name = node.name();
@@ -177,7 +179,7 @@ async fn available(
         .await
 }
 
-/// Waits until the provisioner has found the API server, which nothing but its log tells.
+/// Waits until the provisioner has connected to the API server, which only its log shows.
 async fn provisioning(daemons: &mut Daemons, client: &Client) -> Result<()> {
     let pods: Api<v1::Pod> = Api::namespaced(client.clone(), "local-path-storage");
     daemons
@@ -193,7 +195,7 @@ async fn provisioning(daemons: &mut Daemons, client: &Client) -> Result<()> {
         .await
 }
 
-/// A client for the user of a kubeconfig.
+/// A client with the credentials of a kubeconfig.
 pub(crate) async fn client(kubeconfig: &std::path::Path) -> Result<Client> {
     let config = Kubeconfig::read_from(kubeconfig)
         .with_context(|| format!("reading {}", kubeconfig.display()))?;

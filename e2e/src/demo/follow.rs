@@ -1,4 +1,4 @@
-//! Following a run from outside, as a person with `kubectl get --watch` would.
+//! Formatting of a run's progress, as with `kubectl get --watch`.
 
 use std::{
     collections::BTreeMap,
@@ -7,7 +7,7 @@ use std::{
 
 use dryrun_core::{api::DryRunStatus, conditions, gate};
 
-/// Turns states of a run into lines, one for each gate that turns and each step that begins.
+/// Turns states of a run into lines, one for each changed gate and each started command.
 pub(super) struct Board {
     started: Instant,
     step: Option<String>,
@@ -15,7 +15,7 @@ pub(super) struct Board {
 }
 
 impl Board {
-    /// A board on which nothing has happened yet; its clock starts here.
+    /// An empty board; its clock starts here.
     pub(super) fn new() -> Self {
         Self {
             started: Instant::now(),
@@ -24,12 +24,12 @@ impl Board {
         }
     }
 
-    /// Time since the board was made.
+    /// Time since the board was created.
     pub(super) fn elapsed(&self) -> Duration {
         self.started.elapsed()
     }
 
-    /// What is new in this state.
+    /// Lines for the changes in this state.
     pub(super) fn update(&mut self, status: &DryRunStatus) -> Vec<String> {
         let mut news = Vec::new();
         for gate in gate::ALL {
@@ -68,21 +68,19 @@ mod tests {
             ..DryRunStatus::default()
         };
         for (gate, value) in gates {
-            conditions::upsert(
-                &mut status.conditions,
-                gate,
-                value,
-                "Reason",
-                "message",
-                1,
-                Timestamp::UNIX_EPOCH,
-            );
+            let desired = conditions::DesiredCondition {
+                type_: gate,
+                status: value,
+                reason: "Reason",
+                message: "message",
+            };
+            conditions::upsert(&mut status.conditions, &desired, 1, Timestamp::UNIX_EPOCH);
         }
         status
     }
 
     #[test]
-    fn each_turn_is_told_once() {
+    fn each_gate_change_is_printed_once() {
         let mut board = Board::new();
         assert_eq!(
             board.update(&state(

@@ -1,5 +1,6 @@
-//! `cargo demo`: the main job from nothing to its verdict. A tool is let loose on a copy of production: alice asks for it, bob approves the exact
-//! plan, the operator does the rest. Everything that is applied stands in `e2e/demo` for people to read.
+//! `cargo demo`: the main use case from an empty cluster to the verdict. A tool is run against a
+//! copy of production: alice requests the run, bob approves the exact plan, and the operator does
+//! the rest. All manifests are in `e2e/demo`.
 
 mod follow;
 mod probes;
@@ -14,7 +15,7 @@ use kube::{Api, ResourceExt};
 
 use crate::{
     cluster::{Cluster, Options},
-    fixture::{APPROVER, Kubectl, REHEARSAL, REQUESTER, Rehearsal, SYSTEM, demo, fill, until},
+    fixture::{APPROVER, Fixture, Kubectl, REHEARSAL, REQUESTER, SYSTEM, demo, fill, until},
     toolchain::{
         interrupt::{self, Interrupted},
         progress::Progress,
@@ -24,33 +25,31 @@ use follow::Board;
 
 /// Name of the DryRun and of its approval, as in the manifests.
 const NAME: &str = "cutter-v0-4";
-/// How long the operator may take to resolve a plan.
+/// Deadline for the operator to resolve a plan.
 const PLAN: Duration = Duration::from_secs(60);
-/// How long the run may take: a little more than `deadlines.total` of the manifest, and its teardown.
+/// Deadline for the run: `deadlines.total` of the manifest plus time for teardown.
 const RUN: Duration = Duration::from_secs(35 * 60);
-/// How long the approval is good for.
+/// Validity of the approval.
 const APPROVAL: SignedDuration = SignedDuration::from_hours(1);
 
-/// The demo, from nothing to the verdict. `program` is this crate's own program.
+/// Runs the demo. `program` is this crate's own program.
 ///
 /// # Errors
-/// A phase fails, a gate of the run does, or an interrupt ends it: what is up by then stays.
+/// A phase or a gate of the run fails, or an interrupt ends the demo. The cluster and its workloads
+/// stay.
 pub async fn run(program: PathBuf) -> Result<()> {
     let progress = Progress::new();
     let cluster = cluster(program, &progress).await?;
-    let played = interrupt::unless(play(cluster, &progress)).await;
-    if played
-        .as_ref()
-        .is_err_and(|error| error.is::<Interrupted>())
-    {
-        progress.say("the cluster stays up, with what is in it: `cargo cluster down` removes one that was brought up here");
+    let ended = interrupt::unless(run_to_verdict(cluster, &progress)).await;
+    if ended.as_ref().is_err_and(|error| error.is::<Interrupted>()) {
+        progress.say("the cluster and its workloads stay: `cargo cluster down` removes a cluster that was brought up here");
     }
-    played
+    ended
 }
 
-async fn play(cluster: Cluster, progress: &Progress) -> Result<()> {
+async fn run_to_verdict(cluster: Cluster, progress: &Progress) -> Result<()> {
     let demo = Demo {
-        rehearsal: Rehearsal::of(cluster, progress.clone()),
+        fixture: Fixture::new(cluster, progress.clone()),
         progress: progress.clone(),
     };
     demo.prepare().await?;
@@ -60,7 +59,8 @@ async fn play(cluster: Cluster, progress: &Progress) -> Result<()> {
     demo.report(&finished).await
 }
 
-/// The cluster that `KUBECONFIG` names, else the local one, which is brought up if need be.
+/// The cluster that `KUBECONFIG` names, otherwise the local one, which is brought up if it is not
+/// running.
 async fn cluster(program: PathBuf, progress: &Progress) -> Result<Cluster> {
     if let Some(cluster) = interrupt::unless(Cluster::find(progress)).await? {
         return Ok(cluster);
@@ -74,32 +74,32 @@ async fn cluster(program: PathBuf, progress: &Progress) -> Result<Cluster> {
 }
 
 struct Demo {
-    rehearsal: Rehearsal,
+    fixture: Fixture,
     progress: Progress,
 }
 
 impl Demo {
-    /// Production with its data, the operator, and who may do what.
+    /// Installs production with its data, the operator, and the users' permissions.
     async fn prepare(&self) -> Result<()> {
         self.progress
             .phase("removing the run of an earlier demo", async |_| {
                 self.clear().await
             })
             .await?;
-        self.rehearsal.prepare(&[]).await?;
+        self.fixture.prepare(&[]).await?;
         self.progress
-            .phase("saying who may ask and who may approve", async |_| {
-                self.rehearsal
+            .phase("granting the requester and approver roles", async |_| {
+                self.fixture
                     .apply(&["--filename"], &demo("rehearsal"))
                     .await
             })
             .await
     }
 
-    /// What an earlier demo in the same cluster left that cannot be changed.
+    /// Deletes the immutable objects that an earlier demo left in the same cluster.
     async fn clear(&self) -> Result<()> {
         if self
-            .rehearsal
+            .fixture
             .administrator
             .run(&[
                 "get",
@@ -119,7 +119,7 @@ impl Demo {
             ["configmap", "iu-cutter"],
             ["configmap", "dr-harness"],
         ] {
-            self.rehearsal
+            self.fixture
                 .administrator
                 .run(&[
                     "delete",
@@ -135,10 +135,10 @@ impl Demo {
         Ok(())
     }
 
-    /// Alice hands in the tool under test, its scenarios and the DryRun, and waits for the plan.
+    /// Submits the tool under test, its scenarios and the DryRun as alice, and waits for the plan.
     async fn request(&self) -> Result<DryRun> {
-        let alice = Kubectl::user(&self.rehearsal.cluster, REQUESTER)?;
-        let request = self.rehearsal.request().await?;
+        let alice = Kubectl::user(&self.fixture.cluster, REQUESTER)?;
+        let request = self.fixture.request().await?;
         for input in &request.inputs {
             alice
                 .feed(&["create", "--filename=-"], &serde_json::to_string(input)?)
@@ -164,15 +164,15 @@ impl Demo {
             .as_ref()
             .and_then(|status| status.plan.as_ref())
             .context("the DryRun has no plan")?;
-        println!("\nThe plan is this spec and what the operator resolved beside it:\n");
+        println!("\nThe plan consists of this spec and what the operator resolved:\n");
         println!("{}", indented(&serde_saphyr::to_string(&plan.resolved)?));
         println!("    {}", plan.hash);
         Ok(planned)
     }
 
-    /// Bob approves this plan of this object, and no other.
+    /// Approves exactly this plan of this object, as bob.
     async fn approve(&self, requested: &DryRun) -> Result<()> {
-        let bob = Kubectl::user(&self.rehearsal.cluster, APPROVER)?;
+        let bob = Kubectl::user(&self.fixture.cluster, APPROVER)?;
         let manifest = fill(
             &fs::read_to_string(demo("approval.yaml")).context("reading the approval")?,
             &[
@@ -192,7 +192,7 @@ impl Demo {
         Ok(())
     }
 
-    /// Shows each gate as it turns, until the run is over.
+    /// Prints each gate as it changes, until the run has ended.
     async fn watch(&self) -> Result<DryRun> {
         println!();
         let mut board = Board::new();
@@ -210,12 +210,12 @@ impl Demo {
         until(&self.dry_runs().await?, NAME, RUN, show, over).await
     }
 
-    /// What a person sees of the run, how long its commands took, and how to go on from here.
+    /// Prints the run's result, the duration of its commands, and the next steps.
     async fn report(&self, finished: &DryRun) -> Result<()> {
         println!("\n$ kubectl describe dryrun {NAME}\n");
         print!(
             "{}",
-            self.rehearsal
+            self.fixture
                 .administrator
                 .run(&["describe", "dryrun", NAME, "--namespace", REHEARSAL])
                 .await?
@@ -226,15 +226,15 @@ impl Demo {
             .context("the DryRun has no status")?;
         if let Some(report) = &status.report {
             let reports: Api<DryRunReport> =
-                Api::namespaced(self.rehearsal.cluster.client().await?, REHEARSAL);
+                Api::namespaced(self.fixture.cluster.client().await?, REHEARSAL);
             let found = reports.get(report).await?.status.unwrap_or_default();
-            println!("\nConnections of attempts, by who tried to reach what:\n");
+            println!("\nConnections per attempts, by pod and target:\n");
             for line in probes::table(&found.facts.isolation) {
                 println!("  {line}");
             }
             let probing = probes::milliseconds(&found.facts.isolation);
             println!(
-                "\nTime of each command; {probing} ms of it were probes and their controls:\n"
+                "\nDuration of each command, of which {probing} ms were spent on probes and their controls:\n"
             );
             for line in times::table(
                 &found.facts.began,
@@ -243,11 +243,11 @@ impl Demo {
                 println!("  {line}");
             }
         }
-        let kubectl = self.rehearsal.cluster.kubectl();
+        let kubectl = self.fixture.cluster.kubectl();
         println!("\nThe cluster stays up. To look around:\n");
         println!(
             "  export KUBECONFIG={} PATH={}:$PATH",
-            self.rehearsal.administrator.kubeconfig().display(),
+            self.fixture.administrator.kubeconfig().display(),
             kubectl.parent().unwrap_or(&kubectl).display()
         );
         println!("  kubectl get dryruns,dryrunreports --namespace {REHEARSAL}");
@@ -265,13 +265,13 @@ impl Demo {
 
     async fn dry_runs(&self) -> Result<Api<DryRun>> {
         Ok(Api::namespaced(
-            self.rehearsal.cluster.client().await?,
+            self.fixture.cluster.client().await?,
             REHEARSAL,
         ))
     }
 }
 
-/// The hash of the plan that waits for approval.
+/// The hash of the plan that awaits approval.
 fn plan_hash(run: &DryRun) -> Option<&str> {
     run.status
         .as_ref()?

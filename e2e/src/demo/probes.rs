@@ -1,4 +1,4 @@
-//! What pods of a run could reach, as a table.
+//! Table of the connections that pods of a run could make.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use dryrun_core::{
     },
 };
 
-/// The pods that must reach nothing, in the order of the table's columns.
+/// The isolated pods, in the order of the table's columns.
 const PODS: [Object; 5] = [
     Object::PostgresPod,
     Object::HarnessPod,
@@ -19,7 +19,7 @@ const PODS: [Object; 5] = [
     Object::ListenerPod,
 ];
 
-/// Connections and attempts by target: those of the positive controls, then those of each pod that must not get through.
+/// Connections and attempts by target: first of the positive controls, then of each isolated pod.
 pub(super) fn table(isolation: &IsolationFacts) -> Vec<String> {
     let mut controls = BTreeMap::<String, (BTreeSet<&str>, Tally)>::new();
     let mut probes = BTreeMap::<String, BTreeMap<&str, Tally>>::new();
@@ -54,7 +54,7 @@ pub(super) fn table(isolation: &IsolationFacts) -> Vec<String> {
     lines
 }
 
-/// Milliseconds that the probes took, beside the watch.
+/// Milliseconds spent on probes, apart from the continuous watch.
 pub(super) fn milliseconds(isolation: &IsolationFacts) -> u64 {
     phases(isolation).map(|phase| phase.milliseconds).sum()
 }

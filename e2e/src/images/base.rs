@@ -1,4 +1,4 @@
-//! The images that the cluster itself runs.
+//! Images of the cluster's own components.
 
 use std::{
     collections::BTreeMap,
@@ -49,7 +49,7 @@ pub(super) async fn pause(workshop: &Workshop) -> Result<Archive> {
         .await
 }
 
-/// Busybox, and a link for each program that it can be.
+/// Busybox, with a link for each applet.
 pub(super) async fn busybox(workshop: &Workshop) -> Result<Archive> {
     let name = "dryrun.local/busybox:1".to_owned();
     let extraction = Extraction {
@@ -58,7 +58,7 @@ pub(super) async fn busybox(workshop: &Workshop) -> Result<Archive> {
         hook: None,
     };
     let key = extraction.key(&workshop.cache).await?;
-    let making = format!("making {name} from Debian packages");
+    let making = format!("building {name} from Debian packages");
     workshop
         .archive(Image::Busybox, name, key, async |draft| {
             let log = workshop.cache.log("busybox");
@@ -127,7 +127,7 @@ async fn program(
     program: &str,
     entrypoint: &'static str,
 ) -> Result<Archive> {
-    // The directory of the tools is named after the digest of their sources.
+    // The directory of the tools is named by the digest of their sources.
     let key = Key::default()
         .text(&workshop.tools.directory().to_string_lossy())
         .text(program);

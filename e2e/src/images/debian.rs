@@ -1,4 +1,4 @@
-//! Images made of Debian packages, which are extracted and not configured.
+//! Images built from Debian packages, which are extracted but not configured.
 
 use std::{
     collections::BTreeMap,
@@ -27,7 +27,7 @@ pub(super) enum Suite {
     Bookworm,
     /// Debian 13.
     Trixie,
-    /// Debian 14, not released yet.
+    /// Debian 14, not yet released.
     Forky,
 }
 
@@ -40,8 +40,8 @@ impl Suite {
         }
     }
 
-    /// Debian's `Release` file of the suite: it changes with the version of any package. It is fetched at most once a day, and an old
-    /// one is good enough where there is no network.
+    /// Debian's `Release` file of the suite, which changes with the version of any package. It is
+    /// fetched at most once a day; without a network, an older one is used.
     async fn release(self, cache: &Cache) -> Result<String> {
         let directory = cache.directory("debian");
         fs::create_dir_all(&directory)?;
@@ -72,16 +72,17 @@ impl Suite {
     }
 }
 
-/// How long a suite's `Release` file is taken for the present one.
+/// Maximum age of a suite's `Release` file before it is fetched again.
 const RELEASE_IS_FRESH: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// apt's own downloader, which heeds the machine's settings for proxies.
+/// apt's downloader, which uses the machine's proxy settings.
 const APT_HELPER: &str = "/usr/lib/apt/apt-helper";
 
-/// Where Debian's packages are.
+/// Debian's package mirror.
 const MIRROR: &str = "http://deb.debian.org/debian";
 
-/// Left out of every image: documentation, translations, package lists, and what only other programs of these packages would use.
+/// Paths excluded from every image: documentation, translations, package lists, and files that only
+/// other programs of these packages use.
 const UNWANTED: &[&str] = &[
     "usr/share/doc/",
     "usr/share/man/",
@@ -94,7 +95,8 @@ const UNWANTED: &[&str] = &[
     "var/log/",
 ];
 
-/// Parts of paths, left out likewise: Perl and the just-in-time compiler, which would triple the size of a Postgres image.
+/// Parts of paths that are excluded too: Perl and the just-in-time compiler, which would triple the
+/// size of a Postgres image.
 const UNWANTED_PARTS: &[&str] = &[
     "/share/perl5/",
     "-gnu/perl",
@@ -110,21 +112,21 @@ fn wanted(path: &str) -> bool {
         && !UNWANTED_PARTS.iter().any(|part| path.contains(part))
 }
 
-/// An image made of packages, with a layer of our own on top.
+/// An image built from packages, with an additional layer on top.
 pub(super) struct Recipe {
     pub(super) image: Image,
     pub(super) name: String,
     pub(super) suite: Suite,
-    /// Names of packages; all that they depend on comes with them.
+    /// Names of packages; their dependencies are added.
     pub(super) packages: Vec<String>,
-    /// A shell command for the extracted root, `$1`.
+    /// A shell command that is run on the extracted root, `$1`.
     pub(super) hook: Option<&'static str>,
     pub(super) upper: Tree,
     pub(super) config: Config,
 }
 
 impl Recipe {
-    /// Makes the image.
+    /// Builds the image.
     pub(super) async fn make(self, workshop: &Workshop) -> Result<Archive> {
         let Self {
             image,
@@ -146,7 +148,7 @@ impl Recipe {
             .text(&UNWANTED.join(" "))
             .text(&UNWANTED_PARTS.join(" "));
         let key = key.text(upper.digest()).text(&format!("{config:?}"));
-        let making = format!("making {name} from Debian packages");
+        let making = format!("building {name} from Debian packages");
         let log = workshop.cache.log(&name.replace(['/', ':'], "-"));
         workshop
             .archive(image, name, key, async |draft| {
@@ -167,7 +169,7 @@ impl Recipe {
     }
 }
 
-/// Label of an image that names its packages with their versions.
+/// Image label that lists its packages with their versions.
 pub(super) const PACKAGES: &str = "dev.dryrun.packages";
 
 /// Packages to extract.
@@ -177,16 +179,16 @@ pub(super) struct Extraction {
     pub(super) hook: Option<&'static str>,
 }
 
-/// What came of it.
+/// Result of an extraction.
 pub(super) struct Extracted {
     /// The files.
     pub(super) tar: PathBuf,
-    /// The packages' file names, which have their versions.
+    /// The packages' file names, which include their versions.
     pub(super) packages: String,
 }
 
 impl Extraction {
-    /// Digest of what is extracted, versions included.
+    /// Digest of the packages, including their versions.
     pub(super) async fn key(&self, cache: &Cache) -> Result<Key> {
         let release = self.suite.release(cache).await?;
         Ok(Key::default()
@@ -199,7 +201,7 @@ impl Extraction {
     pub(super) async fn run(&self, draft: &Path, log: &Path) -> Result<Extracted> {
         let (tar, list) = (draft.join("root.tar"), draft.join("packages"));
         let mut mmdebstrap = Command::new("mmdebstrap");
-        // Times that are written, in byte code for example, do not depend on the present one.
+        // Timestamps in files, such as byte code, do not depend on the build time.
         mmdebstrap.env("SOURCE_DATE_EPOCH", "0");
         mmdebstrap.args([
             "--variant=extract",
@@ -211,7 +213,8 @@ impl Extraction {
             "--extract-hook=ls \"$1/var/cache/apt/archives\" > '{}'",
             list.display()
         ));
-        // A suite that is not released states how long its list is valid, and a mirror may lag; who signed it is checked all the same.
+        // An unreleased suite limits the validity of its list, and a mirror may lag behind.
+        // Signatures are still checked.
         if matches!(self.suite, Suite::Forky) {
             mmdebstrap.arg("--aptopt=Acquire::Check-Valid-Until false");
         }

@@ -1,4 +1,4 @@
-//! Layers of an image, written to temporary files with their digests taken on the way.
+//! Layers of an image, written to temporary files and hashed on the way.
 
 use std::{
     collections::BTreeMap,
@@ -27,7 +27,7 @@ impl Layer {
     }
 }
 
-/// What a layer of our own holds. Paths are relative to the root of the image.
+/// Contents of an additional layer. Paths are relative to the root of the image.
 #[derive(Default)]
 pub(crate) struct Tree(BTreeMap<String, Node>);
 
@@ -50,7 +50,7 @@ impl Tree {
         self
     }
 
-    /// A small file that everybody may read.
+    /// A small world-readable file.
     pub(crate) fn text(mut self, path: &str, text: &str) -> Self {
         self.0.insert(
             path.to_owned(),
@@ -85,7 +85,7 @@ impl Tree {
         self
     }
 
-    /// Adds the directories above each entry, for an image that has no other layer.
+    /// Adds the parent directories of each entry, for an image without other layers.
     pub(crate) fn with_parents(mut self) -> Self {
         let parents: Vec<String> = self
             .0
@@ -146,7 +146,8 @@ impl Tree {
     }
 }
 
-/// A layer made of those entries of the tar `source` that `keep` wants. Owners and modes stay; devices are left out, a runtime makes its own.
+/// A layer of the entries of the tar `source` that `keep` accepts. Owners and modes are kept;
+/// devices are dropped, as a runtime creates its own.
 pub(crate) fn filtered(source: impl Read, keep: impl Fn(&str) -> bool) -> Result<Layer> {
     let mut tar = tar::Builder::new(Hashing::temporary()?);
     for entry in tar::Archive::new(BufReader::new(source)).entries()? {
@@ -166,7 +167,7 @@ pub(crate) fn filtered(source: impl Read, keep: impl Fn(&str) -> bool) -> Result
         if kind.is_symlink() || kind.is_hard_link() {
             let target = entry
                 .link_name()?
-                .with_context(|| format!("{path} links nowhere"))?
+                .with_context(|| format!("{path} is a link without a target"))?
                 .into_owned();
             let target = if kind.is_hard_link() {
                 target.strip_prefix(".").unwrap_or(&target).to_path_buf()
@@ -181,7 +182,7 @@ pub(crate) fn filtered(source: impl Read, keep: impl Fn(&str) -> bool) -> Result
     tar.into_inner()?.finish()
 }
 
-/// A temporary file that takes the digest of what is written to it.
+/// A temporary file that hashes everything written to it.
 struct Hashing {
     file: BufWriter<File>,
     sha256: Sha256,
@@ -227,7 +228,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_filter_keeps_links_and_owners_and_drops_what_is_not_wanted() {
+    fn a_filter_keeps_links_and_owners_and_drops_rejected_entries() {
         let mut source = tar::Builder::new(Vec::new());
         for path in ["./usr/share/doc/x", "./usr/bin/y"] {
             let mut header = Header::new_gnu();

@@ -1,5 +1,6 @@
-//! The images that the cluster, the demo and the tests use, as OCI archives made here. Their names begin with `dryrun.local/`, a registry
-//! that does not exist: a pod must say `imagePullPolicy: Never` or `IfNotPresent`.
+//! The images of the cluster, the demo and the tests, as OCI archives built here. Their names begin
+//! with `dryrun.local/`, a registry that does not exist: a pod must set `imagePullPolicy: Never` or
+//! `IfNotPresent`.
 
 mod base;
 mod debian;
@@ -25,12 +26,12 @@ use crate::toolchain::{
 /// The image of every pod's sandbox.
 pub(crate) const PAUSE: &str = "dryrun.local/pause:1";
 
-/// An image that can be made here.
+/// An image that can be built here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub enum Image {
     /// Holds a pod's namespaces; every node needs it.
     Pause,
-    /// A shell and the common small programs.
+    /// A shell and the common utilities.
     Busybox,
     /// CoreDNS.
     Dns,
@@ -44,21 +45,22 @@ pub enum Image {
     Postgres17,
     /// Postgres 15 on Debian 12.
     Postgres15,
-    /// Postgres 18 on Debian's next release.
+    /// Postgres 18 on Debian 14.
     Postgres18,
-    /// Postgres 17 whose `initdb` makes what a physical copy of production is: a server with the identifier that it must not have.
+    /// Postgres 17 with an `initdb` that imitates a physical copy of production: the server gets
+    /// production's system identifier.
     PhysicalCopy,
     /// Python 3 with psycopg on Debian 13.
     Python,
 }
 
-/// The images that a cluster cannot be without.
+/// Images that every cluster needs.
 pub(crate) const BASE: [Image; 4] = [Image::Pause, Image::Busybox, Image::Dns, Image::LocalPath];
 
-/// An image, ready to be loaded into a cluster.
+/// An image archive, ready to be loaded into a cluster.
 #[derive(Clone, Debug)]
 pub struct Archive {
-    /// Which image it is.
+    /// The image.
     pub image: Image,
     /// The name by which a pod refers to it.
     pub name: String,
@@ -68,19 +70,19 @@ pub struct Archive {
     pub file: PathBuf,
 }
 
-/// What images are made from and where they are kept.
+/// Builder of images with its inputs and its cache.
 #[derive(Clone)]
 pub struct Workshop {
-    /// Where finished images are kept.
+    /// Cache of finished images.
     pub cache: Cache,
     /// Shows what is being built.
     pub progress: Progress,
-    /// The Go programs, some of which are an image's only content.
+    /// The Go programs, some of which are the only content of an image.
     pub tools: Tools,
 }
 
 impl Workshop {
-    /// The workshop of this machine's cache; the Go programs are built if need be.
+    /// A workshop on this machine's cache; builds the Go programs if they are not in it.
     ///
     /// # Errors
     /// There is no cache directory, or the build fails.
@@ -95,7 +97,7 @@ impl Workshop {
         })
     }
 
-    /// The archives of `images`, in their order; those that are not in the cache are built, side by side.
+    /// The archives of `images` in the same order; missing ones are built concurrently.
     ///
     /// # Errors
     /// A build fails.
@@ -103,7 +105,7 @@ impl Workshop {
         try_join_all(images.iter().map(async |image| {
             self.image(*image)
                 .await
-                .with_context(|| format!("making the image {image:?}"))
+                .with_context(|| format!("building the image {image:?}"))
         }))
         .await
     }
@@ -124,7 +126,7 @@ impl Workshop {
         }
     }
 
-    /// The cached archive of `image` under the name `name`, built by `make` if need be.
+    /// The cached archive of `image` under the name `name`, built by `make` if it is missing.
     async fn archive(
         &self,
         image: Image,
@@ -152,7 +154,7 @@ impl Workshop {
     }
 }
 
-/// Part of every key; to be changed with the way in which archives are written.
+/// Part of every cache key; changes with the archive format.
 const FORMAT: &str = "1";
 const ARCHIVE: &str = "image.tar";
 const DIGEST: &str = "digest";
@@ -162,7 +164,8 @@ mod tests {
     use super::*;
     use crate::toolchain::{cache, workspace};
 
-    /// The operator works with anybody's images, laid out as the official ones are; so nothing below `operator/` may know ours.
+    /// The operator must work with arbitrary images laid out like the official ones, so no code
+    /// below `operator/` may name an image of this crate.
     #[test]
     fn the_operator_names_none_of_these_images() {
         let (registry, _) = PAUSE.split_once('/').unwrap();

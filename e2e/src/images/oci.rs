@@ -1,7 +1,7 @@
-//! OCI image archives, written without Docker: layers, configuration and manifest, and a tar around them that containerd and
-//! `kind load image-archive` import.
+//! OCI image archives, written without Docker: layers, configuration, manifest, and a tar of them
+//! that containerd and `kind load image-archive` import.
 //!
-//! An archive depends on nothing but its contents: times are zero, entries sorted, owners explicit.
+//! An archive depends only on its contents: times are zero, entries sorted, owners explicit.
 
 use std::{
     collections::BTreeMap,
@@ -19,7 +19,7 @@ use tar::Header;
 use super::layer::Layer;
 use crate::toolchain::cache::hex;
 
-/// How a container of the image starts, as the OCI image specification names it.
+/// Start-up configuration of a container, with the names of the OCI image specification.
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct Config {
@@ -37,7 +37,7 @@ pub(crate) struct Config {
     pub(crate) labels: BTreeMap<&'static str, String>,
 }
 
-/// Writes the archive of the image `name` and gives the digest of its manifest.
+/// Writes the archive of the image `name` and returns the digest of its manifest.
 pub(crate) fn write(
     archive: &Path,
     name: &str,
@@ -123,7 +123,7 @@ fn blob_path(digest: &str) -> String {
     format!("blobs/{}", digest.replace(':', "/"))
 }
 
-/// This machine's architecture, as images name it.
+/// This machine's architecture, in OCI terms.
 fn architecture() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",

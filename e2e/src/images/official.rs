@@ -1,4 +1,5 @@
-//! Stand-ins for official images, laid out as those are, so that what works with one works with the other.
+//! Replacements for official images with the same layout, so that workloads run unchanged on
+//! either.
 
 use std::fs;
 
@@ -13,8 +14,9 @@ use super::{
 };
 use crate::toolchain::command;
 
-/// Postgres of the given major version: user `postgres` with number 999, programs in PATH, contrib extensions present. There is no
-/// entrypoint script: whoever starts it names the program.
+/// Postgres of the given major version: user `postgres` with UID 999, programs in PATH, contrib
+/// extensions installed. There is no entrypoint script, so the container's command names the
+/// program.
 pub(super) async fn postgres(
     workshop: &Workshop,
     image: Image,
@@ -27,7 +29,7 @@ pub(super) async fn postgres(
         .await
 }
 
-/// What a Postgres image is made of, with `upper` on top of the packages.
+/// The recipe of a Postgres image, with `upper` on top of the packages.
 fn layout(
     image: Image,
     name: String,
@@ -78,8 +80,9 @@ fn layout(
     }
 }
 
-/// Postgres 17 with an `initdb` of ours before Debian's. No program of Postgres makes a server with a given identifier; a copy of production's
-/// files has production's, and would have to be made anew for each cluster.
+/// Postgres 17 with a replacement for `initdb` in front of Debian's. No program of Postgres creates
+/// a server with a given identifier, and a real copy of production's files would have to be rebuilt
+/// for each cluster.
 pub(super) async fn physical_copy(workshop: &Workshop) -> Result<Archive> {
     let directory = tempfile::tempdir()?;
     let (code, program) = (
@@ -143,8 +146,9 @@ pub(super) async fn python(workshop: &Workshop) -> Result<Archive> {
     recipe.make(workshop).await
 }
 
-/// Compiles Python's library, which packages leave to their configuration: a container whose root is read-only would do it anew at each
-/// start. The code is marked as not to be compared with its source, whose time an image does not keep.
+/// Compiles Python's library, which packages do at configuration: a container with a read-only root
+/// would compile it at each start. The byte code is marked as unchecked, because an image does not
+/// keep the source's time.
 const BYTE_CODE: &str = r#"chroot "$1" sh -c 'python3 -m compileall -q --invalidation-mode unchecked-hash /usr/lib/python3.* /usr/lib/python3'"#;
 
 const NSSWITCH: &str = "passwd: files\ngroup: files\nhosts: files dns\n";

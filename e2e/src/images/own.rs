@@ -1,4 +1,5 @@
-//! Images of this workspace's own crates. Each is named by the digest of its sources, so a cluster never runs an older one by mistake.
+//! Images of this workspace's crates. Each is named by the digest of its sources, so a cluster
+//! never runs a stale one.
 
 use std::path::Path;
 
@@ -21,7 +22,7 @@ const OPERATOR: &[StaticCrate] = &[
     },
 ];
 
-/// The NetworkPolicy agent and its CNI plugin, which run on a node and not in an image.
+/// The NetworkPolicy agent and its CNI plugin, which run on nodes outside of containers.
 pub(crate) const NETPOL: &[StaticCrate] = &[StaticCrate {
     package: "dryrun-netpol",
     binaries: &["netpol", "netpol-cni"],
@@ -33,10 +34,10 @@ const NETPROBE: &[StaticCrate] = &[StaticCrate {
     binaries: &["netprobe"],
 }];
 
-/// Directories whose contents decide about the NetworkPolicy binaries.
+/// Directories whose contents determine the NetworkPolicy binaries.
 pub(crate) const NETPOL_SOURCES: &[&str] = &["e2e/netpol"];
 
-/// Where Debian keeps the bundle of certificate authorities, and where programs look for it.
+/// Path of Debian's bundle of certificate authorities, where programs expect it.
 const CA_BUNDLE: &str = "etc/ssl/certs/ca-certificates.crt";
 
 /// The operator: exactly two static programs and a CA bundle.

@@ -1,4 +1,4 @@
-//! What is built once and used many times: outside the work tree, and found again by the digest of everything it is made from.
+//! Build cache outside the work tree; entries are found by the digest of all their inputs.
 
 use std::{
     fmt::Write as _,
@@ -11,14 +11,15 @@ use std::{
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 
-/// The cache directory: `$DRYRUN_CACHE`, else `$XDG_CACHE_HOME/dryrun-e2e`, else `~/.cache/dryrun-e2e`.
+/// The cache directory: `$DRYRUN_CACHE`, otherwise `$XDG_CACHE_HOME/dryrun-e2e`, otherwise
+/// `~/.cache/dryrun-e2e`.
 #[derive(Clone, Debug)]
 pub struct Cache {
     root: PathBuf,
 }
 
 impl Cache {
-    /// Opens the cache and creates its directory if need be.
+    /// Opens the cache and creates its directory if it is missing.
     ///
     /// # Errors
     /// No home directory is known, or the directory cannot be created.
@@ -38,7 +39,7 @@ impl Cache {
         })
     }
 
-    /// A cache in a directory of a test.
+    /// A cache in a test's directory.
     #[cfg(test)]
     pub(crate) fn at(root: &Path) -> Self {
         Self {
@@ -46,17 +47,19 @@ impl Cache {
         }
     }
 
-    /// A directory that is kept between runs and belongs to no key, such as a build's target directory.
+    /// A directory that is kept between runs and belongs to no key, such as a build's target
+    /// directory.
     pub fn directory(&self, name: &str) -> PathBuf {
         self.root.join(name)
     }
 
-    /// Where the log of building `name` goes.
+    /// Path of the log of building `name`.
     pub fn log(&self, name: &str) -> PathBuf {
         self.root.join("log").join(format!("{name}.log"))
     }
 
-    /// The directory made by `make` for this name and key. It is made at most once: under a temporary name, then renamed when complete, so a crash never leaves half an entry.
+    /// The directory that `make` creates for this name and key. It is created at most once: under a
+    /// temporary name, then renamed when complete, so a crash never leaves a partial entry.
     ///
     /// # Errors
     /// Those of `make` and of the file system.
@@ -79,7 +82,7 @@ impl Cache {
         make(draft.path()).await?;
         let draft = draft.keep();
         match fs::rename(&draft, &directory) {
-            // Somebody else made the same entry meanwhile: equal keys, equal contents.
+            // Another process created the same entry meanwhile: equal keys, equal contents.
             Err(error)
                 if matches!(
                     error.kind(),
@@ -93,16 +96,16 @@ impl Cache {
         Ok(directory)
     }
 
-    /// The entry, if it is there.
+    /// The entry, if it exists.
     ///
     /// # Errors
-    /// The time of its use cannot be noted.
+    /// The time of its use cannot be recorded.
     pub fn find(&self, name: &str, key: &Key) -> Result<Option<PathBuf>> {
         let directory = self.path(name, key);
         if !directory.is_dir() {
             return Ok(None);
         }
-        // The time of the last use, by which old entries are recognised.
+        // Time of the last use, by which old entries are found.
         File::open(&directory)?.set_modified(SystemTime::now())?;
         Ok(Some(directory))
     }
@@ -112,7 +115,8 @@ impl Cache {
     }
 }
 
-/// An entry that was not used for this long, or was never finished, is removed when another of its kind is made.
+/// An entry that was unused for this long, or never completed, is removed when another entry of its
+/// kind is created.
 const KEPT: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
 fn remove_old(parent: &Path) -> Result<()> {
@@ -127,7 +131,8 @@ fn remove_old(parent: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Digest of everything that an entry is made from. Parts are length-prefixed, so that no two different lists of parts give the same key.
+/// Digest of all inputs of an entry. Parts are length-prefixed, so that no two different lists of
+/// parts give the same key.
 #[derive(Clone, Debug, Default)]
 pub struct Key(Sha256);
 
@@ -165,7 +170,7 @@ impl Key {
         Ok(self)
     }
 
-    /// The first 12 hexadecimal digits, for names that people read.
+    /// The first 12 hexadecimal digits, for names in output.
     pub fn short(&self) -> String {
         hex(&self.0.clone().finalize()).chars().take(12).collect()
     }
@@ -238,7 +243,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_entry_that_nobody_uses_goes_when_another_is_made() {
+    async fn an_unused_entry_is_removed_when_another_is_created() {
         let root = tempfile::tempdir().unwrap();
         let cache = Cache::at(root.path());
         let (old, new) = (Key::default().text("old"), Key::default().text("new"));
@@ -253,7 +258,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_entry_is_made_once_and_a_failure_leaves_nothing() {
+    async fn an_entry_is_created_once_and_a_failure_leaves_nothing() {
         let root = tempfile::tempdir().unwrap();
         let cache = Cache::at(root.path());
         let key = Key::default().text("x");

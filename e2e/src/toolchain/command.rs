@@ -1,4 +1,5 @@
-//! Running other programs to their end, with an error that says what failed, why, and where the whole log is.
+//! Execution of other programs, with errors that contain the failed command, its last output and
+//! the path of the log.
 
 use std::{
     fs::File,
@@ -16,13 +17,13 @@ use tokio::{
     time::timeout,
 };
 
-/// Lines of a log that an error quotes.
+/// Number of log lines quoted by an error.
 const QUOTED: usize = 30;
 
-/// How long the last lines of a program that has ended may take to be read.
+/// Deadline for reading the last output of a program that has exited.
 const DRAIN: Duration = Duration::from_secs(2);
 
-/// Runs `command`; everything that it says goes to the file `log`.
+/// Runs `command`; its output goes to the file `log`.
 ///
 /// # Errors
 /// The program is missing or fails: the last lines of the log and its path are part of the error.
@@ -43,8 +44,9 @@ pub async fn run(command: &mut Command, log: &Path) -> Result<()> {
     }
 }
 
-/// Like [`run`], and shows each line to `line` as it comes. The command has a process group of its own, and whoever no longer waits for it
-/// ends the whole group: what Cargo or Go has started does not go on without them.
+/// Like [`run`], and passes each line of output to `line`. The command has its own process group,
+/// which is killed when the future is dropped, so that processes started by Cargo or Go do not
+/// outlive it.
 ///
 /// # Errors
 /// As [`run`].
@@ -63,7 +65,8 @@ pub async fn run_watched(
         .kill_on_drop(true)
         .spawn();
     let mut group = Group(spawned.with_context(|| cannot_start(command))?);
-    // The command holds the writing ends until it is told otherwise, and the reader would never see the end.
+    // The command keeps the writing ends until they are replaced; the reader would never see the
+    // end of the stream.
     command.stdout(Stdio::null()).stderr(Stdio::null());
     let mut lines = BufReader::new(Receiver::from_owned_fd(output.into())?).lines();
     let mut reading = std::pin::pin!(async {
@@ -80,7 +83,8 @@ pub async fn run_watched(
             read?;
             (group.0.wait().await?, false)
         }
-        // What it left running can hold the writing ends for ever; what it said itself is in the pipe by now.
+        // Processes left running may hold the writing ends forever; the command's own output is in
+        // the pipe by now.
         status = group.0.wait() => match timeout(DRAIN, &mut reading).await {
             Ok(read) => {
                 read?;
@@ -94,28 +98,30 @@ pub async fn run_watched(
     }
     ensure!(
         !left_over,
-        "{} succeeded, but something that it started is still running; {}",
+        "{} succeeded, but one of its child processes is still running; {}",
         name(command),
         tail(log)
     );
     Ok(())
 }
 
-/// A command and all that it has started. If it is dropped before the command has ended, nothing of them stays.
+/// A command and its child processes. All are killed if it is dropped before the command has
+/// exited.
 struct Group(Child);
 
 impl Drop for Group {
     fn drop(&mut self) {
-        // A command that was waited for has no process id any more, so no other group is ever hit.
+        // A command that was waited for has no process id any more, so no other group is ever
+        // killed.
         let leader = self.0.id().and_then(|id| i32::try_from(id).ok());
         if let Some(leader) = leader.and_then(Pid::from_raw) {
-            // A group that ended by itself in between is as good.
+            // ESRCH is fine: the group has exited by itself.
             let _ = kill_process_group(leader, Signal::KILL);
         }
     }
 }
 
-/// Runs `command` and gives what it prints on standard output.
+/// Runs `command` and returns its standard output.
 ///
 /// # Errors
 /// The program is missing or fails: its standard error is part of the error.
@@ -129,7 +135,7 @@ pub async fn stdout(command: &mut Command) -> Result<String> {
     checked(command, output)
 }
 
-/// Runs `command` with `input` on its standard input and gives what it prints.
+/// Runs `command` with `input` on its standard input and returns its standard output.
 ///
 /// # Errors
 /// As [`stdout`].
@@ -142,7 +148,8 @@ pub async fn pipe(command: &mut Command, input: &str) -> Result<String> {
         .spawn()
         .with_context(|| cannot_start(command))?;
     if let Some(mut stdin) = child.stdin.take() {
-        // A program that fails early closes its input; its exit status tells more than the broken pipe.
+        // A program that fails early closes its input; its exit status explains more than the
+        // broken pipe.
         drop(stdin.write_all(input.as_bytes()).await);
     }
     let output = child.wait_with_output().await?;
@@ -161,12 +168,12 @@ fn checked(command: &Command, output: Output) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// The path of a log and its last lines, as an error quotes them.
+/// The path of a log and its last lines, for an error message.
 pub(crate) fn tail(log: &Path) -> String {
     format!("the log is {}{}", log.display(), last_lines(log))
 }
 
-/// The last lines of a log, each on a line of its own; nothing if it cannot be read.
+/// The last lines of a log, one per line; empty if it cannot be read.
 pub fn last_lines(log: &Path) -> String {
     let text = std::fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
@@ -215,7 +222,7 @@ mod tests {
 
     use super::*;
 
-    /// What a shell script makes of it, and the lines that it showed.
+    /// Result and displayed lines of a shell script.
     async fn watched(script: &str) -> (Result<()>, Vec<String>) {
         let directory = tempfile::tempdir().unwrap();
         let mut lines = Vec::new();
@@ -229,7 +236,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_a_program_says_is_shown_and_quoted_if_it_fails() {
+    async fn output_is_shown_and_quoted_on_failure() {
         let (ended, lines) = watched("echo one; echo two >&2").await;
         ended.unwrap();
         assert_eq!(lines, ["one", "two"]);
@@ -242,34 +249,34 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_a_program_leaves_running_is_not_waited_for_and_told() {
-        for (code, told) in [(0, "still running"), (3, "exit status: 3")] {
-            // The child is there for much longer than anybody waits for it, on the busiest machine.
+    async fn processes_left_running_are_reported_and_not_waited_for() {
+        for (code, expected) in [(0, "still running"), (3, "exit status: 3")] {
+            // The child lives much longer than any deadline of this test.
             let (ended, lines) = watched(&format!("sleep 60 & echo $!; exit {code}")).await;
             let child = Pid::from_raw(lines[0].parse().unwrap()).unwrap();
             kill_process(child, Signal::KILL).unwrap();
             let error = ended.unwrap_err().to_string();
-            assert!(error.contains(told), "{error}");
+            assert!(error.contains(expected), "{error}");
         }
     }
 
     #[tokio::test]
-    async fn what_a_program_has_started_ends_with_the_waiting_for_it() {
+    async fn child_processes_are_killed_when_the_future_is_dropped() {
         let directory = tempfile::tempdir().unwrap();
         let mut child = None;
-        // Nobody waits for a program any more as soon as it has said what its child is.
-        let (told, said) = tokio::sync::oneshot::channel::<()>();
-        let mut told = Some(told);
+        // The future is dropped as soon as the script has printed its child's process id.
+        let (sender, printed) = tokio::sync::oneshot::channel::<()>();
+        let mut sender = Some(sender);
         let mut command = Command::new("sh");
         command.args(["-c", "sleep 60 & echo $!; wait"]);
         let log = directory.path().join("log");
         let running = run_watched(&mut command, &log, |line| {
             child = line.parse().ok().and_then(Pid::from_raw);
-            drop(told.take());
+            drop(sender.take());
         });
         tokio::select! {
             ended = running => panic!("it has ended: {ended:?}"),
-            _ = said => {}
+            _ = printed => {}
         }
         let gone = async {
             while alive(child.unwrap()) {
@@ -279,7 +286,7 @@ mod tests {
         timeout(Duration::from_secs(30), gone).await.unwrap();
     }
 
-    /// Whether a process is there and no zombie, which whoever takes orphans may leave for a while.
+    /// Returns whether a process exists and is not a zombie; init may reap orphans late.
     fn alive(process: Pid) -> bool {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", process.as_raw_pid()));
         stat.is_ok_and(|stat| !stat.contains(") Z "))

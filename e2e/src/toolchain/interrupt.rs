@@ -1,7 +1,8 @@
-//! The wish of a person, or of the machine, that this program ends: SIGINT or SIGTERM, for the whole command.
+//! Termination by SIGINT or SIGTERM, for the whole command.
 //!
-//! Once [`listen`] was called neither signal ends the program by itself any more. So each piece of work stands in [`unless`], and whoever
-//! owns something that must not stay removes it afterwards. A wish is never forgotten: what begins after it ends at once.
+//! After [`listen`], neither signal ends the program by itself. Each piece of work is wrapped in
+//! [`unless`], and the owner of temporary resources removes them afterwards. A signal is never
+//! forgotten: work that starts after it ends at once.
 
 use std::{future::Future, process::ExitCode, sync::LazyLock};
 
@@ -11,12 +12,12 @@ use tokio::{
     sync::watch,
 };
 
-/// What a shell says of a program that SIGINT has ended.
+/// Exit status that a shell reports for a program ended by SIGINT.
 const STATUS: u8 = 130;
 
-static WISH: LazyLock<watch::Sender<bool>> = LazyLock::new(|| watch::Sender::new(false));
+static TERMINATED: LazyLock<watch::Sender<bool>> = LazyLock::new(|| watch::Sender::new(false));
 
-/// Why work was given up.
+/// The error of work ended by a signal.
 #[derive(Debug)]
 pub struct Interrupted;
 
@@ -28,10 +29,10 @@ impl std::fmt::Display for Interrupted {
 
 impl std::error::Error for Interrupted {}
 
-/// Takes the signals over; a second one ends the program at once, whatever it is cleaning up.
+/// Takes the signals over; a second one ends the program at once, even during cleanup.
 ///
 /// # Errors
-/// The signals cannot be listened to.
+/// The signal handlers cannot be installed.
 pub fn listen() -> Result<()> {
     let mut interrupt = signal(SignalKind::interrupt()).context("listening to SIGINT")?;
     let mut terminate = signal(SignalKind::terminate()).context("listening to SIGTERM")?;
@@ -41,7 +42,7 @@ pub fn listen() -> Result<()> {
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
             }
-            if WISH.send_replace(true) {
+            if TERMINATED.send_replace(true) {
                 std::process::exit(i32::from(STATUS));
             }
         }
@@ -49,21 +50,22 @@ pub fn listen() -> Result<()> {
     Ok(())
 }
 
-/// Does `work`, and drops it when the program is to end.
+/// Runs `work`, and drops it when a signal arrives.
 ///
 /// # Errors
 /// Those of `work`, or [`Interrupted`].
 pub async fn unless<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
-    let mut wish = WISH.subscribe();
+    let mut terminated = TERMINATED.subscribe();
     let done = tokio::select! {
         biased;
         // The sender lives as long as the program.
-        _ = wish.wait_for(|wish| *wish) => return Err(Interrupted.into()),
+        _ = terminated.wait_for(|terminated| *terminated) => return Err(Interrupted.into()),
         done = work => done,
     };
-    // A terminal interrupts the programs that the work runs as well; their failures are no news then.
+    // A terminal also interrupts the programs started by the work; their failures are expected
+    // then.
     match done {
-        Err(_) if *WISH.borrow() => Err(Interrupted.into()),
+        Err(_) if *TERMINATED.borrow() => Err(Interrupted.into()),
         done => done,
     }
 }
@@ -81,9 +83,10 @@ pub fn exit_code(error: &anyhow::Error) -> ExitCode {
 mod tests {
     use super::*;
 
-    /// One test, since the wish is that of the whole process; nothing else in this crate's unit tests asks for it.
+    /// One test, since signals concern the whole process; no other unit test of this crate raises
+    /// one.
     #[tokio::test]
-    async fn a_signal_ends_work_and_what_begins_after_it() {
+    async fn a_signal_ends_current_and_later_work() {
         listen().unwrap();
         assert_eq!(unless(async { Ok(1) }).await.unwrap(), 1);
         let interrupted = unless(async {

@@ -1,4 +1,5 @@
-//! What the machine itself must have: Debian packages for the node's container runtime and networking, and a Go toolchain.
+//! Requirements on the machine: Debian packages for the node's container runtime and networking,
+//! and a Go toolchain.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -11,13 +12,13 @@ use tokio::process::Command;
 
 use super::{cache::Cache, command, progress::Progress};
 
-/// A file or program that is needed, and the Debian package that has it.
+/// A required file or program, and the Debian package that contains it.
 struct Needed {
     file: &'static str,
     package: &'static str,
 }
 
-/// What a node of the local cluster is made of.
+/// Requirements of a local cluster's node.
 const NODE: &[Needed] = &[
     Needed {
         file: "containerd",
@@ -53,7 +54,7 @@ const NODE: &[Needed] = &[
     },
 ];
 
-/// What images are made with.
+/// Requirements for building images.
 const IMAGES: &[Needed] = &[
     Needed {
         file: "mmdebstrap",
@@ -73,7 +74,7 @@ const IMAGES: &[Needed] = &[
     },
 ];
 
-/// What tests without a cluster run, beside a Postgres server.
+/// Requirements of tests without a cluster, besides a Postgres server.
 const TESTS: &[Needed] = &[
     Needed {
         file: "nft",
@@ -89,26 +90,27 @@ const TESTS: &[Needed] = &[
     },
 ];
 
-/// A Postgres server of Debian and its extensions, of the version that the system has.
+/// A Postgres server of Debian and its extensions, in the system's default version.
 const POSTGRES: [&str; 2] = ["postgresql", "postgresql-contrib"];
 
-/// Below it Debian has the servers, each in a directory that is named for its version.
+/// Debian's directory of Postgres servers, with a directory for each version.
 const POSTGRES_SERVERS: &str = "/usr/lib/postgresql";
 
 /// The Go version that `e2e/tools/go.mod` asks for.
 const GO: &str = "1.26";
 
-/// Where to turn when the local cluster cannot run here.
-const ELSEWHERE: &str = "use a cluster in Docker instead, `cargo cluster up --provider kind`, or set KUBECONFIG to a cluster of yours";
+/// Alternatives for machines that cannot run the local cluster.
+const ELSEWHERE: &str = "use a cluster in Docker instead, `cargo cluster up --provider kind`, or set KUBECONFIG to your own cluster";
 
-/// Installs what the local cluster needs, as root on Debian or Ubuntu.
+/// Installs the requirements of the local cluster, as root on Debian or Ubuntu.
 ///
 /// # Errors
-/// Another system, not root (the exact command is part of the error), or apt-get fails.
+/// Another system, missing root privileges (the exact command is part of the error), or apt-get
+/// fails.
 pub async fn ensure_for_cluster(cache: &Cache, progress: &Progress) -> Result<()> {
     ensure!(
         cfg!(target_os = "linux"),
-        "the local cluster runs on Linux alone: {ELSEWHERE}"
+        "the local cluster runs on Linux only: {ELSEWHERE}"
     );
     let missing = missing(&[NODE, IMAGES]);
     ensure!(
@@ -124,7 +126,7 @@ pub async fn ensure_for_cluster(cache: &Cache, progress: &Progress) -> Result<()
     Ok(())
 }
 
-/// Installs what images are made with, for any cluster.
+/// Installs the requirements for building images, for any cluster.
 ///
 /// # Errors
 /// As [`ensure_for_cluster`].
@@ -132,13 +134,14 @@ pub async fn ensure_for_images(cache: &Cache, progress: &Progress) -> Result<()>
     let missing = missing(&[IMAGES]);
     ensure!(
         missing.is_empty() || find("apt-get").is_some(),
-        "images are made with {}, and this system has no apt-get to install it with",
+        "images are built with {}, and this system has no apt-get to install it with",
         missing.join(", ")
     );
     install(&missing, cache, progress).await
 }
 
-/// Installs what tests without a cluster run, if it can. Whether all of it is there, so that no test has a reason to be skipped.
+/// Installs the requirements of tests without a cluster, if possible. Returns whether all are met,
+/// so that no test has a reason to be skipped.
 ///
 /// # Errors
 /// apt-get fails.
@@ -154,7 +157,7 @@ pub async fn ensure_for_tests(cache: &Cache, progress: &Progress) -> Result<bool
             missing.join(" ")
         ));
     }
-    // Only root may make network namespaces, and in some containers not even root.
+    // Creating network namespaces needs root, and in some containers even root cannot.
     let mut nft = Command::new("unshare");
     nft.args(["--net", "nft", "list", "ruleset"]);
     Ok(missing.is_empty() && command::stdout(&mut nft).await.is_ok())
@@ -168,7 +171,7 @@ fn missing_for_tests() -> Vec<&'static str> {
     missing
 }
 
-/// Whether a directory of Debian's has a Postgres server of any version.
+/// Returns whether Debian's directory has a Postgres server of any version.
 fn has_server(servers: &Path) -> bool {
     let versions = std::fs::read_dir(servers).into_iter().flatten().flatten();
     versions
@@ -204,23 +207,23 @@ async fn install(missing: &[&str], cache: &Cache, progress: &Progress) -> Result
             shell
                 .args(["-c", &install])
                 .env("DEBIAN_FRONTEND", "noninteractive");
-            // The packages' own services must not start: the cluster runs its own, and tests make their servers themselves.
+            // The packages' own services must not start: the cluster and the tests run their own.
             let _policy = PolicyRc::install(Path::new(POLICY_RC))?;
             command::run(&mut shell, &cache.log("apt-get")).await
         })
         .await
 }
 
-/// Debian's way to install a package without starting its service: a `policy-rc.d` that answers 101. It is there for as long as this value,
-/// unless the machine has one already.
+/// Debian's mechanism for installing a package without starting its service: a `policy-rc.d` that
+/// exits with 101. The file exists for the lifetime of this value; an existing one is kept.
 struct PolicyRc {
     ours: Option<PathBuf>,
 }
 
 const POLICY_RC: &str = "/usr/sbin/policy-rc.d";
 
-/// What tells our `policy-rc.d` from anybody else's.
-const POLICY_RC_MARK: &str = "# Of dryrun-e2e, while it installs packages whose services must not start. Of no use at any other time.";
+/// Marker line of a `policy-rc.d` written by this program.
+const POLICY_RC_MARK: &str = "# Written by dryrun-e2e while it installs packages whose services must not start; safe to delete at any other time.";
 
 impl PolicyRc {
     fn install(path: &Path) -> Result<Self> {
@@ -228,7 +231,7 @@ impl PolicyRc {
         if path.exists() && !Self::is_ours(path) {
             return Ok(Self { ours: None });
         }
-        // Made first, so that a failure half-way leaves nothing either.
+        // Created first, so that a partial failure is cleaned up too.
         let policy = Self {
             ours: Some(path.to_path_buf()),
         };
@@ -238,7 +241,7 @@ impl PolicyRc {
         Ok(policy)
     }
 
-    /// Removes one that an installation has left which was killed.
+    /// Removes the file that a killed installation has left.
     fn remove_left(path: &Path) -> Result<()> {
         if Self::is_ours(path) {
             std::fs::remove_file(path).with_context(|| format!("removing {}", path.display()))?;
@@ -257,22 +260,22 @@ impl Drop for PolicyRc {
         if let Some(path) = &self.ours
             && let Err(error) = Self::remove_left(path)
         {
-            eprintln!("services of the machine do not start while it is there: {error:#}");
+            eprintln!("package services do not start until this file is removed: {error:#}");
         }
     }
 }
 
-/// Checks that there is a Go toolchain which can build the tools.
+/// Checks that a Go toolchain exists that can build the tools.
 ///
 /// # Errors
-/// Go is missing or too old; the error says where to get it.
+/// Go is missing or too old; the error contains the download address.
 pub async fn require_go() -> Result<()> {
     let Some(go) = find("go") else {
         bail!(
             "Go {GO} or newer is needed to build Kubernetes and is not in PATH: get it from https://go.dev/dl/"
         );
     };
-    // With GOTOOLCHAIN=auto, Go's default, an older one fetches what go.mod asks for.
+    // With GOTOOLCHAIN=auto, Go's default, an older version downloads the one required by go.mod.
     let module = super::workspace().join("e2e/tools");
     command::stdout(
         Command::new(go)
@@ -286,7 +289,7 @@ pub async fn require_go() -> Result<()> {
     Ok(())
 }
 
-/// The path of a program, looked up in PATH; absolute paths stand for themselves.
+/// The path of a program, looked up in PATH; absolute paths are returned unchanged.
 pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
@@ -294,8 +297,8 @@ pub(crate) fn find(program: &str) -> Option<PathBuf> {
         .find(|candidate| candidate.exists())
 }
 
-/// This PATH with the system directories that it lacks, if it lacks any: `su` hands down the PATH of an ordinary user, to whom programs such as
-/// `nft` are of no use.
+/// `path` with the missing system directories appended, or none if it is complete: `su` keeps the
+/// PATH of an ordinary user, which lacks directories of programs such as `nft`.
 pub fn completed(path: &OsStr) -> Option<OsString> {
     let mut directories: Vec<PathBuf> = std::env::split_paths(path).collect();
     let given = directories.len();
@@ -304,7 +307,7 @@ pub fn completed(path: &OsStr) -> Option<OsString> {
             directories.push(system);
         }
     }
-    // Nothing that came out of a PATH cannot be put into one.
+    // Entries that were split from a PATH can always be joined again.
     std::env::join_paths(&directories[..])
         .ok()
         .filter(|_| directories.len() > given)
@@ -315,12 +318,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_policy_is_there_while_it_is_needed_and_nobody_elses_is_touched() {
+    fn policy_rc_is_temporary_and_a_foreign_one_is_kept() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("policy-rc.d");
         let policy = PolicyRc::install(&path).unwrap();
         assert!(PolicyRc::is_ours(&path));
-        // Killed, it stays; the next installation takes it for its own.
+        // A killed process leaves the file; the next installation recognises it.
         std::mem::forget(policy);
         drop(PolicyRc::install(&path).unwrap());
         assert!(!path.exists());
@@ -331,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_of_any_version_is_one() {
+    fn a_server_of_any_version_is_found() {
         let servers = tempfile::tempdir().unwrap();
         assert!(!has_server(&servers.path().join("absent")));
         let programs = servers.path().join("17/bin");

@@ -1,4 +1,5 @@
-//! Progress of long work: each phase shows its name and the time it has taken, as a spinner on a terminal and as plain lines elsewhere.
+//! Progress of long work: each phase shows its name and its duration, as a spinner on a terminal
+//! and as plain lines elsewhere.
 
 use std::{
     borrow::Cow,
@@ -9,10 +10,10 @@ use std::{
 use anyhow::Context;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-/// How often a phase that still runs says so where there is no terminal to redraw.
+/// Interval of progress lines for a running phase when there is no terminal.
 const REMINDER: Duration = Duration::from_secs(15);
 
-/// Where phases are shown. Clones share the same terminal lines, so phases may run side by side.
+/// Output of phases. Clones share the same terminal lines, so phases may run concurrently.
 #[derive(Clone)]
 pub struct Progress {
     bars: Option<MultiProgress>,
@@ -37,7 +38,7 @@ impl Progress {
     /// Runs `work` as the phase `name`.
     ///
     /// # Errors
-    /// Those of `work`, with the phase and its time in front.
+    /// Those of `work`, prefixed with the phase and its duration.
     pub async fn phase<T>(
         &self,
         name: impl Into<Cow<'static, str>>,
@@ -73,22 +74,22 @@ impl Progress {
         }
     }
 
-    /// Prints one line above the phases that are running.
+    /// Prints one line above the running phases.
     pub fn say(&self, line: &str) {
         match &self.bars {
-            // A terminal that went away is no reason to stop the work.
+            // A closed terminal must not stop the work.
             Some(bars) => drop(bars.println(line)),
             None => eprintln!("{line}"),
         }
     }
 
-    /// Time since this progress was made: the time of the whole command.
+    /// Time since this value was created, for the duration of the whole command.
     pub fn elapsed(&self) -> Duration {
         self.started.elapsed()
     }
 }
 
-/// A phase that is running.
+/// A running phase.
 pub struct Phase {
     name: String,
     bar: ProgressBar,
@@ -118,7 +119,7 @@ impl Phase {
         }
     }
 
-    /// Says what the phase is doing at this moment.
+    /// Shows the phase's current activity.
     pub fn note(&self, note: impl Into<Cow<'static, str>>) {
         self.bar.set_message(note);
     }

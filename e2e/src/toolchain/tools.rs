@@ -1,5 +1,6 @@
-//! The programs that the cluster consists of, built from source: Kubernetes, etcd and their kin from the Go module `e2e/tools`, and our own
-//! crates as static binaries. Both are cached by the digest of their sources.
+//! The cluster's programs, built from source: Kubernetes, etcd and related tools from the Go module
+//! `e2e/tools`, and crates of this workspace as static binaries. Both are cached by the digest of
+//! their sources.
 
 use std::{
     path::{Path, PathBuf},
@@ -16,10 +17,10 @@ use super::{
     workspace,
 };
 
-/// Kubernetes' version as its binaries report it; `go.mod` decides what is really built.
+/// Kubernetes version reported by its binaries; `go.mod` decides which version is built.
 const KUBERNETES: &str = "v1.36.3";
 
-/// Packages of the tools module that are built together.
+/// Packages of the tools module that are built by one command.
 const PACKAGES: &[&str] = &[
     "k8s.io/kubernetes/cmd/kube-apiserver",
     "k8s.io/kubernetes/cmd/kube-controller-manager",
@@ -33,8 +34,8 @@ const PACKAGES: &[&str] = &[
     "./cmd/dns",
 ];
 
-/// Built by a command of its own: it imports `github.com/Sirupsen/logrus`, which the Go tool refuses to see in one command with the
-/// `github.com/sirupsen/logrus` of the others.
+/// Built separately: it imports `github.com/Sirupsen/logrus`, which Go refuses in one build with
+/// the `github.com/sirupsen/logrus` of the others.
 const LOCAL_PATH: &str = "github.com/rancher/local-path-provisioner";
 
 /// Linker flags for small binaries.
@@ -47,7 +48,8 @@ pub struct Tools {
 }
 
 impl Tools {
-    /// Builds what is not in the cache yet. A cold build takes some minutes and shows the packages as they are compiled.
+    /// Builds the programs that are not in the cache. A cold build takes some minutes and shows
+    /// each compiled package.
     ///
     /// # Errors
     /// Go is missing or a build fails.
@@ -80,7 +82,8 @@ impl Tools {
                         let mut all = go_build(&module, draft, &ldflags);
                         command::run_watched(all.args(PACKAGES), &cache.log("go-build"), &mut note)
                             .await?;
-                        // Go names a binary after the last element of its path that is not a version.
+                        // Go names a binary after the last element of its path that is not a
+                        // version.
                         std::fs::rename(draft.join("server"), draft.join("etcd"))
                             .context("renaming etcd's binary")?;
                         let mut local_path = go_build(&module, draft, STRIPPED);
@@ -108,6 +111,35 @@ impl Tools {
     }
 }
 
+/// actionlint, which checks the workflows of the hosted runners. A module and cache entry of its own: a new version must not rebuild Kubernetes.
+///
+/// # Errors
+/// Go is missing or the build fails.
+pub async fn actionlint(cache: &Cache, progress: &Progress) -> Result<PathBuf> {
+    const NAME: &str = "actionlint";
+    let module = workspace().join("e2e").join(NAME);
+    let key = Key::default()
+        .tree(&module)?
+        .text(STRIPPED)
+        .text(std::env::consts::ARCH);
+    if let Some(directory) = cache.find(NAME, &key)? {
+        return Ok(directory.join(NAME));
+    }
+    super::packages::require_go().await?;
+    let directory = progress
+        .phase("building actionlint with Go".to_owned(), async |_| {
+            cache
+                .entry(NAME, &key, async |draft| {
+                    let mut build = go_build(&module, draft, STRIPPED);
+                    build.arg("github.com/rhysd/actionlint/cmd/actionlint");
+                    command::run(&mut build, &cache.log(NAME)).await
+                })
+                .await
+        })
+        .await?;
+    Ok(directory.join(NAME))
+}
+
 fn go_build(module: &Path, output: &Path, ldflags: &str) -> Command {
     let mut go = Command::new("go");
     go.current_dir(module).env("CGO_ENABLED", "0");
@@ -124,10 +156,11 @@ fn go_build(module: &Path, output: &Path, ldflags: &str) -> Command {
     go
 }
 
-/// A Cargo of the toolchain that this program was started by, in the workspace.
+/// The Cargo that started this program, in the workspace.
 ///
-/// What `cargo run` tells its program about this crate is taken out of the environment: build scripts that ask to be run again when it changes,
-/// such as ring's, would be run at every turn between a build by hand and one by this program, and half of all dependencies with them.
+/// Variables that `cargo run` sets for this crate are removed: build scripts that depend on them,
+/// such as ring's, would be rerun with half of all dependencies whenever a manual build alternates
+/// with one by this program.
 pub(crate) fn cargo() -> Command {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(workspace());
@@ -149,10 +182,11 @@ pub(crate) fn cargo() -> Command {
     cargo
 }
 
-/// Builds binaries of this workspace, statically linked with the profile `image`, and gives the directory that holds them.
+/// Builds binaries of this workspace, statically linked with the profile `image`, and returns their
+/// directory.
 ///
-/// `sources` are the directories, relative to the workspace, whose contents decide whether a cached build is still good; the workspace's
-/// manifest and lock file always count.
+/// `sources` are the directories, relative to the workspace, whose contents are part of the cache
+/// key; the workspace's manifest and lock file are always included.
 ///
 /// # Errors
 /// The sources cannot be read or do not compile.
@@ -222,7 +256,7 @@ pub async fn static_binaries(
         .await
 }
 
-/// A crate of this workspace and the binaries that it makes.
+/// A crate of this workspace and its binaries.
 #[derive(Clone, Copy, Debug)]
 pub struct StaticCrate {
     /// Name of the Cargo package.
@@ -231,7 +265,7 @@ pub struct StaticCrate {
     pub binaries: &'static [&'static str],
 }
 
-/// Refuses an executable that asks for a dynamic loader: it could not start in an image that holds nothing else.
+/// Refuses a dynamically linked executable: it could not start in an image without a loader.
 fn require_static(binary: &Path) -> Result<()> {
     let elf = std::fs::read(binary).with_context(|| format!("reading {}", binary.display()))?;
     let wants_loader = elf_program_types(&elf)
@@ -241,7 +275,7 @@ fn require_static(binary: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Program header type that names the dynamic loader (ELF specification, `PT_INTERP`).
+/// Program header type of the dynamic loader (ELF specification, `PT_INTERP`).
 const PT_INTERP: u32 = 3;
 
 /// The `p_type` of each program header of a little-endian 64-bit ELF file.
@@ -267,7 +301,7 @@ mod tests {
 
     #[test]
     fn a_dynamic_executable_is_recognised() {
-        // The test binary itself is linked dynamically, as Cargo does unless told otherwise.
+        // The test binary itself is linked dynamically, which is Cargo's default.
         let own = std::env::current_exe().unwrap();
         assert!(
             require_static(&own)

@@ -1,4 +1,4 @@
-//! Who tries, and what becomes of it.
+//! The users and service accounts of these checks, and the expected result of their requests.
 
 use std::fmt::Debug;
 use std::time::Duration;
@@ -15,16 +15,17 @@ use tokio::time::{Instant, sleep};
 
 use crate::release::{REHEARSAL, Release, SYSTEM};
 
-/// Policies and role bindings are in force a moment after they are made.
+/// Delay until new policies and role bindings take effect.
 const IN_FORCE: Duration = Duration::from_secs(20);
-/// A cluster administrator who is not one of the chart's, and the binding that makes them one.
+/// A cluster administrator who is not among the chart's administrators, and the name of the
+/// ClusterRoleBinding.
 pub(crate) const ROOT: &str = "chart-root";
 
-/// The people and accounts of these checks.
-pub(crate) struct Desk {
+/// The users and service accounts of these checks.
+pub(crate) struct Actors {
     /// The chart's administrator.
     pub(crate) admin: Actor,
-    /// A cluster administrator who is not one of the chart's.
+    /// A cluster administrator who is not among the chart's administrators.
     pub(crate) root: Actor,
     /// The operator.
     pub(crate) operator: Actor,
@@ -32,32 +33,33 @@ pub(crate) struct Desk {
     pub(crate) namespaces: Actor,
     /// The garbage collector.
     pub(crate) collector: Actor,
-    /// The controller that makes pods for Deployments.
+    /// The controller that creates pods for Deployments.
     pub(crate) replicas: Actor,
-    /// The controller that makes pods and claims for StatefulSets.
+    /// The controller that creates pods and claims for StatefulSets.
     pub(crate) sets: Actor,
-    /// Kubernetes' own scheduler.
+    /// The default scheduler.
     pub(crate) scheduler: Actor,
-    /// Holds dryrun-requester.
+    /// Bound to dryrun-requester.
     pub(crate) alice: Actor,
-    /// Holds dryrun-approver.
+    /// Bound to dryrun-approver.
     pub(crate) bob: Actor,
-    /// Holds both.
+    /// Bound to both.
     pub(crate) carol: Actor,
-    /// May create approvals and patch DryRuns, but holds neither the verb approve nor the verb abandon.
+    /// May create approvals and patch DryRuns, but has neither the verb approve nor the verb
+    /// abandon.
     pub(crate) dave: Actor,
-    /// Holds dryrun-abandoner.
+    /// Bound to dryrun-abandoner.
     pub(crate) erin: Actor,
 }
 
-impl Desk {
-    /// Gives everybody their roles.
-    pub(crate) async fn open(release: &Release) -> Result<Self> {
+impl Actors {
+    /// Binds all actors to their roles.
+    pub(crate) async fn prepare(release: &Release) -> Result<Self> {
         let controller = |name: &str| format!("system:serviceaccount:kube-system:{name}");
         let (alice, bob, carol) = ("chart-alice", "chart-bob", "chart-carol");
         let (dave, erin) = ("chart-dave", "chart-erin");
         let actor = async |name: &'static str, user: &str| Actor::new(release, name, user).await;
-        let desk = Self {
+        let actors = Self {
             admin: Actor {
                 name: "an admin of the chart",
                 user: String::new(),
@@ -97,13 +99,13 @@ impl Desk {
             dave: actor("dave", dave).await?,
             erin: actor("erin", erin).await?,
         };
-        desk.close().await?;
+        actors.teardown().await?;
         let root = json!({
             "metadata": {"name": ROOT},
             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
             "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": ROOT}],
         });
-        Api::<ClusterRoleBinding>::all(desk.admin.client.clone())
+        Api::<ClusterRoleBinding>::all(actors.admin.client.clone())
             .create(&PostParams::default(), &serde_json::from_value(root)?)
             .await?;
         let create_only = json!({
@@ -113,7 +115,7 @@ impl Desk {
                 {"apiGroups": ["dryrun.dev"], "resources": ["dryruns"], "verbs": ["get", "patch"]},
             ],
         });
-        desk.admin.make::<Role>(create_only).await?;
+        actors.admin.make::<Role>(create_only).await?;
         for (name, kind, role, users) in [
             (
                 "requesters",
@@ -137,13 +139,13 @@ impl Desk {
                 "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": role},
                 "subjects": subjects,
             });
-            desk.admin.make::<RoleBinding>(binding).await?;
+            actors.admin.make::<RoleBinding>(binding).await?;
         }
-        Ok(desk)
+        Ok(actors)
     }
 
-    /// Removes what stands outside the namespaces of these checks.
-    pub(crate) async fn close(&self) -> Result<()> {
+    /// Removes the cluster-scoped objects of these checks.
+    pub(crate) async fn teardown(&self) -> Result<()> {
         let bindings: Api<ClusterRoleBinding> = Api::all(self.admin.client.clone());
         if bindings.get_opt(ROOT).await?.is_some() {
             bindings.delete(ROOT, &DeleteParams::default()).await?;
@@ -152,11 +154,11 @@ impl Desk {
     }
 }
 
-/// Somebody who asks the apiserver for something. Nothing is kept of it but by [`Actor::make`].
+/// A user of the apiserver. All requests are dry runs, except those of [`Actor::make`].
 pub(crate) struct Actor {
-    /// As the checks' lines have it.
+    /// Name in the output of the checks.
     pub(crate) name: &'static str,
-    /// As the apiserver knows them.
+    /// User name for the apiserver.
     pub(crate) user: String,
     pub(crate) client: Client,
     namespace: &'static str,
@@ -177,8 +179,8 @@ impl Actor {
         })
     }
 
-    /// The same in another namespace.
-    pub(crate) fn within(&self, namespace: &'static str) -> Self {
+    /// The same actor in another namespace.
+    pub(crate) fn in_namespace(&self, namespace: &'static str) -> Self {
         Self {
             name: self.name,
             user: self.user.clone(),
@@ -191,7 +193,7 @@ impl Actor {
         Api::namespaced(self.client.clone(), self.namespace)
     }
 
-    /// Creates an object that stays.
+    /// Creates an object that persists.
     pub(crate) async fn make<K: Object>(&self, object: Value) -> Result<K> {
         Ok(self
             .api::<K>()
@@ -199,7 +201,7 @@ impl Actor {
             .await?)
     }
 
-    /// Would create an object.
+    /// Creates an object, as a dry run.
     pub(crate) async fn create<K: Object>(
         &self,
         expected: Expected<'_>,
@@ -217,7 +219,7 @@ impl Actor {
         .await
     }
 
-    /// Would change an object by a JSON merge patch.
+    /// Changes an object by a JSON merge patch, as a dry run.
     pub(crate) async fn patch<K: Object>(
         &self,
         expected: Expected<'_>,
@@ -238,7 +240,7 @@ impl Actor {
         .await
     }
 
-    /// Would change an object's status by a JSON merge patch.
+    /// Changes an object's status by a JSON merge patch, as a dry run.
     pub(crate) async fn patch_status<K: Object>(
         &self,
         expected: Expected<'_>,
@@ -263,7 +265,7 @@ impl Actor {
         .await
     }
 
-    /// Would delete an object.
+    /// Deletes an object, as a dry run.
     pub(crate) async fn delete<K: Object>(&self, expected: Expected<'_>, name: &str) -> Result<()> {
         let what = format!("{} deletes {} {name}", self.name, K::kind(&()));
         let api = self.api::<K>();
@@ -277,7 +279,7 @@ impl Actor {
         .await
     }
 
-    /// Would delete all objects of a kind.
+    /// Deletes all objects of a kind, as a dry run.
     pub(crate) async fn delete_all<K: Object>(&self, expected: Expected<'_>) -> Result<()> {
         let what = format!("{} deletes all {}", self.name, K::plural(&()));
         let api = self.api::<K>();
@@ -293,7 +295,7 @@ impl Actor {
         .await
     }
 
-    /// Asks for a way into a pod.
+    /// Requests a connection to a pod.
     pub(crate) async fn connect(&self, expected: Expected<'_>, pod: &str, way: &str) -> Result<()> {
         let what = format!("{} asks for {way} on pod {pod}", self.name);
         let uri = format!(
@@ -309,7 +311,7 @@ impl Actor {
         .await
     }
 
-    /// Would send an object to a path that no method above leads to.
+    /// Sends an object to a path that the other methods do not cover.
     pub(crate) async fn send(
         &self,
         expected: Expected<'_>,
@@ -354,14 +356,14 @@ impl<K> Object for K where
 {
 }
 
-/// What should become of an attempt.
+/// Expected result of a request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Expected<'a> {
-    /// It succeeds.
+    /// The request succeeds.
     Accepted,
-    /// The apiserver refuses it with this sentence.
+    /// The apiserver refuses the request with this message.
     Refused(&'a str),
-    /// It may fail for another reason, but is not refused.
+    /// The request may fail, but not with Forbidden.
     NotForbidden,
 }
 
@@ -379,7 +381,8 @@ impl Expected<'_> {
     }
 }
 
-/// Tries until it is as expected; attempts change nothing, so that they can be repeated.
+/// Repeats a request until it gives the expected result. Requests change nothing, so repetition is
+/// safe.
 pub(crate) async fn expect(
     what: &str,
     expected: Expected<'_>,

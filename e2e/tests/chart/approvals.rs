@@ -1,4 +1,5 @@
-//! Who may request, who may approve what and for how long, whose word counts, and who may let go of a run by force.
+//! Permissions of requesters, approvers and abandoners, limits of approvals, and the authenticity
+//! of the operator's records.
 
 use anyhow::{Context, Result};
 use dryrun_core::api::{DryRun, DryRunApproval, DryRunReport};
@@ -8,9 +9,9 @@ use kube::ResourceExt;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
-use crate::actors::{Actor, Desk, Expected::Accepted, Expected::Refused};
+use crate::actors::{Actor, Actors, Expected::Accepted, Expected::Refused};
 
-/// `sha256:` and 64 times this digit.
+/// `sha256:` followed by 64 times this digit.
 fn hash(digit: char) -> String {
     format!("sha256:{}", digit.to_string().repeat(64))
 }
@@ -51,7 +52,7 @@ fn approval(of: &DryRun, by: &Actor, plan: String) -> Value {
     })
 }
 
-/// The time in so long, as the API has it.
+/// The time after this span, in the API's format.
 fn within(span: SignedDuration) -> String {
     format!("{:.0}", Timestamp::now() + span)
 }
@@ -61,15 +62,15 @@ fn with(mut object: Value, field: &str, value: &str) -> Value {
     object
 }
 
-pub(crate) async fn check(desk: &Desk) -> Result<()> {
-    let Desk {
+pub(crate) async fn check(actors: &Actors) -> Result<()> {
+    let Actors {
         admin,
         alice,
         bob,
         carol,
         dave,
         ..
-    } = desk;
+    } = actors;
     let sentence = format!("spec.requestedBy must be the creating user: {}", alice.user);
     alice
         .create::<DryRun>(Refused(&sentence), request("run", &bob.user))
@@ -90,7 +91,8 @@ pub(crate) async fn check(desk: &Desk) -> Result<()> {
         .await?;
     for name in ["run", "own"] {
         let plan = json!({"status": {"plan": {"hash": hash('a'), "resolved": {}}}});
-        desk.operator
+        actors
+            .operator
             .api::<DryRun>()
             .patch_status(name, &PatchParams::default(), &Patch::Merge(&plan))
             .await?;
@@ -162,8 +164,8 @@ pub(crate) async fn check(desk: &Desk) -> Result<()> {
         )
         .await?;
 
-    records(desk, &run).await?;
-    abandonment(desk).await?;
+    records(actors, &run).await?;
+    abandonment(actors).await?;
     for name in ["run", "own"] {
         alice
             .api::<DryRun>()
@@ -173,23 +175,24 @@ pub(crate) async fn check(desk: &Desk) -> Result<()> {
     Ok(())
 }
 
-/// What the operator says is said by nobody else: a report would begin a run, a status would show another plan.
-async fn records(desk: &Desk, run: &DryRun) -> Result<()> {
+/// Only the operator may write reports and status: a forged report would start a run, a forged
+/// status would show another plan.
+async fn records(actors: &Actors, run: &DryRun) -> Result<()> {
     let sentence = "only the DryRun operator may write reports and the status of DryRuns";
     let report = json!({
         "metadata": {"name": "report"},
         "spec": {
             "dryRunName": "run", "dryRunUID": run.uid(), "planHash": hash('a'), "plan": {},
-            "requestedBy": desk.alice.user, "approvedBy": desk.bob.user, "approvalName": "approval", "approvalUID": "",
+            "requestedBy": actors.alice.user, "approvedBy": actors.bob.user, "approvalName": "approval", "approvalUID": "",
         },
     });
-    let everybody = [&desk.admin, &desk.root];
+    let everybody = [&actors.admin, &actors.root];
     for actor in everybody {
         actor
             .create::<DryRunReport>(Refused(sentence), report.clone())
             .await?;
     }
-    desk.operator.make::<DryRunReport>(report).await?;
+    actors.operator.make::<DryRunReport>(report).await?;
     let annotated = json!({"metadata": {"annotations": {"example.com/touched": "yes"}}});
     let plan = json!({"status": {"plan": {"hash": hash('c'), "resolved": {}}}});
     let verdict = json!({"status": {"verdict": ["all is well"]}});
@@ -201,44 +204,51 @@ async fn records(desk: &Desk, run: &DryRun) -> Result<()> {
             .patch_status::<DryRunReport>(Refused(sentence), "report", verdict.clone())
             .await?;
     }
-    desk.operator
+    actors
+        .operator
         .patch_status::<DryRun>(Accepted, "run", plan)
         .await?;
-    desk.operator
+    actors
+        .operator
         .patch_status::<DryRunReport>(Accepted, "report", verdict)
         .await?;
-    desk.root
+    actors
+        .root
         .patch::<DryRunReport>(Refused(sentence), "report", annotated.clone())
         .await?;
-    desk.root
+    actors
+        .root
         .delete::<DryRunReport>(Refused(sentence), "report")
         .await?;
-    desk.root
+    actors
+        .root
         .delete_all::<DryRunReport>(Refused(sentence))
         .await?;
-    desk.admin
+    actors
+        .admin
         .patch::<DryRunReport>(Accepted, "report", annotated)
         .await?;
     for actor in [
-        &desk.admin,
-        &desk.collector,
-        &desk.namespaces,
-        &desk.operator,
+        &actors.admin,
+        &actors.collector,
+        &actors.namespaces,
+        &actors.operator,
     ] {
         actor.delete::<DryRunReport>(Accepted, "report").await?;
     }
-    desk.operator
+    actors
+        .operator
         .api::<DryRunReport>()
         .delete("report", &DeleteParams::default())
         .await?;
     Ok(())
 }
 
-/// Only who holds the verb abandon may let go of a run by force, and leaves their own name.
-async fn abandonment(desk: &Desk) -> Result<()> {
-    let Desk {
+/// Only users with the verb abandon may force the end of a run, and only in their own name.
+async fn abandonment(actors: &Actors) -> Result<()> {
+    let Actors {
         alice, dave, erin, ..
-    } = desk;
+    } = actors;
     let by = |name: Value| json!({"metadata": {"annotations": {ABANDONED_BY: name}}});
     let may_not = |actor: &Actor, run: &str| format!("{} may not abandon DryRun {run}", actor.user);
     let own_name = format!("must be the calling user: {}", erin.user);
@@ -268,7 +278,7 @@ async fn abandonment(desk: &Desk) -> Result<()> {
         .await?;
     erin.patch::<DryRun>(Accepted, "run", by(Value::Null))
         .await?;
-    // Whatever else is written about it, the annotation stays as it is.
+    // Other changes to the object leave the annotation in place.
     dave.patch::<DryRun>(
         Accepted,
         "run",
@@ -288,7 +298,7 @@ async fn abandonment(desk: &Desk) -> Result<()> {
         removed.clone(),
     )
     .await?;
-    for actor in [&desk.operator, &desk.admin, erin] {
+    for actor in [&actors.operator, &actors.admin, erin] {
         actor
             .patch::<DryRun>(Accepted, "finalized-run", removed.clone())
             .await?;

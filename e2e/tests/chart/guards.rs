@@ -1,5 +1,5 @@
-//! What the admission policies let nobody do to a rehearsal namespace but the operator, and what they leave to Kubernetes and to the chart's
-//! administrators.
+//! Restrictions that the admission policies place on a rehearsal namespace, and the exceptions for
+//! the operator, for Kubernetes and for the chart's administrators.
 
 use std::time::Duration;
 
@@ -19,11 +19,11 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use crate::actors::{
-    Actor, Desk, Expected, Expected::Accepted, Expected::NotForbidden, Expected::Refused, expect,
+    Actor, Actors, Expected, Expected::Accepted, Expected::NotForbidden, Expected::Refused, expect,
 };
 use crate::release::{DOOMED, PROBES, PROTECTED, REHEARSAL, remove_namespace};
 
-/// How long the apiserver may take to serve a kind that is new to it.
+/// Deadline for the apiserver to serve a new kind.
 const ESTABLISHED: Duration = Duration::from_secs(30);
 
 const CONNECT: &str = "only the DryRun operator may connect to pods of a rehearsal namespace";
@@ -44,7 +44,7 @@ const CLAIMS: &str =
 const COPIES: &str = "nobody copies production's data from there";
 const NAMESPACES: &str = "the labels of a rehearsal namespace are the chart's";
 
-/// A pod that Pod Security lets in and that no node takes.
+/// A pod that Pod Security admits and that fits no node.
 fn pod() -> Value {
     json!({
         "metadata": {"name": "pod", "labels": {RUN_LABEL: "run"}},
@@ -81,7 +81,7 @@ fn claim() -> Value {
     })
 }
 
-/// A claim that no label shows to be a run's, and that would be filled from one of a run's.
+/// A claim without a run's labels that is cloned from a run's claim.
 fn clone_of_claim() -> Value {
     let mut clone = claim();
     clone["metadata"] = json!({"name": "clone"});
@@ -89,7 +89,7 @@ fn clone_of_claim() -> Value {
     clone
 }
 
-/// A patch that takes the run's label off.
+/// A patch that removes the run's label.
 fn unlabelled() -> Value {
     json!({"metadata": {"labels": {RUN_LABEL: null}}})
 }
@@ -103,27 +103,27 @@ fn annotated() -> Value {
     json!({"metadata": {"annotations": {"example.com/touched": "yes"}}})
 }
 
-pub(crate) async fn check(desk: &Desk) -> Result<()> {
-    pods(desk, REHEARSAL).await?;
-    pods(desk, PROBES).await?;
-    networks(desk).await?;
-    plugins(desk).await?;
-    objects(desk).await?;
-    copies(desk).await?;
-    namespaces(desk).await
+pub(crate) async fn check(actors: &Actors) -> Result<()> {
+    pods(actors, REHEARSAL).await?;
+    pods(actors, PROBES).await?;
+    networks(actors).await?;
+    plugins(actors).await?;
+    objects(actors).await?;
+    copies(actors).await?;
+    namespaces(actors).await
 }
 
-/// The namespace of probes is guarded as a rehearsal namespace is.
-async fn pods(desk: &Desk, namespace: &'static str) -> Result<()> {
+/// The probes' namespace has the same protection as a rehearsal namespace.
+async fn pods(actors: &Actors, namespace: &'static str) -> Result<()> {
     let [admin, root, replicas, operator, collector, scheduler] = [
-        &desk.admin,
-        &desk.root,
-        &desk.replicas,
-        &desk.operator,
-        &desk.collector,
-        &desk.scheduler,
+        &actors.admin,
+        &actors.root,
+        &actors.replicas,
+        &actors.operator,
+        &actors.collector,
+        &actors.scheduler,
     ]
-    .map(|actor| actor.within(namespace));
+    .map(|actor| actor.in_namespace(namespace));
     for actor in [&admin, &root, &replicas] {
         actor.create::<Pod>(Refused(PODS), pod()).await?;
     }
@@ -167,11 +167,11 @@ async fn pods(desk: &Desk, namespace: &'static str) -> Result<()> {
             .await?;
     }
     bindings(&root, &scheduler, namespace).await?;
-    // Whoever drains a node or cleans up after an accident may.
+    // Allowed, for draining a node and for cleaning up.
     root.delete::<Pod>(Accepted, "pod").await
 }
 
-/// As the scheduler does it, and by the older path.
+/// Binds as the scheduler does, and by the older API.
 async fn bindings(root: &Actor, scheduler: &Actor, namespace: &str) -> Result<()> {
     let nodes: Api<Node> = Api::all(root.client.clone());
     let nodes = nodes.list(&ListParams::default()).await?;
@@ -234,18 +234,20 @@ async fn ephemeral(actor: &Actor) -> Result<()> {
     .await
 }
 
-async fn networks(desk: &Desk) -> Result<()> {
+async fn networks(actors: &Actors) -> Result<()> {
     let service = json!({"metadata": {"name": "service"}, "spec": {"ports": [{"port": 5432}]}});
-    desk.admin
+    actors
+        .admin
         .create::<Service>(Refused(SERVICES), service.clone())
         .await?;
-    desk.root
+    actors
+        .root
         .create::<Service>(Refused(SERVICES), service)
         .await?;
 
     let opened = json!({"spec": {"ingress": [{}]}});
     let selective = json!({"spec": {"podSelector": {"matchLabels": {"app": "none"}}}});
-    for (actor, refused) in [(&desk.admin, DENY_ALL), (&desk.root, MAINTAINED)] {
+    for (actor, refused) in [(&actors.admin, DENY_ALL), (&actors.root, MAINTAINED)] {
         actor
             .create::<NetworkPolicy>(Refused(POLICIES), allow_all("allow"))
             .await?;
@@ -256,50 +258,59 @@ async fn networks(desk: &Desk) -> Result<()> {
             .patch::<NetworkPolicy>(Refused(refused), "dryrun-deny-all", selective.clone())
             .await?;
     }
-    desk.root
+    actors
+        .root
         .patch::<NetworkPolicy>(Refused(MAINTAINED), "dryrun-deny-all", annotated())
         .await?;
-    desk.root
+    actors
+        .root
         .delete::<NetworkPolicy>(Refused(MAINTAINED), "dryrun-deny-all")
         .await?;
-    desk.root
+    actors
+        .root
         .delete_all::<NetworkPolicy>(Refused(MAINTAINED))
         .await?;
-    desk.operator
+    actors
+        .operator
         .delete::<NetworkPolicy>(Refused(MAINTAINED), "dryrun-deny-all")
         .await?;
-    desk.admin
+    actors
+        .admin
         .patch::<NetworkPolicy>(Accepted, "dryrun-deny-all", annotated())
         .await?;
-    desk.admin
+    actors
+        .admin
         .delete::<NetworkPolicy>(Accepted, "dryrun-deny-all")
         .await?;
 
-    desk.operator
+    actors
+        .operator
         .create::<NetworkPolicy>(Accepted, allow_all("allow"))
         .await?;
-    desk.operator
+    actors
+        .operator
         .make::<NetworkPolicy>(allow_all("allow"))
         .await?;
-    for actor in [&desk.admin, &desk.root] {
+    for actor in [&actors.admin, &actors.root] {
         actor
             .patch::<NetworkPolicy>(Refused(POLICIES), "allow", opened.clone())
             .await?;
     }
-    desk.root
+    actors
+        .root
         .delete::<NetworkPolicy>(Refused(POLICIES), "allow")
         .await?;
-    // An admin, for when the operator is gone.
-    for actor in [&desk.admin, &desk.namespaces, &desk.operator] {
+    // The admin may remove it in case the operator is gone.
+    for actor in [&actors.admin, &actors.namespaces, &actors.operator] {
         actor.delete::<NetworkPolicy>(Accepted, "allow").await?;
     }
     Ok(())
 }
 
-/// What network plugins have beside NetworkPolicy, in a group that comes and goes.
-async fn plugins(desk: &Desk) -> Result<()> {
+/// Policies of network plugins beside NetworkPolicy; their API group is installed temporarily.
+async fn plugins(actors: &Actors) -> Result<()> {
     foreign(
-        desk,
+        actors,
         [
             "cilium.io",
             "v2",
@@ -311,7 +322,7 @@ async fn plugins(desk: &Desk) -> Result<()> {
     )
     .await?;
     foreign(
-        desk,
+        actors,
         [
             "crd.projectcalico.org",
             "v1",
@@ -324,17 +335,18 @@ async fn plugins(desk: &Desk) -> Result<()> {
     .await
 }
 
-/// Nobody makes an object of a kind that this cluster may not have; it gets the kind for as long as this takes.
+/// Installs the kind for the duration of the check, as this cluster may lack it, and expects that
+/// objects of it are refused.
 async fn foreign(
-    desk: &Desk,
+    actors: &Actors,
     [group, version, kind, plural]: [&str; 4],
     spec: Value,
     sentence: &str,
 ) -> Result<()> {
-    let crds: Api<CustomResourceDefinition> = Api::all(desk.admin.client.clone());
+    let crds: Api<CustomResourceDefinition> = Api::all(actors.admin.client.clone());
     let name = format!("{plural}.{group}");
     let crd = json!({
-        // Groups of Kubernetes' own ask for the annotation.
+        // Kubernetes requires this annotation for CRDs in its own groups.
         "metadata": {"name": name, "annotations": {"api-approved.kubernetes.io": "unapproved, a test"}},
         "spec": {
             "group": group, "scope": "Namespaced", "names": {"kind": kind, "plural": plural, "singular": kind.to_lowercase()},
@@ -354,7 +366,7 @@ async fn foreign(
         timeout(ESTABLISHED, established).await??;
         let object = json!({"apiVersion": format!("{group}/{version}"), "kind": kind, "metadata": {"name": "object"}, "spec": spec});
         let path = |namespace: &str| format!("/apis/{group}/{version}/namespaces/{namespace}/{plural}");
-        for actor in [&desk.admin, &desk.root] {
+        for actor in [&actors.admin, &actors.root] {
             actor
                 .send(Refused(sentence), Method::POST, &path(REHEARSAL), &object)
                 .await?;
@@ -371,8 +383,8 @@ async fn foreign(
     attempts
 }
 
-async fn objects(desk: &Desk) -> Result<()> {
-    for actor in [&desk.admin, &desk.root] {
+async fn objects(actors: &Actors) -> Result<()> {
+    for actor in [&actors.admin, &actors.root] {
         actor
             .create::<Secret>(Refused(OBJECTS), secret(true))
             .await?;
@@ -380,13 +392,17 @@ async fn objects(desk: &Desk) -> Result<()> {
     }
     let config_map =
         json!({"metadata": {"name": "kept", "labels": {"dryrun.dev/retained-run": "run"}}});
-    desk.root
+    actors
+        .root
         .create::<ConfigMap>(Refused(OBJECTS), config_map)
         .await?;
 
-    desk.operator.make::<Secret>(secret(true)).await?;
-    desk.operator.make::<PersistentVolumeClaim>(claim()).await?;
-    for actor in [&desk.admin, &desk.root] {
+    actors.operator.make::<Secret>(secret(true)).await?;
+    actors
+        .operator
+        .make::<PersistentVolumeClaim>(claim())
+        .await?;
+    for actor in [&actors.admin, &actors.root] {
         actor
             .patch::<Secret>(Refused(OBJECTS), "secret", unlabelled())
             .await?;
@@ -406,7 +422,7 @@ async fn objects(desk: &Desk) -> Result<()> {
         actor
             .patch_status::<PersistentVolumeClaim>(Refused(OBJECTS), "claim", labelled(ROLE_LABEL))
             .await?;
-        // As a provisioner outside kube-system does, and one that makes volumes larger.
+        // The status update of an external provisioner or resizer.
         actor
             .patch::<PersistentVolumeClaim>(Accepted, "claim", annotated())
             .await?;
@@ -415,31 +431,37 @@ async fn objects(desk: &Desk) -> Result<()> {
             .patch_status::<PersistentVolumeClaim>(Accepted, "claim", larger)
             .await?;
     }
-    desk.collector.delete::<Secret>(Accepted, "secret").await?;
-    desk.namespaces
+    actors
+        .collector
+        .delete::<Secret>(Accepted, "secret")
+        .await?;
+    actors
+        .namespaces
         .delete::<PersistentVolumeClaim>(Accepted, "claim")
         .await?;
-    desk.operator.delete::<Secret>(Accepted, "secret").await
+    actors.operator.delete::<Secret>(Accepted, "secret").await
 }
 
-/// Neither a claim nor a snapshot takes production's data out of a run's volume.
-async fn copies(desk: &Desk) -> Result<()> {
-    for actor in [&desk.admin, &desk.root, &desk.sets] {
+/// Neither a claim nor a snapshot may copy production's data from a run's volume.
+async fn copies(actors: &Actors) -> Result<()> {
+    for actor in [&actors.admin, &actors.root, &actors.sets] {
         actor
             .create::<PersistentVolumeClaim>(Refused(CLAIMS), clone_of_claim())
             .await?;
     }
     let mut another = claim();
     another["metadata"]["name"] = "another".into();
-    desk.operator
+    actors
+        .operator
         .create::<PersistentVolumeClaim>(Accepted, another)
         .await?;
-    desk.root
-        .within(PROTECTED)
+    actors
+        .root
+        .in_namespace(PROTECTED)
         .create::<PersistentVolumeClaim>(Accepted, clone_of_claim())
         .await?;
     foreign(
-        desk,
+        actors,
         [
             "snapshot.storage.k8s.io",
             "v1",
@@ -452,7 +474,7 @@ async fn copies(desk: &Desk) -> Result<()> {
     .await
 }
 
-async fn namespaces(desk: &Desk) -> Result<()> {
+async fn namespaces(actors: &Actors) -> Result<()> {
     let label = |key: &str, value: Value| json!({"metadata": {"labels": {key: value}}});
     let parameters = PatchParams {
         dry_run: true,
@@ -469,51 +491,52 @@ async fn namespaces(desk: &Desk) -> Result<()> {
         .await
     };
     attempt(
-        &desk.root,
+        &actors.root,
         Refused(NAMESPACES),
         label("dryrun.dev/rehearsal", Value::Null),
     )
     .await?;
     attempt(
-        &desk.root,
+        &actors.root,
         Refused(NAMESPACES),
         label("dryrun.dev/rehearsal", "false".into()),
     )
     .await?;
     attempt(
-        &desk.root,
+        &actors.root,
         Refused(NAMESPACES),
         label("pod-security.kubernetes.io/enforce", "privileged".into()),
     )
     .await?;
     attempt(
-        &desk.root,
+        &actors.root,
         Refused(NAMESPACES),
         json!({"metadata": {"labels": null}}),
     )
     .await?;
     attempt(
-        &desk.root,
+        &actors.root,
         Accepted,
         label("example.com/team", "shop".into()),
     )
     .await?;
-    // By the ways around the object itself as well.
-    let api: Api<Namespace> = Api::all(desk.root.client.clone());
+    // The subresources that can change the object are covered as well.
+    let api: Api<Namespace> = Api::all(actors.root.client.clone());
     let whole = serde_json::to_value(api.get(REHEARSAL).await?)?;
     let mut opened = whole.clone();
     opened["metadata"]["labels"] = json!({});
     for way in ["status", "finalize"] {
         let path = format!("/api/v1/namespaces/{REHEARSAL}/{way}");
-        desk.root
+        actors
+            .root
             .send(Refused(NAMESPACES), Method::PUT, &path, &opened)
             .await?;
-        for actor in [&desk.root, &desk.namespaces] {
+        for actor in [&actors.root, &actors.namespaces] {
             actor.send(Accepted, Method::PUT, &path, &whole).await?;
         }
     }
     attempt(
-        &desk.admin,
+        &actors.admin,
         Accepted,
         label(
             "pod-security.kubernetes.io/enforce-version",
@@ -523,14 +546,14 @@ async fn namespaces(desk: &Desk) -> Result<()> {
     .await
 }
 
-/// A whole rehearsal namespace is deleted with everything that the policies guard in it.
-pub(crate) async fn namespace_goes(desk: &Desk) -> Result<()> {
-    let operator = desk.operator.within(DOOMED);
+/// Deletes a whole rehearsal namespace with all objects that the policies guard.
+pub(crate) async fn namespace_is_deleted(actors: &Actors) -> Result<()> {
+    let operator = actors.operator.in_namespace(DOOMED);
     operator.make::<Pod>(pod()).await?;
     operator.make::<NetworkPolicy>(allow_all("allow")).await?;
     operator.make::<Secret>(secret(true)).await?;
     operator.make::<PersistentVolumeClaim>(claim()).await?;
-    remove_namespace(&desk.root.client, DOOMED).await?;
-    println!("a whole rehearsal namespace went");
+    remove_namespace(&actors.root.client, DOOMED).await?;
+    println!("a whole rehearsal namespace was deleted");
     Ok(())
 }

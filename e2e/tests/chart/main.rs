@@ -1,7 +1,8 @@
-//! The chart on a real apiserver: what its schema, its permissions and its admission policies refuse and let through, and that upgrade,
-//! uninstall and Kubernetes' own work go on beside them. Run with `--nocapture` to see every check.
+//! The chart on a real apiserver: the behaviour of its schema, permissions and admission policies,
+//! and that upgrade, uninstall and Kubernetes' controllers keep working with them. Run with
+//! `--nocapture` to see every check.
 //!
-//! The operator does not run here, so nothing but the apiserver answers.
+//! The operator does not run in these tests, so all results come from the apiserver.
 
 mod actors;
 mod approvals;
@@ -12,22 +13,22 @@ mod schema;
 
 use anyhow::Result;
 
-use actors::Desk;
+use actors::Actors;
 use release::Release;
 
 #[tokio::test]
 async fn chart() -> Result<()> {
     let release = Release::install().await?;
-    let desk = Desk::open(&release).await?;
+    let actors = Actors::prepare(&release).await?;
     release.policies_are_well_typed().await?;
-    schema::check(&desk).await?;
-    permissions::check(&desk).await?;
-    approvals::check(&desk).await?;
-    guards::check(&desk).await?;
-    guards::namespace_goes(&desk).await?;
+    schema::check(&actors).await?;
+    permissions::check(&actors).await?;
+    approvals::check(&actors).await?;
+    guards::check(&actors).await?;
+    guards::namespace_is_deleted(&actors).await?;
     release.policies_are_guarded().await?;
-    release.lock_out_has_a_way_out().await?;
-    desk.close().await?;
+    release.locked_out_installer_can_recover().await?;
+    actors.teardown().await?;
     release.upgrade().await?;
     release.uninstall().await
 }

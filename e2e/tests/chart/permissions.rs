@@ -1,4 +1,4 @@
-//! What roles allow, as the apiserver's authorizer answers.
+//! Effective permissions of the roles, according to the apiserver's authorizer.
 
 use anyhow::{Result, ensure};
 use k8s_openapi::api::authorization::v1::{
@@ -8,10 +8,10 @@ use k8s_openapi::api::rbac::v1::ClusterRole;
 use kube::Api;
 use kube::api::PostParams;
 
-use crate::actors::{Actor, Desk};
+use crate::actors::{Actor, Actors};
 use crate::release::{PROBES, PROTECTED, REHEARSAL};
 
-/// `verb resource[/subresource] [name]` in a namespace, all of one answer.
+/// Requests `verb resource[/subresource] [name]` in a namespace, all with the same expected answer.
 struct Line {
     namespace: &'static str,
     group: &'static str,
@@ -41,7 +41,8 @@ const fn may_not(
     }
 }
 
-/// Beside what it needs, what would let it do more than its work: approve, get into pods by exec, read every Secret, raise its own rights.
+/// The operator's required permissions, and the ones that it must lack: approve, exec into pods,
+/// read every Secret, raise its own permissions.
 const OPERATOR: &[Line] = &[
     may(
         "",
@@ -128,7 +129,7 @@ const OPERATOR: &[Line] = &[
     may_not(PROBES, "networking.k8s.io", &["create networkpolicies"]),
     may("", "", &["list nodes"]),
     may_not("", "", &["patch nodes", "watch nodes"]),
-    // The one of the apiserver, by its name.
+    // The apiserver's EndpointSlice, by name.
     may_not("default", "discovery.k8s.io", &["list endpointslices"]),
     may(
         REHEARSAL,
@@ -355,23 +356,23 @@ const ABANDONER: &[Line] = &[
     ),
 ];
 
-pub(crate) async fn check(desk: &Desk) -> Result<()> {
+pub(crate) async fn check(actors: &Actors) -> Result<()> {
     for (actor, lines) in [
-        (&desk.operator, OPERATOR),
-        (&desk.alice, REQUESTER),
-        (&desk.bob, APPROVER),
-        (&desk.erin, ABANDONER),
+        (&actors.operator, OPERATOR),
+        (&actors.alice, REQUESTER),
+        (&actors.bob, APPROVER),
+        (&actors.erin, ABANDONER),
     ] {
         for line in lines {
             for what in line.what {
-                ask(desk, actor, line, what).await?;
+                ask(actors, actor, line, what).await?;
             }
         }
     }
-    no_role_of_the_cluster_has_ours(desk).await
+    default_roles_grant_nothing(actors).await
 }
 
-async fn ask(desk: &Desk, actor: &Actor, line: &Line, what: &str) -> Result<()> {
+async fn ask(actors: &Actors, actor: &Actor, line: &Line, what: &str) -> Result<()> {
     let (verb, resource) = what.split_once(' ').unwrap_or((what, ""));
     let (resource, name) = resource.split_once(' ').unwrap_or((resource, ""));
     let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
@@ -393,7 +394,7 @@ async fn ask(desk: &Desk, actor: &Actor, line: &Line, what: &str) -> Result<()> 
         },
         ..SubjectAccessReview::default()
     };
-    let api: Api<SubjectAccessReview> = Api::all(desk.admin.client.clone());
+    let api: Api<SubjectAccessReview> = Api::all(actors.admin.client.clone());
     let allowed = api
         .create(&PostParams::default(), &review)
         .await?
@@ -409,9 +410,9 @@ async fn ask(desk: &Desk, actor: &Actor, line: &Line, what: &str) -> Result<()> 
     Ok(())
 }
 
-/// Whoever holds view, edit or admin in a namespace gets nothing of ours by it.
-async fn no_role_of_the_cluster_has_ours(desk: &Desk) -> Result<()> {
-    let roles: Api<ClusterRole> = Api::all(desk.admin.client.clone());
+/// The roles view, edit and admin of a namespace grant nothing on this API group.
+async fn default_roles_grant_nothing(actors: &Actors) -> Result<()> {
+    let roles: Api<ClusterRole> = Api::all(actors.admin.client.clone());
     for name in ["view", "edit", "admin"] {
         let rules = roles.get(name).await?.rules.unwrap_or_default();
         let ours = rules

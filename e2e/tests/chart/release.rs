@@ -1,4 +1,4 @@
-//! The chart, installed with Helm.
+//! Installation, upgrade and removal of the chart with Helm.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -33,19 +33,19 @@ use crate::actors::ROOT;
 
 /// The rehearsal namespace of these checks.
 pub(crate) const REHEARSAL: &str = "chart-rehearsal";
-/// A rehearsal namespace that is deleted while the policies are in force.
+/// A rehearsal namespace that is deleted while the policies are active.
 pub(crate) const DOOMED: &str = "chart-doomed";
-/// The namespace of canaries, which the release makes and removes.
+/// The canaries' namespace, which the release creates and removes.
 pub(crate) const PROBES: &str = "dryrun-probes";
 /// A protected namespace.
 pub(crate) const PROTECTED: &str = "chart-protected";
 /// The operator's namespace.
 pub(crate) const SYSTEM: &str = "dryrun-system";
-/// Namespaces that are made for these checks.
+/// Namespaces created for these checks.
 const NAMESPACES: [&str; 3] = [REHEARSAL, DOOMED, PROTECTED];
-/// Further arguments of an upgrade that puts policies right that somebody has altered.
+/// Additional arguments of an upgrade that restores modified policies.
 const REPAIR: &[&str] = &["--force-conflicts"];
-/// How long a namespace may take to go.
+/// Deadline for the deletion of a namespace.
 const GONE: Duration = Duration::from_secs(60);
 
 /// The chart in a cluster.
@@ -55,7 +55,7 @@ pub(crate) struct Release {
 }
 
 impl Release {
-    /// Installs the chart over whatever an earlier run, or the demo, has left.
+    /// Installs the chart over the remains of an earlier test or of the demo.
     pub(crate) async fn install() -> Result<Self> {
         let cluster = Cluster::find(&Progress::new())
             .await?
@@ -75,7 +75,7 @@ impl Release {
         Ok(release)
     }
 
-    /// Installs or upgrades with these further arguments.
+    /// Installs or upgrades with additional arguments.
     async fn apply(&self, arguments: &[&str]) -> Result<()> {
         let chart = workspace().join("charts/dryrun-operator");
         let chart = chart
@@ -107,7 +107,7 @@ impl Release {
         command::stdout(&mut helm).await.map(drop)
     }
 
-    /// The apiserver has no doubts about any expression of our policies.
+    /// The apiserver reports no type-checking warnings for the policies' expressions.
     pub(crate) async fn policies_are_well_typed(&self) -> Result<()> {
         let policies: Api<ValidatingAdmissionPolicy> = Api::all(self.client.clone());
         let ours = self.of_release();
@@ -123,11 +123,11 @@ impl Release {
                 .iter()
                 .filter_map(|policy| policy.status.as_ref()?.type_checking.as_ref())
                 .collect();
-            let doubts: Vec<_> = checks
+            let warnings: Vec<_> = checks
                 .iter()
                 .flat_map(|check| check.expression_warnings.iter().flatten())
                 .collect();
-            ensure!(doubts.is_empty(), "the apiserver doubts: {doubts:#?}");
+            ensure!(warnings.is_empty(), "the apiserver warnings: {warnings:#?}");
             if checks.len() == all.len() {
                 return Ok(());
             }
@@ -139,8 +139,8 @@ impl Release {
         }
     }
 
-    /// The operator compares what is in force with what the chart gave it: both are equal, and whatever is done to one of them is told until an
-    /// upgrade has put it right.
+    /// The operator compares the active policies with those of the chart: initially both are equal,
+    /// and each modification is reported until an upgrade restores it.
     pub(crate) async fn policies_are_guarded(&self) -> Result<()> {
         self.in_force("Whole").await?;
         let policies: Api<ValidatingAdmissionPolicy> = Api::all(self.client.clone());
@@ -172,34 +172,38 @@ impl Release {
         self.in_force("Whole").await
     }
 
-    /// Whoever installs without being among the admins is refused at the next upgrade, is told why, and gets out of it.
-    pub(crate) async fn lock_out_has_a_way_out(&self) -> Result<()> {
+    /// An installer who is not among the chart's admins is refused at the next upgrade, with an
+    /// explanation, and can recover.
+    pub(crate) async fn locked_out_installer_can_recover(&self) -> Result<()> {
         let them = format!("--kube-as-user={ROOT}");
         let admins = format!("--set=admins.users={{{ROOT}}}");
         let refused = self.apply(&[&them, &admins]).await;
-        let message = format!("{:#}", refused.err().context("nobody was locked out")?);
-        let told = format!(
+        let message = format!(
+            "{:#}",
+            refused.err().context("the upgrade was not refused")?
+        );
+        let expected = format!(
             "maintained by the chart's admins (values admins.users, admins.groups), not by {ROOT}"
         );
-        ensure!(message.contains(&told), "it says {message}");
+        ensure!(message.contains(&expected), "the message is {message}");
 
         let bindings: Api<ValidatingAdmissionPolicyBinding> = Api::all(self.client.clone());
         bindings
             .delete("dryrun-networkpolicies", &DeleteParams::default())
             .await?;
         self.in_force("PolicyMissing").await?;
-        // A binding is out of force a moment after it is deleted.
+        // A deleted binding stays active for a moment.
         let deadline = tokio::time::Instant::now() + GONE;
         while let Err(error) = self.apply(&[&them, &admins]).await {
             ensure!(tokio::time::Instant::now() < deadline, "{error:#}");
         }
         self.in_force("Whole").await?;
         self.apply(&[&them, &admins]).await?;
-        println!("who was locked out upgrades");
+        println!("an installer who was locked out upgrades");
         self.apply(&[]).await
     }
 
-    /// The policies are as this word says, seen as the operator sees them.
+    /// Waits until the operator's view of the policies matches this word.
     async fn in_force(&self, expected: &str) -> Result<()> {
         let mounted: Api<ConfigMap> = Api::namespaced(self.client.clone(), SYSTEM);
         let mounted = mounted.get("dryrun-admission-policies").await?;
@@ -223,7 +227,7 @@ impl Release {
         let seen = chart.judge(&found);
         let holds = match &seen {
             Enforcement::Whole { .. } => expected == "Whole",
-            Enforcement::Broken { reason, .. } => expected == *reason,
+            Enforcement::Broken(problem) => expected == problem.reason,
             Enforcement::Unseen => false,
         };
         ensure!(holds, "expected {expected}, seen {seen:?}");
@@ -235,7 +239,7 @@ impl Release {
         ListParams::default().labels(&format!("app.kubernetes.io/instance={}", release::NAME))
     }
 
-    /// An upgrade changes what values say, and passes the policies where it does not.
+    /// An upgrade applies changed values, and is not blocked by the policies elsewhere.
     pub(crate) async fn upgrade(&self) -> Result<()> {
         self.apply(&["--set=quota.pods=21", "--set=image.pullSecrets={registry}"])
             .await?;
@@ -264,7 +268,8 @@ impl Release {
         Ok(())
     }
 
-    /// An uninstall leaves what holds reports and keeps rehearsal namespaces closed, and nothing else.
+    /// An uninstall keeps the CRDs, the rehearsal namespaces and their deny-all policies, and
+    /// removes the rest.
     pub(crate) async fn uninstall(self) -> Result<()> {
         self.helm(&["uninstall", release::NAME, "--wait"]).await?;
         let ours = self.of_release();
@@ -313,7 +318,7 @@ where
         .collect())
 }
 
-/// Deletes a namespace and waits until it is gone.
+/// Deletes a namespace and waits for its removal.
 pub(crate) async fn remove_namespace(client: &Client, name: &str) -> Result<()> {
     let namespaces: Api<Namespace> = Api::all(client.clone());
     let Some(found) = namespaces.get_opt(name).await? else {
@@ -323,6 +328,6 @@ pub(crate) async fn remove_namespace(client: &Client, name: &str) -> Result<()> 
     let uid = found.uid().context("a namespace has no UID")?;
     timeout(GONE, await_condition(namespaces, name, is_deleted(&uid)))
         .await
-        .with_context(|| format!("{name} does not go"))??;
+        .with_context(|| format!("{name} is not deleted"))??;
     Ok(())
 }

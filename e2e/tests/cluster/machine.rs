@@ -1,5 +1,6 @@
-//! What a cluster could leave on the machine, as a set of lines to compare before and after. Other programs start and end meanwhile, so only
-//! what can be a cluster's is looked at: by its names, its addresses, and the places where its programs keep things.
+//! Everything that a cluster can leave on the machine, as a set of lines to compare before and
+//! after. Other programs start and end meanwhile, so only candidates are included: by the cluster's
+//! names, its addresses, and the directories of its programs.
 
 use std::{
     collections::BTreeSet,
@@ -9,13 +10,14 @@ use std::{
     process::Command,
 };
 
-/// What a cluster of ours is called wherever it has a name.
+/// Name of the cluster in all places that have a name.
 const NAME: &str = "dryrun-e2e";
-/// What its processes have in their environment.
+/// Marker in the environment of the cluster's processes.
 const MARK: &[u8] = b"DRYRUN_E2E_DAEMON=";
 
-/// Where a line of the machine's network shows one of these, it can be a cluster's: names, addresses of nodes, pods and Services, the outside,
-/// and what kube-proxy, the kubelet, CNI plugins and the NetworkPolicy agent call their tables and chains.
+/// Lines of the machine's network configuration with one of these strings can belong to a cluster:
+/// names, addresses of nodes, pods and Services, the outside, and the tables and chains of
+/// kube-proxy, the kubelet, CNI plugins and the NetworkPolicy agent.
 const NETWORK: &[&str] = &[
     NAME,
     "fabric",
@@ -32,7 +34,7 @@ const NETWORK: &[&str] = &[
     "netpol",
 ];
 
-/// Directories in which system programs keep files, each in one of a name of its own.
+/// Parent directories of the directories of system programs.
 const ROOTS: &[&str] = &[
     "/run",
     "/var/lib",
@@ -41,7 +43,7 @@ const ROOTS: &[&str] = &[
     "/opt",
     "/usr/libexec",
 ];
-/// How the directories there are called that are a cluster's, or a Kubernetes node's, with all that is in them.
+/// Names of directories that belong to a cluster or a Kubernetes node with all their contents.
 const OWN: &[&str] = &[
     NAME,
     "kube",
@@ -50,9 +52,10 @@ const OWN: &[&str] = &[
     "/var/log/pods",
     "/var/log/containers",
 ];
-/// How those are called that Docker or Podman has as well: of what is in them only what is made for Kubernetes is looked at.
+/// Names of directories that Docker or Podman use too: only entries made for Kubernetes are
+/// included.
 const SHARED: &[&str] = &["containerd", "runc", "/run/netns"];
-/// Where a node has file systems of its own, which the machine must not see.
+/// Directories with private file systems of a node, which must be invisible to the machine.
 const PRIVATE: &[&str] = &[
     "/run/netns",
     "/run/containerd",
@@ -60,10 +63,10 @@ const PRIVATE: &[&str] = &[
     "/var/log/containers",
     "/var/log/pods",
 ];
-/// How containerd and CNI name what they make for Kubernetes.
+/// Prefixes of containerd's and CNI's names for Kubernetes.
 const FOR_KUBERNETES: &[&str] = &["k8s.io", "cni-", NAME];
 
-/// Kernel settings that a node changes, or could if it were not in a network namespace of its own.
+/// Kernel settings that a node changes, or would change without its own network namespace.
 const SETTINGS: &[&str] = &[
     "/proc/sys/vm/overcommit_memory",
     "/proc/sys/vm/panic_on_oom",
@@ -110,14 +113,15 @@ pub fn snapshot() -> BTreeSet<String> {
     lines
 }
 
-/// One process of a cluster; its line is the same for as long as it lives, and never another's.
+/// A process of a cluster, identified for its lifetime by a unique line.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Process {
     id: String,
     line: String,
 }
 
-/// Every process of a cluster: it has its mark or is in its cgroup, or shares a network with one that does.
+/// All processes of a cluster: those with its marker or cgroup, and those that share a network
+/// namespace with one of them.
 pub fn processes() -> BTreeSet<Process> {
     let all: Vec<PathBuf> = fs::read_dir("/proc")
         .unwrap()
@@ -141,22 +145,25 @@ pub fn processes() -> BTreeSet<Process> {
         .collect()
 }
 
-/// Fails if one of these processes lives.
+/// Fails if one of these processes is alive.
 pub fn assert_ended(processes: &BTreeSet<Process>) {
     let alive: Vec<&String> = processes
         .iter()
         .filter(|process| identity(&Path::new("/proc").join(&process.id)).as_ref() == Some(process))
         .map(|process| &process.line)
         .collect();
-    assert!(alive.is_empty(), "these processes live on: {alive:#?}");
+    assert!(
+        alive.is_empty(),
+        "these processes are still alive: {alive:#?}"
+    );
 }
 
-/// A living process by its id, its name and the time of its start.
+/// Process id, name and start time of a living process.
 fn identity(process: &Path) -> Option<Process> {
     let stat = fs::read_to_string(process.join("stat")).ok()?;
     let (name, rest) = stat.rsplit_once(") ")?;
     let fields: Vec<&str> = rest.split(' ').collect();
-    // A zombie is gone: only its parent still sees it.
+    // A zombie counts as exited.
     let (state, started) = (fields.first()?, fields.get(19)?);
     (*state != "Z").then(|| Process {
         id: process
@@ -179,13 +186,14 @@ fn is_marked(process: &Path) -> bool {
             .any(|line| line.contains(&format!(":/{NAME}-")))
 }
 
-/// The network namespace that a process is in.
+/// The network namespace of a process.
 fn network(process: &Path) -> Option<(u64, u64)> {
     let namespace = fs::metadata(process.join("ns/net")).ok()?;
     Some((namespace.dev(), namespace.ino()))
 }
 
-/// Mounts that name a cluster, and those on the very directories on which a node mounts file systems of its own.
+/// Mounts that name a cluster, and those on the directories on which a node mounts its private file
+/// systems.
 fn mounts() -> Vec<String> {
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
     let ours = |line: &&str| {
@@ -195,7 +203,7 @@ fn mounts() -> Vec<String> {
     mounts.lines().filter(ours).map(str::to_owned).collect()
 }
 
-/// A cluster's cgroup, or one that its programs would make if they were not told where.
+/// Returns whether it is a cluster's cgroup, or the default cgroup of one of its programs.
 fn is_cgroup(path: &Path) -> bool {
     let components = path.strip_prefix("/sys/fs/cgroup").unwrap_or(path);
     let names: Vec<_> = components
@@ -210,7 +218,7 @@ fn is_cgroup(path: &Path) -> bool {
                 .any(|name| name.starts_with("kubepods") || name == "k8s.io"))
 }
 
-/// Directories that can be a cluster's, and what is in them.
+/// Directories that can belong to a cluster, and their contents.
 fn files() -> Vec<String> {
     let mut files = Vec::new();
     for root in ROOTS {
@@ -241,7 +249,7 @@ fn settings() -> Vec<String> {
             vec![root.display().to_string()]
         };
         for file in files {
-            // Some settings can only be written.
+            // Some settings are write-only.
             if let Ok(value) = fs::read_to_string(&file) {
                 settings.push(format!("{file} = {}", value.trim().replace('\n', " ")));
             }
@@ -272,7 +280,7 @@ fn below(root: &Path, keep: &dyn Fn(&Path) -> bool) -> Vec<String> {
     found
 }
 
-/// Fails with what came and what went.
+/// Fails with the added and removed lines.
 pub fn assert_same(before: &BTreeSet<String>, after: &BTreeSet<String>) {
     let (came, went): (Vec<_>, Vec<_>) = (
         after.difference(before).collect(),

@@ -1,5 +1,5 @@
-//! Bring-up and teardown of the local cluster. Each test brings up a cluster of its own, so they run one at a time, and no other cluster may
-//! be up.
+//! Bring-up and teardown of the local cluster. Each test brings up its own cluster, so tests run
+//! one at a time, and no other cluster may be running.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -32,7 +32,8 @@ use tokio::{
     time::timeout,
 };
 
-/// One cluster fits on a machine. The programs that it needs, some of which the tests look at the machine with, are installed before the first look.
+/// Serialises the tests, as a machine has room for one cluster. Installs the required programs
+/// before the first snapshot, which uses some of them.
 async fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::const_new(());
     let alone = ALONE.lock().await;
@@ -54,7 +55,7 @@ fn program(arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs to the end and gives standard error.
+/// Runs a command to its end and returns its standard error.
 fn run(arguments: &[&str]) -> Result<String, String> {
     let output = program(arguments).output().unwrap();
     let text = String::from_utf8(output.stderr).unwrap();
@@ -65,13 +66,13 @@ fn run(arguments: &[&str]) -> Result<String, String> {
     }
 }
 
-/// Starts a command and waits until it has said `phase`.
+/// Starts a command and waits until it has printed `phase`.
 fn run_until(arguments: &[&str], phase: &str) -> Child {
     let mut child = program(arguments).spawn().unwrap();
     let mut lines = BufReader::new(child.stderr.as_mut().unwrap()).lines();
     assert!(
         lines.any(|line| line.unwrap().contains(phase)),
-        "it never said {phase:?}"
+        "it never printed {phase:?}"
     );
     child
 }
@@ -83,7 +84,7 @@ fn timed<T>(what: &str, work: impl FnOnce() -> T) -> T {
     done
 }
 
-/// Removes the cluster even if the test fails, so that the next test starts from nothing.
+/// Removes the cluster even if the test fails, so that the next test starts without one.
 struct Down;
 
 impl Drop for Down {
@@ -133,23 +134,27 @@ async fn a_second_up_is_refused() {
     let _down = Down;
     let mut first = run_until(&["up"], "network, keys");
     assert!(
-        run(&["up"])
-            .unwrap_err()
-            .contains("another `cargo cluster up` or `cargo cluster down` is at work")
+        run(&["up"]).unwrap_err().contains(
+            "another `cargo cluster up` or `cargo cluster down` is running on this machine"
+        )
     );
-    assert!(run(&["down"]).unwrap_err().contains("is at work"));
+    assert!(
+        run(&["down"])
+            .unwrap_err()
+            .contains("is running on this machine")
+    );
     assert!(first.wait().unwrap().success());
     assert!(run(&["up"]).unwrap_err().contains("running already"));
 }
 
-/// Killed at each phase, by the signal that leaves no time to clean up; then `down`, or another `up`, cleans.
+/// SIGKILL after each phase leaves no time for cleanup; `down`, or another `up`, must clean up.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_up_leaves_nothing_after_down() {
     let _alone = alone().await;
     run(&["down"]).unwrap();
     let before = machine::snapshot();
     for phase in [
-        "removing what an earlier cluster left",
+        "removing the remains of an earlier cluster",
         "network, keys",
         "API server",
         "images into",
@@ -254,7 +259,7 @@ async fn two_nodes_are_one_cluster_and_no_packet_leaves_it() {
     }
 }
 
-/// Waits until an address answers: on a busy machine not every datagram comes back in time.
+/// Waits until an address answers; on a busy machine datagrams may be late.
 async fn answers(pods: &Api<Pod>, protocol: &str, address: Ipv4Addr, port: u16) {
     let open = async { while seen(pods, protocol, address, port).await != "open" {} };
     timeout(Duration::from_secs(60), open)
@@ -262,7 +267,7 @@ async fn answers(pods: &Api<Pod>, protocol: &str, address: Ipv4Addr, port: u16) 
         .unwrap_or_else(|_| panic!("{protocol} {address} does not answer"));
 }
 
-/// What the probe in the pod `client` sees of an address: "open", "refused" or "timeout".
+/// The probe's result in the pod `client`: "open", "refused" or "timeout".
 async fn seen(pods: &Api<Pod>, protocol: &str, address: Ipv4Addr, port: u16) -> String {
     let container = AttachParams::default().container("probe").stderr(false);
     let target = format!("{protocol}/{address}:{port}");
@@ -276,7 +281,8 @@ async fn seen(pods: &Api<Pod>, protocol: &str, address: Ipv4Addr, port: u16) -> 
     output.trim().trim_start_matches(&target).trim().to_owned()
 }
 
-/// Addresses that only the machine itself could have reached: documentation networks, and the machine's own addresses and gateways.
+/// Addresses that only the machine could reach: documentation networks, and the machine's own
+/// addresses and gateways.
 fn outsiders() -> Vec<Ipv4Addr> {
     let routes = Command::new("ip")
         .args(["-4", "route", "show"])
@@ -317,7 +323,7 @@ async fn ready(pods: &Api<Pod>, name: &str) {
         .unwrap();
 }
 
-/// What a shell command in a pod prints.
+/// Standard output of a shell command in a pod.
 async fn shell(pods: &Api<Pod>, pod: &str, script: &str) -> String {
     let container = AttachParams::default().container("main").stderr(false);
     output(pods, pod, ["sh", "-c", script], &container).await

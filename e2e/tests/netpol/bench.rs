@@ -18,16 +18,16 @@ use kube::{Api, Client, ResourceExt};
 use serde_json::json;
 use tokio::time::timeout;
 
-/// How long anything may take that is not measured.
+/// Deadline of everything that is not measured.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Pods of the namespace a, beside the server.
+/// Pods of namespace a, besides the server.
 const NEIGHBOURS: [&str; 2] = ["client", "other"];
 
-/// Pods of the namespace b.
+/// Pods of namespace b.
 const STRANGERS: [&str; 2] = ["guest", "visitor"];
 
-/// Where a pod is: on the server's node or on another one.
+/// Location of a pod: on the server's node or on another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     Near,
@@ -37,7 +37,7 @@ pub enum Place {
 impl Place {
     pub const ALL: [Self; 2] = [Self::Near, Self::Far];
 
-    /// As the table prints it.
+    /// Name in the table's output.
     pub fn name(self) -> &'static str {
         match self {
             Self::Near => "near",
@@ -45,13 +45,13 @@ impl Place {
         }
     }
 
-    /// The name of the pod that plays `role` in this place.
+    /// Name of the pod for `role` at this location.
     pub fn pod(self, role: &str) -> String {
         format!("{}-{role}", self.name())
     }
 }
 
-/// A test's own namespaces, with what is needed to fill them.
+/// A test's own namespaces and the parameters of their pods.
 pub struct Bench {
     pub client: Client,
     pub image: String,
@@ -59,12 +59,13 @@ pub struct Bench {
     pub a: String,
     /// Another namespace.
     pub b: String,
-    /// Name and address of the server's node and of another one; the same one if there is no other.
+    /// Name and address of the server's node and of another one; the same one in a single-node
+    /// cluster.
     nodes: [(String, String); 2],
 }
 
 impl Bench {
-    /// Makes the namespaces; no pod is in them yet.
+    /// Creates the namespaces without pods.
     pub async fn new() -> Result<Self> {
         let cluster = Cluster::existing(&Progress::new())
             .await?
@@ -97,7 +98,7 @@ impl Bench {
         })
     }
 
-    /// Removes the namespaces and all that is in them, without waiting for it.
+    /// Removes the namespaces with their contents, without waiting.
     pub async fn remove(self) -> Result<()> {
         let namespaces: Api<Namespace> = Api::all(self.client);
         for name in [self.a, self.b] {
@@ -106,9 +107,10 @@ impl Bench {
         Ok(())
     }
 
-    /// Starts all pods and the Service, and waits until the pods serve; returns the server's address.
+    /// Starts all pods and the Service, and waits until the pods serve; returns the server's
+    /// address.
     pub async fn populate(&self) -> Result<String> {
-        // Boxed, since together they are more than an unoptimised test's stack holds.
+        // Boxed, because together they exceed an unoptimised test's stack.
         let placed = |role: &'static str, namespace| {
             Place::ALL.map(|place| self.serve(namespace, place.pod(role), role, place).boxed())
         };
@@ -131,7 +133,7 @@ impl Bench {
         Ok(server)
     }
 
-    /// The address of every name that the table uses.
+    /// Addresses of all names in the table.
     pub async fn addresses(&self) -> Result<BTreeMap<String, String>> {
         let mut addresses = BTreeMap::from([
             ("outside".to_owned(), OUTSIDE.to_string()),
@@ -234,7 +236,7 @@ impl Bench {
         Ok(())
     }
 
-    /// The namespace of the pods that play `role`.
+    /// The namespace of the pods for `role`.
     pub fn namespace_of(&self, role: &str) -> &str {
         if STRANGERS.contains(&role) {
             &self.b
@@ -243,12 +245,12 @@ impl Bench {
         }
     }
 
-    /// Whether `role` is played in both places.
+    /// Returns whether `role` has a pod at both locations.
     pub fn is_placed(role: &str) -> bool {
         NEIGHBOURS.contains(&role) || STRANGERS.contains(&role)
     }
 
-    /// Name and address of the node at a place.
+    /// Name and address of the node at a location.
     pub fn node(&self, place: Place) -> &(String, String) {
         let [near, far] = &self.nodes;
         match place {
@@ -258,7 +260,7 @@ impl Bench {
     }
 }
 
-/// Makes a namespace that can take pods.
+/// Creates a namespace that accepts pods.
 async fn namespace(client: &Client, prefix: &str) -> Result<String> {
     let namespaces: Api<Namespace> = Api::all(client.clone());
     let namespace = serde_json::from_value(json!({"metadata": {"generateName": prefix}}))?;
@@ -266,7 +268,7 @@ async fn namespace(client: &Client, prefix: &str) -> Result<String> {
         .create(&PostParams::default(), &namespace)
         .await?
         .name_any();
-    // Until its default service account is there, the API server refuses pods.
+    // The API server refuses pods until the default service account exists.
     let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), &name);
     let account = await_condition(accounts, "default", |account: Option<&ServiceAccount>| {
         account.is_some()

@@ -1,5 +1,6 @@
-//! NetworkPolicy as pods see it: the truth table, the first second of a pod, how soon a policy is in force, and what becomes of
-//! connections that it forbids. Run with `--nocapture` to see the table and the figures.
+//! NetworkPolicy from the pods' point of view: the truth table, the first second of a pod, the
+//! delay of a policy, and established connections that it forbids. Run with `--nocapture` to see
+//! the table and the figures.
 
 mod bench;
 mod pods;
@@ -17,10 +18,10 @@ use tokio::time::timeout;
 
 use bench::{Bench, DEADLINE, Place};
 
-/// One test at a time: they measure.
+/// Tests run one at a time, because they measure.
 static ALONE: Mutex<()> = Mutex::const_new(());
 
-/// How soon a policy must be in force, and out of force again: an idle machine shows tens of milliseconds.
+/// Maximum delay until a policy takes effect or ends: an idle machine shows tens of milliseconds.
 const EFFECT: Duration = Duration::from_millis(500);
 
 fn deny_all() -> Result<NetworkPolicySpec> {
@@ -30,14 +31,14 @@ fn deny_all() -> Result<NetworkPolicySpec> {
 }
 
 #[tokio::test]
-async fn truth_table() -> Result<()> {
+async fn policies_match_the_truth_table() -> Result<()> {
     let _alone = ALONE.lock().await;
     let bench = Bench::new().await?;
     bench.populate().await?;
     let addresses = bench.addresses().await?;
     let (mut right, mut wrong) = (0, Vec::new());
     for scene in table::scenes(&bench, &addresses)? {
-        let (ok, not_ok) = scene.play(&bench, &addresses).await?;
+        let (ok, not_ok) = scene.check(&bench, &addresses).await?;
         right += ok;
         if not_ok > 0 {
             wrong.push(scene.name);
@@ -48,10 +49,11 @@ async fn truth_table() -> Result<()> {
     bench.remove().await
 }
 
-/// A pod under deny-all that connects from its first instruction on never gets through, near and far; without a policy it does at once.
-/// The node's probes reach a pod under deny-all all the same.
+/// A pod under deny-all that connects from its first instruction never succeeds, on the same node
+/// or across nodes; without a policy it succeeds at once. The node's probes reach a pod under
+/// deny-all.
 #[tokio::test]
-async fn no_connection_in_the_first_second() -> Result<()> {
+async fn deny_all_holds_from_the_first_instruction() -> Result<()> {
     let _alone = ALONE.lock().await;
     let bench = Bench::new().await?;
     let server = bench
@@ -59,7 +61,7 @@ async fn no_connection_in_the_first_second() -> Result<()> {
         .await?;
     bench.set_policies(&bench.b, &[deny_all()?]).await?;
     let target = format!("tcp/{server}:8080");
-    // More than are asked for below.
+    // More attempts than asserted below.
     let watch = ["watch", &target, "--for-ms", "1000", "--tries", "200"];
     for place in Place::ALL {
         let [attempts, open] = bench
@@ -87,9 +89,10 @@ async fn no_connection_in_the_first_second() -> Result<()> {
     bench.remove().await
 }
 
-/// A pod under deny-all that sends as fast as it can gets nothing through while other policies come and go.
+/// A pod under deny-all that sends as fast as it can never succeeds while other policies are added
+/// and removed.
 #[tokio::test]
-async fn nothing_slips_through_while_tables_are_replaced() -> Result<()> {
+async fn no_packet_passes_while_tables_are_replaced() -> Result<()> {
     let _alone = ALONE.lock().await;
     let bench = Bench::new().await?;
     let server = bench
@@ -121,7 +124,7 @@ async fn nothing_slips_through_while_tables_are_replaced() -> Result<()> {
         };
         let flood = async {
             let (mut sent, mut echoed) = (0, 0);
-            // On a busy machine it takes some floods until there is enough to prove anything.
+            // On a busy machine it may take several floods until there are enough packets.
             for round in 0..10 {
                 let name = place.pod(&format!("flood-{round}"));
                 let flood = ["flood", &target, "--for-ms", "3000"];
@@ -145,16 +148,17 @@ async fn nothing_slips_through_while_tables_are_replaced() -> Result<()> {
             changes.get()
         );
         ensure!(echoed == 0, "{echoed} datagrams got through");
-        // The change may have been interrupted between its halves.
+        // The previous change may be half done.
         bench.set_policies(&bench.b, &[deny_all()?]).await?;
     }
     bench.remove().await
 }
 
-/// From the API server's answer to the first connection that goes the other way, seen by a pod that connects all the time. A busy machine delays
-/// one or the other, not the half of them; and where it does, not every time.
+/// Measures the time from the API server's answer to the first connection with the opposite result,
+/// in a pod that connects continuously. A busy machine delays some changes, but not half of them,
+/// and not in every round.
 #[tokio::test]
-async fn a_policy_is_soon_in_force() -> Result<()> {
+async fn policies_take_effect_within_half_a_second() -> Result<()> {
     let _alone = ALONE.lock().await;
     let bench = Bench::new().await?;
     let server = bench.populate().await?;
@@ -172,7 +176,7 @@ async fn a_policy_is_soon_in_force() -> Result<()> {
     bench.remove().await
 }
 
-/// How long policies of the server take until a client in this place sees them, in force and out of force again.
+/// Delays until a client at this location sees the server's policies take effect and end.
 async fn effects(bench: &Bench, server: &str, place: Place) -> Result<Vec<Duration>> {
     let ingress: NetworkPolicySpec = serde_json::from_value(
         json!({"podSelector": {"matchLabels": {"app": "server"}}, "policyTypes": ["Ingress"]}),
@@ -184,7 +188,7 @@ async fn effects(bench: &Bench, server: &str, place: Place) -> Result<Vec<Durati
     until(&mut lines, "open").await?;
     let started = Instant::now();
     let mut effects = Vec::new();
-    // One round at least, and no more than the watch lasts.
+    // At least one round, and none after the watch has ended.
     while effects.len() < 20 && started.elapsed() < Duration::from_secs(30) {
         for (policies, expected) in [
             (std::slice::from_ref(&ingress), "refused"),
@@ -200,9 +204,9 @@ async fn effects(bench: &Bench, server: &str, place: Place) -> Result<Vec<Durati
     Ok(effects)
 }
 
-/// A connection that a new policy forbids is reset, whichever of its ends the policy is for.
+/// An established connection that a new policy forbids is reset, at either end of the policy.
 #[tokio::test]
-async fn a_forbidden_connection_is_cut() -> Result<()> {
+async fn forbidden_connections_are_reset() -> Result<()> {
     let _alone = ALONE.lock().await;
     let bench = Bench::new().await?;
     let target = format!("tcp/{}:8080", bench.populate().await?);
@@ -212,7 +216,7 @@ async fn a_forbidden_connection_is_cut() -> Result<()> {
         )?;
         for place in Place::ALL {
             let client = place.pod("client");
-            // The policy of the round before may still be in force.
+            // The previous round's policy may still be active.
             let open = async {
                 while !bench
                     .probe(&bench.a, &client, &["connect", &target])
@@ -239,7 +243,7 @@ async fn a_forbidden_connection_is_cut() -> Result<()> {
     bench.remove().await
 }
 
-/// Reads until a line that says `word`, and returns it.
+/// Reads up to a line that contains `word`, and returns it.
 async fn until(lines: &mut Lines<BufReader<impl AsyncRead + Unpin>>, word: &str) -> Result<String> {
     let line = async {
         loop {

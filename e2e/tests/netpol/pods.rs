@@ -1,4 +1,4 @@
-//! The pods of a bench, and the probe in them.
+//! The pods of a bench, and their probe.
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::Pod;
@@ -12,7 +12,8 @@ use tokio::time::timeout;
 use crate::bench::{Bench, DEADLINE, Place};
 
 impl Bench {
-    /// Starts a pod that serves all ports, and waits until it does: its readiness probe comes from the node. Returns its address.
+    /// Starts a pod that serves all ports, and waits until it is ready, as probed from the node.
+    /// Returns its address.
     pub async fn serve(
         &self,
         namespace: &str,
@@ -72,7 +73,7 @@ impl Bench {
         Ok(())
     }
 
-    /// Waits until a pod is as it should be.
+    /// Waits until a pod satisfies a condition.
     pub async fn until(
         &self,
         namespace: &str,
@@ -89,7 +90,7 @@ impl Bench {
             .with_context(|| format!("{name} is gone"))
     }
 
-    /// Runs the probe in a pod and returns what it printed.
+    /// Runs the probe in a pod and returns its output.
     pub async fn probe(&self, namespace: &str, pod: &str, arguments: &[&str]) -> Result<String> {
         let mut process = self.spawn(namespace, pod, arguments).await?;
         let (mut output, mut errors) = (String::new(), String::new());
@@ -129,7 +130,7 @@ impl Bench {
             .await?)
     }
 
-    /// Runs the probe as a pod of its own, from its first instruction to its last; returns the two numbers of its last line.
+    /// Runs the probe as the main program of a pod; returns the two numbers of its last line.
     pub async fn run(
         &self,
         namespace: &str,
@@ -163,7 +164,7 @@ fn phase(pod: &Pod) -> Option<&str> {
     pod.status.as_ref()?.phase.as_deref()
 }
 
-/// Whether a pod has a condition.
+/// Returns whether a pod has a condition.
 fn condition(pod: &Pod, name: &str) -> bool {
     let conditions = pod
         .status

@@ -1,4 +1,4 @@
-//! Reads the truth table, looks at each scene, and prints what was seen.
+//! Parser and runner of the truth table.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -12,13 +12,14 @@ use tokio::time::timeout;
 
 use crate::bench::{Bench, Place};
 
-/// How long a scene's policies may take to be in force on all nodes. The effect of a single policy is measured elsewhere.
+/// Deadline for a scene's policies to be active on all nodes. The delay of a single policy is
+/// measured elsewhere.
 const SETTLE: Duration = Duration::from_secs(10);
 
-/// How long the host waits for a connection, as the probe does.
+/// Connection timeout of the host, equal to the probe's.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// Policies, and what they make of connections: "from > to:port to:port …" each.
+/// Policies, and the expected results of connections: "from > to:port to:port …" each.
 #[derive(Deserialize)]
 pub struct Scene {
     #[serde(rename = "scene")]
@@ -35,12 +36,12 @@ struct Check {
     place: Option<Place>,
     from: String,
     to: String,
-    /// The target as the probe takes it.
+    /// The target in the probe's syntax.
     target: String,
     open: bool,
 }
 
-/// Reads the table, with its variables filled in.
+/// Reads the table and fills in its variables.
 pub fn scenes(bench: &Bench, addresses: &BTreeMap<String, String>) -> Result<Vec<Scene>> {
     let namespaces = [("a", &bench.a), ("b", &bench.b)];
     let mut variables: Vec<_> = addresses
@@ -48,7 +49,7 @@ pub fn scenes(bench: &Bench, addresses: &BTreeMap<String, String>) -> Result<Vec
         .map(|(name, address)| (name.as_str(), address))
         .chain(namespaces)
         .collect();
-    // No name may be replaced where it begins a longer one.
+    // Longer names first, so that no name replaces the beginning of another.
     variables.sort_by_key(|(name, _)| std::cmp::Reverse(name.len()));
     let text = include_str!("table.yaml").to_owned();
     let text = variables.into_iter().fold(text, |text, (name, value)| {
@@ -58,8 +59,9 @@ pub fn scenes(bench: &Bench, addresses: &BTreeMap<String, String>) -> Result<Vec
 }
 
 impl Scene {
-    /// Looks until all is as it should be, and once more; prints what was seen. Returns the numbers of right and of wrong lines.
-    pub async fn play(
+    /// Repeats the checks until all give the expected result, then once more, and prints the
+    /// results. Returns the numbers of right and of wrong lines.
+    pub async fn check(
         &self,
         bench: &Bench,
         addresses: &BTreeMap<String, String>,
@@ -131,7 +133,8 @@ impl Scene {
     }
 }
 
-/// "udp/name:port" with an address in place of the name. A pod that is in both places is meant in `place`.
+/// "udp/name:port" with an address in place of the name. For a pod at both locations, the one at
+/// `place`.
 fn target(text: &str, place: Place, addresses: &BTreeMap<String, String>) -> Option<String> {
     let (protocol, endpoint) = text.split_once('/').unwrap_or(("tcp", text));
     let (name, port) = endpoint.split_once(':')?;
@@ -141,7 +144,8 @@ fn target(text: &str, place: Place, addresses: &BTreeMap<String, String>) -> Opt
     Some(format!("{protocol}/{address}:{port}"))
 }
 
-/// What each check sees now. Each pod makes its connections in one go, all pods at the same time.
+/// Current result of each check. Each pod makes its connections in one batch, all pods
+/// concurrently.
 async fn look(bench: &Bench, checks: &[Check]) -> Result<Vec<String>> {
     let mut by_pod = BTreeMap::<_, Vec<&str>>::new();
     for check in checks {

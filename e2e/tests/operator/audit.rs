@@ -1,4 +1,4 @@
-//! What the operator did, as the apiserver's audit log has it.
+//! The operator's requests in the apiserver's audit log.
 
 use std::{
     collections::BTreeMap,
@@ -13,10 +13,10 @@ use serde::Deserialize;
 
 use dryrun_e2e::fixture::SYSTEM;
 
-/// One write, or a way into a pod.
+/// A write, or a connection to a pod.
 #[derive(Clone, Debug)]
 pub(crate) struct Write {
-    /// create, update, patch, delete; also get, where that is how a connection begins.
+    /// create, update, patch, delete; also get, which opens WebSocket connections.
     pub(crate) verb: String,
     /// `dryruns`, or `dryruns/status`.
     pub(crate) resource: String,
@@ -51,10 +51,11 @@ struct Object {
     name: String,
 }
 
-/// Subresources that connect to something: a WebSocket's handshake is a GET.
+/// Subresources that open connections: a WebSocket handshake is a GET.
 const CONNECTIONS: [&str; 4] = ["exec", "attach", "portforward", "proxy"];
 
-/// The log's lines. The apiserver may be about to write the last one: without its end it is left out.
+/// The complete lines of the log. The last one is skipped if the apiserver has not finished writing
+/// it.
 fn lines(log: &Path) -> Result<impl Iterator<Item = Result<String>>> {
     let mut log = BufReader::new(File::open(log).context("opening the audit log")?);
     Ok(std::iter::from_fn(move || {
@@ -67,13 +68,13 @@ fn lines(log: &Path) -> Result<impl Iterator<Item = Result<String>>> {
     }))
 }
 
-/// Every attempt of the operator since then to write anything or to get in anywhere, in order. Only reads are left out.
+/// All requests of the operator since then, in order, except reads.
 ///
 /// # Errors
 /// The log cannot be read.
-pub(crate) fn doings(log: &Path, since: Timestamp) -> Result<Vec<Write>> {
+pub(crate) fn requests(log: &Path, since: Timestamp) -> Result<Vec<Write>> {
     let operator = format!("system:serviceaccount:{SYSTEM}:dryrun-operator");
-    let mut doings = Vec::new();
+    let mut requests = Vec::new();
     for line in lines(log)? {
         let line = line?;
         if !line.contains(&operator) {
@@ -83,19 +84,19 @@ pub(crate) fn doings(log: &Path, since: Timestamp) -> Result<Vec<Write>> {
         let object = event.object_ref.unwrap_or_default();
         let read = ["get", "list", "watch"].contains(&event.verb.as_str());
         let connects = CONNECTIONS.contains(&object.subresource.as_str());
-        // A connection that lasts is told when it begins, and again when it is over.
-        let told =
+        // A long connection has one event when it opens and another when it closes.
+        let relevant =
             event.stage == "ResponseComplete" || connects && event.stage == "ResponseStarted";
         if event.request_received_timestamp >= since
             && (!read || connects)
             && event.user.username == operator
-            && told
+            && relevant
         {
             let resource = match object.subresource.as_str() {
                 "" => object.resource,
                 part => format!("{}/{part}", object.resource),
             };
-            doings.push(Write {
+            requests.push(Write {
                 verb: event.verb,
                 resource,
                 namespace: object.namespace,
@@ -103,10 +104,11 @@ pub(crate) fn doings(log: &Path, since: Timestamp) -> Result<Vec<Write>> {
             });
         }
     }
-    Ok(doings)
+    Ok(requests)
 }
 
-/// Every attempt of the operator since then to write the DryRun `run`, its report or one of its objects, in order; events aside.
+/// All requests of the operator since then that write the DryRun `run`, its report or one of its
+/// objects, in order, except events.
 ///
 /// # Errors
 /// The log cannot be read.
@@ -116,7 +118,7 @@ pub(crate) fn writes(
     run: &str,
     since: Timestamp,
 ) -> Result<Vec<Write>> {
-    let mut writes = doings(log, since)?;
+    let mut writes = requests(log, since)?;
     writes.retain(|write| {
         write.namespace == namespace
             && (write.name == run || write.name.starts_with(&format!("{run}-")))
@@ -126,7 +128,7 @@ pub(crate) fn writes(
     Ok(writes)
 }
 
-/// How often the operator has opened a port-forward to this pod since then.
+/// Number of port-forwards that the operator has opened to this pod since then.
 ///
 /// # Errors
 /// The log cannot be read.
@@ -149,7 +151,7 @@ pub(crate) fn forwards(log: &Path, namespace: &str, pod: &str, since: Timestamp)
     Ok(forwards)
 }
 
-/// How many writes of each kind there were, for people.
+/// Number of writes of each kind, for error messages.
 pub(crate) fn summary(writes: &[Write]) -> String {
     let mut counts = BTreeMap::<_, usize>::new();
     for write in writes {

@@ -1,4 +1,5 @@
-//! One run of the demo from its request to its end, and what can be said of it: its gates, its writes, its secrets, its rest.
+//! One run of the demo from its request to its end, shared by several cases: its gates, writes,
+//! secrets and its final state.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -31,43 +32,42 @@ use tokio::{
 
 use crate::{
     audit,
-    environment::{NAMESPACE, Stage},
+    environment::{Environment, NAMESPACE},
     run::{Run, condition, status},
 };
 
 /// Name of the run.
 const NAME: &str = "complete";
-/// Status writes of one run, at most.
+/// Maximum number of status writes of a run.
 const WRITES: usize = 12;
-/// How long an ended run is looked at.
+/// Observation time of an ended run.
 const REST: Duration = Duration::from_secs(10);
 
-/// How long logs may take to end, once the run has ended and its pods are gone.
+/// Deadline for logs to end after the run has ended and its pods are deleted.
 const LOGS: Duration = Duration::from_secs(60);
 
-/// What there is to say of the run.
+/// Observations of the run.
 pub(crate) struct Complete {
     uid: String,
     status: DryRunStatus,
-    story: String,
-    /// Credentials of the run and of production, by what they are for.
+    diagnostics: String,
+    /// Credentials of the run and of production, by purpose.
     secrets: BTreeMap<String, String>,
-    /// Everything that could be read of the run, by where it was read.
+    /// All texts of the run that users can read, by source.
     texts: Vec<(String, String)>,
 }
 
 impl Complete {
-    async fn of(stage: &Stage) -> Result<&Self> {
-        stage
-            .complete
-            .get_or_try_init(async || Self::play(stage).await)
+    async fn of(env: &Environment) -> Result<&Self> {
+        env.complete
+            .get_or_try_init(async || Self::record(env).await)
             .await
     }
 
-    /// Plays the run, and gathers everything that anybody could read of it meanwhile.
-    async fn play(stage: &Stage) -> Result<Self> {
-        let _turn = stage.acquire().await?;
-        let run = Run::ask(stage, stage.demo(NAME)).await?;
+    /// Runs the demo, and gathers all texts that users can read meanwhile.
+    async fn record(env: &Environment) -> Result<Self> {
+        let _slot = env.acquire().await?;
+        let run = Run::request(env, env.demo(NAME)).await?;
         let mut seen = Seen::default();
         let ended = tokio::select! {
             ended = async {
@@ -80,49 +80,49 @@ impl Complete {
         Ok(Self {
             uid: run.uid.clone(),
             status: status(&ended),
-            story: run.story().await,
+            diagnostics: run.diagnostics().await,
             texts: seen.texts(&run).await?,
             secrets: seen.secrets,
         })
     }
 }
 
-pub(crate) async fn passes_every_gate(stage: &Stage) -> Result<()> {
-    let complete = Complete::of(stage).await?;
+pub(crate) async fn passes_every_gate(env: &Environment) -> Result<()> {
+    let complete = Complete::of(env).await?;
     for gate in gate::ALL {
         let found = condition(&complete.status, gate.name)?;
         ensure!(
             found.status == "True",
             "{} is {found:?}\n{}",
             gate.id,
-            complete.story
+            complete.diagnostics
         );
     }
     let isolated = condition(&complete.status, "PostgresIsolated")?;
     ensure!(
-        stage.audit_log().is_none() || !isolated.message.contains("without control"),
+        env.audit_log().is_none() || !isolated.message.contains("without control"),
         "the local cluster has an outside: {}",
         isolated.message
     );
-    stage.note(
+    env.note(
         "complete run: gates passed",
         complete.status.gates.clone().unwrap_or_default(),
     );
     Ok(())
 }
 
-pub(crate) async fn status_is_written_at_most_twelve_times(stage: &Stage) -> Result<()> {
-    Complete::of(stage).await?;
-    let Some(log) = stage.audit_log() else {
+pub(crate) async fn status_is_written_at_most_twelve_times(env: &Environment) -> Result<()> {
+    Complete::of(env).await?;
+    let Some(log) = env.audit_log() else {
         return Ok(());
     };
-    let writes = audit::writes(&log, NAMESPACE, NAME, stage.since)?;
+    let writes = audit::writes(&log, NAMESPACE, NAME, env.since)?;
     let of_status = writes
         .iter()
         .filter(|write| write.resource == "dryruns/status")
         .count();
-    stage.note("complete run: status writes", of_status.to_string());
-    stage.note("complete run: all writes", writes.len().to_string());
+    env.note("complete run: status writes", of_status.to_string());
+    env.note("complete run: all writes", writes.len().to_string());
     ensure!(
         (1..=WRITES).contains(&of_status),
         "the status was written {of_status} times; all writes: {}",
@@ -131,20 +131,20 @@ pub(crate) async fn status_is_written_at_most_twelve_times(stage: &Stage) -> Res
     Ok(())
 }
 
-/// The operator's sessions with the copy come through port-forwards, which end on loopback of its pod: the pod network is closed to it, as G-07 and G-19
-/// have shown.
-pub(crate) async fn sql_goes_through_port_forwards(stage: &Stage) -> Result<()> {
-    let complete = Complete::of(stage).await?;
+/// The operator's sessions with the copy come through port-forwards, which end on the pod's
+/// loopback: the pod network is closed to it, as G-07 and G-19 prove.
+pub(crate) async fn sql_goes_through_port_forwards(env: &Environment) -> Result<()> {
+    let complete = Complete::of(env).await?;
     for gate in ["PostgresIsolated", "IsolationHeld", "MatrixExact"] {
         let found = condition(&complete.status, gate)?;
         ensure!(found.status == "True", "{gate} is {found:?}");
     }
-    let Some(log) = stage.audit_log() else {
+    let Some(log) = env.audit_log() else {
         return Ok(());
     };
     let copy = Object::PostgresPod.name(NAME, &complete.uid);
-    let forwards = audit::forwards(&log, NAMESPACE, &copy, stage.since)?;
-    stage.note(
+    let forwards = audit::forwards(&log, NAMESPACE, &copy, env.since)?;
+    env.note(
         "complete run: port-forwards to the copy",
         forwards.to_string(),
     );
@@ -155,15 +155,16 @@ pub(crate) async fn sql_goes_through_port_forwards(stage: &Stage) -> Result<()> 
     Ok(())
 }
 
-/// What a run that was never approved must not have in the audit log is there to be found of one that was.
-pub(crate) async fn the_audit_log_shows_what_it_did(stage: &Stage) -> Result<()> {
-    Complete::of(stage).await?;
-    let Some(log) = stage.audit_log() else {
+/// Control for the cases of unapproved runs: the writes that must be absent from their audit log
+/// are present for an approved run.
+pub(crate) async fn audit_log_contains_its_writes(env: &Environment) -> Result<()> {
+    Complete::of(env).await?;
+    let Some(log) = env.audit_log() else {
         return Ok(());
     };
     let prefix = format!("{NAME}-");
-    let mut doings = audit::doings(&log, stage.since)?;
-    doings.retain(|doing| doing.name == NAME || doing.name.starts_with(&prefix));
+    let mut requests = audit::requests(&log, env.since)?;
+    requests.retain(|doing| doing.name == NAME || doing.name.starts_with(&prefix));
     for (verb, resource) in [
         ("create", "dryrunreports"),
         ("create", "secrets"),
@@ -175,36 +176,37 @@ pub(crate) async fn the_audit_log_shows_what_it_did(stage: &Stage) -> Result<()>
         ("delete", "pods"),
     ] {
         ensure!(
-            doings
+            requests
                 .iter()
                 .any(|doing| doing.verb == verb && doing.resource == resource),
             "there is no {verb} {resource} among {}",
-            audit::summary(&doings)
+            audit::summary(&requests)
         );
     }
     Ok(())
 }
 
-/// No value of the run's Secret and no password of production stands in an object, an event or a log, plain or in base64.
-pub(crate) async fn no_secret_is_anywhere(stage: &Stage) -> Result<()> {
+/// No value of the run's Secret and no password of production appears in an object, an event or a
+/// log, plain or in base64.
+pub(crate) async fn no_secret_appears_anywhere(env: &Environment) -> Result<()> {
     let Complete {
         uid,
         secrets,
         texts,
         ..
-    } = Complete::of(stage).await?;
-    // First that there is something to find anything in.
+    } = Complete::of(env).await?;
+    // First checks that the search has something to search.
     let places: BTreeSet<_> = texts.iter().map(|(place, _)| place.as_str()).collect();
     let silent: BTreeSet<_> = texts
         .iter()
         .filter(|(place, text)| place.starts_with("log of ") && text.is_empty())
-        // It copies the agent, and has nothing to say.
+        // It only copies the agent, and has no output.
         .filter(|(place, _)| !place.ends_with("/install"))
         .map(|(place, _)| place.as_str())
         .collect();
     ensure!(
         silent.is_empty(),
-        "these logs say nothing, or could not be read: {silent:?}"
+        "these logs are empty or unreadable: {silent:?}"
     );
     for pod in Object::PODS.into_iter().filter(|pod| !pod.is_outside()) {
         let log = format!("log of {}/", pod.name(NAME, uid));
@@ -224,7 +226,7 @@ pub(crate) async fn no_secret_is_anywhere(stage: &Stage) -> Result<()> {
             .any(|(place, text)| place == what && text.contains(needle));
         ensure!(
             found,
-            "{needle} is not in the {what}, so what else is not there proves nothing"
+            "{needle} is not in the {what}, so the absence of others proves nothing"
         );
     }
     ensure!(
@@ -246,21 +248,21 @@ pub(crate) async fn no_secret_is_anywhere(stage: &Stage) -> Result<()> {
         }
     }
     ensure!(found.is_empty(), "secrets were found: {found:?}");
-    stage.note(
+    env.note(
         "complete run: texts searched for secrets",
         texts.len().to_string(),
     );
     Ok(())
 }
 
-/// The operator writes nothing more, not even when the DryRun is touched and its report is gone.
-pub(crate) async fn an_ended_run_is_left_alone(stage: &Stage) -> Result<()> {
-    let complete = Complete::of(stage).await?;
-    let Some(log) = stage.audit_log() else {
+/// The operator writes nothing more, even when the DryRun is changed and its report is deleted.
+pub(crate) async fn nothing_is_written_after_the_end(env: &Environment) -> Result<()> {
+    let complete = Complete::of(env).await?;
+    let Some(log) = env.audit_log() else {
         return Ok(());
     };
-    let before = audit::writes(&log, NAMESPACE, NAME, stage.since)?.len();
-    let runs: Api<dryrun_core::api::DryRun> = Api::namespaced(stage.client.clone(), NAMESPACE);
+    let before = audit::writes(&log, NAMESPACE, NAME, env.since)?.len();
+    let runs: Api<dryrun_core::api::DryRun> = Api::namespaced(env.client.clone(), NAMESPACE);
     let touch = async |value: &str| {
         runs.patch(
             NAME,
@@ -270,14 +272,14 @@ pub(crate) async fn an_ended_run_is_left_alone(stage: &Stage) -> Result<()> {
         .await
     };
     touch("once").await?;
-    let reports: Api<DryRunReport> = Api::namespaced(stage.client.clone(), NAMESPACE);
+    let reports: Api<DryRunReport> = Api::namespaced(env.client.clone(), NAMESPACE);
     reports
         .delete(&id::report(NAME, &complete.uid), &DeleteParams::default())
         .await?;
     touch("twice").await?;
-    // Not for something to happen: that nothing happens can only be seen by looking for a while.
+    // An absence of writes can only be shown by observing for a while.
     sleep(REST).await;
-    let writes = audit::writes(&log, NAMESPACE, NAME, stage.since)?;
+    let writes = audit::writes(&log, NAMESPACE, NAME, env.since)?;
     ensure!(
         writes.len() == before,
         "the operator wrote: {:?}",
@@ -288,7 +290,7 @@ pub(crate) async fn an_ended_run_is_left_alone(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// What is gathered while the run is under way.
+/// Texts gathered during the run.
 #[derive(Default)]
 struct Seen {
     secrets: BTreeMap<String, String>,
@@ -298,9 +300,10 @@ struct Seen {
 }
 
 impl Seen {
-    /// At every change of the run all objects of its namespace, and from the start of every container its log.
+    /// Records all objects of the namespace at every change of the run, and the logs of all
+    /// containers from their start.
     async fn gather(&mut self, run: &Run<'_>) -> Result<Infallible> {
-        // By name, since the intruder has the labels of another run.
+        // Matched by name, since the intruder has the labels of another run.
         let own =
             watcher::Config::default().labels(&format!("app.kubernetes.io/instance={}", run.name));
         let pods = watcher(pods(run), own)
@@ -325,7 +328,7 @@ impl Seen {
         bail!("the watches ended")
     }
 
-    /// Follows the logs of containers that have begun since the last look.
+    /// Follows the logs of containers that have started since the last call.
     fn follow(&mut self, run: &Run<'_>, pod: &Pod) {
         let begun = |container: &&ContainerStatus| {
             container
@@ -353,7 +356,7 @@ impl Seen {
                     ..LogParams::default()
                 };
                 let mut text = Vec::new();
-                // The log ends with its pod; what was read until then is kept.
+                // The log ends with its pod; the text read until then is kept.
                 if let Ok(stream) = pods.log_stream(&pod, &parameters).await {
                     drop(Box::pin(stream).read_to_end(&mut text).await);
                 }
@@ -362,12 +365,12 @@ impl Seen {
         }
     }
 
-    /// The credentials of the run, which are there before its first pod, and production's.
+    /// Records the run's credentials, which exist before its first pod, and production's.
     async fn credentials(&mut self, run: &Run<'_>) -> Result<()> {
         if !self.secrets.is_empty() {
             return Ok(());
         }
-        let secrets: Api<Secret> = Api::namespaced(run.stage.client.clone(), &run.namespace);
+        let secrets: Api<Secret> = Api::namespaced(run.env.client.clone(), &run.namespace);
         for name in [
             &*Object::Secret.name(&run.name, &run.uid),
             "directus-production",
@@ -383,16 +386,11 @@ impl Seen {
         Ok(())
     }
 
-    /// All objects of the namespace but Secrets.
+    /// Records all objects of the namespace except Secrets.
     async fn objects(&mut self, run: &Run<'_>) -> Result<()> {
-        for kind in run
-            .stage
-            .kinds()
-            .iter()
-            .filter(|kind| kind.kind != "Secret")
-        {
+        for kind in run.env.kinds().iter().filter(|kind| kind.kind != "Secret") {
             let api: Api<DynamicObject> =
-                Api::namespaced_with(run.stage.client.clone(), &run.namespace, kind);
+                Api::namespaced_with(run.env.client.clone(), &run.namespace, kind);
             for object in api.list(&ListParams::default()).await? {
                 self.objects
                     .push((kind.kind.clone(), serde_json::to_string(&object)?));
@@ -401,7 +399,7 @@ impl Seen {
         Ok(())
     }
 
-    /// Everything that was seen, with a last look and the operator's log.
+    /// All recorded texts, with a final snapshot and the operator's log.
     async fn texts(&mut self, run: &Run<'_>) -> Result<Vec<(String, String)>> {
         self.objects(run).await?;
         let mut texts = std::mem::take(&mut self.objects);
@@ -411,7 +409,7 @@ impl Seen {
                 .await
                 .context("a log does not end with its pod")?,
         );
-        let operator: Api<Pod> = Api::namespaced(run.stage.client.clone(), SYSTEM);
+        let operator: Api<Pod> = Api::namespaced(run.env.client.clone(), SYSTEM);
         for pod in operator.list(&ListParams::default()).await? {
             texts.push((
                 "log of the operator".into(),
@@ -425,5 +423,5 @@ impl Seen {
 }
 
 fn pods(run: &Run<'_>) -> Api<Pod> {
-    Api::namespaced(run.stage.client.clone(), &run.namespace)
+    Api::namespaced(run.env.client.clone(), &run.namespace)
 }

@@ -1,15 +1,16 @@
-//! What looks like a denial and is none: the copy's own log knows who raised it, and on what.
+//! Apparent denials that do not count: the copy's own log shows which login was denied, and on
+//! which object.
 
 use anyhow::{Result, ensure};
 use dryrun_core::commands::Command;
 use serde_json::{Value, json};
 
 use crate::{
-    environment::{Stage, steps},
+    environment::{Environment, steps},
     run::{Run, is},
 };
 
-/// A scenario whose steps run as they are, but for the last, which must be denied on `item`.
+/// A scenario whose last step must be denied on `item`, while all others must succeed.
 fn denied(name: &str, sql: &[&str]) -> Value {
     let mut scenario = steps(name, "");
     let mut steps: Vec<Value> = sql.iter().map(|sql| json!({"sql": sql})).collect();
@@ -21,30 +22,30 @@ fn denied(name: &str, sql: &[&str]) -> Value {
     scenario
 }
 
-/// A run with this scenario, and one after it that never begins.
-async fn begin<'a>(stage: &'a Stage, name: &str, scenario: Value) -> Result<Run<'a>> {
-    let mut request = stage.small(name);
+/// A run with this scenario, followed by one that never starts.
+async fn begin<'a>(env: &'a Environment, name: &str, scenario: Value) -> Result<Run<'a>> {
+    let mut request = env.small(name);
     request["spec"]["harness"]["scenarios"] =
         json!([scenario, steps("never", "SELECT FROM item LIMIT 1")]);
-    Run::begin(stage, request).await
+    Run::start(env, request).await
 }
 
-/// The run ends because its scenario has not passed, and the denial is told to be missing.
-async fn is_missing(run: &Run<'_>, reason: &str, told: &str) -> Result<()> {
-    run.ends_at("G-14", reason, &[told], Command::Scenarios)
+/// The run ends because its scenario has not passed, and the condition reports the missing denial.
+async fn is_missing(run: &Run<'_>, reason: &str, expected: &str) -> Result<()> {
+    run.ends_at("G-14", reason, &[expected], Command::Scenarios)
         .await?;
     ensure!(
         is(&run.end().await?, "DenialsProven", "False", "DenialMissing"),
         "{}",
-        run.story().await
+        run.diagnostics().await
     );
     Ok(())
 }
 
 /// The statement is allowed.
-pub(crate) async fn missing(stage: &Stage) -> Result<()> {
+pub(crate) async fn allowed_statement_fails(env: &Environment) -> Result<()> {
     let scenario = denied("allowed", &["SELECT FROM item LIMIT 1"]);
-    let run = begin(stage, "denial-missing", scenario).await?;
+    let run = begin(env, "denial-missing", scenario).await?;
     is_missing(
         &run,
         "ScenarioFailed",
@@ -53,21 +54,21 @@ pub(crate) async fn missing(stage: &Stage) -> Result<()> {
     .await
 }
 
-/// A command says that it was denied, and has not even asked.
-pub(crate) async fn missing_in_a_command(stage: &Stage) -> Result<()> {
+/// A command prints a denial without having queried the server.
+pub(crate) async fn printed_denial_fails(env: &Environment) -> Result<()> {
     let scenario = json!({
         "name": "pretends", "as": {"login": "keeper"}, "unpaired": true,
         "command": ["python", "-c", "print('permission denied for table item')"],
         "expect": {"sqlstate": "42501", "object": "public.item"},
     });
-    let run = begin(stage, "denial-pretended", scenario).await?;
+    let run = begin(env, "denial-pretended", scenario).await?;
     is_missing(&run, "ErrorMissing", "pretends: no 42501 in the copy's log").await
 }
 
-/// Code of the scenario's own raises it, word for word.
-pub(crate) async fn forged(stage: &Stage) -> Result<()> {
+/// The scenario's own code raises the error with the same text.
+pub(crate) async fn forged_denial_fails(env: &Environment) -> Result<()> {
     let raise = "DO $$ BEGIN RAISE insufficient_privilege USING MESSAGE = 'permission denied for table item'; END $$";
-    let run = begin(stage, "denial-forged", denied("forged", &[raise])).await?;
+    let run = begin(env, "denial-forged", denied("forged", &[raise])).await?;
     run.ends_at(
         "G-15",
         "DenialForged",
@@ -83,16 +84,16 @@ pub(crate) async fn forged(stage: &Stage) -> Result<()> {
             "NotReached"
         ),
         "{}",
-        run.story().await
+        run.diagnostics().await
     );
     Ok(())
 }
 
-/// It was raised, and never left the block that caught it.
-pub(crate) async fn caught(stage: &Stage) -> Result<()> {
+/// The error was raised, but a handler caught it.
+pub(crate) async fn caught_denial_fails(env: &Environment) -> Result<()> {
     let catch =
         "DO $$ BEGIN DELETE FROM item; EXCEPTION WHEN insufficient_privilege THEN NULL; END $$";
-    let run = begin(stage, "denial-caught", denied("caught", &[catch])).await?;
+    let run = begin(env, "denial-caught", denied("caught", &[catch])).await?;
     is_missing(
         &run,
         "ScenarioFailed",
@@ -101,10 +102,10 @@ pub(crate) async fn caught(stage: &Stage) -> Result<()> {
     .await
 }
 
-/// The server denied something else.
-pub(crate) async fn on_another_object(stage: &Stage) -> Result<()> {
+/// The server denied a different object.
+pub(crate) async fn denial_on_another_object_fails(env: &Environment) -> Result<()> {
     let scenario = denied("elsewhere", &["SELECT FROM pg_authid"]);
-    let run = begin(stage, "denial-elsewhere", scenario).await?;
+    let run = begin(env, "denial-elsewhere", scenario).await?;
     run.ends_at(
         "G-15",
         "WrongObject",
@@ -114,10 +115,10 @@ pub(crate) async fn on_another_object(stage: &Stage) -> Result<()> {
     .await
 }
 
-/// 25006: whoever reads only is not denied for want of a right.
-pub(crate) async fn of_a_read_only_transaction(stage: &Stage) -> Result<()> {
+/// 25006: an error of a read-only transaction, not of a missing privilege.
+pub(crate) async fn read_only_error_fails(env: &Environment) -> Result<()> {
     let sql = ["SET default_transaction_read_only = on", "DELETE FROM item"];
-    let run = begin(stage, "denial-read-only", denied("reads-only", &sql)).await?;
+    let run = begin(env, "denial-read-only", denied("reads-only", &sql)).await?;
     is_missing(
         &run,
         "ScenarioFailed",
@@ -126,10 +127,10 @@ pub(crate) async fn of_a_read_only_transaction(stage: &Stage) -> Result<()> {
     .await
 }
 
-/// 42P01: a name with a slip of the pen.
-pub(crate) async fn of_a_table_that_is_not_there(stage: &Stage) -> Result<()> {
+/// 42P01: a misspelt table.
+pub(crate) async fn unknown_table_error_fails(env: &Environment) -> Result<()> {
     let run = begin(
-        stage,
+        env,
         "denial-misspelt",
         denied("misspelt", &["DELETE FROM itme"]),
     )
@@ -142,9 +143,10 @@ pub(crate) async fn of_a_table_that_is_not_there(stage: &Stage) -> Result<()> {
     .await
 }
 
-/// Its twin, which shows that the statement is a good one, is denied as well: so it may not be.
-pub(crate) async fn twin_is_denied_too(stage: &Stage) -> Result<()> {
-    let mut request = stage.small("denial-twins");
+/// The twin, which shows that the statement is valid, is denied as well, so the denial proves
+/// nothing.
+pub(crate) async fn denied_twin_fails(env: &Environment) -> Result<()> {
+    let mut request = env.small("denial-twins");
     let mut second = denied("second", &["DELETE FROM item"]);
     second["twin"] = json!("first");
     second["unpaired"] = Value::Null;
@@ -153,7 +155,7 @@ pub(crate) async fn twin_is_denied_too(stage: &Stage) -> Result<()> {
         second,
         steps("never", "SELECT FROM item LIMIT 1"),
     ]);
-    let run = Run::begin(stage, request).await?;
+    let run = Run::start(env, request).await?;
     run.ends_at(
         "G-15",
         "TwinFailed",

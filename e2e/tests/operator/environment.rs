@@ -1,4 +1,5 @@
-//! What all cases share: production, the operator, the people, and how many runs there may be at a time.
+//! The environment shared by all cases: production, the operator, the users, and the limit on
+//! concurrent runs.
 
 use std::{
     collections::BTreeMap,
@@ -10,7 +11,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use dryrun_e2e::{
     cluster::{Cluster, apply},
-    fixture::{APPROVER, Kubectl, PRODUCTION, REHEARSAL, REQUESTER, Rehearsal, demo},
+    fixture::{APPROVER, Fixture, Kubectl, PRODUCTION, REHEARSAL, REQUESTER, demo},
     toolchain::progress::Progress,
 };
 use jiff::Timestamp;
@@ -31,41 +32,41 @@ use crate::{complete::Complete, leftovers};
 pub(crate) const NAMESPACE: &str = "operator-rehearsal";
 /// A rehearsal namespace that is deleted under a run.
 pub(crate) const DOOMED: &str = "operator-doomed";
-/// A namespace in which people may ask for runs, and that is not prepared for any.
+/// A namespace in which users may create DryRuns, but that is not prepared for runs.
 pub(crate) const UNPREPARED: &str = "operator-unprepared";
 /// The database of production that most runs dump.
 pub(crate) const DATABASE: &str = "stock";
 
-/// Runs at a time: each takes up to five pods and two volumes, and all share the machine's cores.
-const TURNS: usize = 4;
-/// Cases of this module share one run, which takes a turn of its own.
+/// Concurrent runs: each takes up to five pods and two volumes, and all share the machine's cores.
+const SLOTS: usize = 4;
+/// Cases of this module share one run, which takes one slot.
 const SHARED: &str = "complete::";
-/// Cases that nothing else may go on beside: what they change or look at is the whole cluster's.
+/// Cases that must run alone, because they change or inspect the whole cluster.
 const ALONE: [&str; 4] = [
-    "isolation::enforcement_ends",
-    "isolation::nothing_is_enforced",
-    "approval::policies_are_not_in_force",
-    "waiting::nothing_is_done_without_approval",
+    "isolation::end_of_enforcement_is_detected",
+    "isolation::missing_enforcement_is_detected",
+    "approval::does_not_count_without_policies",
+    "waiting::nothing_is_created_without_approval",
 ];
-/// How long it takes until all cases have asked for their turn.
+/// Time until all cases have requested a slot.
 const GATHER: Duration = Duration::from_secs(1);
-/// How long what must come about may take, but for a run.
-const SOON: Duration = Duration::from_secs(60);
-/// How often it is looked at.
-const LOOK: Duration = Duration::from_millis(100);
+/// Deadline of conditions, except those of a run.
+const DEADLINE: Duration = Duration::from_secs(60);
+/// Polling interval.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Password of the dump role `dump_lacking`.
 const LACKING_PASSWORD: &str = "mT5vXk2QzLr8HnWc4JpYd7BsGf9NaUe3";
 /// A password that no role of production has.
 const WRONG_PASSWORD: &str = "Zs6GhT1wVb9KpRm3XcNf8LyQd4JeUa7T";
 
-/// A case's turn, until it is dropped.
-pub(crate) struct Turn<'a> {
+/// A case's slot, until it is dropped.
+pub(crate) struct Slot<'a> {
     permit: Option<SemaphorePermit<'a>>,
     others: Option<&'a watch::Sender<usize>>,
 }
 
-impl Drop for Turn<'_> {
+impl Drop for Slot<'_> {
     fn drop(&mut self) {
         drop(self.permit.take());
         if let Some(others) = self.others {
@@ -74,39 +75,39 @@ impl Drop for Turn<'_> {
     }
 }
 
-/// A cluster in which runs can be asked for.
-pub(crate) struct Stage {
-    pub(crate) rehearsal: Rehearsal,
-    /// The cluster's administrator.
+/// A cluster in which runs can be requested.
+pub(crate) struct Environment {
+    pub(crate) fixture: Fixture,
+    /// A client with the administrator's credentials.
     pub(crate) client: Client,
     pub(crate) alice: Client,
     pub(crate) bob: Client,
     /// `kubectl` as alice.
     pub(crate) kubectl: Kubectl,
-    /// The run that the cases of [`SHARED`] look at.
+    /// The run that the cases of [`SHARED`] inspect.
     pub(crate) complete: OnceCell<Complete>,
     request: Value,
     kinds: Vec<ApiResource>,
     production: BTreeMap<String, String>,
-    turns: Semaphore,
-    /// Cases that wait or go on and do not go on alone.
+    slots: Semaphore,
+    /// Number of waiting or running cases that are not in [`ALONE`].
     others: watch::Sender<usize>,
     figures: Mutex<Vec<(String, String)>>,
-    /// When these cases began: another try on the same cluster may have left its traces.
+    /// Start of these cases: an earlier execution on the same cluster may have left traces.
     pub(crate) since: Timestamp,
 }
 
-impl Stage {
-    /// Prepares everything over whatever an earlier run of these cases has left.
-    pub(crate) async fn set() -> Result<Self> {
+impl Environment {
+    /// Prepares the cluster, over the remains of an earlier execution.
+    pub(crate) async fn prepare() -> Result<Self> {
         let progress = Progress::new();
         let cluster = Cluster::find(&progress)
             .await?
             .context("no cluster: set KUBECONFIG, or run `cargo cluster up`")?;
         let client = cluster.client().await?;
-        let rehearsal = Rehearsal::of(cluster, progress.clone());
+        let fixture = Fixture::new(cluster, progress.clone());
         let namespaces = format!("--set=rehearsalNamespaces={{{REHEARSAL},{NAMESPACE},{DOOMED}}}");
-        rehearsal
+        fixture
             .prepare(&[&namespaces, "--set=quota.persistentvolumeclaims=20"])
             .await?;
         let request = progress
@@ -114,73 +115,74 @@ impl Stage {
                 let unprepared = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": UNPREPARED}});
                 apply(&client, &unprepared.to_string()).await?;
                 for namespace in [NAMESPACE, DOOMED, UNPREPARED] {
-                    clear(&rehearsal.administrator, namespace).await?;
+                    clear(&fixture.administrator, namespace).await?;
                 }
-                rehearsal.query("postgres", include_str!("sql/remove.sql")).await?;
+                fixture.query("postgres", include_str!("sql/remove.sql")).await?;
                 let create = format!("\\set password {LACKING_PASSWORD}\n{}", include_str!("sql/create.sql"));
-                rehearsal.query("postgres", &create).await?;
-                rehearsal.query("postgres", include_str!("sql/worlds.sql")).await?;
-                let request = rehearsal.request().await?;
+                fixture.query("postgres", &create).await?;
+                fixture.query("postgres", include_str!("sql/databases.sql")).await?;
+                let request = fixture.request().await?;
                 for namespace in [NAMESPACE, DOOMED, UNPREPARED] {
-                    furnish(&client, namespace, &request.inputs).await?;
+                    seed_namespace(&client, namespace, &request.inputs).await?;
                 }
                 serde_saphyr::from_str(&request.manifest).context("reading the demo's DryRun")
             })
             .await?;
         let people = ["system:authenticated"];
         Ok(Self {
-            alice: rehearsal.cluster.client_as(REQUESTER, &people).await?,
-            bob: rehearsal.cluster.client_as(APPROVER, &people).await?,
-            kubectl: Kubectl::user(&rehearsal.cluster, REQUESTER)?,
+            alice: fixture.cluster.client_as(REQUESTER, &people).await?,
+            bob: fixture.cluster.client_as(APPROVER, &people).await?,
+            kubectl: Kubectl::user(&fixture.cluster, REQUESTER)?,
             complete: OnceCell::new(),
             kinds: leftovers::kinds(&client).await?,
             production: production(&client).await?,
-            turns: Semaphore::new(TURNS),
+            slots: Semaphore::new(SLOTS),
             others: watch::Sender::new(0),
             figures: Mutex::default(),
             since: Timestamp::now(),
-            rehearsal,
+            fixture,
             client,
             request,
         })
     }
 
-    /// Waits for a case's turn. Those that go on alone come last: waiting for everybody else to end costs the others' turns, and is done once.
-    pub(crate) async fn turn(&self, case: &str) -> Result<Turn<'_>> {
+    /// Waits for a case's slot. Cases in [`ALONE`] come last, because waiting for all others blocks
+    /// every slot, which should happen only once.
+    pub(crate) async fn slot(&self, case: &str) -> Result<Slot<'_>> {
         if ALONE.contains(&case) {
             let mut others = self.others.subscribe();
             sleep(GATHER).await;
             others.wait_for(|others| *others == 0).await?;
-            let all = u32::try_from(TURNS)?;
-            return Ok(Turn {
-                permit: Some(self.turns.acquire_many(all).await?),
+            let all = u32::try_from(SLOTS)?;
+            return Ok(Slot {
+                permit: Some(self.slots.acquire_many(all).await?),
                 others: None,
             });
         }
         self.others.send_modify(|others| *others += 1);
-        let mut turn = Turn {
+        let mut slot = Slot {
             permit: None,
             others: Some(&self.others),
         };
         if !case.starts_with(SHARED) {
-            turn.permit = Some(self.acquire().await?);
+            slot.permit = Some(self.acquire().await?);
         }
-        Ok(turn)
+        Ok(slot)
     }
 
-    /// Waits for a turn.
+    /// Waits for a slot.
     pub(crate) async fn acquire(&self) -> Result<SemaphorePermit<'_>> {
-        Ok(self.turns.acquire().await?)
+        Ok(self.slots.acquire().await?)
     }
 
-    /// The demo's DryRun under another name.
+    /// The demo's DryRun with another name.
     pub(crate) fn demo(&self, name: &str) -> Value {
         let mut request = self.request.clone();
         request["metadata"] = json!({"name": name, "namespace": NAMESPACE});
         request
     }
 
-    /// The demo's DryRun on a small database, with one scenario that reads.
+    /// The demo's DryRun on a small database, with one reading scenario.
     pub(crate) fn small(&self, name: &str) -> Value {
         let mut request = self.demo(name);
         let spec = &mut request["spec"];
@@ -201,35 +203,40 @@ impl Stage {
         request
     }
 
-    /// What is left of a run.
+    /// Remaining objects of a run.
     pub(crate) async fn leftovers(
         &self,
         run: &leftovers::Key<'_>,
-        strangers: &[String],
+        foreign: &[String],
     ) -> Result<Vec<String>> {
-        leftovers::find(&self.client, &self.kinds, run, strangers).await
+        leftovers::find(&self.client, &self.kinds, run, foreign).await
     }
 
-    /// Every kind of namespaced object.
+    /// All kinds of namespaced objects.
     pub(crate) fn kinds(&self) -> &[ApiResource] {
         &self.kinds
     }
 
-    /// The apiserver's audit log, where there is one.
+    /// The apiserver's audit log, if it is accessible.
     pub(crate) fn audit_log(&self) -> Option<PathBuf> {
-        self.rehearsal.cluster.audit_log()
+        self.fixture.cluster.audit_log()
     }
 
-    /// Waits until production's administrator is told `expected`.
-    pub(crate) async fn told(&self, database: &str, query: &str, expected: &str) -> Result<()> {
-        soon(&format!("{expected:?} from {database}"), async || {
-            let answer = self.rehearsal.query(database, query).await?;
+    /// Waits until a query of production's superuser returns `expected`.
+    pub(crate) async fn wait_for_query(
+        &self,
+        database: &str,
+        query: &str,
+        expected: &str,
+    ) -> Result<()> {
+        eventually(&format!("{expected:?} from {database}"), async || {
+            let answer = self.fixture.query(database, query).await?;
             Ok((answer == expected).then_some(()).ok_or(answer))
         })
         .await
     }
 
-    /// Notes a figure for the table at the end.
+    /// Adds a figure to the final table.
     pub(crate) fn note(&self, what: impl Into<String>, value: impl Into<String>) {
         self.figures
             .lock()
@@ -237,7 +244,7 @@ impl Stage {
             .push((what.into(), value.into()));
     }
 
-    /// All figures, in the order of their names.
+    /// All figures, sorted by name.
     pub(crate) fn figures(&self) -> Vec<(String, String)> {
         let mut figures =
             std::mem::take(&mut *self.figures.lock().unwrap_or_else(PoisonError::into_inner));
@@ -245,7 +252,7 @@ impl Stage {
         figures
     }
 
-    /// Production's pods are the same, and none has restarted.
+    /// Checks that production's pods are the same and have not restarted.
     pub(crate) async fn production_is_untouched(&self) -> Result<()> {
         let now = production(&self.client).await?;
         ensure!(
@@ -256,44 +263,46 @@ impl Stage {
         Ok(())
     }
 
-    /// Production is as it was, and loses what was added to it.
-    pub(crate) async fn strike(&self) -> Result<()> {
+    /// Checks that production is unchanged, and removes the additions of these cases from it.
+    pub(crate) async fn teardown(&self) -> Result<()> {
         self.production_is_untouched().await?;
-        self.told("postgres", include_str!("sql/sessions.sql"), "0")
+        self.wait_for_query("postgres", include_str!("sql/sessions.sql"), "0")
             .await
             .context("sessions of runs are left")?;
-        self.rehearsal
+        self.fixture
             .query("postgres", include_str!("sql/remove.sql"))
             .await
             .map(drop)
     }
 }
 
-/// A scenario of plain SQL.
+/// A scenario with one SQL step.
 pub(crate) fn steps(name: &str, sql: &str) -> Value {
     json!({"name": name, "as": {"login": "keeper"}, "steps": [{"sql": sql}], "timeout": "10m"})
 }
 
-/// Looks until there is something; until then the attempt says what it saw instead.
-pub(crate) async fn soon<T>(
+/// Polls until the attempt returns a value; until then it returns a description of the current
+/// state.
+pub(crate) async fn eventually<T>(
     what: &str,
     attempt: impl AsyncFn() -> Result<Result<T, String>>,
 ) -> Result<T> {
-    let deadline = Instant::now() + SOON;
+    let deadline = Instant::now() + DEADLINE;
     loop {
         match attempt().await? {
             Ok(found) => return Ok(found),
             Err(seen) => ensure!(
                 Instant::now() < deadline,
                 "{what}: not within {} s; seen: {seen}",
-                SOON.as_secs()
+                DEADLINE.as_secs()
             ),
         }
-        sleep(LOOK).await;
+        sleep(POLL_INTERVAL).await;
     }
 }
 
-/// Removes what earlier cases have left in a namespace. Evidence goes with its report, and is nobody's to delete.
+/// Removes the objects of earlier cases from a namespace. Evidence is deleted with its report, and
+/// users may not delete it.
 async fn clear(administrator: &Kubectl, namespace: &str) -> Result<()> {
     for (kinds, which) in [
         ("dryruns", "--all"),
@@ -316,8 +325,9 @@ async fn clear(administrator: &Kubectl, namespace: &str) -> Result<()> {
     Ok(())
 }
 
-/// People, production's password and two that do not work, and the inputs of the harness.
-async fn furnish(client: &Client, namespace: &str, inputs: &[ConfigMap]) -> Result<()> {
+/// Creates the users' role bindings, production's password, two unsuitable ones, and the harness's
+/// inputs.
+async fn seed_namespace(client: &Client, namespace: &str, inputs: &[ConfigMap]) -> Result<()> {
     for file in [
         "rehearsal/people.yaml",
         "rehearsal/production-password.yaml",
@@ -348,7 +358,7 @@ async fn furnish(client: &Client, namespace: &str, inputs: &[ConfigMap]) -> Resu
     Ok(())
 }
 
-/// Production's pods by name, each with what tells of a restart or replacement.
+/// Production's pods by name, each with the values that change on a restart or replacement.
 async fn production(client: &Client) -> Result<BTreeMap<String, String>> {
     let pods: Api<Pod> = Api::namespaced(client.clone(), PRODUCTION);
     let own = ListParams::default().labels("app in (postgres, directus, directus-worker, redis)");

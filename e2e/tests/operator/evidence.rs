@@ -1,4 +1,5 @@
-//! What is kept of a run: complete, clean, verifiable without the cluster, and gone when its time is over.
+//! A run's evidence: complete, free of secrets, verifiable without the cluster, and deleted after
+//! its retention.
 
 use std::{collections::BTreeMap, io::Read};
 
@@ -18,16 +19,17 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    environment::{NAMESPACE, Stage, soon, steps},
+    environment::{Environment, NAMESPACE, eventually, steps},
     run::Run,
 };
 
 /// A file's path in the archive, and its content.
 type Files = BTreeMap<String, Vec<u8>>;
 
-/// Reads the archive as a person would: put together, checked against the report, unpacked, checked against its manifest.
-pub(crate) async fn read(stage: &Stage, kept: &KeptEvidence) -> Result<Files> {
-    let maps: Api<ConfigMap> = Api::namespaced(stage.client.clone(), NAMESPACE);
+/// Reads the archive as a user would: concatenates its parts, checks it against the report, unpacks
+/// it, and checks the files against the manifest.
+pub(crate) async fn read(env: &Environment, kept: &KeptEvidence) -> Result<Files> {
+    let maps: Api<ConfigMap> = Api::namespaced(env.client.clone(), NAMESPACE);
     let mut archive = Vec::new();
     for name in &kept.config_maps {
         let map = maps.get(name).await?;
@@ -80,15 +82,15 @@ pub(crate) async fn kept(run: &Run<'_>) -> Result<KeptEvidence> {
     report.evidence.context("nothing is kept")
 }
 
-/// The archive and the report tell everything: plan with its hash, approval, gates, facts, logs.
-pub(crate) async fn stands_alone(stage: &Stage) -> Result<()> {
-    let mut request = stage.small("stands-alone");
+/// Archive and report contain everything: plan with its hash, approval, gates, facts, logs.
+pub(crate) async fn is_verifiable_without_the_cluster(env: &Environment) -> Result<()> {
+    let mut request = env.small("stands-alone");
     request["spec"]["verification"]["trace"] = json!(true);
     request["spec"]["harness"]["scenarios"] = json!([
         steps("reads", "SELECT FROM item LIMIT 1"),
         {"name": "speaks", "as": {"login": "keeper"}, "command": ["python", "-c", "print('a line of output')"]},
     ]);
-    let run = Run::begin(stage, request).await?;
+    let run = Run::start(env, request).await?;
     run.end().await?;
     let report = run.report().await?;
     ensure!(
@@ -97,12 +99,12 @@ pub(crate) async fn stands_alone(stage: &Stage) -> Result<()> {
     );
     let kept = kept(&run).await?;
     ensure!(!kept.partial, "the evidence is partial");
-    let files = read(stage, &kept).await?;
+    let files = read(env, &kept).await?;
     let text = |path: &str| {
         let content = files.get(path).with_context(|| format!("no {path}"))?;
         Ok::<_, anyhow::Error>(String::from_utf8_lossy(content).into_owned())
     };
-    for (path, told) in [
+    for (path, expected) in [
         ("plan.json", "\"systemIdentifier\""),
         ("approval.json", "\"approvedBy\": \"bob\""),
         ("gates.json", "\"G-16\""),
@@ -110,7 +112,7 @@ pub(crate) async fn stands_alone(stage: &Stage) -> Result<()> {
         ("harness/speaks.log", "a line of output"),
         ("trace/statements.jsonl", "SELECT FROM item LIMIT 1"),
     ] {
-        ensure!(text(path)?.contains(told), "{path} does not tell {told}");
+        ensure!(text(path)?.contains(expected), "{path} lacks {expected}");
     }
     text("server/server.jsonl")?;
     let status = report.status.unwrap_or_default();
@@ -122,14 +124,15 @@ pub(crate) async fn stands_alone(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// A scenario prints its own password in base64: the gate says where, and what is kept has it no more.
-pub(crate) async fn printed_secret(stage: &Stage) -> Result<()> {
-    let mut request = stage.small("printed-secret");
+/// A scenario prints its own password in base64: the gate names the file, and the archive has the
+/// password removed.
+pub(crate) async fn printed_secret_is_found_and_removed(env: &Environment) -> Result<()> {
+    let mut request = env.small("printed-secret");
     let code = "import base64, os; print(base64.b64encode(open(os.environ['PGPASSFILE'], 'rb').read()).decode())";
     request["spec"]["harness"]["scenarios"] = json!([
         {"name": "prints", "as": {"login": "keeper"}, "command": ["python", "-c", code]},
     ]);
-    let run = Run::begin(stage, request).await?;
+    let run = Run::start(env, request).await?;
     run.ends_at(
         "G-22",
         "CredentialFound",
@@ -139,21 +142,21 @@ pub(crate) async fn printed_secret(stage: &Stage) -> Result<()> {
     .await?;
     let kept = kept(&run).await?;
     ensure!(kept.partial, "the evidence of a run that failed is partial");
-    let files = read(stage, &kept).await?;
+    let files = read(env, &kept).await?;
     let log = String::from_utf8_lossy(&files["harness/prints.log"]).into_owned();
     ensure!(log.contains("[redacted scenario-0]"), "the log is {log:?}");
     Ok(())
 }
 
-/// A scenario writes over the output of the one before it.
-pub(crate) async fn rewritten_log(stage: &Stage) -> Result<()> {
-    let mut request = stage.small("rewritten-log");
+/// A scenario overwrites the output of an earlier one.
+pub(crate) async fn rewritten_log_is_detected(env: &Environment) -> Result<()> {
+    let mut request = env.small("rewritten-log");
     let code = |text: &str| json!(["python", "-c", text]);
     request["spec"]["harness"]["scenarios"] = json!([
         {"name": "says", "as": {"login": "keeper"}, "command": code("print('as it was')")},
         {"name": "rewrites", "as": {"login": "keeper"}, "command": code("open('/evidence/harness/says.log', 'w').write('as it was not')")},
     ]);
-    let run = Run::begin(stage, request).await?;
+    let run = Run::start(env, request).await?;
     run.ends_at(
         "G-23",
         "LogChanged",
@@ -161,7 +164,7 @@ pub(crate) async fn rewritten_log(stage: &Stage) -> Result<()> {
         Command::Evidence,
     )
     .await?;
-    let files = read(stage, &kept(&run).await?).await?;
+    let files = read(env, &kept(&run).await?).await?;
     ensure!(
         files.contains_key("harness/rewrites.log") && !files.contains_key("harness/says.log"),
         "there are {:?}",
@@ -170,20 +173,20 @@ pub(crate) async fn rewritten_log(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// Somebody puts another file into the input's ConfigMap while the scenarios run.
-pub(crate) async fn swapped_config_map(stage: &Stage) -> Result<()> {
-    let maps: Api<ConfigMap> = Api::namespaced(stage.client.clone(), NAMESPACE);
+/// The input's ConfigMap is replaced while the scenarios run.
+pub(crate) async fn replaced_input_is_detected(env: &Environment) -> Result<()> {
+    let maps: Api<ConfigMap> = Api::namespaced(env.client.clone(), NAMESPACE);
     let (name, text) = ("swapped", "print('as declared')");
     let map =
         serde_json::from_value(json!({"metadata": {"name": name}, "data": {"script.py": text}}))?;
     maps.create(&PostParams::default(), &map).await?;
-    let mut request = stage.small("swapped-config-map");
+    let mut request = env.small("swapped-config-map");
     request["spec"]["harness"]["inputs"] = json!([{
         "configMapRef": {"name": name, "key": "script.py"}, "mountPath": "/scripts",
         "sha256": digest::hex(&Sha256::digest(text)),
     }]);
     request["spec"]["harness"]["scenarios"] = json!([steps("waits", "SELECT pg_sleep(20)")]);
-    let run = Run::begin(stage, request).await?;
+    let run = Run::start(env, request).await?;
     run.at(Command::Scenarios).await?;
     let other = json!({"data": {"script.py": "print('something else')"}});
     maps.patch(name, &PatchParams::default(), &Patch::Merge(&other))
@@ -197,23 +200,23 @@ pub(crate) async fn swapped_config_map(stage: &Stage) -> Result<()> {
     .await
 }
 
-/// Report and evidence go when `evidence.retain` is over, and nothing else with them.
-pub(crate) async fn expires(stage: &Stage) -> Result<()> {
-    let mut request = stage.small("expires");
+/// Report and evidence are deleted after `evidence.retain`; all other objects stay.
+pub(crate) async fn is_deleted_after_retention(env: &Environment) -> Result<()> {
+    let mut request = env.small("expires");
     request["spec"]["evidence"] = json!({"retain": "30s"});
-    let run = Run::begin(stage, request).await?;
+    let run = Run::start(env, request).await?;
     run.end().await?;
     let parts = kept(&run).await?.config_maps;
-    let reports: Api<DryRunReport> = Api::namespaced(stage.client.clone(), NAMESPACE);
-    let maps: Api<ConfigMap> = Api::namespaced(stage.client.clone(), NAMESPACE);
-    soon("report and evidence are gone", async || {
+    let reports: Api<DryRunReport> = Api::namespaced(env.client.clone(), NAMESPACE);
+    let maps: Api<ConfigMap> = Api::namespaced(env.client.clone(), NAMESPACE);
+    eventually("report and evidence are gone", async || {
         let report = reports.get_opt(&id::report(&run.name, &run.uid)).await?;
         if report.is_some() {
-            return Ok(Err("the report is there".to_owned()));
+            return Ok(Err("the report still exists".to_owned()));
         }
         for part in &parts {
             if maps.get_opt(part).await?.is_some() {
-                return Ok(Err(format!("{part} is there")));
+                return Ok(Err(format!("{part} still exists")));
             }
         }
         Ok(Ok(()))

@@ -1,41 +1,42 @@
-//! Processes of the local cluster's pods, as the machine's administrator sees them: what no API can do to a pod.
+//! Processes of the local cluster's pods, seen from the machine: faults that no API can cause.
 
 use std::fs;
 
 use anyhow::{Result, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::environment::{Stage, soon};
+use crate::environment::{Environment, eventually};
 
-/// Kills, as soon as there is one, every process whose command line begins so.
+/// Kills all processes with this prefix of the command line, as eventually as there is one.
 ///
 /// # Errors
-/// None comes in time, or it cannot be killed.
+/// No such process appears in time, or it cannot be killed.
 pub(crate) async fn kill_by_title(title: &str) -> Result<()> {
-    soon(&format!("a process {title:?}"), async || {
+    eventually(&format!("a process {title:?}"), async || {
         kill(&of_title(title)?, title)
     })
     .await
 }
 
-/// Kills every process of a container, by the ID that the kubelet has for it.
+/// Kills every process of a container, by its container ID.
 ///
 /// # Errors
 /// There is none, or it cannot be killed.
 pub(crate) async fn kill_container(id: &str) -> Result<()> {
     let id = id.rsplit('/').next().unwrap_or(id);
     ensure!(id.len() == 64, "{id:?} is no container's ID");
-    soon(&format!("a process of container {id}"), async || {
+    eventually(&format!("a process of container {id}"), async || {
         kill(&of_container(id)?, id)
     })
     .await
 }
 
-/// Whether the cluster's processes are this machine's; a case that needs them is told as skipped elsewhere.
-pub(crate) fn is_here(stage: &Stage, case: &str) -> bool {
-    let here = stage.audit_log().is_some();
+/// Returns whether the cluster's processes run on this machine; otherwise the case is reported as
+/// skipped.
+pub(crate) fn is_here(env: &Environment, case: &str) -> bool {
+    let here = env.audit_log().is_some();
     if !here {
-        stage.note(format!("{case}: skipped, not a local cluster"), "");
+        env.note(format!("{case}: skipped, not a local cluster"), "");
     }
     here
 }
@@ -57,7 +58,7 @@ fn of_title(title: &str) -> Result<Vec<i32>> {
     find("cmdline", |line| line.starts_with(title))
 }
 
-/// A container's cgroup bears its ID.
+/// The processes of a container, whose cgroup contains its ID.
 fn of_container(id: &str) -> Result<Vec<i32>> {
     find("cgroup", |groups| groups.contains(id))
 }
@@ -73,7 +74,7 @@ fn find(file: &str, matches: impl Fn(&str) -> bool) -> Result<Vec<i32>> {
         else {
             continue;
         };
-        // A process may end at any moment.
+        // A process may exit at any moment.
         if fs::read_to_string(entry.path().join(file)).is_ok_and(|text| matches(&text)) {
             found.push(pid);
         }

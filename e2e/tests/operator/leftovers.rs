@@ -1,5 +1,5 @@
-//! Whatever of a run is still in the cluster: looked for by label in all kinds and namespaces, by name in its own, and among the volumes. Evidence
-//! has a label of its own and is meant to stay.
+//! All remaining objects of a run: by label in all kinds and namespaces, by name in its own
+//! namespace, and among the volumes. Evidence has a separate label and is meant to stay.
 
 use anyhow::{Context, Result};
 use dryrun_core::run::id::{RETAINED_LABEL, RUN_LABEL};
@@ -11,10 +11,10 @@ use kube::{
     discovery::{Discovery, Scope, verbs},
 };
 
-/// Kinds that tell of a run and outlive it: the report, the request with its approval, and events.
+/// Kinds that document a run and outlive it: the report, the request with its approval, and events.
 const RETAINED: [&str; 4] = ["DryRun", "DryRunApproval", "DryRunReport", "Event"];
 
-/// Every kind of namespaced object that the cluster has and that can be listed.
+/// Every listable kind of namespaced objects in the cluster.
 ///
 /// # Errors
 /// The apiserver does not answer.
@@ -32,7 +32,7 @@ pub(crate) async fn kinds(client: &Client) -> Result<Vec<ApiResource>> {
         .collect())
 }
 
-/// What is left of a run, as `Kind/name`. `strangers` are names of objects that somebody else has.
+/// Remaining objects of a run, as `Kind/name`. `foreign` are names of foreign objects.
 ///
 /// # Errors
 /// The apiserver does not answer.
@@ -40,7 +40,7 @@ pub(crate) async fn find(
     client: &Client,
     kinds: &[ApiResource],
     run: &Key<'_>,
-    strangers: &[String],
+    foreign: &[String],
 ) -> Result<Vec<String>> {
     let labelled = ListParams::default().labels(&format!("{RUN_LABEL}={}", run.uid));
     let prefix = format!("{}-", run.name);
@@ -60,11 +60,11 @@ pub(crate) async fn find(
         let near: Api<DynamicObject> = Api::namespaced_with(client.clone(), run.namespace, kind);
         let named = near.list_metadata(&ListParams::default()).await?;
         let named = named.iter().filter(|object| {
-            // The name of another run may begin with this one's.
+            // The name of another run may begin with this one's name.
             let of = object.labels().get("app.kubernetes.io/instance");
             object.name_any().starts_with(&prefix)
                 && of.is_none_or(|of| of == run.name)
-                && !strangers.contains(&object.name_any())
+                && !foreign.contains(&object.name_any())
                 && !object.labels().contains_key(RETAINED_LABEL)
         });
         left.extend(named.map(|object| reference(kind, object)));
@@ -93,7 +93,7 @@ pub(crate) async fn find(
     Ok(left)
 }
 
-/// Which run.
+/// Identity of a run.
 pub(crate) struct Key<'a> {
     pub(crate) namespace: &'a str,
     pub(crate) name: &'a str,

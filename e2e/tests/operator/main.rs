@@ -1,7 +1,9 @@
-//! The operator on a real cluster, with a real production: what it refuses, where it stops, what it leaves behind, and what it never says.
-//! A case that fails shows the verdict of its run; a table at the end shows how long each took, and how soon a deleted run was gone.
+//! The operator on a real cluster with a real production: refused requests, stopped runs, complete
+//! teardowns and absent secrets. A failed case prints its run's verdict; the final tables show the
+//! duration of each case and of each deletion.
 //!
-//! All cases share one production and one operator, so this target has a `main` of its own. It takes the arguments of any other test program.
+//! All cases share one production and one operator, so this target has its own `main`. It takes the
+//! usual arguments of a test program.
 
 mod abandoned;
 mod approval;
@@ -35,120 +37,120 @@ use tokio::{
     sync::OnceCell,
 };
 
-use environment::Stage;
+use environment::Environment;
 
-/// One case.
-type Case = for<'a> fn(&'a Stage) -> LocalBoxFuture<'a, Result<()>>;
+/// A case.
+type Case = for<'a> fn(&'a Environment) -> LocalBoxFuture<'a, Result<()>>;
 
-/// Cases by the names of their functions.
+/// Pairs cases with the names of their functions.
 macro_rules! cases {
     ($($module:ident::$case:ident),* $(,)?) => {
-        [$((concat!(stringify!($module), "::", stringify!($case)), |stage| Box::pin($module::$case(stage)))),*]
+        [$((concat!(stringify!($module), "::", stringify!($case)), |env| Box::pin($module::$case(env)))),*]
     };
 }
 
-/// The longest first.
+/// All cases, the longest first.
 const CASES: [(&str, Case); 82] = cases![
     complete::passes_every_gate,
     complete::sql_goes_through_port_forwards,
     complete::status_is_written_at_most_twelve_times,
-    complete::no_secret_is_anywhere,
-    complete::the_audit_log_shows_what_it_did,
-    complete::an_ended_run_is_left_alone,
-    deleted::during_the_restore,
-    deleted::during_the_dump,
-    deleted::in_mid_scenario,
-    deleted::with_its_namespace,
-    deleted::during_teardown,
-    deleted::its_report,
-    abandoned::a_teardown_that_hangs,
-    deleted::waiting_for_approval,
-    isolation::foreign_policy_in_mid_run,
-    isolation::foreign_policy,
-    isolation::no_positive_control,
-    isolation::excused_control,
-    evidence::stands_alone,
-    evidence::printed_secret,
-    evidence::rewritten_log,
-    evidence::swapped_config_map,
-    evidence::expires,
-    postgres_versions::postgres_18,
-    postgres_versions::postgres_15,
-    postgres_versions::a_newer_copy_leaves_the_catalog_open,
-    copy::declared_migration,
-    copy::rights_through_public,
-    breakdowns::crash_in_a_scenario,
-    breakdowns::last_words,
-    breakdowns::protected_pod_restarts,
-    breakdowns::physical_copy,
-    denials::missing,
-    denials::missing_in_a_command,
-    denials::forged,
-    denials::caught,
-    denials::on_another_object,
-    denials::of_a_read_only_transaction,
-    denials::of_a_table_that_is_not_there,
-    denials::twin_is_denied_too,
-    copy::undeclared_change,
-    copy::escalation_path,
-    copy::changed_setting,
-    copy::literal_matrix,
-    copy::unused_tolerance,
-    copy::tolerated_error,
-    copy::restore_error,
-    copy::lost_rows,
-    copy::intolerable,
-    copy::granted_by_a_trigger,
-    copy::forgotten_ownership,
-    copy::volume_fills_up,
-    copy::full_volume,
-    gates::protected_pod_is_deleted,
-    gates::undeclared_rows,
-    gates::granted_away,
-    gates::failing_scenario,
-    gates::changed_input,
-    gates::unknown_table,
-    gates::missing_right,
-    gates::wrong_password,
-    gates::wrong_identifier,
-    gates::protected_selector_matches_nothing,
-    gates::taken_name,
-    waiting::missing_image,
-    waiting::unschedulable,
-    waiting::unprepared_namespace,
-    waiting::missing_config_map,
-    waiting::missing_config_map_key,
-    waiting::missing_secret,
-    waiting::missing_secret_key,
-    waiting::config_map_comes_in_time,
-    waiting::approval_of_another_plan,
-    approval::config_map_changes_after_it,
-    approval::secret_is_touched_after_it,
-    approval::of_nothing,
-    waiting::nobody_approves,
-    waiting::bad_specs,
-    waiting::spec_cannot_be_changed,
-    isolation::enforcement_ends,
-    isolation::nothing_is_enforced,
-    approval::policies_are_not_in_force,
-    waiting::nothing_is_done_without_approval,
+    complete::no_secret_appears_anywhere,
+    complete::audit_log_contains_its_writes,
+    complete::nothing_is_written_after_the_end,
+    deleted::during_restore_leaves_nothing,
+    deleted::during_dump_leaves_nothing,
+    deleted::during_scenario_leaves_nothing,
+    deleted::with_its_namespace_leaves_nothing,
+    deleted::during_teardown_leaves_nothing,
+    deleted::deleted_report_ends_the_run,
+    abandoned::hanging_teardown_can_be_abandoned,
+    deleted::before_approval_leaves_nothing,
+    isolation::foreign_policy_during_run_is_detected,
+    isolation::foreign_policy_before_run_is_detected,
+    isolation::missing_positive_control_is_inconclusive,
+    isolation::excused_control_passes,
+    evidence::is_verifiable_without_the_cluster,
+    evidence::printed_secret_is_found_and_removed,
+    evidence::rewritten_log_is_detected,
+    evidence::replaced_input_is_detected,
+    evidence::is_deleted_after_retention,
+    postgres_versions::postgres_18_passes,
+    postgres_versions::postgres_15_passes,
+    postgres_versions::newer_copy_leaves_catalog_match_unknown,
+    copy::declared_migration_passes,
+    copy::privileges_through_public_fail,
+    breakdowns::server_crash_ends_the_run,
+    breakdowns::termination_log_is_not_repeated,
+    breakdowns::protected_pod_restart_fails,
+    breakdowns::physical_copy_is_never_started,
+    denials::allowed_statement_fails,
+    denials::printed_denial_fails,
+    denials::forged_denial_fails,
+    denials::caught_denial_fails,
+    denials::denial_on_another_object_fails,
+    denials::read_only_error_fails,
+    denials::unknown_table_error_fails,
+    denials::denied_twin_fails,
+    copy::undeclared_change_fails,
+    copy::undeclared_escalation_path_fails,
+    copy::changed_setting_fails,
+    copy::literal_matrix_passes,
+    copy::unused_tolerance_fails,
+    copy::tolerated_error_passes_restore,
+    copy::restore_error_fails,
+    copy::lost_rows_fail,
+    copy::intolerable_errors_are_refused,
+    copy::grant_by_event_trigger_fails,
+    copy::undeclared_ownership_fails,
+    copy::restore_stops_before_volume_is_full,
+    copy::missing_space_prevents_the_dump,
+    gates::protected_pod_deletion_fails,
+    gates::undeclared_rows_fail,
+    gates::grant_in_scenario_fails,
+    gates::failing_scenario_stops_the_rest,
+    gates::changed_input_fails,
+    gates::grant_on_unknown_table_fails,
+    gates::missing_dump_privilege_fails,
+    gates::wrong_password_fails,
+    gates::wrong_system_identifier_fails,
+    gates::empty_protected_selector_fails,
+    gates::existing_object_is_not_touched,
+    waiting::missing_image_ends_at_the_deadline,
+    waiting::unschedulable_pod_ends_at_the_deadline,
+    waiting::unprepared_namespace_is_reported,
+    waiting::missing_config_map_is_reported,
+    waiting::missing_config_map_key_is_reported,
+    waiting::missing_secret_is_reported,
+    waiting::missing_secret_key_is_reported,
+    waiting::late_config_map_is_resolved,
+    waiting::approval_of_another_plan_is_refused,
+    approval::config_map_change_voids_it,
+    approval::secret_change_voids_it,
+    approval::of_unknown_run_is_reported,
+    waiting::unapproved_run_expires,
+    waiting::bad_specs_are_refused,
+    waiting::spec_change_is_refused,
+    isolation::end_of_enforcement_is_detected,
+    isolation::missing_enforcement_is_detected,
+    approval::does_not_count_without_policies,
+    waiting::nothing_is_created_without_approval,
 ];
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
-    // The stage limits how many runs there are at a time; a case that waits for its turn takes nothing.
+    // The environment limits the number of concurrent runs; a waiting case costs nothing.
     arguments.test_threads.get_or_insert(CASES.len());
     let runtime = match Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("no runtime: {error}");
+            eprintln!("cannot start the runtime: {error}");
             return ExitCode::FAILURE;
         }
     };
     let suite = Arc::new(Suite::new(runtime.handle().clone()));
     let trials = CASES.map(|(name, case)| {
         let suite = Arc::clone(&suite);
-        Trial::test(name, move || suite.play(name, case))
+        Trial::test(name, move || suite.run_case(name, case))
     });
     let conclusion = libtest_mimic::run(&arguments, trials.into());
     let closed = runtime.block_on(suite.close());
@@ -164,11 +166,11 @@ fn main() -> ExitCode {
 
 struct Suite {
     runtime: Handle,
-    stage: OnceCell<Stage>,
+    env: OnceCell<Environment>,
     rows: Mutex<Vec<Row>>,
 }
 
-/// What became of a case.
+/// Result of a case.
 struct Row {
     case: &'static str,
     passed: bool,
@@ -179,21 +181,21 @@ impl Suite {
     fn new(runtime: Handle) -> Self {
         Self {
             runtime,
-            stage: OnceCell::new(),
+            env: OnceCell::new(),
             rows: Mutex::default(),
         }
     }
 
-    fn play(&self, name: &'static str, case: Case) -> Result<(), Failed> {
-        let playing = async {
-            let set = async || Box::pin(Stage::set()).await;
-            let stage = self.stage.get_or_try_init(set).await?;
-            // What all wait for is part of none's time.
-            let turn = stage.turn(name).await?;
+    fn run_case(&self, name: &'static str, case: Case) -> Result<(), Failed> {
+        let running = async {
+            let set = async || Box::pin(Environment::prepare()).await;
+            let env = self.env.get_or_try_init(set).await?;
+            // Shared preparation is not part of a case's duration.
+            let slot = env.slot(name).await?;
             let started = Instant::now();
-            let played = case(stage).await;
-            drop(turn);
-            let (passed, took) = (played.is_ok(), started.elapsed());
+            let ended = case(env).await;
+            drop(slot);
+            let (passed, took) = (ended.is_ok(), started.elapsed());
             self.rows
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
@@ -202,16 +204,16 @@ impl Suite {
                     passed,
                     took,
                 });
-            played
+            ended
         };
         self.runtime
-            .block_on(playing)
+            .block_on(running)
             .map_err(|error: anyhow::Error| Failed::from(format!("{error:?}")))
     }
 
-    /// Prints the tables, and checks that production is as it was.
+    /// Prints the tables, and checks that production is unchanged.
     async fn close(&self) -> Result<()> {
-        let Some(stage) = self.stage.get() else {
+        let Some(env) = self.env.get() else {
             return Ok(());
         };
         let mut rows =
@@ -225,13 +227,13 @@ impl Suite {
                 took.as_secs_f64()
             );
         }
-        let figures = stage.figures();
+        let figures = env.figures();
         if !figures.is_empty() {
             println!("\n{:<60} {:>8}", "figure", "value");
         }
         for (what, value) in figures {
             println!("{what:<60} {value:>8}");
         }
-        stage.strike().await
+        env.teardown().await
     }
 }

@@ -1,4 +1,4 @@
-//! One DryRun from its request to its end, and what must be true then.
+//! A DryRun from its request to its end, with the assertions about it.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -16,34 +16,34 @@ use kube::{Api, ResourceExt, api::PostParams};
 use serde_json::Value;
 
 use crate::{
-    environment::{Stage, soon},
+    environment::{Environment, eventually},
     leftovers,
 };
 
-/// How long a run may take, from one state to another.
+/// Deadline of a run's transitions.
 const RUN: Duration = Duration::from_secs(600);
 
-/// A DryRun that was asked for.
+/// A requested DryRun.
 pub(crate) struct Run<'a> {
-    pub(crate) stage: &'a Stage,
+    pub(crate) env: &'a Environment,
     pub(crate) namespace: String,
     pub(crate) name: String,
     pub(crate) uid: String,
-    /// Names of objects that look like the run's and are somebody else's.
-    pub(crate) strangers: Vec<String>,
+    /// Names of foreign objects that look like the run's.
+    pub(crate) foreign: Vec<String>,
 }
 
 impl<'a> Run<'a> {
-    /// Alice asks for it.
-    pub(crate) async fn ask(stage: &'a Stage, request: Value) -> Result<Self> {
+    /// Creates the DryRun as alice.
+    pub(crate) async fn request(env: &'a Environment, request: Value) -> Result<Self> {
         let request: DryRun =
             serde_json::from_value(request).context("the request is no DryRun")?;
         let namespace = request
             .namespace()
             .context("the request has no namespace")?;
-        let api: Api<DryRun> = Api::namespaced(stage.alice.clone(), &namespace);
-        // Role bindings are in force a moment after they are made.
-        let created = soon("the request is accepted", async || {
+        let api: Api<DryRun> = Api::namespaced(env.alice.clone(), &namespace);
+        // A new role binding takes a moment to become effective.
+        let created = eventually("the request is accepted", async || {
             match api.create(&PostParams::default(), &request).await {
                 Err(kube::Error::Api(status)) if status.is_forbidden() => {
                     Ok(Err(status.message.clone()))
@@ -54,22 +54,22 @@ impl<'a> Run<'a> {
         .await?;
         let uid = created.uid().context("the DryRun has no UID")?;
         Ok(Self {
-            stage,
+            env,
             namespace,
             name: created.name_any(),
             uid,
-            strangers: Vec::new(),
+            foreign: Vec::new(),
         })
     }
 
-    /// Alice asks for it and Bob approves it.
-    pub(crate) async fn begin(stage: &'a Stage, request: Value) -> Result<Self> {
-        let run = Self::ask(stage, request).await?;
+    /// Creates the DryRun as alice and approves it as bob.
+    pub(crate) async fn start(env: &'a Environment, request: Value) -> Result<Self> {
+        let run = Self::request(env, request).await?;
         run.approve().await?;
         Ok(run)
     }
 
-    /// Bob approves the plan.
+    /// Approves the current plan as bob.
     pub(crate) async fn approve(&self) -> Result<()> {
         let planned = self
             .until("it has a plan", |run| plan_hash(run).is_some())
@@ -78,14 +78,14 @@ impl<'a> Run<'a> {
             .await
     }
 
-    /// Bob approves this plan.
+    /// Approves this plan as bob.
     pub(crate) async fn approve_plan(&self, hash: &str) -> Result<()> {
         self.approve_as(&self.name, hash).await
     }
 
-    /// Bob approves this plan, by an approval of this name.
+    /// Approves this plan as bob, with an approval of this name.
     pub(crate) async fn approve_as(&self, name: &str, hash: &str) -> Result<()> {
-        let api: Api<DryRunApproval> = Api::namespaced(self.stage.bob.clone(), &self.namespace);
+        let api: Api<DryRunApproval> = Api::namespaced(self.env.bob.clone(), &self.namespace);
         let approval = DryRunApproval::new(
             name,
             DryRunApprovalSpec {
@@ -96,8 +96,8 @@ impl<'a> Run<'a> {
                 expires_at: Time(Timestamp::now() + SignedDuration::from_hours(1)),
             },
         );
-        // The apiserver's policy sees the DryRun a moment after it was written.
-        soon("the approval is accepted", async || {
+        // The apiserver's policy sees a new DryRun with a short delay.
+        eventually("the approval is accepted", async || {
             match api.create(&PostParams::default(), &approval).await {
                 Err(kube::Error::Api(status)) if status.is_forbidden() || status.is_invalid() => {
                     Ok(Err(status.message.clone()))
@@ -108,24 +108,24 @@ impl<'a> Run<'a> {
         .await
     }
 
-    /// The DryRuns of its namespace, as the administrator sees them.
+    /// The DryRuns of its namespace, with the administrator's client.
     pub(crate) fn api(&self) -> Api<DryRun> {
-        Api::namespaced(self.stage.client.clone(), &self.namespace)
+        Api::namespaced(self.env.client.clone(), &self.namespace)
     }
 
-    /// The first state in which `done` holds.
+    /// The first state that satisfies `done`.
     pub(crate) async fn until(&self, what: &str, done: impl Fn(&DryRun) -> bool) -> Result<DryRun> {
         let seen = until(&self.api(), &self.name, RUN, |_| (), done).await;
         match seen {
             Ok(run) => Ok(run),
             Err(error) => Err(error.context(format!(
                 "waiting until {what}; it is\n{}",
-                self.story().await
+                self.diagnostics().await
             ))),
         }
     }
 
-    /// The first state in which it works on this command.
+    /// The first state with this current command.
     pub(crate) async fn at(&self, command: Command) -> Result<DryRun> {
         let here = |run: &DryRun| status(run).step.as_deref() == Some(command.id());
         let seen = self
@@ -135,31 +135,31 @@ impl<'a> Run<'a> {
             .await?;
         ensure!(
             here(&seen),
-            "it ended before {}\n{}",
+            "the run ended before {}\n{}",
             command.id(),
-            self.story().await
+            self.diagnostics().await
         );
         Ok(seen)
     }
 
-    /// Waits until its report says so.
+    /// Waits until its report satisfies `done`.
     pub(crate) async fn reported(
         &self,
         what: &str,
         done: impl Fn(&DryRunReport) -> bool,
     ) -> Result<()> {
-        soon(what, async || {
+        eventually(what, async || {
             let report = self.report().await?;
             Ok(if done(&report) {
                 Ok(())
             } else {
-                Err(self.story().await)
+                Err(self.diagnostics().await)
             })
         })
         .await
     }
 
-    /// Its last state: it has an outcome, and nothing keeps it from being deleted.
+    /// The final state: it has an outcome and no finalizer.
     pub(crate) async fn end(&self) -> Result<DryRun> {
         self.until("it has ended", |run| {
             status(run).outcome.is_some() && run.finalizers().is_empty()
@@ -169,88 +169,99 @@ impl<'a> Run<'a> {
 
     /// Its report.
     pub(crate) async fn report(&self) -> Result<DryRunReport> {
-        let api: Api<DryRunReport> = Api::namespaced(self.stage.client.clone(), &self.namespace);
+        let api: Api<DryRunReport> = Api::namespaced(self.env.client.clone(), &self.namespace);
         api.get(&id::report(&self.name, &self.uid))
             .await
             .with_context(|| format!("reading the report of {}", self.name))
     }
 
-    /// It ended because of this gate, whose condition has this reason and tells of all of `told`; the last command before teardown was `last`.
+    /// Asserts that it ended at this gate, whose condition has this reason and a message with all
+    /// of `expected`, and that the last command before teardown was `last`.
     pub(crate) async fn ends_at(
         &self,
         id: &str,
         reason: &str,
-        told: &[&str],
+        expected: &[&str],
         last: Command,
     ) -> Result<()> {
-        self.ends(id, reason, told, Some(last)).await
+        self.ends(id, reason, expected, Some(last)).await
     }
 
-    /// As [`Run::ends_at`], at whatever command it was: what failed the gate came from outside.
-    pub(crate) async fn ends_by(&self, id: &str, reason: &str, told: &[&str]) -> Result<()> {
-        self.ends(id, reason, told, None).await
+    /// Like [`Run::ends_at`], during any command: the failure was caused from outside.
+    pub(crate) async fn ends_during_any_command(
+        &self,
+        id: &str,
+        reason: &str,
+        expected: &[&str],
+    ) -> Result<()> {
+        self.ends(id, reason, expected, None).await
     }
 
     async fn ends(
         &self,
         id: &str,
         reason: &str,
-        told: &[&str],
+        expected: &[&str],
         last: Option<Command>,
     ) -> Result<()> {
         let run = self.end().await?;
-        let checked = self.stopped(&run, id, reason, told, last).await;
+        let checked = self.stopped(&run, id, reason, expected, last).await;
         if checked.is_err() {
-            return checked.context(self.story().await);
+            return checked.context(self.diagnostics().await);
         }
         Ok(())
     }
 
-    /// It ended at `last` with no gate False, and with each of `gates` Unknown for this reason.
-    pub(crate) async fn ends_open(
+    /// Asserts that it ended at `last` with no gate False, and with each of `gates` Unknown for
+    /// this reason.
+    pub(crate) async fn ends_unknown(
         &self,
         gates: &[&str],
         reasons: &[&str],
-        told: &str,
+        expected: &str,
         last: Command,
     ) -> Result<()> {
         let ended = self.end().await?;
         let status = status(&ended);
-        let story = self.story().await;
-        ensure!(status.outcome == Some(Outcome::Inconclusive), "{story}");
+        let diagnostics = self.diagnostics().await;
+        ensure!(
+            status.outcome == Some(Outcome::Inconclusive),
+            "{diagnostics}"
+        );
         for type_ in gates {
             let gate = condition(&status, type_)?;
             ensure!(
                 gate.status == "Unknown" && reasons.contains(&gate.reason.as_str()),
-                "{type_} is {gate:?}\n{story}"
+                "{type_} is {gate:?}\n{diagnostics}"
             );
             ensure!(
-                gate.message.contains(told),
-                "{type_} does not tell of {told:?}: {}\n{story}",
+                gate.message.contains(expected),
+                "{type_} lacks {expected:?}: {}\n{diagnostics}",
                 gate.message
             );
         }
         let report = self.report().await?.status.unwrap_or_default();
-        self.went_no_further(&report.facts.began.keys().cloned().collect(), Some(last))?;
+        self.started_no_later_command(&report.facts.began.keys().cloned().collect(), Some(last))?;
         self.left_nothing().await
     }
 
-    /// It ended with no gate False, and none Unknown but those of `open`, by type and reason.
-    pub(crate) async fn ends_well(&self, open: &[(&str, &str)]) -> Result<()> {
+    /// Asserts that it ended with no gate False, and none Unknown except `open`, by type and
+    /// reason.
+    pub(crate) async fn ends_passed(&self, open: &[(&str, &str)]) -> Result<()> {
         let ended = self.end().await?;
         let status = status(&ended);
-        let story = self.story().await;
+        let diagnostics = self.diagnostics().await;
         for gate in gate::ALL {
             let found = condition(&status, gate.name)?;
             let known = open.contains(&(gate.name, found.reason.as_str()));
             ensure!(
                 found.status == "True" || found.status == "Unknown" && known,
-                "{} is {found:?}\n{story}",
+                "{} is {found:?}\n{diagnostics}",
                 gate.id
             );
         }
         for (type_, reason) in open {
-            ensure!(is(&ended, type_, "Unknown", reason), "{story}");
+            ensure!(is(&ended, type_, "Unknown", reason), "{diagnostics}");
         }
         self.left_nothing().await
     }
@@ -260,7 +271,7 @@ impl<'a> Run<'a> {
         run: &DryRun,
         id: &str,
         reason: &str,
-        told: &[&str],
+        expected: &[&str],
         last: Option<Command>,
     ) -> Result<()> {
         let gate = gate::ALL
@@ -273,10 +284,10 @@ impl<'a> Run<'a> {
             (failed.status.as_str(), failed.reason.as_str()) == ("False", reason),
             "{id} is {failed:?}"
         );
-        for needle in told {
+        for needle in expected {
             ensure!(
                 failed.message.contains(needle),
-                "{id} does not tell of {needle:?}: {}",
+                "{id} lacks {needle:?}: {}",
                 failed.message
             );
         }
@@ -298,7 +309,7 @@ impl<'a> Run<'a> {
         );
         ensure!(
             condition(&status, "Stalled")?.status == "True",
-            "it is not Stalled"
+            "Stalled is not True"
         );
 
         let report = self.report().await?.status.unwrap_or_default();
@@ -315,31 +326,33 @@ impl<'a> Run<'a> {
             "the report's first line is {:?}",
             report.verdict.first()
         );
-        self.went_no_further(&report.facts.began.keys().cloned().collect(), last)?;
+        self.started_no_later_command(&report.facts.began.keys().cloned().collect(), last)?;
         self.left_nothing().await
     }
 
-    /// After `last` only teardown began, which did begin.
-    fn went_no_further(&self, began: &BTreeSet<String>, last: Option<Command>) -> Result<()> {
-        ensure!(
-            began.contains(Command::Teardown.id()),
-            "there began only {began:?}"
-        );
+    /// Asserts that only teardown started after `last`, which did start.
+    fn started_no_later_command(
+        &self,
+        began: &BTreeSet<Command>,
+        last: Option<Command>,
+    ) -> Result<()> {
+        ensure!(began.contains(&Command::Teardown), "only started {began:?}");
         let Some(last) = last else {
             return Ok(());
         };
-        let later = |id: &&String| id.as_str() > last.id() && id.as_str() != Command::Teardown.id();
+        let later = |command: &&Command| **command > last && **command != Command::Teardown;
         let further: Vec<_> = began.iter().filter(later).collect();
         ensure!(
             further.is_empty(),
-            "after {} there began {further:?}",
+            "after {} started {further:?}",
             last.id()
         );
-        ensure!(began.contains(last.id()), "there began only {began:?}");
+        ensure!(began.contains(&last), "only started {began:?}");
         Ok(())
     }
 
-    /// Nothing is left of it in the cluster, it says so, and production is as it was.
+    /// Asserts that nothing is left of it in the cluster, that NetZero is True, and that production
+    /// is unchanged.
     pub(crate) async fn left_nothing(&self) -> Result<()> {
         if let Some(run) = self.api().get_opt(&self.name).await? {
             let net_zero = condition(&status(&run), "NetZero")?.clone();
@@ -348,20 +361,20 @@ impl<'a> Run<'a> {
         self.is_gone().await
     }
 
-    /// Nothing is left of it in the cluster, and production is as it was.
+    /// Asserts that nothing is left of it in the cluster, and that production is unchanged.
     pub(crate) async fn is_gone(&self) -> Result<()> {
         let key = leftovers::Key {
             namespace: &self.namespace,
             name: &self.name,
             uid: &self.uid,
         };
-        let left = self.stage.leftovers(&key, &self.strangers).await?;
+        let left = self.env.leftovers(&key, &self.foreign).await?;
         ensure!(left.is_empty(), "left behind: {left:?}");
-        self.stage.production_is_untouched().await
+        self.env.production_is_untouched().await
     }
 
-    /// The run as a person would look at it after a surprise.
-    pub(crate) async fn story(&self) -> String {
+    /// The run's state, for the message of a failed assertion.
+    pub(crate) async fn diagnostics(&self) -> String {
         match self.api().get_opt(&self.name).await {
             Ok(Some(run)) => {
                 let status = status(&run);
@@ -384,7 +397,7 @@ impl<'a> Run<'a> {
     }
 }
 
-/// What the operator says of it; empty before it has said anything.
+/// Its status; empty before the operator's first write.
 pub(crate) fn status(run: &DryRun) -> DryRunStatus {
     run.status.clone().unwrap_or_default()
 }
@@ -395,14 +408,14 @@ pub(crate) fn condition<'a>(status: &'a DryRunStatus, type_: &str) -> Result<&'a
         .with_context(|| format!("there is no condition {type_}"))
 }
 
-/// Whether the condition of this type has this status and reason.
+/// Returns whether the condition of this type has this status and reason.
 pub(crate) fn is(run: &DryRun, type_: &str, value: &str, reason: &str) -> bool {
     let status = status(run);
     conditions::find(&status.conditions, type_)
         .is_some_and(|c| c.status == value && c.reason == reason)
 }
 
-/// The hash of the plan that waits for approval.
+/// The hash of the plan that awaits approval.
 pub(crate) fn plan_hash(run: &DryRun) -> Option<&str> {
     run.status
         .as_ref()?

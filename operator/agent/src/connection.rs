@@ -1,5 +1,6 @@
 //! Sessions of the agent's own, and the environment of programs that open theirs.
 
+use dryrun_core::problem::Problem;
 use std::{
     io::Write,
     net::IpAddr,
@@ -9,9 +10,9 @@ use std::{
 };
 
 use dryrun_core::agent_api::tasks::Server;
+use dryrun_postgres::{Options, Session};
 use tempfile::NamedTempFile;
-use tokio::time::timeout;
-use tokio_postgres::{Client, Config, NoTls, config::SslMode as Tls, tls::MakeTlsConnect};
+use tokio_postgres::{Config, NoTls, config::SslMode as Tls};
 
 use crate::{
     directory,
@@ -44,17 +45,17 @@ impl<'a> Credentials<'a> {
         })
     }
 
-    /// Opens a session under the name `application`, with `options` as in PGOPTIONS. What may go away by itself is waited for.
+    /// Opens a session under the name `application`. Transient failures are retried for a while.
     pub(crate) async fn connect(
         &self,
         database: &str,
         application: &str,
-        options: &str,
-    ) -> Result<Client> {
+        options: &Options,
+    ) -> Result<Session> {
         let started = Instant::now();
         loop {
             match self.attempt(database, application, options).await {
-                Err(error) if error.transient && started.elapsed() < PATIENCE => {
+                Err(error) if error.retry && started.elapsed() < PATIENCE => {
                     tokio::time::sleep(AGAIN).await;
                 }
                 ended => return ended,
@@ -62,39 +63,35 @@ impl<'a> Credentials<'a> {
         }
     }
 
-    async fn attempt(&self, database: &str, application: &str, options: &str) -> Result<Client> {
+    async fn attempt(
+        &self,
+        database: &str,
+        application: &str,
+        options: &Options,
+    ) -> Result<Session> {
         let server = self.server;
         let mut config = base(&server.address, server.port, &server.user, &self.password)?;
         config
             .host(&server.host)
             .dbname(database)
             .application_name(application)
-            .options(options);
-        let what = format!(
-            "cannot connect to {} ({}:{}) as {}",
+            .ssl_mode(match server.sslmode {
+                SslMode::Disable => Tls::Disable,
+                SslMode::Prefer => Tls::Prefer,
+                SslMode::Require | SslMode::VerifyFull => Tls::Require,
+            });
+        let doing = format!(
+            "connect to {} ({}:{}) as {}",
             server.host, server.address, server.port, server.user
         );
-        let opening = async {
-            let connected = match server.sslmode {
-                SslMode::Disable => connect(config.ssl_mode(Tls::Disable), NoTls).await,
-                SslMode::Prefer => {
-                    connect(
-                        config.ssl_mode(Tls::Prefer),
-                        tls::connector(server.sslmode)?,
-                    )
-                    .await
-                }
-                SslMode::Require | SslMode::VerifyFull => {
-                    connect(
-                        config.ssl_mode(Tls::Require),
-                        tls::connector(server.sslmode)?,
-                    )
-                    .await
-                }
-            };
-            connected.map_err(|error| failure::connect(&what, &error))
+        let opened = match server.sslmode {
+            SslMode::Disable => Session::connect(&doing, &mut config, options, NoTls).await,
+            SslMode::Prefer | SslMode::Require | SslMode::VerifyFull => {
+                let tls = tls::connector(server.sslmode)?;
+                Session::connect(&doing, &mut config, options, tls).await
+            }
         };
-        within(TIMEOUT, &what, opening).await
+        opened.map_err(failure::connect)
     }
 
     /// Gives `command` what libpq needs for the same session; the password travels in a file of mode 0600, which lives as long as the returned value.
@@ -102,7 +99,7 @@ impl<'a> Credentials<'a> {
         &self,
         command: &mut Command,
         application: &str,
-        options: &str,
+        options: &Options,
     ) -> Result<NamedTempFile> {
         let server = self.server;
         let passfile = passfile("*", &self.password)?;
@@ -115,7 +112,7 @@ impl<'a> Credentials<'a> {
             .env("PGSSLMODE", server.sslmode.as_libpq())
             .env("PGPASSFILE", passfile.path())
             .env("PGAPPNAME", application)
-            .env("PGOPTIONS", options)
+            .env("PGOPTIONS", options.to_string())
             .env("PGCONNECT_TIMEOUT", TIMEOUT.as_secs().to_string());
         if server.sslmode == SslMode::VerifyFull {
             // Only then: with it libpq would verify under `require` too.
@@ -129,7 +126,7 @@ impl<'a> Credentials<'a> {
 pub(crate) fn base(address: &str, port: u16, user: &str, password: &str) -> Result<Config> {
     let address: IpAddr = address
         .parse()
-        .map_err(|_| failure::lasting("InvalidAddress", format!("{address} is no IP address")))?;
+        .map_err(|_| Problem::permanent("InvalidAddress", format!("{address} is no IP address")))?;
     let mut config = Config::new();
     config
         .hostaddr(address)
@@ -138,29 +135,6 @@ pub(crate) fn base(address: &str, port: u16, user: &str, password: &str) -> Resu
         .password(password)
         .connect_timeout(TIMEOUT);
     Ok(config)
-}
-
-/// What comes of `opening`, unless it takes too long: tokio-postgres bounds the connection of the socket, and not TLS and authentication after it.
-async fn within<T>(
-    limit: Duration,
-    what: &str,
-    opening: impl Future<Output = Result<T>>,
-) -> Result<T> {
-    timeout(limit, opening).await.unwrap_or_else(|_| {
-        let message = format!("{what}: no session within {} s", limit.as_secs());
-        Err(failure::passing("ConnectFailed", message))
-    })
-}
-
-/// Opens a session and drives it in the background until the client is dropped.
-async fn connect<T>(config: &Config, tls: T) -> Result<Client, tokio_postgres::Error>
-where
-    T: MakeTlsConnect<tokio_postgres::Socket>,
-    T::Stream: Send + 'static,
-{
-    let (client, connection) = config.connect(tls).await?;
-    tokio::spawn(connection);
-    Ok(client)
 }
 
 /// A passfile with one password, in the memory volume that `/tmp` is in run pods.
@@ -185,21 +159,6 @@ mod tests {
     #[test]
     fn passfile_fields_are_escaped() {
         assert_eq!(passfile_line("a:b", r"c\:d"), r"*:*:*:a\:b:c\\\:d");
-    }
-
-    #[tokio::test]
-    async fn a_server_that_says_nothing_is_not_waited_for() {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let config = base("127.0.0.1", port, "dump_ro", "secret").unwrap();
-        let opening = async {
-            let connected = connect(&config, NoTls).await;
-            connected.map_err(|error| failure::connect("cannot connect", &error))
-        };
-        let limit = Duration::from_secs(1);
-        let error = within(limit, "cannot connect", opening).await.unwrap_err();
-        assert_eq!(error.message, "cannot connect: no session within 1 s");
-        assert!(error.transient);
     }
 
     #[test]

@@ -1,19 +1,11 @@
 //! Why a task could not be done: words for people that hold neither secrets nor row data.
 
-use std::{error::Error, io, path::Path};
+use std::{io, path::Path};
 
-use dryrun_core::problem::TaskError;
-use tokio_postgres::error::SqlState;
+use dryrun_core::problem::{Problem, clip};
+use dryrun_postgres::Class;
 
-pub(crate) type Result<T, E = TaskError> = std::result::Result<T, E>;
-
-/// Bytes of a message; the report that it ends in is bounded.
-const MESSAGE: usize = 1024;
-
-/// SQLSTATE classes whose messages speak of connections, names, rights and resources. All others may quote row data.
-const SPEAKING_CLASSES: [&str; 11] = [
-    "08", "0A", "25", "28", "3D", "3F", "42", "53", "54", "55", "57",
-];
+pub(crate) type Result<T, E = Problem> = std::result::Result<T, E>;
 
 /// Ends of server messages that speak of names alone.
 const SPEAKING_ENDS: [&str; 4] = [
@@ -23,108 +15,53 @@ const SPEAKING_ENDS: [&str; 4] = [
     ": No space left on device",
 ];
 
-/// A failure that stays until somebody changes something.
-pub(crate) fn lasting(reason: &str, message: impl AsRef<str>) -> TaskError {
-    TaskError {
-        reason: reason.to_owned(),
-        message: cut(message.as_ref()),
-        transient: false,
-    }
-}
-
-/// A failure that may be gone the next time.
-pub(crate) fn passing(reason: &str, message: impl AsRef<str>) -> TaskError {
-    TaskError {
-        transient: true,
-        ..lasting(reason, message)
-    }
-}
-
-/// The same failure of a task that must not be begun again: what it has done until then stays.
-pub(crate) fn for_good(error: TaskError) -> TaskError {
-    TaskError {
-        transient: false,
-        ..error
-    }
-}
-
 /// A file of the pod could not be used.
-pub(crate) fn file(path: impl AsRef<Path>, error: &io::Error) -> TaskError {
-    lasting(
+pub(crate) fn file(path: impl AsRef<Path>, error: &io::Error) -> Problem {
+    Problem::permanent(
         "FileUnusable",
         format!("{}: {error}", path.as_ref().display()),
     )
 }
 
-/// A query failed.
-pub(crate) fn query(what: &str, error: &tokio_postgres::Error) -> TaskError {
-    let message = format!("{what}: {}", describe(error));
-    let lost = error.is_closed() || error.source().is_some_and(|cause| cause.is::<io::Error>());
-    match error.code().map(SqlState::code) {
-        // The server was told to shut down, or the session was ended.
-        Some(state) if state.starts_with("57P") => passing("ConnectionLost", message),
-        // lock_not_available
-        Some("55P03") => passing("SourceLocked", message),
-        None if lost => passing("ConnectionLost", message),
-        _ => lasting("QueryFailed", message),
-    }
+/// A request to a server failed.
+pub(crate) fn query(error: dryrun_postgres::Error) -> Problem {
+    let class = error.class();
+    let reason = match class {
+        Class::Lost | Class::Unavailable => "ConnectionLost",
+        Class::Locked => "SourceLocked",
+        Class::Conflict => "TransactionConflict",
+        Class::Refused => "QueryFailed",
+    };
+    of_server(reason, class, &error)
 }
 
-/// No session came about.
-pub(crate) fn connect(what: &str, error: &tokio_postgres::Error) -> TaskError {
-    let message = format!("{what}: {}", describe(error));
-    match error.code() {
-        Some(&SqlState::CANNOT_CONNECT_NOW | &SqlState::TOO_MANY_CONNECTIONS) | None => {
-            passing("ConnectFailed", message)
-        }
-        Some(_) => lasting("ConnectFailed", message),
-    }
+/// A session could not be opened.
+pub(crate) fn connect(error: dryrun_postgres::Error) -> Problem {
+    of_server("ConnectFailed", error.class(), &error)
 }
 
-/// What an error of a session says, without row data.
-pub(crate) fn describe(error: &tokio_postgres::Error) -> String {
-    match error.as_db_error() {
-        Some(db)
-            if SPEAKING_CLASSES
-                .iter()
-                .any(|class| db.code().code().starts_with(class)) =>
-        {
-            format!("{} {}: {}", db.severity(), db.code().code(), db.message())
-        }
-        Some(db) => format!("{} {}", db.severity(), db.code().code()),
-        None => {
-            let causes =
-                std::iter::successors(error.source(), |cause: &&dyn Error| (*cause).source())
-                    .map(|cause| format!(": {cause}"));
-            std::iter::once(error.to_string()).chain(causes).collect()
-        }
+fn of_server(reason: &str, class: Class, error: &dryrun_postgres::Error) -> Problem {
+    Problem {
+        retry: class.is_transient(),
+        ..Problem::permanent(reason, error)
     }
 }
 
 /// A line of `pg_dump`'s or `pg_restore`'s standard error without what a server message may quote from a row.
 pub(crate) fn without_rows(line: &str) -> String {
     let Some((head, message)) = line.split_once("ERROR:") else {
-        return cut(line);
+        return clip(line.to_owned());
     };
     let message = message.trim_start();
     if message.starts_with("permission denied")
         || message.starts_with("must be ")
         || SPEAKING_ENDS.iter().any(|end| message.ends_with(end))
     {
-        cut(line)
-    } else {
-        format!("{}ERROR:  (not shown: it may quote a row)", cut(head))
-    }
-}
-
-/// The text's first part, cut between characters.
-fn cut(text: &str) -> String {
-    if text.len() <= MESSAGE {
-        text.to_owned()
+        clip(line.to_owned())
     } else {
         format!(
-            "{}…",
-            &text[..text.floor_char_boundary(MESSAGE - '…'.len_utf8())]
+            "{}ERROR:  (not shown: it may quote a row)",
+            clip(head.to_owned())
         )
     }
 }
@@ -132,16 +69,6 @@ fn cut(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn messages_are_cut_between_characters() {
-        let message = lasting("X", "é".repeat(MESSAGE)).message;
-        assert!(
-            message.len() <= MESSAGE && message.ends_with('…'),
-            "{}",
-            message.len()
-        );
-    }
 
     #[test]
     fn names_are_shown_and_rows_are_not() {

@@ -13,7 +13,6 @@ mod install;
 mod postgres;
 mod probe;
 mod program;
-mod reading;
 mod registry;
 mod serve;
 mod task;

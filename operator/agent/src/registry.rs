@@ -1,5 +1,6 @@
 //! Tasks by their id: each runs once, whoever asks for it how often, and again only when it says that it may.
 
+use dryrun_core::problem::Problem;
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
@@ -7,8 +8,6 @@ use std::{
 
 use dryrun_core::agent_api::protocol::TaskResult;
 use tokio::sync::watch;
-
-use crate::failure;
 
 /// The result of a task, when there is one.
 type Outcome = watch::Receiver<Option<Arc<TaskResult>>>;
@@ -34,7 +33,7 @@ impl Registry {
     {
         let mut outcome = self.admit(id, start)?;
         let lost = || {
-            Arc::new(TaskResult::Failed(failure::lasting(
+            Arc::new(TaskResult::Failed(Problem::permanent(
                 "AgentFailed",
                 "the task ended without a result",
             )))
@@ -74,7 +73,7 @@ impl Registry {
 
 /// Whether the task has failed in a way that may be gone the next time, which also says that it has left nothing behind.
 fn may_be_repeated(outcome: &Outcome) -> bool {
-    matches!(outcome.borrow().as_deref(), Some(TaskResult::Failed(error)) if error.transient)
+    matches!(outcome.borrow().as_deref(), Some(TaskResult::Failed(error)) if error.retry)
 }
 
 #[cfg(test)]
@@ -84,7 +83,7 @@ mod tests {
     use tokio::sync::oneshot;
 
     fn result(reason: &str) -> TaskResult {
-        TaskResult::Failed(failure::lasting(reason, ""))
+        TaskResult::Failed(Problem::permanent(reason, ""))
     }
 
     #[tokio::test]
@@ -121,7 +120,7 @@ mod tests {
     #[tokio::test]
     async fn what_may_be_gone_the_next_time_is_tried_again() {
         let registry = Registry::default();
-        let unreachable = || async { TaskResult::Failed(failure::passing("ConnectFailed", "")) };
+        let unreachable = || async { TaskResult::Failed(Problem::transient("ConnectFailed", "")) };
         for _ in 0..2 {
             let failed = registry.run("a", unreachable).await.unwrap();
             assert_eq!(*failed, unreachable().await);

@@ -17,7 +17,7 @@ use anyhow::{Context, Result};
 use dryrun_core::{
     agent_api::{protocol::Task, tasks::WatchTask},
     isolation::target::Tally,
-    problem::TaskError,
+    problem::Problem,
     run::layout,
 };
 use http_body_util::{BodyExt, Full, Limited};
@@ -39,8 +39,7 @@ use tokio::{
 };
 
 use crate::{
-    children::Children, door::Door, echo, failure, probe::watch::Watch, registry::Registry,
-    task::Agent,
+    children::Children, door::Door, echo, probe::watch::Watch, registry::Registry, task::Agent,
 };
 
 /// Bytes of a request: a task carries at most the SQL of one scenario.
@@ -324,9 +323,9 @@ fn done() -> Answer {
 fn refuse(status: StatusCode, reason: &str, message: &str) -> Answer {
     json(
         status,
-        &TaskError {
-            transient: status == StatusCode::CONFLICT,
-            ..failure::lasting(reason, message)
+        &Problem {
+            retry: status == StatusCode::CONFLICT,
+            ..Problem::permanent(reason, message)
         },
     )
 }

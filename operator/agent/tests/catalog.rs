@@ -9,7 +9,6 @@ mod support;
 
 use std::collections::BTreeSet;
 
-use dryrun_core::postgres::sql;
 use support::{World, postgres, production::Production};
 use tokio_postgres::Client;
 
@@ -180,14 +179,16 @@ const CHANGES: &[(&str, &str)] = &[
     ),
 ];
 
-async fn catalog(client: &Client) -> BTreeSet<(String, String, String)> {
-    let rows = client.query(sql::CATALOG, &[]).await.unwrap();
-    let field = |row: &tokio_postgres::Row, column: usize| {
-        row.get::<_, Option<String>>(column).unwrap_or_default()
-    };
-    rows.iter()
-        .map(|row| (field(row, 0), field(row, 1), field(row, 2)))
-        .collect()
+/// The catalog as text, a definition a line.
+async fn catalog(client: &Client) -> BTreeSet<String> {
+    let text = dryrun_postgres::catalog(client).await.unwrap().to_text();
+    text.lines().map(str::to_owned).collect()
+}
+
+/// Kind and identity of a line, without its definition.
+fn identity(line: &str) -> String {
+    let (identity, _) = line.rsplit_once('\t').unwrap();
+    identity.replace('\t', " ")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -195,14 +196,11 @@ async fn every_kind_of_change_is_seen() {
     let Some(programs) = postgres() else { return };
     let world = World::new();
     let production = Production::start(&world, &programs, &[]).await;
-    let client = &production.admin;
-    client.batch_execute(sql::SESSION).await.unwrap();
+    let session = production.session().await;
+    let client = &session.client;
     let before = catalog(client).await;
     assert_eq!(catalog(client).await, before);
-    let identities: BTreeSet<_> = before
-        .iter()
-        .map(|(kind, identity, _)| (kind, identity))
-        .collect();
+    let identities: BTreeSet<_> = before.iter().map(|line| identity(line)).collect();
     assert_eq!(identities.len(), before.len(), "identities are unique");
     let mut missed = Vec::new();
     for (change, expected) in CHANGES {
@@ -215,7 +213,7 @@ async fn every_kind_of_change_is_seen() {
         client.batch_execute("ROLLBACK").await.unwrap();
         let differing: BTreeSet<_> = before
             .symmetric_difference(&after)
-            .map(|(kind, identity, _)| format!("{kind} {identity}"))
+            .map(|line| identity(line))
             .collect();
         if !differing.contains(*expected) {
             missed.push(format!("{change}: {expected} is not in {differing:?}"));

@@ -24,7 +24,7 @@ use dryrun_core::{
     },
     run::facts::ScenarioClaim,
 };
-use dryrun_testing::skip;
+use dryrun_postgres::testing::skip;
 use rustix::process::Signal;
 use support::{Agent, TOKEN, World, eventually};
 

@@ -24,8 +24,8 @@ use dryrun_core::{
     },
     api::{SqlExpectation, SqlStep, SslMode},
     postgres::{matrix, settings, sql},
-    problem::TaskError,
-    run::facts::{DumpFacts, PrivilegeRow, RestoreClaim, SourceRequirements, StepClaim},
+    problem::Problem,
+    run::facts::{DumpFacts, RestoreClaim, SourceRequirements, StepClaim},
 };
 use support::{
     Agent, DEADLINE, PASSWORD, Process, World, connect, free_port, postgres,
@@ -204,12 +204,11 @@ async fn a_copy_is_restored_equal_and_judged_by_its_own_checks() {
     assert_eq!(requirements.settings_unseen, ["TimeZone", "xmlbinary"]);
     let (_copy, config) = start_copy(&world, &source, requirements);
     let operator = prepare(&config, &dump, &dump.roles).await;
-    let found: BTreeMap<String, String> = operator
-        .query(sql::SETTINGS, &[])
+    let found: BTreeMap<String, String> = dryrun_postgres::settings(&operator)
         .await
         .unwrap()
-        .iter()
-        .map(|row| (row.get(0), row.get(1)))
+        .into_iter()
+        .map(|setting| (setting.name, setting.value))
         .collect();
     let compared = settings::compare(&config.requirements.settings, &found, &found);
     assert_eq!(compared.differing, Vec::<String>::new());
@@ -221,9 +220,9 @@ async fn a_copy_is_restored_equal_and_judged_by_its_own_checks() {
     // Not with production's identifier, and not with another dump.
     let mut forbidden = source.server();
     forbidden.user = "x".into();
-    let identifier = operator.query_one(sql::IDENTITY, &[]).await.unwrap();
-    let copy_identifier = sql::system_identifier(identifier.get("system_identifier"));
-    assert_eq!(identifier.get::<_, &str>("cluster_name"), config.run_uid);
+    let identity = dryrun_postgres::identity(&operator).await.unwrap();
+    let copy_identifier = identity.server.system_identifier;
+    assert_eq!(identity.cluster_name, config.run_uid);
     let pretended = Production {
         identifier: copy_identifier.clone(),
         ..source
@@ -471,7 +470,7 @@ async fn a_data_directory_that_holds_production_is_never_started_nor_touched() {
     assert_eq!(refused.code(), Some(1));
     let message = fs::read(world.path("termination-log")).unwrap();
     assert!(message.len() <= 1024);
-    let error: TaskError = serde_json::from_slice(&message).unwrap();
+    let error: Problem = serde_json::from_slice(&message).unwrap();
     assert_eq!(error.reason, "CopyIsProduction");
     assert!(error.message.contains(&source.identifier), "{error}");
     assert_eq!(listing(&world), before);
@@ -480,7 +479,7 @@ async fn a_data_directory_that_holds_production_is_never_started_nor_touched() {
     fs::write(world.directory("pgdata").join("something"), "").unwrap();
     let (mut refused, _) = start_copy(&world, &source, SourceRequirements::default());
     assert_eq!(refused.code(), Some(1));
-    let error: TaskError =
+    let error: Problem =
         serde_json::from_slice(&fs::read(world.path("termination-log")).unwrap()).unwrap();
     assert_eq!(error.reason, "DataDirectoryNotEmpty");
 }
@@ -500,7 +499,7 @@ async fn a_setting_that_the_image_lacks_is_named() {
     };
     let (mut refused, _) = start_copy(&world, &source, requirements);
     assert_eq!(refused.code(), Some(1));
-    let error: TaskError =
+    let error: Problem =
         serde_json::from_slice(&fs::read(world.path("termination-log")).unwrap()).unwrap();
     assert_eq!(error.reason, "SettingRefused");
     assert!(error.message.contains("\"TimeZone\""), "{error}");
@@ -544,15 +543,7 @@ async fn other_roles_are_as_strong_as_in_production() {
     assert_eq!(claim.copy.catalog_difference.rows, 0);
 
     let copy = connect(config.port, &config.bootstrap_role, PASSWORD, "directus").await;
-    let found = copy.query(sql::ROLE_RIGHTS, &[]).await.unwrap();
-    let found = found.iter().map(|row| PrivilegeRow {
-        class: row.get(0),
-        object: row.get(1),
-        grantee: row.get(2),
-        privilege: row.get(3),
-        grantable: row.get(4),
-        sign: "+".into(),
-    });
+    let found = dryrun_postgres::role_rights(&copy).await.unwrap();
     let found = matrix::undeclared(found, &dump.roles, &BTreeSet::new());
     assert_eq!(matrix::differing(&dump.role_rights, &found), [""; 0]);
     for server in [&source.admin, &copy] {

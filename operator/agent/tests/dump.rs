@@ -20,7 +20,7 @@ use dryrun_core::{
         tasks::{IdentifyTask, Server},
     },
     api::SslMode,
-    problem::TaskError,
+    problem::Problem,
 };
 use support::{
     Agent, DEADLINE, PASSWORD, World, connect, eventually, postgres,
@@ -28,7 +28,7 @@ use support::{
 };
 use tokio::runtime::Handle;
 
-fn reason(problem: Option<&TaskError>) -> Option<&str> {
+fn reason(problem: Option<&Problem>) -> Option<&str> {
     problem.map(|problem| problem.reason.as_str())
 }
 
@@ -167,7 +167,7 @@ async fn a_locked_table_stops_the_dump_and_leaves_nothing() {
     });
     let problem = facts.problem.unwrap();
     assert_eq!(
-        (problem.reason.as_str(), problem.transient),
+        (problem.reason.as_str(), problem.retry),
         ("SourceLocked", true),
         "{problem}"
     );
@@ -219,7 +219,7 @@ async fn a_source_that_changes_meanwhile_gives_no_dump() {
     });
     let problem = facts.problem.unwrap();
     assert_eq!(
-        (problem.reason.as_str(), problem.transient),
+        (problem.reason.as_str(), problem.retry),
         ("SourceChangedDuringDump", true),
         "{problem}"
     );

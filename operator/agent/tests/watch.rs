@@ -22,7 +22,7 @@ use dryrun_core::{
         tasks::{CommandTask, WatchTask},
     },
     isolation::target::{Greeting, Protocol, Tally, Target},
-    problem::TaskError,
+    problem::Problem,
 };
 use support::{
     Agent, DEADLINE, TOKEN, World, eventually,
@@ -82,7 +82,7 @@ fn answer(mut waiting: TcpStream) -> Vec<Tally> {
 }
 
 fn reason(body: &str) -> String {
-    serde_json::from_str::<TaskError>(body).unwrap().reason
+    serde_json::from_str::<Problem>(body).unwrap().reason
 }
 
 #[tokio::test]

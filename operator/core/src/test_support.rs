@@ -403,7 +403,7 @@ pub(crate) fn facts() -> Facts {
             .iter()
             .map(|role| ((*role).to_owned(), inspection(role)))
             .collect(),
-        inspected_again: Some(inspection("postgres")),
+        copy_pod_after: Some(inspection("postgres")),
         isolation: probed(),
         watched_since: vec![jiff::Timestamp::UNIX_EPOCH],
         teardown: Some(TeardownFacts {

@@ -1,6 +1,6 @@
 //! The matrix against real servers: it is applied and read back, and every single fault in it is found.
 //!
-//! Runs against each installed version from 15 on (see `dryrun_testing::installations`).
+//! Runs against each installed version from 15 on (see `dryrun_postgres::testing::installations`).
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -16,7 +16,7 @@ use dryrun_core::postgres::matrix::{
 };
 use dryrun_core::postgres::sql;
 use dryrun_core::run::facts::{EscalationFacts, MatrixDifference, PrivilegeRow, RowGroup};
-use dryrun_testing::{SUPERUSER, Server, installations, skip};
+use dryrun_postgres::testing::{SUPERUSER, Server, installations, skip};
 use tokio_postgres::{Client, NoTls};
 
 const DATABASE: &str = "directus";

@@ -9,9 +9,10 @@ use std::{
 use dryrun_core::{
     agent_api::tasks::DumpTask,
     postgres::row_set::Rows,
-    problem::TaskError,
+    problem::Problem,
     run::facts::{ArchiveFacts, DiskFacts, DumpFacts, SessionFacts, SourceIdentity},
 };
+use dryrun_postgres::{Error, Options, Session};
 use tokio_postgres::{Client, IsolationLevel};
 
 use super::{Agent, READING, source};
@@ -20,7 +21,6 @@ use crate::{
     directory::{self, Content},
     failure::{self, Result},
     program::{self, Programs},
-    reading,
 };
 
 /// What libpq says when a connection that was there is gone (`src/interfaces/libpq/fe-misc.c`): another attempt may have a better one.
@@ -68,7 +68,7 @@ impl Dump<'_> {
     async fn take(&mut self) -> Result<()> {
         let directory = Path::new(&self.task.directory);
         if !directory::is_empty(directory).map_err(|error| failure::file(directory, &error))? {
-            return Err(failure::lasting(
+            return Err(Problem::permanent(
                 "DirectoryNotEmpty",
                 format!("{} is not empty", directory.display()),
             ));
@@ -76,16 +76,18 @@ impl Dump<'_> {
         fs::create_dir_all(directory).map_err(|error| failure::file(directory, &error))?;
         self.judge_disk(0)?;
         let credentials = Credentials::read(&self.agent.secrets, &self.task.server)?;
-        let mut client = credentials
-            .connect(&self.task.server.database, READING, source::READ_ONLY)
+        let mut session = credentials
+            .connect(&self.task.server.database, READING, &Options::read_only())
             .await?;
-        self.identify(&client).await?;
+        self.identify(&session.client).await?;
         let programs = Programs::find()?;
-        self.check(&client, &credentials, &programs).await?;
-        let taken = self.archive(&mut client, &credentials, &programs).await;
+        self.check(&session.client, &credentials, &programs).await?;
+        let taken = self.archive(&mut session, &credentials, &programs).await;
         if taken.is_err() {
             self.facts.archive = None;
             directory::clear(directory).map_err(|error| failure::file(directory, &error))?;
+        } else {
+            session.close().await;
         }
         taken
     }
@@ -101,7 +103,7 @@ impl Dump<'_> {
         if free >= needed {
             return Ok(());
         }
-        Err(failure::lasting(
+        Err(Problem::permanent(
             "InsufficientSpace",
             format!(
                 "{} MiB free on the data volume, {} MiB needed",
@@ -113,7 +115,10 @@ impl Dump<'_> {
 
     /// Reads who this is, and nothing else of a server that is not the declared one.
     async fn identify(&mut self, client: &Client) -> Result<()> {
-        let identity = self.facts.identity.insert(reading::identity(client).await?);
+        let found = dryrun_postgres::identity(client)
+            .await
+            .map_err(failure::query)?;
+        let identity = self.facts.identity.insert(found.server);
         let declared = &self.task.system_identifier;
         if is(identity, declared) {
             return Ok(());
@@ -122,7 +127,7 @@ impl Dump<'_> {
             "the server's system identifier is {}, declared is {declared}",
             identity.system_identifier
         );
-        Err(failure::lasting("IdentityMismatch", message))
+        Err(Problem::permanent("IdentityMismatch", message))
     }
 
     /// Everything that can be known before a byte is dumped: all of it becomes a fact before the first part of it is refused.
@@ -135,36 +140,40 @@ impl Dump<'_> {
         if let Some(problem) = source::weak_password(&self.task.server, &credentials.password) {
             return Err(problem);
         }
-        reading::prepare(client).await?;
-        let lock_timeout = self.task.lock_timeout_ms.to_string();
-        let limited = client
-            .execute(include_str!("../../sql/lock_timeout.sql"), &[&lock_timeout])
-            .await;
-        limited.map_err(|error| failure::query("cannot set up the session", &error))?;
+        dryrun_postgres::limit_lock_waits(client, self.task.lock_timeout_ms)
+            .await
+            .map_err(failure::query)?;
         let children = &self.agent.children;
-        let (mut requirements, bytes) = source::requirements(client).await?;
+        let (mut requirements, bytes) = dryrun_postgres::requirements(client)
+            .await
+            .map_err(failure::query)?;
         self.judge_disk(bytes)?;
         (requirements.settings, requirements.settings_unseen) =
             source::settings(credentials).await?;
         requirements.unavailable =
             source::unavailable(children, programs, &requirements.extensions).await?;
         let requirements = &*self.facts.requirements.insert(requirements);
-        (self.facts.roles, self.facts.role_rights) = source::roles(client).await?;
-        let rights = self.facts.rights.insert(source::rights(client).await?);
+        (self.facts.roles, self.facts.role_rights) = dryrun_postgres::roles(client)
+            .await
+            .map_err(failure::query)?;
+        let rights = dryrun_postgres::rights(client)
+            .await
+            .map_err(failure::query)?;
+        let rights = self.facts.rights.insert(rights);
         if rights.missing_count > 0 {
             let message = format!(
                 "{} rights are missing; run as an owner: {}",
                 rights.missing_count,
                 rights.missing.join("; ")
             );
-            return Err(failure::lasting("MissingRights", message));
+            return Err(Problem::permanent("MissingRights", message));
         }
         if !requirements.unavailable.is_empty() {
             let message = format!(
                 "the image of the copy lacks the extensions {}",
                 requirements.unavailable.join(", ")
             );
-            return Err(failure::lasting("ExtensionUnavailable", message));
+            return Err(Problem::permanent("ExtensionUnavailable", message));
         }
         source::missing_locale(children, requirements)
             .await
@@ -174,7 +183,7 @@ impl Dump<'_> {
     /// Counts and dumps in one snapshot, between two readings of the catalog.
     async fn archive(
         &mut self,
-        client: &mut Client,
+        session: &mut Session,
         credentials: &Credentials<'_>,
         programs: &Programs,
     ) -> Result<()> {
@@ -186,39 +195,44 @@ impl Dump<'_> {
         .trim()
         .to_owned();
         let major = self.supported(&version)?;
-        let catalog = reading::catalog(client).await?;
-        let failed = |error| failure::query("the snapshot was lost", &error);
-        let transaction = client
+        let catalog = dryrun_postgres::catalog(&session.client)
+            .await
+            .map_err(failure::query)?;
+        let failed = |error| failure::query(Error::new("keep the snapshot", &error));
+        let transaction = session
+            .client
             .build_transaction()
             .isolation_level(IsolationLevel::RepeatableRead)
             .read_only(true)
             .start()
             .await
             .map_err(failed)?;
-        let snapshot: String = transaction
-            .query_one(include_str!("../../sql/export_snapshot.sql"), &[])
+        let snapshot = dryrun_postgres::export_snapshot(&transaction)
             .await
-            .and_then(|row| row.try_get(0))
-            .map_err(failed)?;
-        let (counts, rows) = reading::counts(&transaction).await?;
+            .map_err(failure::query)?;
+        let (counts, rows) = dryrun_postgres::counts(&transaction)
+            .await
+            .map_err(failure::query)?;
         let arguments = self.arguments(major, &snapshot);
         let started = Instant::now();
         self.pg_dump(programs, credentials, &arguments).await?;
         let milliseconds = started.elapsed().as_millis() as u64;
-        let end = transaction
-            .query_one(include_str!("../../sql/transaction.sql"), &[])
+        let (read_only, xid_assigned) = dryrun_postgres::transaction_state(&transaction)
             .await
-            .map_err(failed)?;
+            .map_err(failure::query)?;
         let options = arguments
             .into_iter()
-            .chain([format!("PGOPTIONS={}", source::READ_ONLY)]);
+            .chain([format!("PGOPTIONS={}", Options::read_only())]);
         self.facts.sessions = Some(SessionFacts {
-            read_only: end.try_get("read_only").map_err(failed)?,
-            xid_assigned: end.try_get("xid_assigned").map_err(failed)?,
+            read_only,
+            xid_assigned,
             dump_options: options.collect(),
         });
         transaction.commit().await.map_err(failed)?;
-        unchanged(&catalog, &reading::catalog(client).await?)?;
+        let after = dryrun_postgres::catalog(&session.client)
+            .await
+            .map_err(failure::query)?;
+        unchanged(&catalog, &after)?;
         let (digest, bytes) = self.seal(&catalog, &counts).await?;
         self.facts.archive = Some(ArchiveFacts {
             digest,
@@ -241,7 +255,7 @@ impl Dump<'_> {
             .map_or(0, |identity| identity.version_num / 10_000);
         match program::major(version) {
             Some(major) if major >= server => Ok(major),
-            _ => Err(failure::lasting(
+            _ => Err(Problem::permanent(
                 "ImageTooOld",
                 format!(
                     "production runs major version {server}, the image of the copy has {version}"
@@ -274,7 +288,7 @@ impl Dump<'_> {
         arguments: &[String],
     ) -> Result<()> {
         let mut command = programs.command("pg_dump");
-        let _passfile = credentials.lend(&mut command, READING, source::READ_ONLY)?;
+        let _passfile = credentials.lend(&mut command, READING, &Options::read_only())?;
         command
             .args(arguments)
             .arg("--file")
@@ -300,13 +314,13 @@ impl Dump<'_> {
                 "a table stayed locked for {} ms: {message}",
                 self.task.lock_timeout_ms
             );
-            return Err(failure::passing("SourceLocked", message));
+            return Err(Problem::transient("SourceLocked", message));
         }
         let message = format!("pg_dump ended with {}: {message}", finished.status);
         if errors.iter().any(|line| is_lost(line)) {
-            return Err(failure::passing("ConnectionLost", message));
+            return Err(Problem::transient("ConnectionLost", message));
         }
-        Err(failure::lasting("DumpFailed", message))
+        Err(Problem::permanent("DumpFailed", message))
     }
 
     /// Puts the side files next to the archive, lets the run's group read all of it, and gives its digest and the archive's bytes.
@@ -334,7 +348,7 @@ pub(super) fn is(identity: &SourceIdentity, identifier: &str) -> bool {
     matches!((identity.system_identifier.parse::<u64>(), identifier.parse::<u64>()), (Ok(found), Ok(declared)) if found == declared)
 }
 
-fn unchanged(before: &Rows, after: &Rows) -> Result<(), TaskError> {
+fn unchanged(before: &Rows, after: &Rows) -> Result<(), Problem> {
     let difference = after.difference(before, None);
     if difference.rows == 0 {
         return Ok(());
@@ -344,7 +358,7 @@ fn unchanged(before: &Rows, after: &Rows) -> Result<(), TaskError> {
         difference.rows,
         difference.examples.join(", ")
     );
-    Err(failure::passing("SourceChangedDuringDump", message))
+    Err(Problem::transient("SourceChangedDuringDump", message))
 }
 
 #[cfg(test)]

@@ -25,7 +25,14 @@ use dryrun_core::{
 };
 use hyper::body::Bytes;
 
-use crate::{children::Children, connection::Credentials, failure::Result, probe, reading};
+use dryrun_postgres::Options;
+
+use crate::{
+    children::Children,
+    connection::Credentials,
+    failure::{self, Result},
+    probe,
+};
 
 /// `application_name` of the sessions that read production.
 const READING: &str = "dryrun-dump";
@@ -100,9 +107,13 @@ impl Agent {
     }
 
     async fn identify(&self, task: &IdentifyTask) -> Result<SourceIdentity> {
-        let client = Credentials::read(&self.secrets, &task.server)?
-            .connect(&task.server.database, READING, source::READ_ONLY)
+        let session = Credentials::read(&self.secrets, &task.server)?
+            .connect(&task.server.database, READING, &Options::read_only())
             .await?;
-        reading::identity(&client).await
+        let identity = dryrun_postgres::identity(&session.client)
+            .await
+            .map_err(failure::query)?;
+        session.close().await;
+        Ok(identity.server)
     }
 }

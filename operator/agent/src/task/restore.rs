@@ -1,5 +1,6 @@
 //! C-05: the dump is restored into the copy, and the copy compared with the source.
 
+use dryrun_core::problem::Problem;
 use std::{
     fs,
     io::Write,
@@ -14,6 +15,7 @@ use dryrun_core::{
     postgres::row_set::Rows,
     run::facts::{CopyFacts, RestoreClaim, SourceIdentity},
 };
+use dryrun_postgres::{Options, Session, statements::ANALYZE};
 use tempfile::NamedTempFile;
 use tokio_postgres::Client;
 
@@ -26,16 +28,10 @@ use crate::{
     directory::{self, Content},
     failure::{self, Result},
     program::{self, Programs},
-    reading,
 };
 
 /// `application_name` of every session of the restore: the copy's log is searched for it.
 const RESTORING: &str = "dryrun-restore";
-/// The restored database's own settings must neither make its restore read-only, nor log its statements, which may hold passwords, nor hide its
-/// errors.
-const OPTIONS: &str = "-c default_transaction_read_only=off -c log_statement=none -c log_min_messages=warning -c log_min_error_statement=error -c log_error_verbosity=verbose -c lc_messages=C";
-/// Errors of the schema-only restore are those of the restore again: in the log they would count twice.
-const UNLOGGED: &str = "-c default_transaction_read_only=off -c log_statement=none -c log_min_messages=panic -c lc_messages=C";
 /// Database of the schema-only restore that disputed definitions are compared with.
 const SCRATCH: &str = "dryrun_scratch_catalog";
 /// What is never restored: the entry of a table of contents begins with two or three numbers and this.
@@ -58,24 +54,49 @@ const ERRORS: usize = 20;
 /// How often free space is looked at while the restore writes: a fast disk takes some 200 MB in that time.
 const LOOK: Duration = Duration::from_millis(50);
 
+/// Options of the restore's sessions. Settings of the restored database must neither log its
+/// statements, which may hold passwords, nor hide its errors.
+fn options(version_num: u32) -> Options {
+    Options::superuser(version_num)
+        .with("log_statement", "none")
+        .with("log_min_messages", "warning")
+        .with("log_min_error_statement", "error")
+        .with("log_error_verbosity", "verbose")
+        .with("lc_messages", "C")
+}
+
+/// Options of the schema-only restore: its errors are those of the restore again, and in the log
+/// they would count twice.
+fn unlogged(version_num: u32) -> Options {
+    Options::superuser(version_num)
+        .with("log_statement", "none")
+        .with("log_min_messages", "panic")
+        .with("lc_messages", "C")
+}
+
 /// Restores, and says what came of it. Errors of `pg_restore` are facts; only what makes the copy unusable fails the task. A second restore would meet
 /// the first one's database: once `pg_restore` has begun, no failure is transient.
 pub(super) async fn run(agent: &Agent, task: &RestoreTask) -> Result<RestoreClaim> {
     let programs = Programs::find()?;
     let credentials = Credentials::read(&agent.secrets, &task.server)?;
-    let restore = Restore {
+    let mut restore = Restore {
         agent,
         task,
         programs: &programs,
         credentials: &credentials,
+        version_num: 0,
     };
     restore.verify_dump().await?;
+    // Nothing of production is in the maintenance database.
     let maintenance = restore.connect(&task.server.database).await?;
-    let before = restore.prove_copy(&maintenance).await?;
-    restore
-        .restore_and_compare(&maintenance, before)
+    let before = restore.prove_copy(&maintenance.client).await?;
+    restore.version_num = before.version_num;
+    let restored = restore
+        .restore_and_compare(&maintenance.client, before)
         .await
-        .map_err(failure::for_good)
+        .map_err(Problem::for_good)?;
+    maintenance.close().await;
+    Ok(restored)
 }
 
 struct Restore<'a> {
@@ -83,6 +104,8 @@ struct Restore<'a> {
     task: &'a RestoreTask,
     programs: &'a Programs,
     credentials: &'a Credentials<'a>,
+    /// Version of the copy; 0 until its server has been identified.
+    version_num: u32,
 }
 
 impl Restore<'_> {
@@ -100,11 +123,12 @@ impl Restore<'_> {
             return Ok(claim);
         }
         match self.connect(&task.database).await {
-            Ok(client) => {
+            Ok(session) => {
+                let client = &session.client;
                 let lowest = AtomicU64::new(claim.lowest_free_bytes);
                 let compared = async {
-                    let milliseconds = analyze(&client).await?;
-                    Result::Ok((milliseconds, self.compare(&client).await?))
+                    let milliseconds = analyze(client).await?;
+                    Result::Ok((milliseconds, self.compare(client).await?))
                 };
                 let compared = tokio::select! {
                     compared = compared => Some(compared),
@@ -141,7 +165,7 @@ impl Restore<'_> {
         if found == self.task.dump_digest {
             return Ok(());
         }
-        Err(failure::lasting(
+        Err(Problem::permanent(
             "DumpChanged",
             format!(
                 "the dump has the digest {found}, not {} as when it was taken",
@@ -150,27 +174,31 @@ impl Restore<'_> {
         ))
     }
 
-    async fn connect(&self, database: &str) -> Result<Client> {
-        self.credentials.connect(database, RESTORING, OPTIONS).await
+    async fn connect(&self, database: &str) -> Result<Session> {
+        let options = options(self.version_num);
+        self.credentials
+            .connect(database, RESTORING, &options)
+            .await
     }
 
     /// Reads the copy's identity, which must be readable and not production's.
     async fn prove_copy(&self, client: &Client) -> Result<SourceIdentity> {
         let unreadable = |why: &str| {
-            failure::lasting(
+            Problem::permanent(
                 "CopyUnreadable",
                 format!("the copy cannot be told from production: {why}"),
             )
         };
-        let identity = reading::identity(client)
+        let identity = dryrun_postgres::identity(client)
             .await
-            .map_err(|error| unreadable(&error.message))?;
+            .map_err(|error| unreadable(&error.to_string()))?
+            .server;
         let forbidden = &self.task.forbidden_system_identifier;
         if forbidden.parse::<u64>().is_err() {
             return Err(unreadable("production's system identifier is no number"));
         }
         if dump::is(&identity, forbidden) {
-            return Err(failure::lasting(
+            return Err(Problem::permanent(
                 "CopyIsProduction",
                 format!("the copy has production's system identifier {forbidden}"),
             ));
@@ -211,7 +239,7 @@ impl Restore<'_> {
     async fn pass(&self, list: &str, database: Option<&str>, jobs: u8) -> Result<RestoreClaim> {
         let list = written(list)?;
         let mut command = self.programs.command("pg_restore");
-        let _passfile = self.lend(&mut command, OPTIONS)?;
+        let _passfile = self.lend(&mut command, &options(self.version_num))?;
         if database.is_none() {
             command.arg("--create");
         }
@@ -275,7 +303,7 @@ impl Restore<'_> {
         Ok(filtered(&contents))
     }
 
-    fn lend(&self, command: &mut Command, options: &str) -> Result<NamedTempFile> {
+    fn lend(&self, command: &mut Command, options: &Options) -> Result<NamedTempFile> {
         command.env("PGREQUIREAUTH", "scram-sha-256");
         self.credentials.lend(command, RESTORING, options)
     }
@@ -286,16 +314,19 @@ impl Restore<'_> {
 
     /// Reads the copy's catalog and counts, and compares both with what was read of the source.
     async fn compare(&self, client: &Client) -> Result<CopyFacts> {
-        reading::prepare(client).await?;
         let (source_catalog, source_counts) = (self.side_file(CATALOG)?, self.side_file(COUNTS)?);
-        let catalog = reading::catalog(client).await?;
+        let catalog = dryrun_postgres::catalog(client)
+            .await
+            .map_err(failure::query)?;
         let disputed = !catalog.differing(&source_catalog, None).is_empty();
         let restored = if disputed {
             Some(self.schema_only().await?)
         } else {
             None
         };
-        let (counts, _) = reading::counts(client).await?;
+        let (counts, _) = dryrun_postgres::counts(client)
+            .await
+            .map_err(failure::query)?;
         Ok(CopyFacts {
             catalog: catalog.summary(),
             catalog_difference: catalog.difference(&source_catalog, restored.as_ref()),
@@ -309,7 +340,7 @@ impl Restore<'_> {
         let path = Path::new(&self.task.directory).join(name);
         let text = fs::read_to_string(&path).map_err(|error| failure::file(&path, &error))?;
         Rows::parse(&text).ok_or_else(|| {
-            failure::lasting(
+            Problem::permanent(
                 "FileUnusable",
                 format!("{} is no set of rows", path.display()),
             )
@@ -328,7 +359,7 @@ impl Restore<'_> {
     async fn scratch_catalog(&self) -> Result<Rows> {
         let list = written(&self.contents().await?)?;
         let mut command = self.programs.command("pg_restore");
-        let _passfile = self.lend(&mut command, UNLOGGED)?;
+        let _passfile = self.lend(&mut command, &unlogged(self.version_num))?;
         self.run(
             command
                 .arg("--schema-only")
@@ -339,18 +370,21 @@ impl Restore<'_> {
         )
         .await?;
         // Unlogged, too: the server may still have this session when the database is dropped, and would tell of its end among the restore's errors.
-        let client = self
+        let session = self
             .credentials
-            .connect(SCRATCH, RESTORING, UNLOGGED)
+            .connect(SCRATCH, RESTORING, &unlogged(self.version_num))
             .await?;
-        reading::prepare(&client).await?;
-        reading::catalog(&client).await
+        let catalog = dryrun_postgres::catalog(&session.client)
+            .await
+            .map_err(failure::query)?;
+        session.close().await;
+        Ok(catalog)
     }
 
-    async fn database_command(&self, program: &str, options: &[&str]) -> Result<()> {
+    async fn database_command(&self, program: &str, arguments: &[&str]) -> Result<()> {
         let mut command = self.programs.command(program);
-        let _passfile = self.lend(&mut command, OPTIONS)?;
-        command.args(options).args([
+        let _passfile = self.lend(&mut command, &options(self.version_num))?;
+        command.args(arguments).args([
             "--no-password",
             "--maintenance-db",
             &self.task.server.database,
@@ -362,13 +396,12 @@ impl Restore<'_> {
     }
 }
 
-/// Statistics for the planner: autovacuum is off in a copy.
+/// Collects statistics of the copy; production is never analyzed.
 async fn analyze(client: &Client) -> Result<u64> {
     let started = Instant::now();
-    client
-        .batch_execute("ANALYZE")
+    dryrun_postgres::run(client, "analyze the copy", ANALYZE)
         .await
-        .map_err(|error| failure::query("cannot analyze the copy", &error))?;
+        .map_err(failure::query)?;
     Ok(started.elapsed().as_millis() as u64)
 }
 

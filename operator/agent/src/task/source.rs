@@ -1,18 +1,12 @@
 //! What is asked of production before a byte is dumped: rights, requirements, roles.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
-    path::Path,
-};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use dryrun_core::{
-    agent_api::tasks::Server,
-    postgres::{matrix, settings::MIRRORED, sql},
-    problem::TaskError,
-    run::facts::{PrivilegeRow, RightsFacts, SourceRequirements},
+    agent_api::tasks::Server, postgres::settings::MIRRORED, problem::Problem,
+    run::facts::SourceRequirements,
 };
-use tokio_postgres::Client;
+use dryrun_postgres::Options;
 
 use super::READING;
 use crate::{
@@ -20,25 +14,18 @@ use crate::{
     connection::Credentials,
     failure::{self, Result},
     program::{self, Programs},
-    reading,
 };
 
-/// PGOPTIONS of every session with production.
-pub(super) const READ_ONLY: &str = "-c default_transaction_read_only=on -c row_security=off";
-/// PGOPTIONS of the session that reads settings: it could not see the server's own value of what its options set.
-const ONLY_READ_ONLY: &str = "-c default_transaction_read_only=on";
 /// Shortest password that is searched for in evidence without finding innocent text.
 const PASSWORD: usize = 12;
-/// How many rights are listed by name.
-const LISTED: usize = 20;
 /// libc locales that need no file.
 const BUILT_IN: [&str; 2] = ["C", "POSIX"];
 
 /// A password that is short or a word of the plan occurs in innocent logs, so that its absence could never be proven.
-pub(super) fn weak_password(server: &Server, password: &str) -> Option<TaskError> {
+pub(super) fn weak_password(server: &Server, password: &str) -> Option<Problem> {
     let weak = |why: &str| {
         let change = "give the role one of at least 12 random characters";
-        Some(failure::lasting(
+        Some(Problem::permanent(
             "WeakSourceCredential",
             format!("the password of {} is {why}: {change}", server.user),
         ))
@@ -58,105 +45,30 @@ pub(super) fn weak_password(server: &Server, password: &str) -> Option<TaskError
     }
 }
 
-/// What the role lacks for the dump, and what it could write.
-pub(super) async fn rights(client: &Client) -> Result<RightsFacts> {
-    let missing = reading::rows(
-        client,
-        include_str!("../../sql/missing_rights.sql"),
-        |row| Ok((row.try_get::<_, String>(0)?, row.try_get::<_, i64>(1)?)),
-    )
-    .await?;
-    let writable =
-        reading::column::<String>(client, include_str!("../../sql/write_rights.sql")).await?;
-    Ok(RightsFacts {
-        missing_count: missing
-            .iter()
-            .map(|(_, rights)| rights.cast_unsigned())
-            .sum(),
-        missing: missing
-            .into_iter()
-            .take(LISTED)
-            .map(|(statement, _)| statement)
-            .collect(),
-        writable_count: writable.len() as u64,
-        writable: writable.into_iter().take(LISTED).collect(),
-    })
-}
-
-/// Encoding, locale, checksums and extensions of the source, and its size in bytes.
-pub(super) async fn requirements(client: &Client) -> Result<(SourceRequirements, u64)> {
-    let found = reading::rows(client, include_str!("../../sql/requirements.sql"), |row| {
-        let requirements = SourceRequirements {
-            encoding: row.try_get("encoding")?,
-            locale_provider: row.try_get("locale_provider")?,
-            collate: row.try_get("collate")?,
-            ctype: row.try_get("ctype")?,
-            data_checksums: row.try_get("data_checksums")?,
-            ..SourceRequirements::default()
-        };
-        Ok((
-            requirements,
-            row.try_get::<_, i64>("bytes")?.cast_unsigned(),
-        ))
-    })
-    .await?;
-    let (mut requirements, bytes) = found.into_iter().next().unwrap_or_default();
-    let extensions = reading::rows(client, include_str!("../../sql/extensions.sql"), |row| {
-        Ok((row.try_get(0)?, row.try_get(1)?))
-    })
-    .await?;
-    requirements.extensions = extensions.into_iter().collect();
-    Ok((requirements, bytes))
-}
-
 /// The server's own values of the settings that the copy takes over, and which of them could not be seen. Reads them in a session of its own.
 pub(super) async fn settings(
     credentials: &Credentials<'_>,
 ) -> Result<(BTreeMap<String, String>, Vec<String>)> {
     let database = &credentials.server.database;
-    let client = credentials
-        .connect(database, READING, ONLY_READ_ONLY)
-        .await?;
-    let found = reading::rows(&client, sql::SETTINGS, |row| {
-        Ok((
-            row.try_get::<_, String>(0)?,
-            row.try_get::<_, String>(1)?,
-            row.try_get::<_, bool>(2)?,
-        ))
-    })
-    .await?;
+    let options = Options::plain().with("default_transaction_read_only", "on");
+    let session = credentials.connect(database, READING, &options).await?;
+    let found = dryrun_postgres::settings(&session.client)
+        .await
+        .map_err(failure::query)?;
+    session.close().await;
     let mut settings = BTreeMap::new();
     let mut unseen = Vec::new();
-    for (name, value, of_server) in found {
-        if !MIRRORED.contains(&name.as_str()) {
+    for setting in found {
+        if !MIRRORED.contains(&setting.name.as_str()) {
             continue;
         }
-        if of_server {
-            settings.insert(name, value);
+        if setting.of_server {
+            settings.insert(setting.name, setting.value);
         } else {
-            unseen.push(name);
+            unseen.push(setting.name);
         }
     }
     Ok((settings, unseen))
-}
-
-/// Roles that the database refers to, and their rights that no dump carries.
-pub(super) async fn roles(client: &Client) -> Result<(BTreeSet<String>, BTreeSet<PrivilegeRow>)> {
-    let names = reading::column::<String>(client, include_str!("../../sql/roles.sql")).await?;
-    let names: BTreeSet<String> = names.into_iter().collect();
-    let rights = reading::rows(client, sql::ROLE_RIGHTS, |row| {
-        Ok(PrivilegeRow {
-            class: row.try_get(0)?,
-            object: row.try_get(1)?,
-            grantee: row.try_get(2)?,
-            privilege: row.try_get(3)?,
-            grantable: row.try_get(4)?,
-            sign: "+".into(),
-        })
-    })
-    .await?;
-    let rights = matrix::undeclared(rights, &names, &BTreeSet::new());
-    Ok((names, rights))
 }
 
 /// Extensions of the source that this image does not have, as `name version`.
@@ -208,7 +120,7 @@ fn has_extension(directory: &Path, name: &str, version: &str) -> bool {
 pub(super) async fn missing_locale(
     children: &Children,
     requirements: &SourceRequirements,
-) -> Option<TaskError> {
+) -> Option<Problem> {
     // An image without this program cannot be asked; its initdb refuses the locale then.
     let known = program::succeed(children, program::clean("locale").arg("-a"))
         .await
@@ -218,7 +130,7 @@ pub(super) async fn missing_locale(
         .into_iter()
         .chain([&requirements.ctype])
         .find(|name| !has_locale(&known, name))?;
-    Some(failure::lasting(
+    Some(Problem::permanent(
         "LocaleUnavailable",
         format!("the image of the copy has no locale {missing}; use one that was built with it"),
     ))

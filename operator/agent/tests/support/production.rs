@@ -8,10 +8,10 @@ use dryrun_core::{
         tasks::{DumpTask, Server},
     },
     api::SslMode,
-    postgres::sql,
     run::facts::DumpFacts,
 };
-use tokio_postgres::Client;
+use dryrun_postgres::{Options, Session};
+use tokio_postgres::{Client, NoTls};
 
 use super::{Agent, PASSWORD, Process, World, connect, free_port};
 
@@ -97,17 +97,27 @@ impl Production {
             .batch_execute(include_str!("../source.sql"))
             .await
             .unwrap();
-        let identifier = admin
-            .query_one(sql::IDENTITY, &[])
-            .await
-            .unwrap()
-            .get("system_identifier");
+        let identity = dryrun_postgres::identity(&admin).await.unwrap();
         Self {
             process: Process(process),
             port,
             admin,
-            identifier: sql::system_identifier(identifier),
+            identifier: identity.server.system_identifier,
         }
+    }
+
+    /// Opens a superuser's session in `directus` for readings.
+    pub async fn session(&self) -> Session {
+        let mut config = tokio_postgres::Config::new();
+        config
+            .host("127.0.0.1")
+            .port(self.port)
+            .user("postgres")
+            .password(PASSWORD)
+            .dbname("directus");
+        Session::connect("connect", &mut config, &Options::superuser(0), NoTls)
+            .await
+            .unwrap()
     }
 
     /// Where the dump role finds it.

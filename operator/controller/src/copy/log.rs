@@ -2,16 +2,16 @@
 
 use dryrun_core::postgres::server_log::{self, Entry, Lines, WindowReader};
 use dryrun_core::postgres::sql::literal;
-use dryrun_core::problem::TaskError;
+use dryrun_core::problem::Problem;
+use dryrun_postgres::statements::{MARKER, RELOAD, TRACE};
 use std::time::Duration;
 
 use super::Session;
 use super::session::short;
-use super::statements::{LOG_PIECE, LOG_SIZE, MARKER, RELOAD, TRACE};
 use crate::objects::SERVER_LOGS_DIR;
 
 /// Bytes that are read at a time.
-const PIECE: i64 = 1 << 20;
+const PIECE: u32 = 1 << 20;
 /// How long the server's log collector may lag behind.
 const LAG: Duration = Duration::from_secs(10);
 
@@ -20,56 +20,34 @@ fn file() -> String {
 }
 
 /// Turns the log of statements on.
-pub(crate) async fn trace(session: &Session) -> Result<(), TaskError> {
+pub(crate) async fn trace(session: &Session) -> Result<(), Problem> {
     for statement in [TRACE, RELOAD] {
-        short(
-            "turn the statement log on",
-            session.client.batch_execute(statement),
-        )
-        .await?;
+        let doing = "turn the statement log on";
+        short(dryrun_postgres::run(session.client(), doing, statement)).await?;
     }
     Ok(())
 }
 
 /// Bytes in the log so far.
-pub(crate) async fn size(session: &Session) -> Result<u64, TaskError> {
-    let file = file();
-    let row = short(
-        "look at the copy's log",
-        session.client.query_one(LOG_SIZE, &[&file]),
-    )
-    .await?;
-    Ok(row.get::<_, i64>(0).cast_unsigned())
+pub(crate) async fn size(session: &Session) -> Result<u64, Problem> {
+    short(dryrun_postgres::file_size(session.client(), &file())).await
 }
 
 /// Writes a marker into the log.
-pub(crate) async fn mark(session: &Session, marker: &str) -> Result<(), TaskError> {
+pub(crate) async fn mark(session: &Session, marker: &str) -> Result<(), Problem> {
     let statement = MARKER.fill([&literal(marker)]);
-    short(
-        "mark the copy's log",
-        session.client.simple_query(&statement),
-    )
-    .await
-    .map(drop)
+    let doing = "mark the copy's log";
+    short(dryrun_postgres::run(session.client(), doing, &statement)).await
 }
 
-async fn piece(session: &Session, offset: u64) -> Result<Vec<u8>, TaskError> {
-    let (file, offset) = (file(), offset.cast_signed());
-    let row = short(
-        "read the copy's log",
-        session
-            .client
-            .query_one(LOG_PIECE, &[&file, &offset, &PIECE]),
-    )
-    .await?;
-    Ok(row.get(0))
+async fn piece(session: &Session, offset: u64) -> Result<Vec<u8>, Problem> {
+    let file = file();
+    let piece = dryrun_postgres::file_piece(session.client(), &file, offset, PIECE);
+    short(piece).await
 }
 
 /// Reads on until the closing marker is there; whether it came within the collector's lag.
-pub(crate) async fn follow(
-    session: &Session,
-    reader: &mut WindowReader,
-) -> Result<bool, TaskError> {
+pub(crate) async fn follow(session: &Session, reader: &mut WindowReader) -> Result<bool, Problem> {
     let begin = tokio::time::Instant::now();
     loop {
         let bytes = piece(session, reader.next_offset()).await?;
@@ -90,7 +68,7 @@ pub(crate) async fn follow(
 pub(crate) async fn has_marker(
     session: &Session,
     mut reader: WindowReader,
-) -> Result<bool, TaskError> {
+) -> Result<bool, Problem> {
     loop {
         let bytes = piece(session, reader.next_offset()).await?;
         reader.feed(&bytes);
@@ -104,7 +82,7 @@ pub(crate) async fn has_marker(
 pub(crate) async fn entries(
     session: &Session,
     keep: impl Fn(&Entry) -> bool,
-) -> Result<Vec<Entry>, TaskError> {
+) -> Result<Vec<Entry>, Problem> {
     let end = size(session).await?;
     let (mut offset, mut lines, mut kept) = (0_u64, Lines::default(), Vec::new());
     while offset < end {

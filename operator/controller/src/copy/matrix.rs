@@ -1,19 +1,19 @@
 //! C-05 and C-06: roles before the restore, the matrix after it.
 
 use dryrun_core::api::DryRunSpec;
-use dryrun_core::postgres::matrix::{self, CatalogObject, Compiled, Inventory, Literal, Reading};
+use dryrun_core::postgres::matrix::{self, Compiled, Literal, Reading};
 use dryrun_core::postgres::row_set::Rows;
-use dryrun_core::postgres::sql;
-use dryrun_core::problem::TaskError;
+use dryrun_core::problem::Problem;
 use dryrun_core::run::facts::{DumpFacts, MatrixDifference, PrivilegeRow, RolesFacts};
 use dryrun_core::run::id;
+use dryrun_postgres::statements::MATRIX_SESSION;
+use dryrun_postgres::{Class, Error, escalations, inventory, privileges, role_rights, run};
 use std::collections::BTreeSet;
 use std::time::Instant;
 use tokio_postgres::GenericClient;
 
 use super::session::failed;
-use super::statements::MATRIX_SESSION;
-use super::{Session, reading};
+use super::{Session, baseline as kept};
 
 /// The roles that are made before the restore: those that the dump refers to, and the declared ones.
 pub(crate) fn roles(spec: &DryRunSpec, dump: &DumpFacts) -> BTreeSet<String> {
@@ -31,7 +31,7 @@ pub(crate) async fn create_roles(
     session: &Session,
     spec: &DryRunSpec,
     dump: &DumpFacts,
-) -> Result<(), TaskError> {
+) -> Result<(), Problem> {
     let wanted = roles(spec, dump);
     let mut missing = BTreeSet::new();
     for role in &wanted {
@@ -40,18 +40,19 @@ pub(crate) async fn create_roles(
         }
     }
     for statement in matrix::create(&missing) {
-        session
-            .client
-            .batch_execute(statement.as_str())
-            .await
-            .map_err(|e| failed("create a role of the source", &e))?;
+        run(
+            session.client(),
+            "create a role of the source",
+            statement.as_str(),
+        )
+        .await
+        .map_err(failed)?;
     }
     let version = dump.identity.as_ref().map_or(0, |of| of.version_num);
     for statement in matrix::give(&undeclared(spec, dump), version) {
-        match session.client.batch_execute(statement.as_str()).await {
-            Err(error) if error.as_db_error().is_none() => {
-                return Err(failed("give a role what it has in production", &error));
-            }
+        let doing = "give a role what it has in production";
+        match run(session.client(), doing, statement.as_str()).await {
+            Err(error) if error.class() != Class::Refused => return Err(failed(error)),
             Ok(()) | Err(_) => {}
         }
     }
@@ -76,8 +77,8 @@ async fn differing(
     client: &impl GenericClient,
     spec: &DryRunSpec,
     dump: &DumpFacts,
-) -> Result<Vec<String>, TaskError> {
-    let found = reading::role_rights(client).await?;
+) -> Result<Vec<String>, Problem> {
+    let found = role_rights(client).await.map_err(failed)?;
     let found = matrix::undeclared(found, &dump.roles, &declared_roles(spec));
     Ok(matrix::differing(&undeclared(spec, dump), &found))
 }
@@ -97,34 +98,19 @@ pub(crate) struct Declared<'a> {
     pub(crate) version_num: u32,
 }
 
-async fn inventory(
-    client: &impl GenericClient,
-    declared: &Declared<'_>,
-) -> Result<Inventory, TaskError> {
-    let wanted = Inventory::columns_wanted(&declared.spec.privileges, declared.literal);
-    let rows = client
-        .query(sql::OBJECTS, &[&wanted])
-        .await
-        .map_err(|e| failed("list objects", &e))?;
-    let objects = rows.iter().map(|row| CatalogObject {
-        class: row.get(0),
-        name: row.get(1),
-        owner: row.get(2),
-        initial: row.get(3),
-    });
-    Ok(Inventory::new(declared.version_num, objects))
-}
-
 async fn compile(
     client: &impl GenericClient,
     declared: &Declared<'_>,
-) -> Result<Result<Compiled, Vec<String>>, TaskError> {
-    let inventory = inventory(client, declared).await?;
+) -> Result<Result<Compiled, Vec<String>>, Problem> {
+    let privileges = &declared.spec.privileges;
+    let inventory = inventory(client, declared.version_num, privileges, declared.literal)
+        .await
+        .map_err(failed)?;
     let today = jiff::Timestamp::now()
         .to_zoned(jiff::tz::TimeZone::UTC)
         .date();
     Ok(matrix::compile(
-        &declared.spec.privileges,
+        privileges,
         declared.literal,
         &inventory,
         today,
@@ -159,9 +145,9 @@ pub(crate) async fn apply(
     maintenance: &Session,
     matrix: &Declared<'_>,
     dump: &DumpFacts,
-) -> Result<RolesFacts, TaskError> {
+) -> Result<RolesFacts, Problem> {
     let spec = matrix.spec;
-    let compiled = match compile(&session.client, matrix).await? {
+    let compiled = match compile(session.client(), matrix).await? {
         Ok(compiled) => compiled,
         Err(errors) => {
             let applied = MatrixDifference {
@@ -175,10 +161,10 @@ pub(crate) async fn apply(
         }
     };
     let (declared, own) = (declared_roles(spec), own(matrix.uid));
-    let restored = reading::privileges(&session.client).await?;
+    let restored = privileges(session.client()).await.map_err(failed)?;
     let log_settings = matrix::log_settings(&restored);
     let shown = log_settings.iter().take(SHOWN);
-    let differing = differing(&session.client, spec, dump).await?;
+    let differing = differing(session.client(), spec, dump).await?;
     let granted = RolesFacts {
         differing_count: differing.len() as u64,
         differing: differing.into_iter().take(SHOWN).collect(),
@@ -187,52 +173,51 @@ pub(crate) async fn apply(
         ..RolesFacts::default()
     };
     // An earlier attempt may have got as far as the commit: what is found here now is the matrix, and not production's.
-    let production = reading::first(maintenance, PRODUCTION, granted).await?;
+    let production = kept::first(maintenance, PRODUCTION, granted).await?;
 
     let transaction = session
-        .client
+        .client_mut()
         .transaction()
         .await
-        .map_err(|e| failed("begin", &e))?;
-    transaction
-        .batch_execute(MATRIX_SESSION)
+        .map_err(|e| failed(Error::new("begin", &e)))?;
+    run(&transaction, "apply the matrix", MATRIX_SESSION)
         .await
-        .map_err(|e| failed("apply the matrix", &e))?;
+        .map_err(failed)?;
     for setting in &log_settings {
-        transaction
-            .batch_execute(setting.reset().as_str())
-            .await
-            .map_err(|e| failed("reset what production logs", &e))?;
+        run(
+            &transaction,
+            "reset what production logs",
+            setting.reset().as_str(),
+        )
+        .await
+        .map_err(failed)?;
     }
     let revoke = matrix::revoke(&restored, &declared);
     for statement in &revoke {
-        transaction
-            .batch_execute(statement.as_str())
-            .await
-            .map_err(|e| failed("revoke what production granted", &e))?;
+        run(
+            &transaction,
+            "revoke what production granted",
+            statement.as_str(),
+        )
+        .await
+        .map_err(failed)?;
     }
-    let baseline = reading::privileges(&transaction).await?;
+    let baseline = privileges(&transaction).await.map_err(failed)?;
     let grant = matrix::apply(&compiled);
     for statement in &grant {
-        transaction
-            .batch_execute(statement.as_str())
+        run(&transaction, "apply the matrix", statement.as_str())
             .await
-            .map_err(|e| failed("apply the matrix", &e))?;
+            .map_err(failed)?;
     }
     transaction
         .commit()
         .await
-        .map_err(|e| failed("commit the matrix", &e))?;
-    reading::keep(maintenance, BASELINE, &text(&baseline)).await?;
+        .map_err(|e| failed(Error::new("commit the matrix", &e)))?;
+    kept::keep(maintenance, BASELINE, &text(&baseline)).await?;
 
     let begin = Instant::now();
-    session
-        .client
-        .batch_execute(sql::SESSION)
-        .await
-        .map_err(|e| failed("prepare the session", &e))?;
-    let found = reading::privileges(&session.client).await?;
-    let paths = reading::escalations(&session.client).await?;
+    let found = privileges(session.client()).await.map_err(failed)?;
+    let paths = escalations(session.client()).await.map_err(failed)?;
     let applied = MatrixDifference {
         escalations: matrix::escalations(&compiled, &paths, &found.rows),
         ..matrix::compare(&compiled, &found.rows, &baseline.rows, &own)
@@ -250,8 +235,8 @@ pub(crate) async fn compare_again(
     session: &Session,
     maintenance: &Session,
     matrix: &Declared<'_>,
-) -> Result<(MatrixDifference, Rows), TaskError> {
-    let compiled = match compile(&session.client, matrix).await? {
+) -> Result<(MatrixDifference, Rows), Problem> {
+    let compiled = match compile(session.client(), matrix).await? {
         Ok(compiled) => compiled,
         Err(errors) => {
             return Ok((
@@ -263,9 +248,9 @@ pub(crate) async fn compare_again(
             ));
         }
     };
-    let baseline = parsed(&reading::kept(maintenance, BASELINE).await?);
-    let found = reading::privileges(&session.client).await?;
-    let paths = reading::escalations(&session.client).await?;
+    let baseline = parsed(&kept::kept(maintenance, BASELINE).await?);
+    let found = privileges(session.client()).await.map_err(failed)?;
+    let paths = escalations(session.client()).await.map_err(failed)?;
     let difference = MatrixDifference {
         escalations: matrix::escalations(&compiled, &paths, &found.rows),
         ..matrix::compare(&compiled, &found.rows, &baseline, &own(matrix.uid))

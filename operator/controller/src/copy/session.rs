@@ -1,17 +1,16 @@
 //! One connection to the copy.
 
-use dryrun_core::postgres::sql::{self, identifier, literal};
-use dryrun_core::problem::TaskError;
+use dryrun_core::postgres::sql::{identifier, literal};
+use dryrun_core::problem::Problem;
 use dryrun_core::run::facts::CopyIdentity;
+use dryrun_postgres::statements::{LOCK_ROLE, PASSWORD, RESTORE_ROLE, UNLOGGED};
+use dryrun_postgres::{Class, Options};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
+use kube::api::Portforwarder;
 use std::time::Duration;
-use tokio::task::JoinHandle;
-use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres::{Client, Config};
 
-use super::statements::{
-    BACKENDS, LOCK_ROLE, PASSWORD, RESTORE_ROLE, ROLE_EXISTS, TERMINATE, UNLOGGED,
-};
 use crate::objects::POSTGRES_PORT;
 
 /// How long opening a session may take, with the first questions on it.
@@ -20,8 +19,6 @@ const OPEN: Duration = Duration::from_secs(10);
 const SHORT: Duration = Duration::from_secs(20);
 /// The maintenance database: there before the restore, and closed to declared roles.
 const MAINTENANCE: &str = "postgres";
-/// admin_shutdown, crash_shutdown, cannot_connect_now.
-const GOING_DOWN: [&str; 3] = ["57P01", "57P02", "57P03"];
 
 /// Where the copy is, and who the operator is there.
 #[derive(Clone)]
@@ -36,70 +33,102 @@ pub(crate) struct Endpoint {
     pub(crate) forbidden: String,
 }
 
-/// A connection to the copy. Its server was asked who it is before anything else was said to it.
+/// A session with the copy as its superuser. Its server was identified before any other request.
 pub(crate) struct Session {
-    pub(crate) client: Client,
+    postgres: dryrun_postgres::Session,
     identity: CopyIdentity,
-    connection: JoinHandle<()>,
+    version_num: u32,
+    forward: Portforwarder,
 }
 
 impl Session {
-    /// Connects to the maintenance database.
-    pub(crate) async fn maintenance(endpoint: &Endpoint) -> Result<Self, TaskError> {
-        Self::open(endpoint, MAINTENANCE).await
-    }
-
-    /// Connects to a database of the copy.
+    /// Connects to the maintenance database, in which nothing of production is restored.
     ///
     /// # Errors
-    /// Transient while the server is not up; for good when the server that answers is production, or another run's copy.
-    pub(crate) async fn open(endpoint: &Endpoint, database: &str) -> Result<Self, TaskError> {
-        tokio::time::timeout(OPEN, Self::connect(endpoint, database))
-            .await
-            .map_err(|e| unreachable("the copy does not answer", e))?
+    /// Transient while the server is not up; permanent when the server that answers is production,
+    /// or another run's copy.
+    pub(crate) async fn maintenance(endpoint: &Endpoint) -> Result<Self, Problem> {
+        Self::open(endpoint, MAINTENANCE, &Options::superuser(0)).await
     }
 
-    async fn connect(endpoint: &Endpoint, database: &str) -> Result<Self, TaskError> {
+    /// Connects to the maintenance database with the settings that the server gives to every
+    /// session, to read them.
+    pub(crate) async fn plain(endpoint: &Endpoint) -> Result<Self, Problem> {
+        Self::open(endpoint, MAINTENANCE, &Options::plain()).await
+    }
+
+    /// Connects to the restored database of the server that this session has identified.
+    pub(crate) async fn restored(
+        &self,
+        endpoint: &Endpoint,
+        database: &str,
+    ) -> Result<Self, Problem> {
+        Self::open(endpoint, database, &Options::superuser(self.version_num)).await
+    }
+
+    async fn open(endpoint: &Endpoint, database: &str, options: &Options) -> Result<Self, Problem> {
+        tokio::time::timeout(OPEN, Self::connect(endpoint, database, options))
+            .await
+            .map_err(|e| unreachable(format!("the copy does not answer: {e}")))?
+    }
+
+    async fn connect(
+        endpoint: &Endpoint,
+        database: &str,
+        options: &Options,
+    ) -> Result<Self, Problem> {
+        let cannot = |cause: &dyn std::fmt::Display| {
+            unreachable(format!("cannot forward to the copy: {cause}"))
+        };
         let mut forward = endpoint
             .pods
             .portforward(&endpoint.pod, &[POSTGRES_PORT])
             .await
-            .map_err(|e| unreachable("cannot forward to the copy", e))?;
+            .map_err(|e| cannot(&e))?;
         let stream = forward
             .take_stream(POSTGRES_PORT)
-            .ok_or_else(|| unreachable("cannot forward to the copy", "no stream"))?;
-        let (client, connection) = Config::new()
+            .ok_or_else(|| cannot(&"no stream"))?;
+        let mut config = Config::new();
+        config
             .user(&endpoint.user)
             .password(&endpoint.password)
             .dbname(database)
-            .application_name("dryrun-operator")
-            .connect_raw(stream, NoTls)
+            .application_name("dryrun-operator");
+        // Whatever is wrong, the server may only just have started.
+        let postgres =
+            dryrun_postgres::Session::over("connect to the copy", &mut config, options, stream)
+                .await
+                .map_err(|e| unreachable(e.terse()))?;
+        let found = dryrun_postgres::identity(&postgres.client)
             .await
-            .map_err(|e| unreachable("the copy does not let the operator in", e))?;
-        let connection = tokio::spawn(async move {
-            // The session's owner sees the error in its own call; here it is only the end.
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "session with the copy ended");
-            }
-            forward.abort();
-        });
-        // From here on whatever gives up ends the connection, too.
-        let mut session = Self {
-            client,
-            identity: CopyIdentity::default(),
-            connection,
+            .map_err(failed)?;
+        let session = Self {
+            postgres,
+            version_num: found.server.version_num,
+            identity: CopyIdentity {
+                before: String::new(),
+                system_identifier: found.server.system_identifier,
+                cluster_name: found.cluster_name,
+                in_recovery: found.server.in_recovery,
+                refused: None,
+            },
+            forward,
         };
-        session.identity = identity(&session.client).await?;
         session.refuse_strangers(endpoint)?;
-        session
-            .client
-            .batch_execute(sql::SESSION)
-            .await
-            .map_err(|e| failed("prepare the session", &e))?;
         Ok(session)
     }
 
-    /// Who the server is, as read first of all on this connection.
+    /// Runs requests.
+    pub(crate) fn client(&self) -> &Client {
+        &self.postgres.client
+    }
+
+    /// Begins transactions.
+    pub(crate) fn client_mut(&mut self) -> &mut Client {
+        &mut self.postgres.client
+    }
+
+    /// Identity of the server, as read first of all on this connection.
     pub(crate) fn identity(&self, before: &str) -> CopyIdentity {
         CopyIdentity {
             before: before.into(),
@@ -107,38 +136,37 @@ impl Session {
         }
     }
 
-    fn refuse_strangers(&self, endpoint: &Endpoint) -> Result<(), TaskError> {
+    fn refuse_strangers(&self, endpoint: &Endpoint) -> Result<(), Problem> {
         let found = &self.identity;
         let reason = if found.system_identifier.is_empty() {
             "CopyUnreadable"
         } else if found.system_identifier == endpoint.forbidden {
             "CopyIsProduction"
         } else if found.cluster_name != endpoint.uid {
-            "CopyIsStranger"
+            "CopyIsUnexpected"
         } else {
             return Ok(());
         };
-        Err(TaskError {
-            reason: reason.into(),
-            message: format!(
+        Err(Problem::permanent(
+            reason,
+            format!(
                 "the server that answered has identifier {} and cluster_name {:?}",
                 found.system_identifier, found.cluster_name
             ),
-            transient: false,
-        })
+        ))
     }
 
     /// Gives a role this password. What travels and what the server stores is a verifier.
-    pub(crate) async fn set_password(&self, role: &str, password: &str) -> Result<(), TaskError> {
+    pub(crate) async fn set_password(&self, role: &str, password: &str) -> Result<(), Problem> {
         let statement = PASSWORD.fill([&identifier(role), &verifier(password)]);
         self.unlogged("set a password", &statement).await
     }
 
-    /// Runs a statement that the copy's log must not show. Each part is sent by itself, see `unlogged.sql`; when one fails the session is of no more
-    /// use, since its transaction is open.
-    async fn unlogged(&self, doing: &str, statement: &str) -> Result<(), TaskError> {
+    /// Runs a statement that the copy's log must not show. Each part is sent by itself, see
+    /// [`UNLOGGED`]; after a failure the session is unusable, since its transaction is open.
+    async fn unlogged(&self, doing: &str, statement: &str) -> Result<(), Problem> {
         for part in [UNLOGGED, statement, "COMMIT"] {
-            short(doing, self.client.batch_execute(part)).await?;
+            short(dryrun_postgres::run(self.client(), doing, part)).await?;
         }
         Ok(())
     }
@@ -148,7 +176,7 @@ impl Session {
         &self,
         role: &str,
         password: &str,
-    ) -> Result<(), TaskError> {
+    ) -> Result<(), Problem> {
         if self.role_exists(role).await? {
             return Ok(());
         }
@@ -157,23 +185,19 @@ impl Session {
     }
 
     /// Takes every right from the superuser that restored.
-    pub(crate) async fn lock_role(&self, role: &str) -> Result<(), TaskError> {
+    pub(crate) async fn lock_role(&self, role: &str) -> Result<(), Problem> {
         let statement = LOCK_ROLE.fill([&identifier(role)]);
-        short(
+        short(dryrun_postgres::run(
+            self.client(),
             "lock the restore role",
-            self.client.batch_execute(&statement),
-        )
+            &statement,
+        ))
         .await
     }
 
-    /// Whether there is a role of this name.
-    pub(crate) async fn role_exists(&self, role: &str) -> Result<bool, TaskError> {
-        let row = short(
-            "look up a role",
-            self.client.query_one(ROLE_EXISTS, &[&role]),
-        )
-        .await?;
-        Ok(row.get::<_, i64>(0) > 0)
+    /// Returns whether there is a role of this name.
+    pub(crate) async fn role_exists(&self, role: &str) -> Result<bool, Problem> {
+        short(dryrun_postgres::role_exists(self.client(), role)).await
     }
 
     /// Waits until no backend of these roles is left; ends those that do not go by themselves within `patience`.
@@ -181,23 +205,21 @@ impl Session {
         &self,
         roles: &[String],
         patience: Duration,
-    ) -> Result<(), TaskError> {
+    ) -> Result<(), Problem> {
         let begin = tokio::time::Instant::now();
         let limit = patience + Duration::from_secs(10);
         loop {
-            let row = short("count backends", self.client.query_one(BACKENDS, &[&roles])).await?;
-            if row.get::<_, i64>(0) == 0 {
+            if short(dryrun_postgres::backends(self.client(), roles)).await? == 0 {
                 return Ok(());
             }
             if begin.elapsed() > limit {
-                return Err(TaskError {
-                    reason: "BackendsLeft".into(),
-                    message: "backends of declared roles do not end".into(),
-                    transient: false,
-                });
+                return Err(Problem::permanent(
+                    "BackendsLeft",
+                    "backends of declared roles do not end",
+                ));
             }
             if begin.elapsed() > patience {
-                short("end backends", self.client.query_one(TERMINATE, &[&roles])).await?;
+                short(dryrun_postgres::end_backends(self.client(), roles)).await?;
             }
             // Postgres has no notification of a backend's end.
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -207,22 +229,8 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        self.connection.abort();
+        self.forward.abort();
     }
-}
-
-async fn identity(client: &Client) -> Result<CopyIdentity, TaskError> {
-    let row = client
-        .query_one(sql::IDENTITY, &[])
-        .await
-        .map_err(|e| failed("read the copy's identity", &e))?;
-    Ok(CopyIdentity {
-        before: String::new(),
-        system_identifier: sql::system_identifier(row.get("system_identifier")),
-        cluster_name: row.get("cluster_name"),
-        in_recovery: row.get("in_recovery"),
-        refused: None,
-    })
 }
 
 /// A SCRAM verifier as a SQL literal (RFC 5803).
@@ -232,38 +240,31 @@ fn verifier(password: &str) -> String {
     ))
 }
 
-fn unreachable(what: &str, cause: impl std::fmt::Display) -> TaskError {
-    TaskError {
-        reason: "CopyUnreachable".into(),
-        message: format!("{what}: {cause}"),
-        transient: true,
-    }
+fn unreachable(message: String) -> Problem {
+    Problem::transient("CopyUnreachable", message)
 }
 
-/// A statement that neither reads a catalog nor counts rows: one that takes longer than [`SHORT`] has lost its connection.
+/// A request that neither reads a catalog nor counts rows: if it takes longer than [`SHORT`], its
+/// connection is lost.
 pub(super) async fn short<T>(
-    doing: &str,
-    statement: impl Future<Output = Result<T, tokio_postgres::Error>> + Send,
-) -> Result<T, TaskError> {
-    tokio::time::timeout(SHORT, statement)
+    request: impl Future<Output = dryrun_postgres::Result<T>>,
+) -> Result<T, Problem> {
+    tokio::time::timeout(SHORT, request)
         .await
-        .map_err(|e| unreachable(&format!("cannot {doing}"), e))?
-        .map_err(|e| failed(doing, &e))
+        .map_err(|e| unreachable(format!("the copy does not answer: {e}")))?
+        .map_err(failed)
 }
 
-/// An error of a statement. Its text may quote rows or a password, so only the SQLSTATE travels; a lost connection may be tried again.
-pub(crate) fn failed(doing: &str, error: &tokio_postgres::Error) -> TaskError {
-    match error.code() {
-        // The server is going down, which is no fault of the statement: whether it has broken down is seen by its pod.
-        Some(code) if !GOING_DOWN.contains(&code.code()) => TaskError {
+/// A request that failed. The server's words may quote rows or a password, so only the SQLSTATE
+/// travels. A server that goes down is no fault of the request: its pod shows why it does.
+pub(crate) fn failed(error: dryrun_postgres::Error) -> Problem {
+    let class = error.class();
+    match class {
+        Class::Lost | Class::Unavailable => unreachable(error.terse()),
+        Class::Locked | Class::Conflict | Class::Refused => Problem {
             reason: "StatementFailed".into(),
-            message: format!("cannot {doing}: SQLSTATE {}", code.code()),
-            transient: false,
-        },
-        _ => TaskError {
-            reason: "CopyUnreachable".into(),
-            message: format!("cannot {doing}: the connection was lost"),
-            transient: true,
+            message: error.terse(),
+            retry: class.is_transient(),
         },
     }
 }

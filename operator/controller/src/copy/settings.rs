@@ -1,15 +1,12 @@
 //! Settings of the copy's server: before the scenarios, after them, and on the source.
 
-use dryrun_core::{
-    postgres::{settings, sql},
-    problem::TaskError,
-    run::facts::{SettingsFacts, SourceRequirements},
-};
+use dryrun_core::postgres::settings;
+use dryrun_core::problem::Problem;
+use dryrun_core::run::facts::{SettingsFacts, SourceRequirements};
 use std::collections::BTreeMap;
 
 use super::session::failed;
-use super::statements::FILE_SETTINGS;
-use super::{Session, reading};
+use super::{Endpoint, Session, baseline};
 
 /// The name under which they are kept.
 const KIND: &str = "settings";
@@ -19,33 +16,39 @@ const TRACED: [(&str, &str); 2] = [
     ("postgresql.auto.conf: log_statement", "all"),
 ];
 
-/// C-10: keeps the settings as they have to be after the scenarios. The log of statements is turned on afterwards.
-pub(crate) async fn keep(maintenance: &Session) -> Result<(), TaskError> {
-    let mut settings = read(maintenance).await?;
+/// C-10: keeps the settings as they have to be after the scenarios. The log of statements is turned
+/// on afterwards.
+pub(crate) async fn keep(endpoint: &Endpoint, maintenance: &Session) -> Result<(), Problem> {
+    let mut settings = read(endpoint).await?;
     settings.extend(TRACED.map(|(name, value)| (name.to_owned(), value.to_owned())));
-    reading::keep(maintenance, KIND, &reading::as_text(&settings)?).await
+    baseline::keep(maintenance, KIND, &baseline::as_text(&settings)?).await
 }
 
-/// C-11: compares. The session must be a new one: it began with what new sessions begin with.
+/// C-11: compares the settings with those before the scenarios, and with the source's.
 pub(crate) async fn compare(
+    endpoint: &Endpoint,
     maintenance: &Session,
     source: &SourceRequirements,
-) -> Result<SettingsFacts, TaskError> {
-    let before = reading::parse(&reading::kept(maintenance, KIND).await?)?;
-    let after = read(maintenance).await?;
+) -> Result<SettingsFacts, Problem> {
+    let before = baseline::parse(&baseline::kept(maintenance, KIND).await?)?;
+    let after = read(endpoint).await?;
     Ok(settings::compare(&source.settings, &before, &after))
 }
 
-/// The server's own settings, and those in its files. The maintenance database and the bootstrap role have none of their own.
-async fn read(maintenance: &Session) -> Result<BTreeMap<String, String>, TaskError> {
-    let mut found = BTreeMap::new();
-    for query in [sql::SETTINGS, FILE_SETTINGS] {
-        let rows = maintenance
-            .client
-            .query(query, &[])
-            .await
-            .map_err(|e| failed("read the settings", &e))?;
-        found.extend(rows.iter().map(|row| (row.get(0), row.get(1))));
-    }
+/// Reads the settings that a new session begins with, and those in the server's files. The
+/// maintenance database and the bootstrap role have none of their own.
+async fn read(endpoint: &Endpoint) -> Result<BTreeMap<String, String>, Problem> {
+    let session = Session::plain(endpoint).await?;
+    let mut found = dryrun_postgres::file_settings(session.client())
+        .await
+        .map_err(failed)?;
+    let settings = dryrun_postgres::settings(session.client())
+        .await
+        .map_err(failed)?;
+    found.extend(
+        settings
+            .into_iter()
+            .map(|setting| (setting.name, setting.value)),
+    );
     Ok(found)
 }

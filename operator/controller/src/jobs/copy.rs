@@ -7,7 +7,7 @@ use dryrun_core::{
     },
     api::{RowDelta, SslMode, bytes_of},
     postgres::{matrix::Literal, row_set::Rows, server_log},
-    problem::TaskError,
+    problem::Problem,
     run::{
         facts::{CopyIdentity, CopySummary, RestoreFacts, RolesFacts, VerificationFacts},
         id::{self, RUN_LABEL},
@@ -18,8 +18,8 @@ use kube::{Api, api::ListParams};
 use std::collections::BTreeMap;
 
 use super::cluster::fingerprint;
-use super::{Scope, confused, permanent, read, transient};
-use crate::copy::{self, Session, matrix, reading};
+use super::{Scope, confused, read};
+use crate::copy::{self, Session, baseline as kept, failed, matrix};
 use crate::objects::{DUMP_DIR, POSTGRES_PORT};
 use crate::run::resolve;
 
@@ -27,7 +27,7 @@ use crate::run::resolve;
 const CHANGES_SHOWN: usize = 100;
 
 /// C-05: who the copy is, before the restore's first write; then the roles.
-pub(super) async fn prepare(scope: &Scope) -> Result<CopyIdentity, TaskError> {
+pub(super) async fn prepare(scope: &Scope) -> Result<CopyIdentity, Problem> {
     let session = Session::maintenance(&scope.copy().await?).await?;
     matrix::create_roles(&session, &scope.spec, scope.dump()?).await?;
     session
@@ -40,10 +40,10 @@ pub(super) async fn prepare(scope: &Scope) -> Result<CopyIdentity, TaskError> {
 }
 
 /// C-05: the restore, then what the copy's own log says of it.
-pub(super) async fn restore(scope: &Scope) -> Result<RestoreFacts, TaskError> {
+pub(super) async fn restore(scope: &Scope) -> Result<RestoreFacts, Problem> {
     let dump = scope.dump()?;
     let minimum_free = bytes_of(&scope.spec.postgres.storage.minimum_free)
-        .map_err(|e| permanent("InvalidQuantity", e.to_string()))?;
+        .map_err(|e| Problem::permanent("InvalidQuantity", e.to_string()))?;
     let task = Task::Restore(RestoreTask {
         server: Server {
             host: Object::PostgresPod.name(&scope.name, &scope.uid),
@@ -98,10 +98,12 @@ pub(super) async fn restore(scope: &Scope) -> Result<RestoreFacts, TaskError> {
 }
 
 /// C-06 and C-07.
-pub(super) async fn apply_matrix(scope: &Scope) -> Result<(RolesFacts, CopyIdentity), TaskError> {
+pub(super) async fn apply_matrix(scope: &Scope) -> Result<(RolesFacts, CopyIdentity), Problem> {
     let endpoint = scope.copy().await?;
     let maintenance = Session::maintenance(&endpoint).await?;
-    let mut session = Session::open(&endpoint, &scope.spec.source.database).await?;
+    let mut session = maintenance
+        .restored(&endpoint, &scope.spec.source.database)
+        .await?;
     let literal = literal(scope).await?;
     let facts = matrix::apply(
         &mut session,
@@ -110,25 +112,34 @@ pub(super) async fn apply_matrix(scope: &Scope) -> Result<(RolesFacts, CopyIdent
         scope.dump()?,
     )
     .await?;
-    Ok((facts, session.identity("harness")))
+    Ok((facts, maintenance.identity("harness")))
 }
 
 /// C-10: the copy before the scenarios, kept in it; then every statement is logged.
-pub(super) async fn baseline(scope: &Scope) -> Result<CopySummary, TaskError> {
+pub(super) async fn baseline(scope: &Scope) -> Result<CopySummary, Problem> {
     let endpoint = scope.copy().await?;
     let maintenance = Session::maintenance(&endpoint).await?;
-    let session = Session::open(&endpoint, &scope.spec.source.database).await?;
-    let counts = reading::counts(&session.client).await?;
-    let catalog = reading::catalog(&session.client).await?;
-    let privileges = matrix::as_rows(&reading::privileges(&session.client).await?);
+    let session = maintenance
+        .restored(&endpoint, &scope.spec.source.database)
+        .await?;
+    let (counts, _) = dryrun_postgres::counts(session.client())
+        .await
+        .map_err(failed)?;
+    let catalog = dryrun_postgres::catalog(session.client())
+        .await
+        .map_err(failed)?;
+    let privileges = dryrun_postgres::privileges(session.client())
+        .await
+        .map_err(failed)?;
+    let privileges = matrix::as_rows(&privileges);
     for (kind, rows) in [
         ("counts", &counts),
         ("catalog", &catalog),
         ("privileges", &privileges),
     ] {
-        reading::keep(&maintenance, kind, &rows.to_text()).await?;
+        kept::keep(&maintenance, kind, &rows.to_text()).await?;
     }
-    copy::settings::keep(&maintenance).await?;
+    copy::settings::keep(&endpoint, &maintenance).await?;
     copy::log::trace(&maintenance).await?;
     Ok(CopySummary {
         counts: counts.summary(),
@@ -138,16 +149,16 @@ pub(super) async fn baseline(scope: &Scope) -> Result<CopySummary, TaskError> {
 }
 
 /// C-11: the copy after the scenarios, against what was kept.
-pub(super) async fn verify(scope: &Scope) -> Result<VerificationFacts, TaskError> {
+pub(super) async fn verify(scope: &Scope) -> Result<VerificationFacts, Problem> {
     let endpoint = scope.copy().await?;
     let maintenance = Session::maintenance(&endpoint).await?;
-    let session = Session::open(&endpoint, &scope.spec.source.database).await?;
+    let session = maintenance
+        .restored(&endpoint, &scope.spec.source.database)
+        .await?;
     let before = |kind: &'static str| {
         let maintenance = &maintenance;
         async move {
-            Ok::<_, TaskError>(
-                Rows::parse(&reading::kept(maintenance, kind).await?).unwrap_or_default(),
-            )
+            Ok::<_, Problem>(Rows::parse(&kept::kept(maintenance, kind).await?).unwrap_or_default())
         }
     };
     let (counts_before, catalog_before, privileges_before) = (
@@ -155,13 +166,17 @@ pub(super) async fn verify(scope: &Scope) -> Result<VerificationFacts, TaskError
         before("catalog").await?,
         before("privileges").await?,
     );
-    let counts = reading::counts(&session.client).await?;
-    let catalog = reading::catalog(&session.client).await?;
+    let (counts, _) = dryrun_postgres::counts(session.client())
+        .await
+        .map_err(failed)?;
+    let catalog = dryrun_postgres::catalog(session.client())
+        .await
+        .map_err(failed)?;
     let literal = literal(scope).await?;
     let (difference, privileges) =
         matrix::compare_again(&session, &maintenance, &declared(scope, literal.as_ref())).await?;
     let requirements = scope.dump()?.requirements.clone().unwrap_or_default();
-    let settings = copy::settings::compare(&maintenance, &requirements).await?;
+    let settings = copy::settings::compare(&endpoint, &maintenance, &requirements).await?;
 
     let changed: Vec<String> = catalog
         .differing(&catalog_before, None)
@@ -205,16 +220,16 @@ pub(super) async fn verify(scope: &Scope) -> Result<VerificationFacts, TaskError
 }
 
 /// The list of rows that the spec names, with the digest that was approved.
-async fn literal(scope: &Scope) -> Result<Option<Literal>, TaskError> {
+async fn literal(scope: &Scope) -> Result<Option<Literal>, Problem> {
     let Some(reference) = &scope.spec.privileges.matrix_ref else {
         return Ok(None);
     };
     let config_maps = Api::namespaced(scope.client.clone(), &scope.namespace);
     let read = resolve::matrix(&config_maps, &scope.namespace, reference)
         .await
-        .map_err(|e| transient("ConfigMapUnreadable", &e))?;
+        .map_err(|e| Problem::transient("ConfigMapUnreadable", &e))?;
     read.map(|(literal, _)| Some(literal))
-        .map_err(|problem| permanent(&problem.reason, problem.message))
+        .map_err(|problem| Problem::permanent(&problem.reason, problem.message))
 }
 
 fn declared<'a>(scope: &'a Scope, literal: Option<&'a Literal>) -> matrix::Declared<'a> {

@@ -8,28 +8,28 @@ use dryrun_core::agent_api::protocol::Task;
 use dryrun_core::agent_api::tasks::{CommandTask, Login, SqlTask};
 use dryrun_core::api::Scenario;
 use dryrun_core::postgres::server_log::WindowReader;
-use dryrun_core::problem::TaskError;
+use dryrun_core::problem::Problem;
 use dryrun_core::run::credentials::{scenario_password, scenario_secret};
 use dryrun_core::run::facts::ScenarioFacts;
 use dryrun_core::run::id;
 use dryrun_core::run::object::key;
 use std::time::Duration;
 
+use super::Scope;
 use super::agents::{self, millis};
-use super::{Scope, permanent};
 use crate::copy::{self, Session};
 use crate::objects::POSTGRES_PORT;
 
 /// How long backends may take to notice that their client is gone (`client_connection_check_interval` is 200 ms).
 const PATIENCE: Duration = Duration::from_secs(3);
 
-pub(super) async fn run(scope: &Scope, index: usize) -> Result<ScenarioFacts, TaskError> {
+pub(super) async fn run(scope: &Scope, index: usize) -> Result<ScenarioFacts, Problem> {
     let scenario = scope
         .spec
         .harness
         .scenarios
         .get(index)
-        .ok_or_else(|| permanent("NoSuchScenario", "there is no such scenario"))?;
+        .ok_or_else(|| Problem::permanent("NoSuchScenario", "there is no such scenario"))?;
     let roles: Vec<String> = scope.spec.privileges.roles.keys().cloned().collect();
     let session = Session::maintenance(&scope.copy().await?).await?;
     let superuser = scope.credential(key::SUPERUSER).await?;
@@ -76,7 +76,7 @@ pub(super) async fn run(scope: &Scope, index: usize) -> Result<ScenarioFacts, Ta
     })
 }
 
-async fn task(scope: &Scope, scenario: &Scenario, password: String) -> Result<Task, TaskError> {
+async fn task(scope: &Scope, scenario: &Scenario, password: String) -> Result<Task, Problem> {
     let login = Login {
         address: scope.copy_address().await?,
         port: POSTGRES_PORT,

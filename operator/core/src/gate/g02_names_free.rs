@@ -39,8 +39,8 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
             format!("taken by somebody else: {}", examples(&preflight.taken)),
         );
     }
-    if !preflight.obstacles.is_empty() {
-        return Verdict::fail("NotPrepared", examples(&preflight.obstacles));
+    if !preflight.missing_prerequisites.is_empty() {
+        return Verdict::fail("NotPrepared", examples(&preflight.missing_prerequisites));
     }
     match &preflight.storage_class {
         Some(class) if class.reclaim_policy == "Delete" => Verdict::pass(format!(
@@ -92,7 +92,7 @@ fn worlds() -> crate::test_support::Worlds {
             (
                 "NotPrepared",
                 World::with(|f| {
-                    f.preflight.as_mut().unwrap().obstacles =
+                    f.preflight.as_mut().unwrap().missing_prerequisites =
                         vec!["no deny-all NetworkPolicy".into()]
                 }),
             ),

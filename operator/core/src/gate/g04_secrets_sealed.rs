@@ -16,7 +16,7 @@ pub(super) static GATE: Gate = Gate {
         ("Mutable", "The Secret can be changed."),
         ("Malformed", "A value is not 32 random letters and digits."),
         (
-            "KeysBeyondNeed",
+            "ExcessSecretKeys",
             "A pod has a key of a Secret that it does not need.",
         ),
         (
@@ -49,7 +49,7 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
     }
     for (role, pod) in &facts.inspections {
         if let Some(key) = pod.secrets.iter().find(|key| !needs(role, key)) {
-            return Verdict::fail("KeysBeyondNeed", format!("the {role} pod mounts {key}"));
+            return Verdict::fail("ExcessSecretKeys", format!("the {role} pod mounts {key}"));
         }
         if !pod.modes.is_empty() {
             return Verdict::fail(
@@ -114,9 +114,9 @@ fn worlds() -> crate::test_support::Worlds {
                 "Malformed",
                 World::with(|f| f.secrets.as_mut().unwrap().keys.clear()),
             ),
-            ("KeysBeyondNeed", mounting("credentials/superuser")),
-            ("KeysBeyondNeed", mounting("credentials/*")),
-            ("KeysBeyondNeed", mounting("somebody-elses/key")),
+            ("ExcessSecretKeys", mounting("credentials/superuser")),
+            ("ExcessSecretKeys", mounting("credentials/*")),
+            ("ExcessSecretKeys", mounting("somebody-elses/key")),
             (
                 "FileModes",
                 harness(|pod| pod.modes = vec!["secrets 0644".into()]),

@@ -90,7 +90,7 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
 
 #[cfg(test)]
 fn worlds() -> crate::test_support::Worlds {
-    use crate::problem::TaskError;
+    use crate::problem::Problem;
     use crate::test_support::{World, Worlds};
     Worlds {
         fail: vec![
@@ -143,11 +143,8 @@ fn worlds() -> crate::test_support::Worlds {
             (
                 "DumpFailed",
                 World::with(|f| {
-                    f.dump.as_mut().unwrap().problem = Some(TaskError {
-                        reason: "ExtensionUnavailable".into(),
-                        message: "postgis 3.4".into(),
-                        transient: false,
-                    });
+                    f.dump.as_mut().unwrap().problem =
+                        Some(Problem::permanent("ExtensionUnavailable", "postgis 3.4"));
                 }),
             ),
         ],

@@ -20,7 +20,7 @@ pub(super) static GATE: Gate = Gate {
         ),
         ("RestoreFailed", "pg_restore did not come to its end."),
         (
-            "Disagreement",
+            "ErrorCountMismatch",
             "pg_restore and the copy's log tell of different numbers of errors.",
         ),
         (
@@ -67,7 +67,7 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
     }
     if restore.claim.error_lines != logged {
         return Verdict::fail(
-            "Disagreement",
+            "ErrorCountMismatch",
             format!(
                 "{} in the copy's log, {} seen by pg_restore",
                 count(logged, "error"),
@@ -141,7 +141,7 @@ fn worlds() -> crate::test_support::Worlds {
             ),
             ("RestoreFailed", logged(vec![], 0, 137)),
             ("RestoreFailed", logged(vec![], 0, 1)),
-            ("Disagreement", logged(vec![], 2, 0)),
+            ("ErrorCountMismatch", logged(vec![], 2, 0)),
             ("ToleranceUnused", tolerating(World::passing())),
         ],
         unknown: vec![("Pending", World::empty())],

@@ -21,7 +21,7 @@ pub(super) static GATE: Gate = Gate {
             "The copy's system identifier could not be read.",
         ),
         (
-            "Stranger",
+            "UnexpectedServer",
             "The server that answered is not this run's copy.",
         ),
     ],
@@ -50,7 +50,7 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
             Ok(_) => {}
         }
         if reading.cluster_name != evidence.uid || reading.in_recovery {
-            return refusal("CopyIsStranger", when, production);
+            return refusal("CopyIsUnexpected", when, production);
         }
     }
     if READINGS.iter().all(|when| {
@@ -83,7 +83,9 @@ fn refusal(refused: &str, when: &str, production: &str) -> Verdict {
         "IsProduction" => {
             format!("the copy has production's system identifier {production} before {when}")
         }
-        "Stranger" => format!("the server that answered before {when} is not this run's copy"),
+        "UnexpectedServer" => {
+            format!("the server that answered before {when} is not this run's copy")
+        }
         _ => format!("the copy's identifier could not be read before {when}"),
     };
     Verdict::fail(reason, message)
@@ -109,16 +111,16 @@ fn worlds() -> crate::test_support::Worlds {
                 World::with(|f| f.copy_identity[0].system_identifier = String::new()),
             ),
             (
-                "Stranger",
+                "UnexpectedServer",
                 World::with(|f| f.copy_identity[0].cluster_name = "another run".into()),
             ),
             (
-                "Stranger",
+                "UnexpectedServer",
                 World::with(|f| f.copy_identity[0].in_recovery = true),
             ),
             ("IsProduction", refused("CopyIsProduction")),
             ("Unreadable", refused("CopyUnreadable")),
-            ("Stranger", refused("CopyIsStranger")),
+            ("UnexpectedServer", refused("CopyIsUnexpected")),
         ],
         unknown: vec![
             ("Pending", World::empty()),

@@ -13,7 +13,7 @@ pub(super) static GATE: Gate = Gate {
     name: "IsolationHeld",
     doc: "The copy's isolation, and the harness's, held while the scenarios ran and after them.",
     command: Command::Verify,
-    evidence: &["/inspectedAgain", "/isolation/during", "/isolation/after"],
+    evidence: &["/copyPodAfter", "/isolation/during", "/isolation/after"],
     needs: &["G-07"],
     reasons: &[
         (
@@ -53,7 +53,7 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
     if let breached @ Judgement::Breached(_) = judge_during([&[], &[]]) {
         return probes::said(&breached, "");
     }
-    let (Some(now), Some(after)) = (&facts.inspected_again, &facts.isolation.after) else {
+    let (Some(now), Some(after)) = (&facts.copy_pod_after, &facts.isolation.after) else {
         return Verdict::pending();
     };
     let before = facts.inspections.get(Object::PostgresPod.role());
@@ -95,13 +95,13 @@ fn worlds() -> crate::test_support::Worlds {
             (
                 "NotIsolated",
                 World::with(|f| {
-                    f.inspected_again.as_mut().unwrap().openings =
+                    f.copy_pod_after.as_mut().unwrap().openings =
                         vec!["NetworkPolicy hole allows it more".into()]
                 }),
             ),
             (
                 "NotIsolated",
-                World::with(|f| f.inspected_again.as_mut().unwrap().uid = "other".into()),
+                World::with(|f| f.copy_pod_after.as_mut().unwrap().uid = "other".into()),
             ),
             (
                 "Reachable",
@@ -119,7 +119,7 @@ fn worlds() -> crate::test_support::Worlds {
                 "Reachable",
                 World::with(|f| {
                     f.isolation.during[2].tally.connected = 1;
-                    (f.isolation.after, f.inspected_again) = (None, None);
+                    (f.isolation.after, f.copy_pod_after) = (None, None);
                 }),
             ),
         ],

@@ -67,7 +67,7 @@ pub struct CopyIdentity {
     pub cluster_name: String,
     /// `pg_is_in_recovery()`.
     pub in_recovery: bool,
-    /// Why whoever read it refused to work with the server: `CopyIsProduction`, `CopyUnreadable`, `CopyIsStranger`.
+    /// Why whoever read it refused to work with the server: `CopyIsProduction`, `CopyUnreadable`, `CopyIsUnexpected`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
 }
@@ -156,7 +156,7 @@ pub struct RestoreClaim {
 pub const REFUSALS: [(&str, &str); 3] = [
     ("CopyIsProduction", "IsProduction"),
     ("CopyUnreadable", "Unreadable"),
-    ("CopyIsStranger", "Stranger"),
+    ("CopyIsUnexpected", "UnexpectedServer"),
 ];
 
 /// Reason of a run that was stopped because the copy's server has broken down: it does not start again, so its log cannot be asked.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{PrivilegeRow, SetSummary};
-use crate::problem::TaskError;
+use crate::problem::Problem;
 
 /// C-03: how far the dump pod came. Each part is present once its stage was reached.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -27,7 +27,7 @@ pub struct DumpFacts {
     /// The dump itself.
     pub archive: Option<ArchiveFacts>,
     /// What stopped it before its end.
-    pub problem: Option<TaskError>,
+    pub problem: Option<Problem>,
 }
 
 /// Free space on a volume.

@@ -1,1 +1,0 @@
-SELECT extname::text, extversion FROM pg_extension

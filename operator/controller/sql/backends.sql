@@ -1,2 +1,0 @@
--- Backends of the declared roles.
-SELECT count(*) FROM pg_stat_activity WHERE usename = ANY ($1)

@@ -1,1 +1,0 @@
-SELECT rows FROM dryrun.baseline WHERE kind = $1

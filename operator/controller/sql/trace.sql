@@ -1,2 +1,0 @@
--- From now on every statement is logged: scenarios are judged from the log.
-ALTER SYSTEM SET log_statement = 'all'

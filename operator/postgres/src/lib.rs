@@ -1,0 +1,30 @@
+//! Sessions with production and its copy: what is read of a server, what is said to it, and what
+//! its errors mean. Operator and agents read servers through this crate alone, so that they agree.
+
+mod catalog;
+mod copy;
+mod error;
+mod identity;
+mod privileges;
+mod query;
+mod session;
+mod settings;
+mod source;
+mod sql;
+pub mod statements;
+#[cfg(feature = "testing")]
+pub mod testing;
+
+pub use catalog::{catalog, counts};
+pub use copy::{
+    backends, end_backends, file_piece, file_size, keep, keep_first, kept, role_exists,
+};
+pub use error::{Class, Error, Result};
+pub use identity::{Identity, identity};
+pub use privileges::{escalations, inventory, privileges, role_rights};
+pub use query::run;
+pub use session::{Options, Session};
+pub use settings::{Setting, file_settings, settings};
+pub use source::{
+    export_snapshot, limit_lock_waits, requirements, rights, roles, transaction_state,
+};
