@@ -1,7 +1,8 @@
 //! Queries, each in a `.sql` file. Their rows are read in this crate alone.
 
 pub(crate) use dryrun_core::postgres::sql::{
-    ATTRIBUTES, CATALOG, COUNTS, ESCALATIONS, IDENTITY, OBJECTS, PRIVILEGES, ROLE_RIGHTS, SESSION, SETTINGS,
+    ATTRIBUTES, CATALOG, COUNTS, ESCALATIONS, IDENTITY, OBJECTS, PRIVILEGES, ROLE_RIGHTS, SESSION,
+    SETTINGS,
 };
 
 /// Rights that a dump needs and the role lacks, as (statement, rights).
