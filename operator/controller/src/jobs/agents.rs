@@ -133,6 +133,7 @@ pub(super) async fn setup(scope: &Scope, index: usize) -> Result<ScenarioClaim, 
         command: command.command.clone(),
         env: scope.spec.harness.env.clone(),
         login: None,
+        fresh: false,
         timeout_ms: millis(command.timeout.or(Duration::from_secs(120))),
     });
     claim(scope, &format!("setup-{index}"), &setup_log(index), &task).await

@@ -30,6 +30,9 @@ pub const ESCALATIONS: &str = include_str!("../../../sql/escalations.sql");
 /// Rights of roles that no dump of a database carries, as (class, object, grantee, privilege, grantable).
 pub const ROLE_RIGHTS: &str = include_str!("../../../sql/role_rights.sql");
 
+/// What a login lacks on each object of a name, as (kind, missing): the [`crate::run::facts::Access`] of a denial. Needs the session of [`SESSION`].
+pub const ACCESS: &str = include_str!("../../../sql/access.sql");
+
 /// Every setting of a server as (name, value, of_server).
 pub const SETTINGS: &str = include_str!("../../../sql/settings.sql");
 
