@@ -41,7 +41,7 @@ use tokio::{
 use crate::{
     children::Children,
     door::Door,
-    echo, failure,
+    echo,
     probe::watch::Watch,
     registry::{Refused, Registry, TaskDigest},
     scratch::Scratch,

@@ -41,7 +41,7 @@ async fn resolve(host: &str) -> Result<IpAddr, Problem> {
         .await
         .map_err(|e| Problem::transient("HostUnknown", &e))?;
     chosen(found.iter())
-        .ok_or_else(|| Problem::transient("HostUnknown", &format_args!("{host} has no address")))
+        .ok_or_else(|| Problem::transient("HostUnknown", format_args!("{host} has no address")))
 }
 
 /// Of several addresses always the same, whichever a name server tells first: all pods of the run must mean one server. IPv4 comes before IPv6.

@@ -100,7 +100,7 @@ async fn keep(scope: &Scope, partial: bool) -> Result<EvidenceFacts, Problem> {
     if digest::prefixed(&Sha256::digest(&archive)) != seal.archive {
         return Err(Problem::transient(
             "ArchiveDiffers",
-            &"the archive came broken",
+            "the archive came broken",
         ));
     }
     let (config_maps, stored) = store(scope, &report, partial, &archive).await?;
