@@ -320,6 +320,12 @@ pub(crate) fn facts() -> Facts {
             }),
             identity: Some(identity.clone()),
             rights: Some(RightsFacts::default()),
+            locks: Some(LockFacts {
+                needed: 400,
+                held: 10,
+                slots: 100,
+                per_slot: 64,
+            }),
             sessions: Some(SessionFacts {
                 read_only: true,
                 xid_assigned: false,

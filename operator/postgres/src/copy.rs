@@ -1,11 +1,12 @@
 //! Requests to the copy's server: its log, its sessions, and what is kept in it.
 
-use dryrun_core::{gate::DeniedObject, postgres::sql::ACCESS, run::facts::Access};
+use dryrun_core::{gate::DeniedObject, run::facts::Access};
 use tokio_postgres::{GenericClient, Row};
 
 use crate::{
     error::{Class, Error, Result},
     query,
+    sql::ACCESS,
     statements::{
         BACKENDS, BASELINE_CREATE, BASELINE_READ, BASELINE_WRITE, BASELINE_WRITE_FIRST, FILE_PIECE,
         FILE_SIZE, ROLE_EXISTS, TERMINATE,
@@ -32,7 +33,7 @@ pub async fn file_piece(
 }
 
 /// Reads what a login lacks on each object of a name. Needs the session of
-/// [`dryrun_core::postgres::sql::SESSION`].
+/// `sql/session.sql`.
 pub async fn access(
     client: &impl GenericClient,
     login: &str,

@@ -8,6 +8,9 @@ pub(crate) const EXTENSIONS: &str = "SELECT extname::text, extversion FROM pg_ex
 
 /// Exports the snapshot of the transaction.
 pub(crate) const EXPORT_SNAPSHOT: &str = "SELECT pg_export_snapshot()";
+/// Puts the transaction into an exported snapshot.
+pub(crate) const SNAPSHOT: Template<1> =
+    Template::new("SET TRANSACTION SNAPSHOT {snapshot}", ["snapshot"]);
 /// What this transaction was, asked at its end.
 pub(crate) const TRANSACTION: &str = "SELECT current_setting('transaction_read_only')::bool, \
      pg_current_xact_id_if_assigned() IS NOT NULL";

@@ -131,7 +131,7 @@ pub(super) async fn baseline(scope: &Scope) -> Result<CopySummary, Problem> {
     let session = maintenance
         .restored(&endpoint, &scope.spec.source.database)
         .await?;
-    let (counts, _) = dryrun_postgres::counts(session.client())
+    let counts = dryrun_postgres::counts(session.client())
         .await
         .map_err(failed)?;
     let catalog = dryrun_postgres::catalog(session.client())
@@ -175,7 +175,7 @@ pub(super) async fn verify(scope: &Scope) -> Result<VerificationFacts, Problem> 
         before("catalog").await?,
         before("privileges").await?,
     );
-    let (counts, _) = dryrun_postgres::counts(session.client())
+    let counts = dryrun_postgres::counts(session.client())
         .await
         .map_err(failed)?;
     let catalog = dryrun_postgres::catalog(session.client())

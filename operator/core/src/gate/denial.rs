@@ -83,7 +83,7 @@ const QUOTED: [(&str, &str); 13] = [
     ),
 ];
 
-/// An object that a scenario must be denied on: the parameters of [`crate::postgres::sql::ACCESS`] beside the login.
+/// An object that a scenario must be denied on: what is asked about it beside the login is in operator/postgres/sql/access.sql.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DeniedObject {
     /// As the spec names it.

@@ -18,7 +18,7 @@ const HARMLESS: [&str; 2] = ["BYPASSRLS", "CREATEDB"];
 /// Name of the path of a privilege that everybody has.
 const THROUGH_PUBLIC: &str = "through PUBLIC";
 
-/// A row that a server answered to [`crate::postgres::sql::ESCALATIONS`].
+/// A way in which a role could get more: a row of the query `escalations.sql`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct EscalationPath {
     /// The role, `public` when the path is open to everybody.

@@ -6,7 +6,7 @@ use super::class::RowClass;
 use super::row::PUBLIC;
 use crate::run::facts::PrivilegeRow;
 
-/// The rows of [`crate::postgres::sql::ROLE_RIGHTS`] that are not for the matrix to decide: those of these roles, unless they are declared, and of PUBLIC.
+/// The rows of `role_rights.sql` that are not for the matrix to decide: those of these roles, unless they are declared, and of PUBLIC.
 pub fn undeclared(
     rights: impl IntoIterator<Item = PrivilegeRow>,
     roles: &BTreeSet<String>,

@@ -26,8 +26,8 @@ pub use scenarios::{
     Access, InputFact, InputFacts, LogWindow, LoggedError, ScenarioClaim, ScenarioFacts, StepClaim,
 };
 pub use source::{
-    ArchiveFacts, DUMP_ATTEMPTS, DiskFacts, DumpFacts, RightsFacts, SessionFacts, SourceIdentity,
-    SourceRequirements,
+    ArchiveFacts, DUMP_ATTEMPTS, DiskFacts, DumpFacts, LockFacts, RightsFacts, SessionFacts,
+    SourceIdentity, SourceRequirements,
 };
 
 use jiff::Timestamp;

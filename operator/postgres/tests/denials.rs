@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 use dryrun_core::api::DryRunSpec;
 use dryrun_core::gate::{self, Evidence, Status, Verdict};
 use dryrun_core::postgres::server_log::{self as log, Crashes, Lines, Markers, Who, WindowReader};
-use dryrun_core::postgres::sql;
 use dryrun_core::run::facts::{Facts, LogWindow, ScenarioFacts};
 use dryrun_postgres::testing::{SUPERUSER, Server, installations, skip};
 use tokio_postgres::{Client, Config, NoTls};
@@ -226,7 +225,10 @@ impl World {
         ] {
             judge.batch_execute(statement).await.unwrap();
         }
-        judge.batch_execute(sql::SESSION).await.unwrap();
+        judge
+            .batch_execute(include_str!("../sql/session.sql"))
+            .await
+            .unwrap();
         Self {
             server,
             judge,
