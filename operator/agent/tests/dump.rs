@@ -198,7 +198,10 @@ async fn dump_amid(
             .get::<_, i64>(0)
             == 0
         {
-            assert!(start.elapsed() < DEADLINE, "the dump {id} waits for the lock");
+            assert!(
+                start.elapsed() < DEADLINE,
+                "the dump {id} waits for the lock"
+            );
         }
         let change = format!("{change}; COMMIT");
         source.admin.batch_execute(&change).await.unwrap();
