@@ -213,7 +213,7 @@ pub(crate) async fn idle_command_fails(env: &Environment) -> Result<()> {
 }
 
 /// The files of a scenario are gone before the next, those of setup are not.
-pub(crate) async fn scratch_is_as_setup_left_it(env: &Environment) -> Result<()> {
+pub(crate) async fn scratch_is_reset_between_scenarios(env: &Environment) -> Result<()> {
     let command = |name: &str, script: &str| json!({"name": name, "as": {"login": "keeper"}, "command": ["sh", "-c", script], "expect": {"noSession": true}});
     let mut request = env.small("fresh-scratch");
     let harness = &mut request["spec"]["harness"];

@@ -94,7 +94,7 @@ const CASES: [(&str, Case); 86] = cases![
     denials::login_of_an_earlier_scenario_fails,
     denials::denied_role_passes,
     denials::idle_command_fails,
-    denials::scratch_is_as_setup_left_it,
+    denials::scratch_is_reset_between_scenarios,
     copy::undeclared_change_fails,
     copy::undeclared_escalation_path_fails,
     copy::changed_setting_fails,
