@@ -68,15 +68,13 @@ mod tests {
             ..DryRunStatus::default()
         };
         for (gate, value) in gates {
-            conditions::upsert(
-                &mut status.conditions,
-                gate,
-                value,
-                "Reason",
-                "message",
-                1,
-                Timestamp::UNIX_EPOCH,
-            );
+            let desired = conditions::DesiredCondition {
+                type_: gate,
+                status: value,
+                reason: "Reason",
+                message: "message",
+            };
+            conditions::upsert(&mut status.conditions, &desired, 1, Timestamp::UNIX_EPOCH);
         }
         status
     }

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use dryrun_core::commands::Command;
 use jiff::Timestamp;
 
 /// One line for each command in the order of their start: each lasts until the next one starts, the
 /// last one until `finished`.
-pub(super) fn table(began: &BTreeMap<String, Timestamp>, finished: Timestamp) -> Vec<String> {
+pub(super) fn table(began: &BTreeMap<Command, Timestamp>, finished: Timestamp) -> Vec<String> {
     let mut steps: Vec<(&str, Timestamp)> = began
         .iter()
-        .map(|(step, at)| (step.as_str(), *at))
+        .map(|(command, at)| (command.id(), *at))
         .collect();
     steps.sort_by_key(|(step, at)| (*at, *step));
     let ends = steps.iter().skip(1).map(|(_, at)| *at).chain([finished]);
@@ -34,9 +35,9 @@ mod tests {
     fn a_command_lasts_until_the_next_begins() {
         let at = |milliseconds| Timestamp::from_millisecond(milliseconds).unwrap();
         let began = BTreeMap::from([
-            ("C-01".to_owned(), at(0)),
-            ("C-03".to_owned(), at(4000)),
-            ("C-02".to_owned(), at(1500)),
+            (Command::Preflight, at(0)),
+            (Command::Dump, at(4000)),
+            (Command::Secrets, at(1500)),
         ]);
         assert_eq!(
             table(&began, at(9250)),

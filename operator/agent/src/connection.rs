@@ -1,5 +1,6 @@
 //! Sessions of the agent's own, and the environment of programs that open theirs.
 
+use dryrun_core::problem::Problem;
 use std::{
     io::Write,
     net::IpAddr,
@@ -54,7 +55,7 @@ impl<'a> Credentials<'a> {
         let started = Instant::now();
         loop {
             match self.attempt(database, application, options).await {
-                Err(error) if error.transient && started.elapsed() < PATIENCE => {
+                Err(error) if error.retry && started.elapsed() < PATIENCE => {
                     tokio::time::sleep(AGAIN).await;
                 }
                 ended => return ended,
@@ -125,7 +126,7 @@ impl<'a> Credentials<'a> {
 pub(crate) fn base(address: &str, port: u16, user: &str, password: &str) -> Result<Config> {
     let address: IpAddr = address
         .parse()
-        .map_err(|_| failure::lasting("InvalidAddress", format!("{address} is no IP address")))?;
+        .map_err(|_| Problem::permanent("InvalidAddress", format!("{address} is no IP address")))?;
     let mut config = Config::new();
     config
         .hostaddr(address)

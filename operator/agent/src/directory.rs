@@ -1,5 +1,6 @@
 //! Directories on the run's volumes: digests, sizes, free space.
 
+use dryrun_core::problem::Problem;
 use std::{
     collections::BTreeMap,
     fs::{self, File, Permissions},
@@ -170,7 +171,7 @@ pub(crate) async fn off_thread<T: Send + 'static>(
 ) -> Result<T> {
     tokio::task::spawn_blocking(work)
         .await
-        .unwrap_or_else(|error| Err(failure::lasting("AgentFailed", error.to_string())))
+        .unwrap_or_else(|error| Err(Problem::permanent("AgentFailed", error.to_string())))
 }
 
 #[cfg(test)]

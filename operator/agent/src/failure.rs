@@ -2,13 +2,10 @@
 
 use std::{io, path::Path};
 
-use dryrun_core::problem::TaskError;
+use dryrun_core::problem::{Problem, clip};
 use dryrun_postgres::Class;
 
-pub(crate) type Result<T, E = TaskError> = std::result::Result<T, E>;
-
-/// Bytes of a message; the report that it ends in is bounded.
-const MESSAGE: usize = 1024;
+pub(crate) type Result<T, E = Problem> = std::result::Result<T, E>;
 
 /// Ends of server messages that speak of names alone.
 const SPEAKING_ENDS: [&str; 4] = [
@@ -18,41 +15,16 @@ const SPEAKING_ENDS: [&str; 4] = [
     ": No space left on device",
 ];
 
-/// A failure that stays until somebody changes something.
-pub(crate) fn lasting(reason: &str, message: impl AsRef<str>) -> TaskError {
-    TaskError {
-        reason: reason.to_owned(),
-        message: cut(message.as_ref()),
-        transient: false,
-    }
-}
-
-/// A failure that may be gone the next time.
-pub(crate) fn passing(reason: &str, message: impl AsRef<str>) -> TaskError {
-    TaskError {
-        transient: true,
-        ..lasting(reason, message)
-    }
-}
-
-/// The same failure of a task that must not be begun again: what it has done until then stays.
-pub(crate) fn for_good(error: TaskError) -> TaskError {
-    TaskError {
-        transient: false,
-        ..error
-    }
-}
-
 /// A file of the pod could not be used.
-pub(crate) fn file(path: impl AsRef<Path>, error: &io::Error) -> TaskError {
-    lasting(
+pub(crate) fn file(path: impl AsRef<Path>, error: &io::Error) -> Problem {
+    Problem::permanent(
         "FileUnusable",
         format!("{}: {error}", path.as_ref().display()),
     )
 }
 
 /// A request to a server failed.
-pub(crate) fn query(error: dryrun_postgres::Error) -> TaskError {
+pub(crate) fn query(error: dryrun_postgres::Error) -> Problem {
     let class = error.class();
     let reason = match class {
         Class::Lost | Class::Unavailable => "ConnectionLost",
@@ -64,41 +36,32 @@ pub(crate) fn query(error: dryrun_postgres::Error) -> TaskError {
 }
 
 /// A session could not be opened.
-pub(crate) fn connect(error: dryrun_postgres::Error) -> TaskError {
+pub(crate) fn connect(error: dryrun_postgres::Error) -> Problem {
     of_server("ConnectFailed", error.class(), &error)
 }
 
-fn of_server(reason: &str, class: Class, error: &dryrun_postgres::Error) -> TaskError {
-    TaskError {
-        transient: class.is_transient(),
-        ..lasting(reason, error.to_string())
+fn of_server(reason: &str, class: Class, error: &dryrun_postgres::Error) -> Problem {
+    Problem {
+        retry: class.is_transient(),
+        ..Problem::permanent(reason, error)
     }
 }
 
 /// A line of `pg_dump`'s or `pg_restore`'s standard error without what a server message may quote from a row.
 pub(crate) fn without_rows(line: &str) -> String {
     let Some((head, message)) = line.split_once("ERROR:") else {
-        return cut(line);
+        return clip(line.to_owned());
     };
     let message = message.trim_start();
     if message.starts_with("permission denied")
         || message.starts_with("must be ")
         || SPEAKING_ENDS.iter().any(|end| message.ends_with(end))
     {
-        cut(line)
-    } else {
-        format!("{}ERROR:  (not shown: it may quote a row)", cut(head))
-    }
-}
-
-/// The text's first part, cut between characters.
-fn cut(text: &str) -> String {
-    if text.len() <= MESSAGE {
-        text.to_owned()
+        clip(line.to_owned())
     } else {
         format!(
-            "{}…",
-            &text[..text.floor_char_boundary(MESSAGE - '…'.len_utf8())]
+            "{}ERROR:  (not shown: it may quote a row)",
+            clip(head.to_owned())
         )
     }
 }
@@ -106,16 +69,6 @@ fn cut(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn messages_are_cut_between_characters() {
-        let message = lasting("X", "é".repeat(MESSAGE)).message;
-        assert!(
-            message.len() <= MESSAGE && message.ends_with('…'),
-            "{}",
-            message.len()
-        );
-    }
 
     #[test]
     fn names_are_shown_and_rows_are_not() {

@@ -1,5 +1,6 @@
 //! Programs of the image that the agent works with: `pg_dump` and the like.
 
+use dryrun_core::problem::Problem;
 use std::{
     env,
     ffi::OsStr,
@@ -50,7 +51,7 @@ pub(crate) async fn run_until(
     mut line: impl FnMut(&str),
 ) -> Result<Finished> {
     let name = command.get_program().to_string_lossy().into_owned();
-    let failed = |error: io::Error| failure::lasting("ProgramFailed", format!("{name}: {error}"));
+    let failed = |error: io::Error| Problem::permanent("ProgramFailed", format!("{name}: {error}"));
     let mut spawned = children
         .spawn(
             command
@@ -89,7 +90,7 @@ pub(crate) async fn run_until(
         .child
         .exit
         .await
-        .map_err(|_| failure::lasting("ProgramFailed", format!("{name} was lost")))?;
+        .map_err(|_| Problem::permanent("ProgramFailed", format!("{name} was lost")))?;
     Ok(Finished { status, stdout })
 }
 
@@ -111,7 +112,7 @@ pub(crate) async fn succeed(children: &Children, command: &mut Command) -> Resul
     let said = first
         .map(|line| format!(": {}", failure::without_rows(&line)))
         .unwrap_or_default();
-    Err(failure::lasting(
+    Err(Problem::permanent(
         "ProgramFailed",
         format!("{name} ended with {}{said}", finished.status),
     ))
@@ -144,7 +145,7 @@ impl Programs {
         };
         match directory {
             Some(directory) => Ok(Self { directory }),
-            None => Err(failure::lasting(
+            None => Err(Problem::permanent(
                 "PostgresMissing",
                 format!("the image has no {INITDB} in its PATH nor in {DEBIAN}"),
             )),
@@ -169,7 +170,7 @@ impl Programs {
             Err(_) => match self.directory.parent().and_then(Path::file_name) {
                 Some(major) => Path::new("/usr/share/postgresql").join(major),
                 None => {
-                    return Err(failure::lasting(
+                    return Err(Problem::permanent(
                         "PostgresMissing",
                         "the image has no directory of extensions",
                     ));

@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc};
 
-use dryrun_core::{api::SslMode, problem::TaskError, run::layout::AGENT_DIR};
+use dryrun_core::{api::SslMode, problem::Problem, run::layout::AGENT_DIR};
 use rustls::{
     ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -11,7 +11,7 @@ use rustls::{
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::failure::{self, Result};
+use crate::failure::Result;
 
 /// The CA bundle of Debian's images; `dryrun-agent install` puts a copy next to the agent.
 pub(crate) const BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
@@ -47,7 +47,7 @@ pub(crate) fn connector(mode: SslMode) -> Result<MakeRustlsConnect> {
 fn roots() -> Result<RootCertStore> {
     let path = bundle();
     let unreadable = |error: &dyn std::fmt::Display| {
-        failure::lasting(
+        Problem::permanent(
             "TlsUnusable",
             format!("sslmode verify-full needs {path}: {error}"),
         )
@@ -63,8 +63,8 @@ fn roots() -> Result<RootCertStore> {
     Ok(roots)
 }
 
-fn unusable(error: rustls::Error) -> TaskError {
-    failure::lasting("TlsUnusable", error.to_string())
+fn unusable(error: rustls::Error) -> Problem {
+    Problem::permanent("TlsUnusable", error.to_string())
 }
 
 /// `prefer` and `require`: any certificate will do, as in libpq; the handshake's signatures are still checked.

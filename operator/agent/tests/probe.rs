@@ -233,10 +233,7 @@ fn a_task_that_cannot_be_meant_is_refused() {
         ..once(vec![target(80, Protocol::Tcp, Greeting::Nothing)])
     };
     for error in [nothing, agent.failure("b", &Task::Probe(never))] {
-        assert_eq!(
-            (error.reason.as_str(), error.transient),
-            ("InvalidTask", false)
-        );
+        assert_eq!((error.reason.as_str(), error.retry), ("InvalidTask", false));
     }
 }
 

@@ -22,7 +22,7 @@ use dryrun_core::{
         tasks::{CommandTask, WatchTask},
     },
     isolation::target::{Greeting, Protocol, Tally, Target},
-    problem::TaskError,
+    problem::Problem,
 };
 use support::{
     Agent, DEADLINE, TOKEN, World, eventually,
@@ -82,7 +82,7 @@ fn answer(mut waiting: TcpStream) -> Vec<Tally> {
 }
 
 fn reason(body: &str) -> String {
-    serde_json::from_str::<TaskError>(body).unwrap().reason
+    serde_json::from_str::<Problem>(body).unwrap().reason
 }
 
 #[tokio::test]
@@ -102,6 +102,7 @@ async fn totals_grow_while_a_task_runs() {
             .into(),
         env: BTreeMap::new(),
         login: None,
+        fresh: false,
         timeout_ms: 60_000,
     });
     thread::scope(|scope| {

@@ -3,7 +3,7 @@
 use dryrun_core::agent_api::protocol::{Task, TaskResult};
 use dryrun_core::agent_api::tasks::{ProbeTask, WatchTask};
 use dryrun_core::isolation::target::Tally;
-use dryrun_core::problem::TaskError;
+use dryrun_core::problem::Problem;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper::client::conn::http1::SendRequest;
@@ -61,7 +61,7 @@ impl Agent {
     ///
     /// # Errors
     /// Those of [`Agent::ask`], and what the agent itself says.
-    pub(crate) async fn run(&self, id: &str, task: &Task) -> Result<TaskResult, TaskError> {
+    pub(crate) async fn run(&self, id: &str, task: &Task) -> Result<TaskResult, Problem> {
         match self.ask(id, task).await? {
             TaskResult::Failed(error) => Err(error),
             result => Ok(result),
@@ -72,22 +72,22 @@ impl Agent {
     ///
     /// # Errors
     /// Transient when the channel could not be opened or broke.
-    pub(crate) async fn ask(&self, id: &str, task: &Task) -> Result<TaskResult, TaskError> {
-        let body = serde_json::to_vec(task).map_err(|e| permanent("InvalidTask", e))?;
+    pub(crate) async fn ask(&self, id: &str, task: &Task) -> Result<TaskResult, Problem> {
+        let body = serde_json::to_vec(task).map_err(|e| Problem::permanent("InvalidTask", e))?;
         let answer = self
             .request(Method::POST, &format!("/v1/tasks/{id}"), body)
             .await?;
-        serde_json::from_slice(&answer).map_err(|e| permanent("InvalidAnswer", e))
+        serde_json::from_slice(&answer).map_err(|e| Problem::permanent("InvalidAnswer", e))
     }
 
     /// Lets the agent probe: one tally for each target.
-    pub(crate) async fn probe(&self, task: &ProbeTask) -> Result<Vec<Tally>, TaskError> {
+    pub(crate) async fn probe(&self, task: &ProbeTask) -> Result<Vec<Tally>, Problem> {
         let id = format!("probe-{}", task.nonce);
         match self.run(&id, &Task::Probe(task.clone())).await? {
             TaskResult::Probe { tallies } if tallies.len() == task.targets.len() => Ok(tallies),
             other => {
                 tracing::debug!(?other, "no tallies");
-                Err(permanent(
+                Err(Problem::permanent(
                     "InvalidAnswer",
                     "the agent answered another task than it was given",
                 ))
@@ -96,40 +96,40 @@ impl Agent {
     }
 
     /// Lets the agent probe at intervals from now on.
-    pub(crate) async fn watch(&self, task: &WatchTask) -> Result<(), TaskError> {
-        let body = serde_json::to_vec(task).map_err(|e| permanent("InvalidTask", e))?;
+    pub(crate) async fn watch(&self, task: &WatchTask) -> Result<(), Problem> {
+        let body = serde_json::to_vec(task).map_err(|e| Problem::permanent("InvalidTask", e))?;
         self.request(Method::PUT, "/v1/watch", body).await.map(drop)
     }
 
     /// What the watch has tried so far.
-    pub(crate) async fn watched(&self) -> Result<Vec<Tally>, TaskError> {
+    pub(crate) async fn watched(&self) -> Result<Vec<Tally>, Problem> {
         self.tallies("/v1/watch").await
     }
 
     /// The same, as soon as something was reached.
-    pub(crate) async fn breach(&self) -> Result<Vec<Tally>, TaskError> {
+    pub(crate) async fn breach(&self) -> Result<Vec<Tally>, Problem> {
         self.tallies("/v1/watch/breach").await
     }
 
-    async fn tallies(&self, path: &str) -> Result<Vec<Tally>, TaskError> {
+    async fn tallies(&self, path: &str) -> Result<Vec<Tally>, Problem> {
         let answer = self.request(Method::GET, path, Vec::new()).await?;
-        serde_json::from_slice(&answer).map_err(|e| permanent("InvalidAnswer", e))
+        serde_json::from_slice(&answer).map_err(|e| Problem::permanent("InvalidAnswer", e))
     }
 
     /// Lets the agent end.
-    pub(crate) async fn release(&self) -> Result<(), TaskError> {
+    pub(crate) async fn release(&self) -> Result<(), Problem> {
         self.request(Method::POST, "/v1/exit", Vec::new())
             .await
             .map(drop)
     }
 
     /// The archive that the agent has sealed.
-    pub(crate) async fn archive(&self) -> Result<Bytes, TaskError> {
+    pub(crate) async fn archive(&self) -> Result<Bytes, Problem> {
         self.request(Method::GET, "/v1/archive", Vec::new()).await
     }
 
     /// Asks until there is an answer. Whatever an agent can be asked may be asked again; how long that goes on is up to the job.
-    async fn request(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Bytes, TaskError> {
+    async fn request(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Bytes, Problem> {
         let request = AgentRequest {
             method,
             path: path.into(),
@@ -148,7 +148,7 @@ impl Agent {
 pub(crate) async fn send(
     agent: &AgentAddress,
     request: &AgentRequest,
-) -> Result<Option<Bytes>, TaskError> {
+) -> Result<Option<Bytes>, Problem> {
     let request = Request::builder()
         .method(&request.method)
         .uri(&request.path)
@@ -156,11 +156,11 @@ pub(crate) async fn send(
         .header("authorization", format!("Bearer {}", agent.token))
         .header("content-type", "application/json")
         .body(Full::new(request.body.clone()))
-        .map_err(|e| permanent("InvalidTask", e))?;
+        .map_err(|e| Problem::permanent("InvalidTask", e))?;
     let mut forward = tokio::time::timeout(OPEN, agent.pods.portforward(&agent.pod, &[agent.port]))
         .await
-        .map_err(|e| transient("the port-forward was not opened in time", e))?
-        .map_err(|e| transient("cannot forward to the agent", e))?;
+        .map_err(|e| unreachable("the port-forward was not opened in time", e))?
+        .map_err(|e| unreachable("cannot forward to the agent", e))?;
     let answer = tokio::time::timeout(WAIT, exchange(&mut forward, agent.port, request)).await;
     forward.abort();
     answer.ok().transpose()
@@ -170,18 +170,18 @@ async fn exchange(
     forward: &mut kube::api::Portforwarder,
     port: u16,
     request: Request<Full<Bytes>>,
-) -> Result<Bytes, TaskError> {
+) -> Result<Bytes, Problem> {
     let stream = forward
         .take_stream(port)
-        .ok_or_else(|| transient("cannot forward to the agent", "no stream"))?;
+        .ok_or_else(|| unreachable("cannot forward to the agent", "no stream"))?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
-        .map_err(|e| transient("the agent does not answer", e))?;
+        .map_err(|e| unreachable("the agent does not answer", e))?;
     let connection = tokio::spawn(connection);
     // A forward to a program that is only just starting may stay silent: a task is given to an agent that has answered.
     let hello = tokio::time::timeout(HELLO, hello(&mut sender)).await;
     if let Err(error) = hello
-        .map_err(|e| transient("the agent does not answer", e))
+        .map_err(|e| unreachable("the agent does not answer", e))
         .and_then(|answered| answered)
     {
         connection.abort();
@@ -191,21 +191,25 @@ async fn exchange(
         let response = sender
             .send_request(request)
             .await
-            .map_err(|e| transient("the agent does not answer", e))?;
+            .map_err(|e| unreachable("the agent does not answer", e))?;
         let status = response.status();
         let body = response
             .into_body()
             .collect()
             .await
-            .map_err(|e| transient("the agent's answer broke off", e))?
+            .map_err(|e| unreachable("the agent's answer broke off", e))?
             .to_bytes();
         match status {
             StatusCode::OK | StatusCode::NO_CONTENT | StatusCode::ACCEPTED => Ok(body),
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(permanent(
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(Problem::permanent(
                 "AgentRefused",
                 "the agent does not accept the run's token",
             )),
-            other => Err(transient("the agent refused the task", other)),
+            StatusCode::UNPROCESSABLE_ENTITY => Err(Problem::permanent(
+                "TaskTaken",
+                "the agent has another task under this id",
+            )),
+            other => Err(unreachable("the agent refused the task", other)),
         }
     }
     .await;
@@ -213,35 +217,23 @@ async fn exchange(
     outcome
 }
 
-async fn hello(sender: &mut SendRequest<Full<Bytes>>) -> Result<(), TaskError> {
+async fn hello(sender: &mut SendRequest<Full<Bytes>>) -> Result<(), Problem> {
     let request = Request::get("/v1/healthz")
         .header("host", "agent")
         .body(Full::default())
-        .map_err(|e| permanent("InvalidTask", e))?;
+        .map_err(|e| Problem::permanent("InvalidTask", e))?;
     let response = sender
         .send_request(request)
         .await
-        .map_err(|e| transient("the agent does not answer", e))?;
+        .map_err(|e| unreachable("the agent does not answer", e))?;
     response
         .into_body()
         .collect()
         .await
         .map(drop)
-        .map_err(|e| transient("the agent's answer broke off", e))
+        .map_err(|e| unreachable("the agent's answer broke off", e))
 }
 
-fn transient(what: &str, cause: impl std::fmt::Display) -> TaskError {
-    TaskError {
-        reason: "AgentUnreachable".into(),
-        message: format!("{what}: {cause}"),
-        transient: true,
-    }
-}
-
-fn permanent(reason: &str, cause: impl std::fmt::Display) -> TaskError {
-    TaskError {
-        reason: reason.into(),
-        message: cause.to_string(),
-        transient: false,
-    }
+fn unreachable(what: &str, cause: impl std::fmt::Display) -> Problem {
+    Problem::transient("AgentUnreachable", format!("{what}: {cause}"))
 }

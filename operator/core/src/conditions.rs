@@ -6,19 +6,35 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 /// The longest message that a condition gets, in characters.
 const MESSAGE_LIMIT: usize = 200;
 
+/// What a condition is to say.
+#[derive(Clone, Copy, Debug)]
+pub struct DesiredCondition<'a> {
+    /// Its type.
+    pub type_: &'a str,
+    /// `True`, `False` or `Unknown`.
+    pub status: &'a str,
+    /// One CamelCase word.
+    pub reason: &'a str,
+    /// For people; cut at a limit.
+    pub message: &'a str,
+}
+
 /// Sets the condition of this type. `lastTransitionTime` moves only when the status flips, and has whole seconds.
 ///
 /// A condition that speaks of a newer generation is left alone: whoever wrote it saw more
 /// (Gateway API, GEP-1364).
 pub fn upsert(
     conditions: &mut Vec<Condition>,
-    type_: &str,
-    status: &str,
-    reason: &str,
-    message: &str,
+    desired: &DesiredCondition<'_>,
     generation: i64,
     now: Timestamp,
 ) {
+    let DesiredCondition {
+        type_,
+        status,
+        reason,
+        message,
+    } = *desired;
     let message = clip(message);
     let seconds = Timestamp::from_second(now.as_second()).unwrap_or(now);
     if let Some(found) = conditions.iter_mut().find(|c| c.type_ == type_) {
@@ -71,6 +87,20 @@ fn clip(message: &str) -> String {
 mod tests {
     use super::*;
 
+    fn desired<'a>(
+        type_: &'a str,
+        status: &'a str,
+        reason: &'a str,
+        message: &'a str,
+    ) -> DesiredCondition<'a> {
+        DesiredCondition {
+            type_,
+            status,
+            reason,
+            message,
+        }
+    }
+
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
     }
@@ -78,11 +108,26 @@ mod tests {
     #[test]
     fn transition_time_moves_with_the_status_only() {
         let mut conditions = Vec::new();
-        upsert(&mut conditions, "A", "Unknown", "Pending", "", 1, at(10));
-        upsert(&mut conditions, "A", "Unknown", "Waiting", "x", 1, at(20));
+        upsert(
+            &mut conditions,
+            &desired("A", "Unknown", "Pending", ""),
+            1,
+            at(10),
+        );
+        upsert(
+            &mut conditions,
+            &desired("A", "Unknown", "Waiting", "x"),
+            1,
+            at(20),
+        );
         assert_eq!(conditions[0].last_transition_time, Time(at(10)));
         assert_eq!(conditions[0].reason, "Waiting");
-        upsert(&mut conditions, "A", "True", "Passed", "x", 1, at(30));
+        upsert(
+            &mut conditions,
+            &desired("A", "True", "Passed", "x"),
+            1,
+            at(30),
+        );
         assert_eq!(conditions[0].last_transition_time, Time(at(30)));
         assert_eq!(conditions.len(), 1);
     }
@@ -90,8 +135,18 @@ mod tests {
     #[test]
     fn a_newer_view_is_left_alone() {
         let mut conditions = Vec::new();
-        upsert(&mut conditions, "A", "True", "Passed", "", 2, at(10));
-        upsert(&mut conditions, "A", "False", "Failed", "", 1, at(20));
+        upsert(
+            &mut conditions,
+            &desired("A", "True", "Passed", ""),
+            2,
+            at(10),
+        );
+        upsert(
+            &mut conditions,
+            &desired("A", "False", "Failed", ""),
+            1,
+            at(20),
+        );
         assert_eq!(conditions[0].status, "True");
     }
 
@@ -100,10 +155,7 @@ mod tests {
         let mut conditions = Vec::new();
         upsert(
             &mut conditions,
-            "A",
-            "True",
-            "Passed",
-            &"é".repeat(500),
+            &desired("A", "True", "Passed", &"é".repeat(500)),
             1,
             at(1),
         );

@@ -1,13 +1,19 @@
 //! Requests to production before and while it is dumped.
 
-use dryrun_core::run::facts::{RightsFacts, SourceRequirements, SourceRole};
+use std::collections::BTreeSet;
+
+use dryrun_core::{
+    postgres::matrix,
+    run::facts::{LockFacts, PrivilegeRow, RightsFacts, SourceRequirements},
+};
 use tokio_postgres::GenericClient;
 
 use crate::{
     error::Result,
+    privileges::role_rights,
     query,
-    sql::{MISSING_RIGHTS, REQUIREMENTS, ROLES, WRITE_RIGHTS},
-    statements::{EXPORT_SNAPSHOT, EXTENSIONS, LOCK_TIMEOUT, TRANSACTION},
+    sql::{LOCKS, MISSING_RIGHTS, REQUIREMENTS, ROLES, WRITE_RIGHTS},
+    statements::{EXTENSIONS, LOCK_TIMEOUT},
 };
 
 /// Rights that are listed by name.
@@ -62,23 +68,14 @@ pub async fn requirements(client: &impl GenericClient) -> Result<(SourceRequirem
     Ok((requirements, bytes.cast_unsigned()))
 }
 
-/// Reads the roles that the database refers to, and their memberships as (role, member).
+/// Reads the roles that the database refers to, and their rights that no dump carries.
 pub async fn roles(
     client: &impl GenericClient,
-) -> Result<(Vec<SourceRole>, Vec<(String, String)>)> {
-    let found = query::rows(client, "read the roles", ROLES, &[], |row| {
-        let role = SourceRole {
-            name: row.try_get("rolname")?,
-            bootstrap: row.try_get("bootstrap")?,
-        };
-        Ok((role, row.try_get::<_, Vec<String>>("member_of")?))
-    });
-    let (mut roles, mut memberships) = (Vec::new(), Vec::new());
-    for (member, groups) in found.await? {
-        memberships.extend(groups.into_iter().map(|group| (group, member.name.clone())));
-        roles.push(member);
-    }
-    Ok((roles, memberships))
+) -> Result<(BTreeSet<String>, BTreeSet<PrivilegeRow>)> {
+    let names = query::rows(client, "read the roles", ROLES, &[], |row| row.try_get(0));
+    let names = names.await?.into_iter().collect();
+    let rights = matrix::undeclared(role_rights(client).await?, &names, &BTreeSet::new());
+    Ok((names, rights))
 }
 
 /// Bounds how long a request waits for a table that another session has locked.
@@ -89,16 +86,17 @@ pub async fn limit_lock_waits(client: &impl GenericClient, milliseconds: u64) ->
     Ok(())
 }
 
-/// Exports the snapshot of this transaction, for as long as the transaction lasts.
-pub async fn export_snapshot(transaction: &impl GenericClient) -> Result<String> {
-    query::value(transaction, "export a snapshot", EXPORT_SNAPSHOT, &[]).await
-}
-
-/// Reads whether this transaction is read-only, and whether it has a transaction ID: then it wrote.
-pub async fn transaction_state(transaction: &impl GenericClient) -> Result<(bool, bool)> {
-    let doing = "read the state of the transaction";
-    query::row(transaction, doing, TRANSACTION, &[], |row| {
-        Ok((row.try_get(0)?, row.try_get(1)?))
+/// Reads what a dump needs of the server's lock table, and its size.
+pub async fn locks(client: &impl GenericClient) -> Result<LockFacts> {
+    let doing = "read the size of the lock table";
+    query::row(client, doing, LOCKS, &[], |row| {
+        let number = |column| row.try_get(column).map(i64::cast_unsigned);
+        Ok(LockFacts {
+            needed: number("needed")?,
+            held: number("held")?,
+            slots: number("slots")?,
+            per_slot: number("per_slot")?,
+        })
     })
     .await
 }

@@ -1,8 +1,9 @@
 //! Who may log in to the copy, and from where.
 
 use dryrun_core::agent_api::copy_server::PostgresConfig;
+use dryrun_core::problem::Problem;
 
-use crate::failure::{self, Result};
+use crate::failure::Result;
 
 /// `pg_hba.conf`: roles by name, SCRAM only, nothing else. The bootstrap role comes from loopback alone, where the operator's port-forward ends;
 /// NetworkPolicy limits where the others come from, since the harness's address is not known yet. Roles without LOGIN have a line too, so that it is
@@ -31,7 +32,7 @@ pub(super) fn render(config: &PostgresConfig) -> Result<String> {
 /// Quotes take the meaning of keywords and of a leading `+` away, but from version 16 on not that of a leading `/`, and they cannot span lines.
 fn quoted(name: &str) -> Result<String> {
     if name.is_empty() || name.starts_with('/') || name.contains(char::is_control) {
-        return Err(failure::lasting(
+        return Err(Problem::permanent(
             "InvalidConfig",
             format!("pg_hba.conf cannot name {name:?}"),
         ));

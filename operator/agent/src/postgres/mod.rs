@@ -13,7 +13,7 @@ use std::{
 };
 
 use dryrun_core::agent_api::copy_server::{POSTGRES_ENV, PostgresConfig};
-use dryrun_core::problem::TaskError;
+use dryrun_core::problem::Problem;
 use dryrun_core::run::layout::SUPERUSER_FILE;
 
 use crate::{
@@ -78,9 +78,9 @@ fn start(secrets: &Path) -> Result<std::convert::Infallible> {
 
 fn config() -> Result<PostgresConfig> {
     let text = env::var(POSTGRES_ENV)
-        .map_err(|error| failure::lasting("InvalidConfig", format!("{POSTGRES_ENV}: {error}")))?;
+        .map_err(|error| Problem::permanent("InvalidConfig", format!("{POSTGRES_ENV}: {error}")))?;
     serde_json::from_str(&text)
-        .map_err(|error| failure::lasting("InvalidConfig", format!("{POSTGRES_ENV}: {error}")))
+        .map_err(|error| Problem::permanent("InvalidConfig", format!("{POSTGRES_ENV}: {error}")))
 }
 
 /// Refuses a data directory that has anything in it, without touching it. One with a server in it may be a physical copy of production.
@@ -90,7 +90,7 @@ fn refuse_existing(programs: &Programs, config: &PostgresConfig) -> Result<()> {
         return Ok(());
     }
     if !data.join("PG_VERSION").exists() {
-        return Err(failure::lasting(
+        return Err(Problem::permanent(
             "DataDirectoryNotEmpty",
             format!("{} is not empty", data.display()),
         ));
@@ -101,12 +101,12 @@ fn refuse_existing(programs: &Programs, config: &PostgresConfig) -> Result<()> {
                 "{} holds a physical copy of production (system identifier {identifier})",
                 data.display()
             );
-            return Err(failure::lasting("CopyIsProduction", message));
+            return Err(Problem::permanent("CopyIsProduction", message));
         }
         Ok(identifier) => format!("with the system identifier {identifier}"),
         Err(error) => format!("whose system identifier cannot be read ({})", error.message),
     };
-    Err(failure::lasting(
+    Err(Problem::permanent(
         "DataDirectoryNotEmpty",
         format!("{} already holds a server {whose}", data.display()),
     ))
@@ -115,7 +115,7 @@ fn refuse_existing(programs: &Programs, config: &PostgresConfig) -> Result<()> {
 /// The new server is not production, before it writes its first byte as a server.
 fn prove_new(programs: &Programs, config: &PostgresConfig) -> Result<()> {
     let unreadable = |why: &str| {
-        Err(failure::lasting(
+        Err(Problem::permanent(
             "CopyUnreadable",
             format!("the copy cannot be told from production: {why}"),
         ))
@@ -125,7 +125,7 @@ fn prove_new(programs: &Programs, config: &PostgresConfig) -> Result<()> {
         return unreadable("production's system identifier is no number");
     }
     match system_identifier(programs, Path::new(&config.data_directory)) {
-        Ok(identifier) if is(&identifier, forbidden) => Err(failure::lasting(
+        Ok(identifier) if is(&identifier, forbidden) => Err(Problem::permanent(
             "CopyIsProduction",
             format!("the copy has production's system identifier {forbidden}"),
         )),
@@ -146,7 +146,7 @@ fn system_identifier(programs: &Programs, data: &Path) -> Result<String> {
         .find_map(|line| line.strip_prefix("Database system identifier:"))
         .map(|identifier| identifier.trim().to_owned())
         .ok_or_else(|| {
-            failure::lasting(
+            Problem::permanent(
                 "ControlDataUnreadable",
                 "pg_controldata prints no system identifier",
             )
@@ -181,7 +181,7 @@ fn initialize(programs: &Programs, config: &PostgresConfig, password: &Path) -> 
         .map(drop)
         .map_err(|error| {
             if error.message.contains("locale") {
-                TaskError {
+                Problem {
                     reason: "LocaleUnavailable".into(),
                     ..error
                 }
@@ -211,7 +211,7 @@ fn accept(programs: &Programs, data: &Path) -> Result<()> {
 fn succeed(command: &mut Command, name: &str, reason: &str) -> Result<String> {
     let output = command
         .output()
-        .map_err(|error| failure::lasting(reason, format!("{name}: {error}")))?;
+        .map_err(|error| Problem::permanent(reason, format!("{name}: {error}")))?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
@@ -225,7 +225,7 @@ fn succeed(command: &mut Command, name: &str, reason: &str) -> Result<String> {
         })
         .or(stderr.lines().next())
         .unwrap_or_default();
-    Err(failure::lasting(
+    Err(Problem::permanent(
         reason,
         format!("{name} ended with {}: {said}", output.status),
     ))

@@ -1,5 +1,6 @@
 //! How the copy's server is set up: fast, since it is thrown away, and telling in its log, since that is what scenarios are judged by.
 
+use dryrun_core::problem::Problem;
 use std::ops::RangeInclusive;
 
 use dryrun_core::{
@@ -7,7 +8,7 @@ use dryrun_core::{
     run::facts::SourceRequirements,
 };
 
-use crate::failure::{self, Result};
+use crate::failure::Result;
 
 /// Bytes that Postgres keeps of `cluster_name`.
 const CLUSTER_NAME: usize = 63;
@@ -84,7 +85,7 @@ pub(super) fn render(config: &PostgresConfig, free_bytes: u64) -> Result<String>
     let mut text = String::from("\n# Written by dryrun-agent.\n");
     for (name, value) in of_source.chain(fixed).chain(own) {
         if value.contains(char::is_control) {
-            return Err(failure::lasting(
+            return Err(Problem::permanent(
                 "InvalidConfig",
                 format!("{name} cannot be {value:?}"),
             ));

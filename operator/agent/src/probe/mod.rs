@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 use dryrun_core::{
     agent_api::tasks::ProbeTask,
     isolation::target::{Greeting, Tally},
-    problem::TaskError,
+    problem::Problem,
 };
 use futures::future::join_all;
 use tokio::{
@@ -18,7 +18,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use crate::failure::{self, Result};
+use crate::failure::Result;
 
 /// Targets of a task.
 const TARGETS: usize = 100;
@@ -126,8 +126,8 @@ fn check(task: &ProbeTask, rounds: u32) -> Result<()> {
     Ok(())
 }
 
-fn invalid(message: String) -> TaskError {
-    failure::lasting("InvalidTask", message)
+fn invalid(message: String) -> Problem {
+    Problem::permanent("InvalidTask", message)
 }
 
 #[cfg(test)]
@@ -196,10 +196,7 @@ mod tests {
             ),
         ] {
             let error = run(task).await.unwrap_err();
-            assert_eq!(
-                (error.reason.as_str(), error.transient),
-                ("InvalidTask", false)
-            );
+            assert_eq!((error.reason.as_str(), error.retry), ("InvalidTask", false));
             assert!(error.message.contains(says), "{says} in {error}");
         }
     }

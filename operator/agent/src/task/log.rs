@@ -1,5 +1,6 @@
 //! The output of a scenario in the evidence: bounded, and digested as it is written.
 
+use dryrun_core::problem::Problem;
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write},
@@ -29,7 +30,7 @@ impl Log {
     /// Begins the log of `name`; an earlier one of that name is replaced.
     pub(super) fn create(directory: &Path, name: &str) -> Result<Self> {
         if name.is_empty() || name.starts_with('.') || name.contains('/') {
-            return Err(failure::lasting(
+            return Err(Problem::permanent(
                 "InvalidTask",
                 format!("{name:?} is no name of a log"),
             ));

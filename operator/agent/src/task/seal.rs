@@ -3,6 +3,7 @@
 mod archive;
 mod draft;
 
+use dryrun_core::problem::Problem;
 use std::{
     collections::BTreeSet,
     ffi::OsStr,
@@ -87,7 +88,7 @@ fn check_names(task: &SealTask) -> Result<()> {
                 .split('/')
                 .all(|part| !part.is_empty() && !part.starts_with('.'));
         if refused || !plain {
-            return Err(failure::lasting(
+            return Err(Problem::permanent(
                 "InvalidTask",
                 format!("{name:?} is no name of a file in the archive"),
             ));

@@ -1,5 +1,6 @@
 //! C-11: nothing that the run has written holds a credential.
 
+use dryrun_core::problem::Problem;
 use std::{ffi::OsStr, fs, io::Read, path::Path};
 
 use dryrun_core::{
@@ -79,7 +80,7 @@ pub(super) fn scanner(credentials: &[Credential], task: &SearchTask) -> Result<S
     ];
     let roles: Vec<String> = task.roles.iter().cloned().chain(own).collect();
     Scanner::new(credentials.to_vec(), &roles)
-        .map_err(|error| failure::lasting("TooManyCredentials", error.to_string()))
+        .map_err(|error| Problem::permanent("TooManyCredentials", error.to_string()))
 }
 
 /// Searches the files and all names. What user code wrote comes last: it can use up limits for itself alone.

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use dryrun_core::{
-    agent_api::tasks::Server, postgres::settings::MIRRORED, problem::TaskError,
+    agent_api::tasks::Server, postgres::settings::MIRRORED, problem::Problem,
     run::facts::SourceRequirements,
 };
 use dryrun_postgres::Options;
@@ -22,10 +22,10 @@ const PASSWORD: usize = 12;
 const BUILT_IN: [&str; 2] = ["C", "POSIX"];
 
 /// A password that is short or a word of the plan occurs in innocent logs, so that its absence could never be proven.
-pub(super) fn weak_password(server: &Server, password: &str) -> Option<TaskError> {
+pub(super) fn weak_password(server: &Server, password: &str) -> Option<Problem> {
     let weak = |why: &str| {
         let change = "give the role one of at least 12 random characters";
-        Some(failure::lasting(
+        Some(Problem::permanent(
             "WeakSourceCredential",
             format!("the password of {} is {why}: {change}", server.user),
         ))
@@ -120,7 +120,7 @@ fn has_extension(directory: &Path, name: &str, version: &str) -> bool {
 pub(super) async fn missing_locale(
     children: &Children,
     requirements: &SourceRequirements,
-) -> Option<TaskError> {
+) -> Option<Problem> {
     // An image without this program cannot be asked; its initdb refuses the locale then.
     let known = program::succeed(children, program::clean("locale").arg("-a"))
         .await
@@ -130,7 +130,7 @@ pub(super) async fn missing_locale(
         .into_iter()
         .chain([&requirements.ctype])
         .find(|name| !has_locale(&known, name))?;
-    Some(failure::lasting(
+    Some(Problem::permanent(
         "LocaleUnavailable",
         format!("the image of the copy has no locale {missing}; use one that was built with it"),
     ))

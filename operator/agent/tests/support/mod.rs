@@ -24,7 +24,7 @@ use std::{
 };
 
 use dryrun_core::agent_api::protocol::{Task, TaskResult};
-use dryrun_core::problem::TaskError;
+use dryrun_core::problem::Problem;
 use dryrun_postgres::testing::skip;
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 use serde_json::Value;
@@ -216,7 +216,7 @@ impl Agent {
         serde_json::from_str(&body).unwrap()
     }
 
-    pub fn failure(&self, id: &str, task: &Task) -> TaskError {
+    pub fn failure(&self, id: &str, task: &Task) -> Problem {
         match self.run(id, task) {
             TaskResult::Failed(error) => error,
             other => panic!("{other:?}"),

@@ -1,9 +1,8 @@
 //! The copy's log, read through SQL.
 
 use dryrun_core::postgres::server_log::{self, Entry, Lines, WindowReader};
-use dryrun_core::postgres::sql::literal;
-use dryrun_core::problem::TaskError;
-use dryrun_postgres::statements::{MARKER, RELOAD, TRACE};
+use dryrun_core::problem::Problem;
+use dryrun_postgres::statements::{COVER, RELOAD, TRACE};
 use std::time::Duration;
 
 use super::Session;
@@ -20,7 +19,7 @@ fn file() -> String {
 }
 
 /// Turns the log of statements on.
-pub(crate) async fn trace(session: &Session) -> Result<(), TaskError> {
+pub(crate) async fn trace(session: &Session) -> Result<(), Problem> {
     for statement in [TRACE, RELOAD] {
         let doing = "turn the statement log on";
         short(dryrun_postgres::run(session.client(), doing, statement)).await?;
@@ -29,28 +28,27 @@ pub(crate) async fn trace(session: &Session) -> Result<(), TaskError> {
 }
 
 /// Bytes in the log so far.
-pub(crate) async fn size(session: &Session) -> Result<u64, TaskError> {
+pub(crate) async fn size(session: &Session) -> Result<u64, Problem> {
     short(dryrun_postgres::file_size(session.client(), &file())).await
 }
 
 /// Writes a marker into the log.
-pub(crate) async fn mark(session: &Session, marker: &str) -> Result<(), TaskError> {
-    let statement = MARKER.fill([&literal(marker)]);
+pub(crate) async fn mark(session: &Session, marker: &str) -> Result<(), Problem> {
     let doing = "mark the copy's log";
-    short(dryrun_postgres::run(session.client(), doing, &statement)).await
+    for statement in [&*server_log::marker(marker), COVER] {
+        short(dryrun_postgres::run(session.client(), doing, statement)).await?;
+    }
+    Ok(())
 }
 
-async fn piece(session: &Session, offset: u64) -> Result<Vec<u8>, TaskError> {
+async fn piece(session: &Session, offset: u64) -> Result<Vec<u8>, Problem> {
     let file = file();
     let piece = dryrun_postgres::file_piece(session.client(), &file, offset, PIECE);
     short(piece).await
 }
 
 /// Reads on until the closing marker is there; whether it came within the collector's lag.
-pub(crate) async fn follow(
-    session: &Session,
-    reader: &mut WindowReader,
-) -> Result<bool, TaskError> {
+pub(crate) async fn follow(session: &Session, reader: &mut WindowReader) -> Result<bool, Problem> {
     let begin = tokio::time::Instant::now();
     loop {
         let bytes = piece(session, reader.next_offset()).await?;
@@ -71,7 +69,7 @@ pub(crate) async fn follow(
 pub(crate) async fn has_marker(
     session: &Session,
     mut reader: WindowReader,
-) -> Result<bool, TaskError> {
+) -> Result<bool, Problem> {
     loop {
         let bytes = piece(session, reader.next_offset()).await?;
         reader.feed(&bytes);
@@ -81,25 +79,20 @@ pub(crate) async fn has_marker(
     }
 }
 
-/// All entries that `keep` says yes to.
+/// Shows every entry that there is so far. A line that is too long to be held is passed over.
 pub(crate) async fn entries(
     session: &Session,
-    keep: impl Fn(&Entry) -> bool,
-) -> Result<Vec<Entry>, TaskError> {
+    mut show: impl FnMut(&Entry),
+) -> Result<(), Problem> {
     let end = size(session).await?;
-    let (mut offset, mut lines, mut kept) = (0_u64, Lines::default(), Vec::new());
+    let (mut offset, mut lines) = (0_u64, Lines::default());
     while offset < end {
         let bytes = piece(session, offset).await?;
         if bytes.is_empty() {
             break;
         }
         offset += bytes.len() as u64;
-        let lines = lines.feed(&bytes);
-        kept.extend(
-            server_log::split(&lines)
-                .filter_map(Entry::read)
-                .filter(&keep),
-        );
+        lines.feed(&bytes, |line| line.entry().iter().for_each(&mut show));
     }
-    Ok(kept)
+    Ok(())
 }

@@ -1,9 +1,10 @@
 //! One connection to the copy.
 
+use dryrun_core::gate::DeniedObject;
 use dryrun_core::postgres::sql::{identifier, literal};
-use dryrun_core::problem::TaskError;
-use dryrun_core::run::facts::CopyIdentity;
-use dryrun_postgres::statements::{LOCK_ROLE, PASSWORD, RESTORE_ROLE, UNLOGGED};
+use dryrun_core::problem::Problem;
+use dryrun_core::run::facts::{Access, CopyIdentity};
+use dryrun_postgres::statements::{LOCK_ROLE, NO_PASSWORD, PASSWORD, RESTORE_ROLE, UNLOGGED};
 use dryrun_postgres::{Class, Options};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
@@ -47,13 +48,13 @@ impl Session {
     /// # Errors
     /// Transient while the server is not up; permanent when the server that answers is production,
     /// or another run's copy.
-    pub(crate) async fn maintenance(endpoint: &Endpoint) -> Result<Self, TaskError> {
+    pub(crate) async fn maintenance(endpoint: &Endpoint) -> Result<Self, Problem> {
         Self::open(endpoint, MAINTENANCE, &Options::superuser(0)).await
     }
 
     /// Connects to the maintenance database with the settings that the server gives to every
     /// session, to read them.
-    pub(crate) async fn plain(endpoint: &Endpoint) -> Result<Self, TaskError> {
+    pub(crate) async fn plain(endpoint: &Endpoint) -> Result<Self, Problem> {
         Self::open(endpoint, MAINTENANCE, &Options::plain()).await
     }
 
@@ -62,15 +63,11 @@ impl Session {
         &self,
         endpoint: &Endpoint,
         database: &str,
-    ) -> Result<Self, TaskError> {
+    ) -> Result<Self, Problem> {
         Self::open(endpoint, database, &Options::superuser(self.version_num)).await
     }
 
-    async fn open(
-        endpoint: &Endpoint,
-        database: &str,
-        options: &Options,
-    ) -> Result<Self, TaskError> {
+    async fn open(endpoint: &Endpoint, database: &str, options: &Options) -> Result<Self, Problem> {
         tokio::time::timeout(OPEN, Self::connect(endpoint, database, options))
             .await
             .map_err(|e| unreachable(format!("the copy does not answer: {e}")))?
@@ -80,7 +77,7 @@ impl Session {
         endpoint: &Endpoint,
         database: &str,
         options: &Options,
-    ) -> Result<Self, TaskError> {
+    ) -> Result<Self, Problem> {
         let cannot = |cause: &dyn std::fmt::Display| {
             unreachable(format!("cannot forward to the copy: {cause}"))
         };
@@ -140,7 +137,7 @@ impl Session {
         }
     }
 
-    fn refuse_strangers(&self, endpoint: &Endpoint) -> Result<(), TaskError> {
+    fn refuse_strangers(&self, endpoint: &Endpoint) -> Result<(), Problem> {
         let found = &self.identity;
         let reason = if found.system_identifier.is_empty() {
             "CopyUnreadable"
@@ -151,25 +148,43 @@ impl Session {
         } else {
             return Ok(());
         };
-        Err(TaskError {
-            reason: reason.into(),
-            message: format!(
+        Err(Problem::permanent(
+            reason,
+            format!(
                 "the server that answered has identifier {} and cluster_name {:?}",
                 found.system_identifier, found.cluster_name
             ),
-            transient: false,
-        })
+        ))
     }
 
     /// Gives a role this password. What travels and what the server stores is a verifier.
-    pub(crate) async fn set_password(&self, role: &str, password: &str) -> Result<(), TaskError> {
+    pub(crate) async fn set_password(&self, role: &str, password: &str) -> Result<(), Problem> {
         let statement = PASSWORD.fill([&identifier(role), &verifier(password)]);
         self.unlogged("set a password", &statement).await
     }
 
+    /// Takes their passwords from these roles, so that none of them gets in.
+    pub(crate) async fn clear_passwords(&self, roles: &[String]) -> Result<(), Problem> {
+        let statements: Vec<String> = roles
+            .iter()
+            .map(|role| NO_PASSWORD.fill([&identifier(role)]))
+            .collect();
+        self.unlogged("clear passwords", &statements.join(";\n"))
+            .await
+    }
+
+    /// Asks the catalog what a login lacks on all objects of a name.
+    pub(crate) async fn access(
+        &self,
+        login: &str,
+        denied: &DeniedObject,
+    ) -> Result<Vec<Access>, Problem> {
+        short(dryrun_postgres::access(self.client(), login, denied)).await
+    }
+
     /// Runs a statement that the copy's log must not show. Each part is sent by itself, see
     /// [`UNLOGGED`]; after a failure the session is unusable, since its transaction is open.
-    async fn unlogged(&self, doing: &str, statement: &str) -> Result<(), TaskError> {
+    async fn unlogged(&self, doing: &str, statement: &str) -> Result<(), Problem> {
         for part in [UNLOGGED, statement, "COMMIT"] {
             short(dryrun_postgres::run(self.client(), doing, part)).await?;
         }
@@ -181,7 +196,7 @@ impl Session {
         &self,
         role: &str,
         password: &str,
-    ) -> Result<(), TaskError> {
+    ) -> Result<(), Problem> {
         if self.role_exists(role).await? {
             return Ok(());
         }
@@ -190,7 +205,7 @@ impl Session {
     }
 
     /// Takes every right from the superuser that restored.
-    pub(crate) async fn lock_role(&self, role: &str) -> Result<(), TaskError> {
+    pub(crate) async fn lock_role(&self, role: &str) -> Result<(), Problem> {
         let statement = LOCK_ROLE.fill([&identifier(role)]);
         short(dryrun_postgres::run(
             self.client(),
@@ -201,7 +216,7 @@ impl Session {
     }
 
     /// Returns whether there is a role of this name.
-    pub(crate) async fn role_exists(&self, role: &str) -> Result<bool, TaskError> {
+    pub(crate) async fn role_exists(&self, role: &str) -> Result<bool, Problem> {
         short(dryrun_postgres::role_exists(self.client(), role)).await
     }
 
@@ -210,7 +225,7 @@ impl Session {
         &self,
         roles: &[String],
         patience: Duration,
-    ) -> Result<(), TaskError> {
+    ) -> Result<(), Problem> {
         let begin = tokio::time::Instant::now();
         let limit = patience + Duration::from_secs(10);
         loop {
@@ -218,11 +233,10 @@ impl Session {
                 return Ok(());
             }
             if begin.elapsed() > limit {
-                return Err(TaskError {
-                    reason: "BackendsLeft".into(),
-                    message: "backends of declared roles do not end".into(),
-                    transient: false,
-                });
+                return Err(Problem::permanent(
+                    "BackendsLeft",
+                    "backends of declared roles do not end",
+                ));
             }
             if begin.elapsed() > patience {
                 short(dryrun_postgres::end_backends(self.client(), roles)).await?;
@@ -246,19 +260,15 @@ fn verifier(password: &str) -> String {
     ))
 }
 
-fn unreachable(message: String) -> TaskError {
-    TaskError {
-        reason: "CopyUnreachable".into(),
-        message,
-        transient: true,
-    }
+fn unreachable(message: String) -> Problem {
+    Problem::transient("CopyUnreachable", message)
 }
 
 /// A request that neither reads a catalog nor counts rows: if it takes longer than [`SHORT`], its
 /// connection is lost.
 pub(super) async fn short<T>(
     request: impl Future<Output = dryrun_postgres::Result<T>>,
-) -> Result<T, TaskError> {
+) -> Result<T, Problem> {
     tokio::time::timeout(SHORT, request)
         .await
         .map_err(|e| unreachable(format!("the copy does not answer: {e}")))?
@@ -267,14 +277,14 @@ pub(super) async fn short<T>(
 
 /// A request that failed. The server's words may quote rows or a password, so only the SQLSTATE
 /// travels. A server that goes down is no fault of the request: its pod shows why it does.
-pub(crate) fn failed(error: dryrun_postgres::Error) -> TaskError {
+pub(crate) fn failed(error: dryrun_postgres::Error) -> Problem {
     let class = error.class();
     match class {
         Class::Lost | Class::Unavailable => unreachable(error.terse()),
-        Class::Locked | Class::Conflict | Class::Refused => TaskError {
+        Class::Locked | Class::Conflict | Class::Refused => Problem {
             reason: "StatementFailed".into(),
             message: error.terse(),
-            transient: class.is_transient(),
+            retry: class.is_transient(),
         },
     }
 }

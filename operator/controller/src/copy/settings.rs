@@ -1,7 +1,7 @@
 //! Settings of the copy's server: before the scenarios, after them, and on the source.
 
 use dryrun_core::postgres::settings;
-use dryrun_core::problem::TaskError;
+use dryrun_core::problem::Problem;
 use dryrun_core::run::facts::{SettingsFacts, SourceRequirements};
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ const TRACED: [(&str, &str); 2] = [
 
 /// C-10: keeps the settings as they have to be after the scenarios. The log of statements is turned
 /// on afterwards.
-pub(crate) async fn keep(endpoint: &Endpoint, maintenance: &Session) -> Result<(), TaskError> {
+pub(crate) async fn keep(endpoint: &Endpoint, maintenance: &Session) -> Result<(), Problem> {
     let mut settings = read(endpoint).await?;
     settings.extend(TRACED.map(|(name, value)| (name.to_owned(), value.to_owned())));
     baseline::keep(maintenance, KIND, &baseline::as_text(&settings)?).await
@@ -29,7 +29,7 @@ pub(crate) async fn compare(
     endpoint: &Endpoint,
     maintenance: &Session,
     source: &SourceRequirements,
-) -> Result<SettingsFacts, TaskError> {
+) -> Result<SettingsFacts, Problem> {
     let before = baseline::parse(&baseline::kept(maintenance, KIND).await?)?;
     let after = read(endpoint).await?;
     Ok(settings::compare(&source.settings, &before, &after))
@@ -37,7 +37,7 @@ pub(crate) async fn compare(
 
 /// Reads the settings that a new session begins with, and those in the server's files. The
 /// maintenance database and the bootstrap role have none of their own.
-async fn read(endpoint: &Endpoint) -> Result<BTreeMap<String, String>, TaskError> {
+async fn read(endpoint: &Endpoint) -> Result<BTreeMap<String, String>, Problem> {
     let session = Session::plain(endpoint).await?;
     let mut found = dryrun_postgres::file_settings(session.client())
         .await

@@ -5,18 +5,18 @@ use dryrun_core::agent_api::tasks::{
     CommandTask, DumpTask, IdentifyTask, Server, VerifyInput, VerifyInputsTask,
 };
 use dryrun_core::api::{Source, bytes_of};
-use dryrun_core::problem::TaskError;
+use dryrun_core::problem::Problem;
 use dryrun_core::run::facts::{DumpFacts, InputFacts, ScenarioClaim, SourceIdentity};
 use dryrun_core::run::object::Object;
 use dryrun_core::step::Finding;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{Scope, confused, nonce, permanent, transient};
+use super::{Scope, confused, nonce};
 use crate::objects::{Containers, DUMP_DIR, INPUTS_DIR, SOURCE_FILE, UNPACKED_DIR};
 
 /// Production, as a pod without names must be told of it.
-pub(super) async fn source(source: &Source) -> Result<Server, TaskError> {
+pub(super) async fn source(source: &Source) -> Result<Server, Problem> {
     let address = match source.host.parse::<IpAddr>() {
         Ok(address) => address,
         Err(_) => resolve(&source.host).await?,
@@ -32,16 +32,16 @@ pub(super) async fn source(source: &Source) -> Result<Server, TaskError> {
     })
 }
 
-async fn resolve(host: &str) -> Result<IpAddr, TaskError> {
+async fn resolve(host: &str) -> Result<IpAddr, Problem> {
     let resolver = hickory_resolver::TokioResolver::builder_tokio()
-        .map_err(|e| transient("ResolverUnavailable", &e))?
+        .map_err(|e| Problem::transient("ResolverUnavailable", &e))?
         .build();
     let found = resolver
         .lookup_ip(host)
         .await
-        .map_err(|e| transient("HostUnknown", &e))?;
+        .map_err(|e| Problem::transient("HostUnknown", &e))?;
     chosen(found.iter())
-        .ok_or_else(|| transient("HostUnknown", &format_args!("{host} has no address")))
+        .ok_or_else(|| Problem::transient("HostUnknown", format_args!("{host} has no address")))
 }
 
 /// Of several addresses always the same, whichever a name server tells first: all pods of the run must mean one server. IPv4 comes before IPv6.
@@ -49,7 +49,7 @@ fn chosen(addresses: impl Iterator<Item = IpAddr>) -> Option<IpAddr> {
     addresses.min()
 }
 
-pub(super) async fn dump(scope: &Scope, attempt: u8) -> Result<DumpFacts, TaskError> {
+pub(super) async fn dump(scope: &Scope, attempt: u8) -> Result<DumpFacts, Problem> {
     let spec = &scope.spec;
     let task = Task::Dump(DumpTask {
         server: source(&spec.source).await?,
@@ -59,7 +59,7 @@ pub(super) async fn dump(scope: &Scope, attempt: u8) -> Result<DumpFacts, TaskEr
         directory: format!("{DUMP_DIR}/{attempt}"),
         data_directory: DUMP_DIR.into(),
         minimum_free: bytes_of(&spec.postgres.storage.minimum_free)
-            .map_err(|e| permanent("InvalidQuantity", e.to_string()))?,
+            .map_err(|e| Problem::permanent("InvalidQuantity", e.to_string()))?,
     });
     let agent = scope.agent(Object::DumpPod, "dump").await?;
     let TaskResult::Dump(facts) = agent.run(&format!("dump-{attempt}"), &task).await? else {
@@ -72,17 +72,17 @@ pub(super) async fn release(
     scope: &Scope,
     pod: Object,
     container: &'static str,
-) -> Result<Finding, TaskError> {
+) -> Result<Finding, Problem> {
     scope.agent(pod, container).await?.release().await?;
     Ok(Finding::Released(container))
 }
 
-pub(super) async fn verify_inputs(scope: &Scope) -> Result<InputFacts, TaskError> {
+pub(super) async fn verify_inputs(scope: &Scope) -> Result<InputFacts, Problem> {
     look_at_inputs(scope, Containers::INPUTS, Task::VerifyInputs).await
 }
 
 /// C-11: the inputs once more, by the sidecar that the user's code cannot touch.
-pub(super) async fn digest_inputs(scope: &Scope) -> Result<InputFacts, TaskError> {
+pub(super) async fn digest_inputs(scope: &Scope) -> Result<InputFacts, Problem> {
     look_at_inputs(scope, Containers::OBSERVER, Task::DigestInputs).await
 }
 
@@ -90,7 +90,7 @@ async fn look_at_inputs(
     scope: &Scope,
     container: &str,
     task: fn(VerifyInputsTask) -> Task,
-) -> Result<InputFacts, TaskError> {
+) -> Result<InputFacts, Problem> {
     let inputs = scope
         .spec
         .harness
@@ -121,18 +121,19 @@ pub(super) fn setup_log(index: usize) -> String {
     format!("_setup-{index}")
 }
 
-pub(super) async fn setup(scope: &Scope, index: usize) -> Result<ScenarioClaim, TaskError> {
+pub(super) async fn setup(scope: &Scope, index: usize) -> Result<ScenarioClaim, Problem> {
     let command = scope
         .spec
         .harness
         .setup
         .get(index)
-        .ok_or_else(|| permanent("NoSuchCommand", "there is no such setup command"))?;
+        .ok_or_else(|| Problem::permanent("NoSuchCommand", "there is no such setup command"))?;
     let task = Task::RunCommand(CommandTask {
         name: setup_log(index),
         command: command.command.clone(),
         env: scope.spec.harness.env.clone(),
         login: None,
+        fresh: false,
         timeout_ms: millis(command.timeout.or(Duration::from_secs(120))),
     });
     claim(scope, &format!("setup-{index}"), &setup_log(index), &task).await
@@ -144,20 +145,20 @@ pub(super) async fn claim(
     id: &str,
     name: &str,
     task: &Task,
-) -> Result<ScenarioClaim, TaskError> {
+) -> Result<ScenarioClaim, Problem> {
     let runner = scope.agent(Object::HarnessPod, "harness").await?;
     match runner.ask(id, task).await? {
         TaskResult::Scenario(claim) => Ok(claim.wordless(name)),
-        TaskResult::Failed(error) => Err(TaskError {
+        TaskResult::Failed(error) => Err(Problem {
             reason: "RunnerFailed".into(),
             message: format!("the harness's runner could not do {name}"),
-            transient: error.transient,
+            retry: error.retry,
         }),
         _ => Err(confused()),
     }
 }
 
-pub(super) async fn identify(scope: &Scope) -> Result<SourceIdentity, TaskError> {
+pub(super) async fn identify(scope: &Scope) -> Result<SourceIdentity, Problem> {
     let task = Task::Identify(IdentifyTask {
         server: source(&scope.spec.source).await?,
     });

@@ -3,7 +3,7 @@
 use dryrun_core::api::ProtectedWorkloads;
 use dryrun_core::digest;
 use dryrun_core::isolation::pod;
-use dryrun_core::problem::TaskError;
+use dryrun_core::problem::Problem;
 use dryrun_core::run::facts::{
     ContainerFingerprint, HarnessFacts, PodFingerprint, PodInspection, PreflightFacts, SecretFacts,
     StorageClassFacts,
@@ -24,7 +24,7 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Scope, read, transient};
+use super::{Scope, read};
 use crate::error::call;
 use crate::objects::{self, CREDENTIAL_LENGTH};
 
@@ -39,7 +39,7 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(250);
 const LONGEST_BETWEEN_LOOKS: Duration = Duration::from_secs(5);
 
 /// C-01.
-pub(super) async fn preflight(scope: &Scope) -> Result<PreflightFacts, TaskError> {
+pub(super) async fn preflight(scope: &Scope) -> Result<PreflightFacts, Problem> {
     let mut facts = PreflightFacts {
         names: u32::try_from(Object::ALL.len()).unwrap_or(u32::MAX),
         ..PreflightFacts::default()
@@ -189,7 +189,7 @@ pub(super) struct Protected {
 }
 
 /// The protected workloads as they are. Only a missing right is a finding: it stays until somebody grants it.
-pub(super) async fn protected(scope: &Scope) -> Result<Protected, TaskError> {
+pub(super) async fn protected(scope: &Scope) -> Result<Protected, Problem> {
     let mut look = Protected::default();
     for workloads in &scope.spec.protected {
         let selector = selector(workloads);
@@ -205,7 +205,7 @@ pub(super) async fn protected(scope: &Scope) -> Result<Protected, TaskError> {
                 "pods in {} cannot be read: {error}",
                 workloads.namespace
             )),
-            Err(error) => return Err(transient("ProtectedUnreadable", &error)),
+            Err(error) => return Err(Problem::transient("ProtectedUnreadable", &error)),
         }
     }
     look.pods.sort();
@@ -246,7 +246,7 @@ pub(super) fn fingerprint(pod: &Pod) -> PodFingerprint {
 }
 
 /// C-02: the run's Secret, read back.
-pub(super) async fn secret(scope: &Scope) -> Result<SecretFacts, TaskError> {
+pub(super) async fn secret(scope: &Scope) -> Result<SecretFacts, Problem> {
     let api: Api<Secret> = Api::namespaced(scope.client.clone(), &scope.namespace);
     let name = Object::Secret.name(&scope.name, &scope.uid);
     let secret = read("SecretUnreadable", "the run's Secret", api.get(&name)).await?;
@@ -267,7 +267,7 @@ pub(super) async fn secret(scope: &Scope) -> Result<SecretFacts, TaskError> {
 }
 
 /// C-08: the harness pod as the apiserver has it.
-pub(super) async fn harness(scope: &Scope) -> Result<HarnessFacts, TaskError> {
+pub(super) async fn harness(scope: &Scope) -> Result<HarnessFacts, Problem> {
     let (pods, name) = (
         scope.pods(),
         Object::HarnessPod.name(&scope.name, &scope.uid),
@@ -289,7 +289,7 @@ pub(super) async fn harness(scope: &Scope) -> Result<HarnessFacts, TaskError> {
 }
 
 /// A pod as the apiserver has it, with everything that could open it.
-pub(super) async fn inspect(scope: &Scope, pod: Object) -> Result<PodInspection, TaskError> {
+pub(super) async fn inspect(scope: &Scope, pod: Object) -> Result<PodInspection, Problem> {
     let services: Api<Service> = Api::namespaced(scope.client.clone(), &scope.namespace);
     let everything = ListParams::default();
     let (pods, name) = (scope.pods(), pod.name(&scope.name, &scope.uid));
@@ -316,7 +316,7 @@ pub(super) async fn inspect(scope: &Scope, pod: Object) -> Result<PodInspection,
 }
 
 /// sha256 of each ConfigMap key that holds an input; empty for one that is gone.
-pub(super) async fn input_digests(scope: &Scope) -> Result<BTreeMap<String, String>, TaskError> {
+pub(super) async fn input_digests(scope: &Scope) -> Result<BTreeMap<String, String>, Problem> {
     let api: Api<ConfigMap> = Api::namespaced(scope.client.clone(), &scope.namespace);
     let mut digests = BTreeMap::new();
     for input in &scope.spec.harness.inputs {
@@ -336,12 +336,16 @@ pub(super) async fn input_digests(scope: &Scope) -> Result<BTreeMap<String, Stri
 
 /// C-13: two looks by exact name and by label that find nothing, volumes included. What goes late, such as a volume, is looked for ever more
 /// slowly, and told when the job's time is over.
-pub(super) async fn prove_net_zero(scope: &Scope) -> Result<Finding, TaskError> {
+pub(super) async fn prove_net_zero(scope: &Scope) -> Result<Finding, Problem> {
     let mut pause = BETWEEN_LOOKS;
     loop {
-        let first = left(scope).await.map_err(|e| transient("Unreadable", &e))?;
+        let first = left(scope)
+            .await
+            .map_err(|e| Problem::transient("Unreadable", &e))?;
         tokio::time::sleep(BETWEEN_LOOKS).await;
-        let second = left(scope).await.map_err(|e| transient("Unreadable", &e))?;
+        let second = left(scope)
+            .await
+            .map_err(|e| Problem::transient("Unreadable", &e))?;
         let mut left: Vec<String> = [first, second].concat();
         left.sort();
         left.dedup();

@@ -6,8 +6,12 @@ use dryrun_core::{
         tasks::{RestoreTask, Server},
     },
     api::{RowDelta, SslMode, bytes_of},
-    postgres::{matrix::Literal, row_set::Rows, server_log},
-    problem::TaskError,
+    postgres::{
+        matrix::Literal,
+        row_set::Rows,
+        server_log::{Crashes, Errors},
+    },
+    problem::Problem,
     run::{
         facts::{CopyIdentity, CopySummary, RestoreFacts, RolesFacts, VerificationFacts},
         id::{self, RUN_LABEL},
@@ -18,7 +22,7 @@ use kube::{Api, api::ListParams};
 use std::collections::BTreeMap;
 
 use super::cluster::fingerprint;
-use super::{Scope, confused, permanent, read, transient};
+use super::{Scope, confused, read};
 use crate::copy::{self, Session, baseline as kept, failed, matrix};
 use crate::objects::{DUMP_DIR, POSTGRES_PORT};
 use crate::run::resolve;
@@ -27,7 +31,7 @@ use crate::run::resolve;
 const CHANGES_SHOWN: usize = 100;
 
 /// C-05: who the copy is, before the restore's first write; then the roles.
-pub(super) async fn prepare(scope: &Scope) -> Result<CopyIdentity, TaskError> {
+pub(super) async fn prepare(scope: &Scope) -> Result<CopyIdentity, Problem> {
     let session = Session::maintenance(&scope.copy().await?).await?;
     matrix::create_roles(&session, &scope.spec, scope.dump()?).await?;
     session
@@ -40,10 +44,10 @@ pub(super) async fn prepare(scope: &Scope) -> Result<CopyIdentity, TaskError> {
 }
 
 /// C-05: the restore, then what the copy's own log says of it.
-pub(super) async fn restore(scope: &Scope) -> Result<RestoreFacts, TaskError> {
+pub(super) async fn restore(scope: &Scope) -> Result<RestoreFacts, Problem> {
     let dump = scope.dump()?;
     let minimum_free = bytes_of(&scope.spec.postgres.storage.minimum_free)
-        .map_err(|e| permanent("InvalidQuantity", e.to_string()))?;
+        .map_err(|e| Problem::permanent("InvalidQuantity", e.to_string()))?;
     let task = Task::Restore(RestoreTask {
         server: Server {
             host: Object::PostgresPod.name(&scope.name, &scope.uid),
@@ -79,26 +83,31 @@ pub(super) async fn restore(scope: &Scope) -> Result<RestoreFacts, TaskError> {
         // It was stopped for want of space; the copy's server may not be able to tell anything any more.
         return Ok(RestoreFacts {
             claim,
-            logged: Vec::new(),
             roles_created,
+            ..RestoreFacts::default()
         });
     }
     let session = Session::maintenance(&scope.copy().await?).await?;
     let role = id::restore_role(&scope.uid);
-    let errors = copy::log::entries(&session, |e| {
-        e.is_error() && e.user.as_deref() == Some(&role)
+    let mut errors = Errors::default();
+    copy::log::entries(&session, |entry| {
+        if entry.is_error() && entry.user.as_deref() == Some(&role) {
+            errors.add(entry);
+        }
     })
     .await?;
+    let (logged, overflow) = errors.finish();
     session.lock_role(&role).await?;
     Ok(RestoreFacts {
         claim,
-        logged: server_log::group(&errors),
+        logged,
+        overflow,
         roles_created,
     })
 }
 
 /// C-06 and C-07.
-pub(super) async fn apply_matrix(scope: &Scope) -> Result<(RolesFacts, CopyIdentity), TaskError> {
+pub(super) async fn apply_matrix(scope: &Scope) -> Result<(RolesFacts, CopyIdentity), Problem> {
     let endpoint = scope.copy().await?;
     let maintenance = Session::maintenance(&endpoint).await?;
     let mut session = maintenance
@@ -109,19 +118,20 @@ pub(super) async fn apply_matrix(scope: &Scope) -> Result<(RolesFacts, CopyIdent
         &mut session,
         &maintenance,
         &declared(scope, literal.as_ref()),
+        scope.dump()?,
     )
     .await?;
     Ok((facts, maintenance.identity("harness")))
 }
 
 /// C-10: the copy before the scenarios, kept in it; then every statement is logged.
-pub(super) async fn baseline(scope: &Scope) -> Result<CopySummary, TaskError> {
+pub(super) async fn baseline(scope: &Scope) -> Result<CopySummary, Problem> {
     let endpoint = scope.copy().await?;
     let maintenance = Session::maintenance(&endpoint).await?;
     let session = maintenance
         .restored(&endpoint, &scope.spec.source.database)
         .await?;
-    let (counts, _) = dryrun_postgres::counts(session.client())
+    let counts = dryrun_postgres::counts(session.client())
         .await
         .map_err(failed)?;
     let catalog = dryrun_postgres::catalog(session.client())
@@ -148,7 +158,7 @@ pub(super) async fn baseline(scope: &Scope) -> Result<CopySummary, TaskError> {
 }
 
 /// C-11: the copy after the scenarios, against what was kept.
-pub(super) async fn verify(scope: &Scope) -> Result<VerificationFacts, TaskError> {
+pub(super) async fn verify(scope: &Scope) -> Result<VerificationFacts, Problem> {
     let endpoint = scope.copy().await?;
     let maintenance = Session::maintenance(&endpoint).await?;
     let session = maintenance
@@ -157,9 +167,7 @@ pub(super) async fn verify(scope: &Scope) -> Result<VerificationFacts, TaskError
     let before = |kind: &'static str| {
         let maintenance = &maintenance;
         async move {
-            Ok::<_, TaskError>(
-                Rows::parse(&kept::kept(maintenance, kind).await?).unwrap_or_default(),
-            )
+            Ok::<_, Problem>(Rows::parse(&kept::kept(maintenance, kind).await?).unwrap_or_default())
         }
     };
     let (counts_before, catalog_before, privileges_before) = (
@@ -167,7 +175,7 @@ pub(super) async fn verify(scope: &Scope) -> Result<VerificationFacts, TaskError
         before("catalog").await?,
         before("privileges").await?,
     );
-    let (counts, _) = dryrun_postgres::counts(session.client())
+    let counts = dryrun_postgres::counts(session.client())
         .await
         .map_err(failed)?;
     let catalog = dryrun_postgres::catalog(session.client())
@@ -193,10 +201,8 @@ pub(super) async fn verify(scope: &Scope) -> Result<VerificationFacts, TaskError
         .iter()
         .map(|table| (table.clone(), now.get(table).copied()))
         .collect();
-    let crashes = copy::log::entries(&maintenance, |entry| {
-        !server_log::crashes([entry]).is_empty()
-    })
-    .await?;
+    let mut crashes = Crashes::default();
+    copy::log::entries(&maintenance, |entry| crashes.add(entry)).await?;
     let pods = scope.pods();
     let labelled = ListParams::default().labels(&format!("{RUN_LABEL}={}", scope.uid));
     let pods = read("PodsUnreadable", "the run's pods", pods.list(&labelled)).await?;
@@ -214,23 +220,23 @@ pub(super) async fn verify(scope: &Scope) -> Result<VerificationFacts, TaskError
         matrix: difference,
         privileges_changed: privileges.difference(&privileges_before, None),
         pods: pods.iter().map(fingerprint).collect(),
-        crashes: server_log::crashes(&crashes),
+        crashes: crashes.finish(),
         settings,
         ..VerificationFacts::default()
     })
 }
 
 /// The list of rows that the spec names, with the digest that was approved.
-async fn literal(scope: &Scope) -> Result<Option<Literal>, TaskError> {
+async fn literal(scope: &Scope) -> Result<Option<Literal>, Problem> {
     let Some(reference) = &scope.spec.privileges.matrix_ref else {
         return Ok(None);
     };
     let config_maps = Api::namespaced(scope.client.clone(), &scope.namespace);
     let read = resolve::matrix(&config_maps, &scope.namespace, reference)
         .await
-        .map_err(|e| transient("ConfigMapUnreadable", &e))?;
+        .map_err(|e| Problem::transient("ConfigMapUnreadable", &e))?;
     read.map(|(literal, _)| Some(literal))
-        .map_err(|problem| permanent(&problem.reason, problem.message))
+        .map_err(|problem| Problem::permanent(&problem.reason, problem.message))
 }
 
 fn declared<'a>(scope: &'a Scope, literal: Option<&'a Literal>) -> matrix::Declared<'a> {

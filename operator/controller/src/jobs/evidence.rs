@@ -5,7 +5,7 @@ use dryrun_core::agent_api::tasks::{SealTask, SearchTask};
 use dryrun_core::api::{DryRunReport, bytes_of};
 use dryrun_core::digest;
 use dryrun_core::gate::{self, Evidence};
-use dryrun_core::problem::TaskError;
+use dryrun_core::problem::Problem;
 use dryrun_core::run::facts::{EvidenceFacts, LeakFacts};
 use dryrun_core::run::id;
 use dryrun_core::run::object::Object;
@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
-use super::{Scope, agents, confused, leaks, permanent, read, transient};
+use super::{Scope, agents, confused, leaks, read};
 use crate::error::call;
 use crate::objects::{self, EVIDENCE_DIR};
 
@@ -30,7 +30,7 @@ const KEY: &str = "archive";
 const SEAL: &str = "seal";
 
 /// C-11: the seal pod searches all that the run has written.
-pub(super) async fn search(scope: &Scope) -> Result<LeakFacts, TaskError> {
+pub(super) async fn search(scope: &Scope) -> Result<LeakFacts, Problem> {
     let task = Task::Search(wanted(scope));
     match scope
         .agent(Object::SealPod, SEAL)
@@ -44,12 +44,12 @@ pub(super) async fn search(scope: &Scope) -> Result<LeakFacts, TaskError> {
 }
 
 /// C-12: everything is there.
-pub(super) async fn seal(scope: &Scope) -> Result<EvidenceFacts, TaskError> {
+pub(super) async fn seal(scope: &Scope) -> Result<EvidenceFacts, Problem> {
     keep(scope, false).await
 }
 
 /// C-13, when C-12 was not reached: what there is, searched as well.
-pub(super) async fn seal_partly(scope: &Scope) -> Result<(EvidenceFacts, LeakFacts), TaskError> {
+pub(super) async fn seal_partly(scope: &Scope) -> Result<(EvidenceFacts, LeakFacts), Problem> {
     let found = search(scope).await?;
     Ok((keep(scope, true).await?, found))
 }
@@ -63,7 +63,7 @@ fn wanted(scope: &Scope) -> SearchTask {
     }
 }
 
-async fn keep(scope: &Scope, partial: bool) -> Result<EvidenceFacts, TaskError> {
+async fn keep(scope: &Scope, partial: bool) -> Result<EvidenceFacts, Problem> {
     let report = report(scope).await?;
     let traced = scope.spec.verification.trace;
     let task = Task::Seal(SealTask {
@@ -77,11 +77,15 @@ async fn keep(scope: &Scope, partial: bool) -> Result<EvidenceFacts, TaskError> 
             Vec::new()
         },
         max_bytes: bytes_of(&scope.spec.evidence.max_size)
-            .map_err(|e| permanent("InvalidQuantity", e.to_string()))?,
+            .map_err(|e| Problem::permanent("InvalidQuantity", e.to_string()))?,
     });
     let agent = scope.agent(Object::SealPod, SEAL).await?;
-    let id = if partial { "seal-partly" } else { "seal" };
-    let TaskResult::Seal(seal) = agent.run(id, &task).await? else {
+    // An id of its own for each task: the documents may be others after a restart of the operator.
+    let task_digest = digest::hex(&Sha256::digest(
+        serde_json::to_vec(&task).map_err(|e| Problem::permanent("InvalidTask", e.to_string()))?,
+    ));
+    let id = if partial { "seal-partly" } else { SEAL };
+    let TaskResult::Seal(seal) = agent.run(&format!("{id}-{task_digest}"), &task).await? else {
         return Err(confused());
     };
     if seal.search.found_count > 0 {
@@ -94,7 +98,10 @@ async fn keep(scope: &Scope, partial: bool) -> Result<EvidenceFacts, TaskError> 
     }
     let archive = agent.archive().await?;
     if digest::prefixed(&Sha256::digest(&archive)) != seal.archive {
-        return Err(transient("ArchiveDiffers", &"the archive came broken"));
+        return Err(Problem::transient(
+            "ArchiveDiffers",
+            "the archive came broken",
+        ));
     }
     let (config_maps, stored) = store(scope, &report, partial, &archive).await?;
     Ok(EvidenceFacts {
@@ -130,14 +137,14 @@ fn unfinished(scope: &Scope) -> Option<String> {
     next.map(|scenario| scenario.name.clone())
 }
 
-async fn report(scope: &Scope) -> Result<DryRunReport, TaskError> {
+async fn report(scope: &Scope) -> Result<DryRunReport, Problem> {
     let api: Api<DryRunReport> = Api::namespaced(scope.client.clone(), &scope.namespace);
     let name = id::report(&scope.name, &scope.uid);
     read("ReportUnreadable", "the report", api.get(&name)).await
 }
 
 /// What the operator itself knows of the run: with it the archive can be read without the cluster.
-fn documents(scope: &Scope, report: &DryRunReport) -> Result<BTreeMap<String, String>, TaskError> {
+fn documents(scope: &Scope, report: &DryRunReport) -> Result<BTreeMap<String, String>, Problem> {
     let evidence = Evidence {
         spec: &scope.spec,
         facts: &scope.facts,
@@ -168,10 +175,10 @@ fn documents(scope: &Scope, report: &DryRunReport) -> Result<BTreeMap<String, St
     let text = |value: &Value| {
         serde_json::to_string_pretty(value)
             .map(|text| text + "\n")
-            .map_err(|e| permanent("InvalidDocument", e.to_string()))
+            .map_err(|e| Problem::permanent("InvalidDocument", e.to_string()))
     };
     let facts = serde_json::to_value(&*scope.facts)
-        .map_err(|e| permanent("InvalidDocument", e.to_string()))?;
+        .map_err(|e| Problem::permanent("InvalidDocument", e.to_string()))?;
     Ok(BTreeMap::from([
         ("plan.json".to_owned(), text(&spec.plan)?),
         ("approval.json".to_owned(), text(&approval)?),
@@ -186,7 +193,7 @@ async fn store(
     report: &DryRunReport,
     partial: bool,
     archive: &[u8],
-) -> Result<(Vec<String>, String), TaskError> {
+) -> Result<(Vec<String>, String), Problem> {
     let api: Api<ConfigMap> = Api::namespaced(scope.client.clone(), &scope.namespace);
     let (mut stored, mut digest) = (Vec::new(), Sha256::new());
     for (i, part) in archive.chunks(PART).enumerate() {
@@ -200,7 +207,7 @@ async fn store(
         {
             // An answer was lost: it is read back below like any other.
             Err(error) if error.is_already_exists() => {}
-            other => drop(other.map_err(|e| transient("EvidenceNotStored", &e))?),
+            other => drop(other.map_err(|e| Problem::transient("EvidenceNotStored", &e))?),
         }
         let found = read("EvidenceUnreadable", "the evidence", api.get(&name)).await?;
         digest.update(objects::config_map_bytes(&found, KEY).unwrap_or_default());

@@ -2,7 +2,7 @@
 
 use dryrun_core::api::{DryRun, DryRunApproval, DryRunReport};
 use dryrun_core::leak::{Credential, Scanner, TooMany};
-use dryrun_core::problem::TaskError;
+use dryrun_core::problem::Problem;
 use dryrun_core::run::credentials::scenario_password;
 use dryrun_core::run::facts::LeakFacts;
 use dryrun_core::run::id::{self, RUN_LABEL};
@@ -19,7 +19,7 @@ use std::io;
 use std::pin::pin;
 use tokio::sync::Semaphore;
 
-use super::{Scope, permanent, transient};
+use super::Scope;
 use crate::objects::SOURCE_FILE;
 
 /// Bytes of one container's log that are read. The agents say little; what commands print goes to the evidence volume instead. A kubelet begins a
@@ -38,9 +38,9 @@ pub(super) fn roles(scope: &Scope) -> Vec<String> {
 }
 
 /// Every credential of the run, and production's password. They are read for one search, and not kept.
-async fn credentials(scope: &Scope) -> Result<Vec<Credential>, TaskError> {
+async fn credentials(scope: &Scope) -> Result<Vec<Credential>, Problem> {
     let secrets: Api<Secret> = Api::namespaced(scope.client.clone(), &scope.namespace);
-    let unreadable = |e: kube::Error| transient("SecretUnreadable", &e);
+    let unreadable = |e: kube::Error| Problem::transient("SecretUnreadable", &e);
     let name = Object::Secret.name(&scope.name, &scope.uid);
     let reference = &scope.spec.source.password_secret_ref;
     let (run, source) =
@@ -69,7 +69,7 @@ async fn credentials(scope: &Scope) -> Result<Vec<Credential>, TaskError> {
 static SCANNERS: Semaphore = Semaphore::const_new(2);
 
 /// Searches texts. What of them was not read stands in the facts.
-async fn search(scope: &Scope, texts: Vec<Text>) -> Result<LeakFacts, TaskError> {
+async fn search(scope: &Scope, texts: Vec<Text>) -> Result<LeakFacts, Problem> {
     let (credentials, roles) = (credentials(scope).await?, roles(scope));
     let _turn = SCANNERS.acquire().await;
     let searching = tokio::task::spawn_blocking(move || {
@@ -85,14 +85,14 @@ async fn search(scope: &Scope, texts: Vec<Text>) -> Result<LeakFacts, TaskError>
         Ok::<_, TooMany>(facts)
     });
     match searching.await {
-        Ok(found) => found.map_err(|e| permanent("SearchFailed", e.to_string())),
-        Err(e) => Err(permanent("SearchFailed", e.to_string())),
+        Ok(found) => found.map_err(|e| Problem::permanent("SearchFailed", e.to_string())),
+        Err(e) => Err(Problem::permanent("SearchFailed", e.to_string())),
     }
 }
 
 /// The logs of all containers of a pod.
-pub(super) async fn container_logs(scope: &Scope, pod: Object) -> Result<LeakFacts, TaskError> {
-    let unreadable = |e: kube::Error| transient("LogsUnreadable", &e);
+pub(super) async fn container_logs(scope: &Scope, pod: Object) -> Result<LeakFacts, Problem> {
+    let unreadable = |e: kube::Error| Problem::transient("LogsUnreadable", &e);
     let (pods, name) = (scope.pods(), pod.name(&scope.name, &scope.uid));
     let found = pods.get(&name).await.map_err(unreadable)?;
     let status = found.status.unwrap_or_default();
@@ -113,7 +113,7 @@ pub(super) async fn container_logs(scope: &Scope, pod: Object) -> Result<LeakFac
         };
         let log = pods.log_stream(&name, &params).await.map_err(unreadable)?;
         let text = log_text(format!("{name}/{container}"), log).await;
-        texts.push(text.map_err(|e| transient("LogsUnreadable", &e))?);
+        texts.push(text.map_err(|e| Problem::transient("LogsUnreadable", &e))?);
     }
     search(scope, texts).await
 }
@@ -131,7 +131,7 @@ async fn log_text(place: String, log: impl AsyncRead) -> io::Result<Text> {
 }
 
 /// Every object and event of the run, but the Secrets themselves.
-pub(super) async fn objects(scope: &Scope) -> Result<LeakFacts, TaskError> {
+pub(super) async fn objects(scope: &Scope) -> Result<LeakFacts, Problem> {
     let labelled = ListParams::default().labels(&format!("{RUN_LABEL}={}", scope.uid));
     let all = ListParams::default();
     let texts = [
@@ -155,7 +155,7 @@ struct Text {
     cut: bool,
 }
 
-async fn texts<K>(scope: &Scope, kind: &str, params: &ListParams) -> Result<Vec<Text>, TaskError>
+async fn texts<K>(scope: &Scope, kind: &str, params: &ListParams) -> Result<Vec<Text>, Problem>
 where
     K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
         + Clone
@@ -167,11 +167,11 @@ where
     let found = api
         .list(params)
         .await
-        .map_err(|e| transient("ObjectsUnreadable", &e))?;
+        .map_err(|e| Problem::transient("ObjectsUnreadable", &e))?;
     found.iter().map(|object| json(kind, object)).collect()
 }
 
-async fn text<K>(scope: &Scope, kind: &str, name: &str) -> Result<Vec<Text>, TaskError>
+async fn text<K>(scope: &Scope, kind: &str, name: &str) -> Result<Vec<Text>, Problem>
 where
     K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
         + Clone
@@ -183,16 +183,16 @@ where
     let found = api
         .get_opt(name)
         .await
-        .map_err(|e| transient("ObjectsUnreadable", &e))?;
+        .map_err(|e| Problem::transient("ObjectsUnreadable", &e))?;
     found.iter().map(|object| json(kind, object)).collect()
 }
 
 fn json<K: Serialize + kube::Resource<DynamicType = ()>>(
     kind: &str,
     object: &K,
-) -> Result<Text, TaskError> {
-    let bytes =
-        serde_json::to_vec(object).map_err(|e| permanent("InvalidObject", e.to_string()))?;
+) -> Result<Text, Problem> {
+    let bytes = serde_json::to_vec(object)
+        .map_err(|e| Problem::permanent("InvalidObject", e.to_string()))?;
     Ok(Text {
         place: format!("{kind}/{}", object.name_any()),
         bytes,

@@ -15,7 +15,7 @@ mod watch;
 pub use scope::{Access, AgentAddress, AgentRequest, PodAccess, PortForward, Scope};
 pub(crate) use supervisor::Supervisor;
 
-use dryrun_core::problem::TaskError;
+use dryrun_core::problem::Problem;
 use dryrun_core::run::facts::VerificationFacts;
 use dryrun_core::run::object::Object;
 use dryrun_core::step::{Finding, Job};
@@ -32,14 +32,14 @@ pub(crate) async fn run(job: Job, scope: Scope) -> Finding {
     loop {
         let left = scope.deadline.duration_since(Timestamp::now());
         let Ok(left) = Duration::try_from(left) else {
-            return Finding::Failed(permanent(
+            return Finding::Failed(Problem::permanent(
                 "DeadlineExceeded",
                 format!("{} did not end in time", job.command().id()),
             ));
         };
         match tokio::time::timeout(left, attempt(job, &scope)).await {
             Ok(Ok(finding)) => return finding,
-            Ok(Err(error)) if !error.transient => return Finding::Failed(error),
+            Ok(Err(error)) if !error.retry => return Finding::Failed(error),
             Ok(Err(error))
                 if scope.deadline.duration_since(Timestamp::now())
                     < pause.try_into().unwrap_or_default() =>
@@ -52,7 +52,7 @@ pub(crate) async fn run(job: Job, scope: Scope) -> Finding {
                 pause = (pause * 2).min(longest_pause(&error.reason));
             }
             Err(_) => {
-                return Finding::Failed(permanent(
+                return Finding::Failed(Problem::permanent(
                     "DeadlineExceeded",
                     format!("{} did not end in time", job.command().id()),
                 ));
@@ -69,7 +69,7 @@ fn longest_pause(reason: &str) -> Duration {
     }
 }
 
-async fn attempt(job: Job, scope: &Scope) -> Result<Finding, TaskError> {
+async fn attempt(job: Job, scope: &Scope) -> Result<Finding, Problem> {
     match job {
         Job::Preflight => cluster::preflight(scope).await.map(Finding::Preflight),
         Job::WatchProtected => watch::protected(scope).await.map(Finding::ProtectedChanged),
@@ -123,7 +123,7 @@ async fn attempt(job: Job, scope: &Scope) -> Result<Finding, TaskError> {
 }
 
 /// C-11: the copy, the inputs, the pods and the objects, all at a time.
-async fn verify(scope: &Scope) -> Result<Finding, TaskError> {
+async fn verify(scope: &Scope) -> Result<Finding, Problem> {
     let (copy, inputs, config_maps, pod, objects) = futures::try_join!(
         scope.access.verify_copy(scope),
         agents::digest_inputs(scope),
@@ -150,31 +150,15 @@ async fn read<T>(
     reason: &str,
     what: &str,
     reading: impl Future<Output = kube::Result<T>> + Send,
-) -> Result<T, TaskError> {
+) -> Result<T, Problem> {
     call(format!("read {what}"), reading)
         .await
-        .map_err(|e| transient(reason, &e))
-}
-
-fn transient(reason: &str, cause: &dyn std::fmt::Display) -> TaskError {
-    TaskError {
-        reason: reason.into(),
-        message: cause.to_string(),
-        transient: true,
-    }
-}
-
-fn permanent(reason: &str, message: impl Into<String>) -> TaskError {
-    TaskError {
-        reason: reason.into(),
-        message: message.into(),
-        transient: false,
-    }
+        .map_err(|e| Problem::transient(reason, &e))
 }
 
 /// An agent answered with the result of another task.
-fn confused() -> TaskError {
-    permanent(
+fn confused() -> Problem {
+    Problem::permanent(
         "InvalidAnswer",
         "the agent answered another task than it was given",
     )

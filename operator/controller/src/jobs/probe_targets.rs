@@ -2,7 +2,7 @@
 
 use dryrun_core::api::TargetClass;
 use dryrun_core::isolation::target::{Greeting, Protocol, Target};
-use dryrun_core::problem::TaskError;
+use dryrun_core::problem::Problem;
 use dryrun_core::run::object::Object;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -11,7 +11,7 @@ use kube::{Api, ResourceExt};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
-use super::{Scope, agents, permanent, read};
+use super::{Scope, agents, read};
 use crate::objects::{ECHO_PORT, POSTGRES_PORT};
 
 /// Port of a kubelet that does not say (kubernetes.io, Ports and Protocols).
@@ -38,7 +38,7 @@ pub(super) struct Places {
 }
 
 /// Looks them all up. `greeting` is what the copy answers to.
-pub(super) async fn find(scope: &Scope, greeting: Greeting) -> Result<Places, TaskError> {
+pub(super) async fn find(scope: &Scope, greeting: Greeting) -> Result<Places, Problem> {
     let nodes: Api<Node> = Api::all(scope.client.clone());
     let slices: Api<EndpointSlice> = Api::namespaced(scope.client.clone(), APISERVER.0);
     let (copy, listener, production) = futures::try_join!(
@@ -102,7 +102,7 @@ pub(super) async fn find(scope: &Scope, greeting: Greeting) -> Result<Places, Ta
     open.push(tcp(TargetClass::Metadata, METADATA, 80, Greeting::Nothing));
     let outside = &scope.spec.isolation.outside_address;
     let outside: SocketAddr = outside.parse().map_err(|_| {
-        permanent(
+        Problem::permanent(
             "InvalidAddress",
             format!("isolation.outsideAddress {outside} is no address and port"),
         )
@@ -188,22 +188,21 @@ fn tcp(class: TargetClass, address: &str, port: u16, greeting: Greeting) -> Targ
     }
 }
 
-async fn pod(scope: &Scope, pod: Object) -> Result<Pod, TaskError> {
+async fn pod(scope: &Scope, pod: Object) -> Result<Pod, Problem> {
     let (pods, name) = (scope.pods_of(pod), pod.name(&scope.name, &scope.uid));
     read("PodUnreadable", &name, pods.get(&name)).await
 }
 
 /// All addresses of a pod: two in a dual-stack cluster.
-fn pod_addresses(pod: &Pod) -> Result<Vec<String>, TaskError> {
+fn pod_addresses(pod: &Pod) -> Result<Vec<String>, Problem> {
     let status = pod.status.clone().unwrap_or_default();
     let all = status.pod_ips.into_iter().flatten();
     let addresses: Vec<String> = all.map(|address| address.ip).collect();
     if addresses.is_empty() {
-        return Err(TaskError {
-            reason: "NoAddress".into(),
-            message: format!("{} has no address yet", pod.name_any()),
-            transient: true,
-        });
+        return Err(Problem::transient(
+            "NoAddress",
+            format!("{} has no address yet", pod.name_any()),
+        ));
     }
     Ok(addresses)
 }

@@ -4,7 +4,7 @@ use dryrun_core::agent_api::tasks::{ProbeTask, WatchTask};
 use dryrun_core::api::TargetClass;
 use dryrun_core::isolation::judge;
 use dryrun_core::isolation::target::{Greeting, Tally, Target};
-use dryrun_core::problem::TaskError;
+use dryrun_core::problem::Problem;
 use dryrun_core::run::facts::{IsolationFacts, Phase, Probe};
 use dryrun_core::run::object::Object;
 use dryrun_core::step::{Finding, Moment};
@@ -12,7 +12,7 @@ use futures::future::{BoxFuture, try_join_all};
 use std::time::{Duration, Instant};
 
 use super::probe_targets::{self, Places};
-use super::{Scope, nonce, permanent, transient};
+use super::{Scope, nonce};
 use crate::objects::Containers;
 
 /// How long an answer is waited for. A SYN that was lost is sent again after a second (RFC 6298).
@@ -44,7 +44,7 @@ struct Attempts {
 }
 
 /// One phase.
-pub(super) async fn probe(scope: &Scope, moment: Moment) -> Result<Finding, TaskError> {
+pub(super) async fn probe(scope: &Scope, moment: Moment) -> Result<Finding, Problem> {
     let started = Instant::now();
     let greeting = match moment {
         // The server is not there yet: in its place the waiting agent answers.
@@ -136,7 +136,7 @@ async fn controls(
     scope: &Scope,
     attempts: &[(Prober, Vec<Target>)],
     patience: Duration,
-) -> Result<Vec<Probe>, TaskError> {
+) -> Result<Vec<Probe>, Problem> {
     let started = Instant::now();
     loop {
         let found = all(scope, attempts, CONTROLS).await?;
@@ -166,11 +166,11 @@ async fn all(
     scope: &Scope,
     attempts: &[(Prober, Vec<Target>)],
     (rounds, interval): (u32, Duration),
-) -> Result<Vec<Probe>, TaskError> {
+) -> Result<Vec<Probe>, Problem> {
     let one = async |(pod, container): Prober, targets: &[Target]| {
         let agent = scope.agent(pod, container).await?;
         let tallies = agent.probe(&task(targets, rounds, interval)).await?;
-        Ok::<_, TaskError>(named(pod, targets, tallies))
+        Ok::<_, Problem>(named(pod, targets, tallies))
     };
     let found = try_join_all(
         attempts
@@ -220,10 +220,10 @@ fn watched_targets(isolation: &IsolationFacts) -> Vec<Target> {
 }
 
 /// Lets the copy and the harness probe at intervals, and ends when one of them has reached something.
-pub(super) async fn watch(scope: &Scope) -> Result<Vec<Probe>, TaskError> {
+pub(super) async fn watch(scope: &Scope) -> Result<Vec<Probe>, Problem> {
     let targets = watched_targets(&scope.facts.isolation);
     let excused = |target: &Target| judge::is_excused(&scope.spec.isolation, target);
-    let mut breaches: Vec<BoxFuture<'_, Result<(), TaskError>>> = Vec::new();
+    let mut breaches: Vec<BoxFuture<'_, Result<(), Problem>>> = Vec::new();
     for (pod, container) in WATCHERS {
         let agent = scope.agent(pod, container).await?;
         let task = WatchTask {
@@ -240,7 +240,7 @@ pub(super) async fn watch(scope: &Scope) -> Result<Vec<Probe>, TaskError> {
 }
 
 /// What the watch has tried so far.
-async fn watched(scope: &Scope) -> Result<Vec<Probe>, TaskError> {
+async fn watched(scope: &Scope) -> Result<Vec<Probe>, Problem> {
     let targets = watched_targets(&scope.facts.isolation);
     let mut found = Vec::new();
     for (pod, container) in WATCHERS {
@@ -248,10 +248,13 @@ async fn watched(scope: &Scope) -> Result<Vec<Probe>, TaskError> {
         let tallies = agent.watched().await?;
         if tallies.len() != targets.len() {
             let message = "the watch has other targets than the harness was probed with";
-            return Err(permanent("TargetsMoved", message));
+            return Err(Problem::permanent("TargetsMoved", message));
         }
         if tallies.iter().any(|tally| tally.attempts == 0) {
-            return Err(transient("NotTriedYet", &"the watch has only begun"));
+            return Err(Problem::transient(
+                "NotTriedYet",
+                "the watch has only begun",
+            ));
         }
         found.extend(named(pod, &targets, tallies));
     }

@@ -1,7 +1,7 @@
 //! What a job works with, and its access to the run's pods.
 
 use dryrun_core::api::DryRunSpec;
-use dryrun_core::problem::TaskError;
+use dryrun_core::problem::Problem;
 use dryrun_core::run::facts::{
     CopyIdentity, CopySummary, DumpFacts, Facts, RestoreFacts, RolesFacts, ScenarioFacts,
     VerificationFacts,
@@ -16,7 +16,7 @@ use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::{Api, Client};
 use std::sync::Arc;
 
-use super::{copy, permanent, read, scenario};
+use super::{copy, read, scenario};
 use crate::agent_client::{self, Agent};
 use crate::copy::Endpoint;
 use crate::objects::Containers;
@@ -24,7 +24,7 @@ use crate::objects::Containers;
 pub use crate::agent_client::{AgentAddress, AgentRequest};
 
 /// Result of one access to a pod.
-pub type Access<'a, T> = BoxFuture<'a, Result<T, TaskError>>;
+pub type Access<'a, T> = BoxFuture<'a, Result<T, Problem>>;
 
 /// Access to the programs in a run's pods: everything that a run does and that does not go through objects of the apiserver.
 ///
@@ -121,15 +121,14 @@ impl Scope {
         }
     }
 
-    pub(super) fn dump(&self) -> Result<&DumpFacts, TaskError> {
-        self.facts
-            .dump
-            .as_ref()
-            .ok_or_else(|| permanent("FactsMissing", "the dump's facts are not in the report"))
+    pub(super) fn dump(&self) -> Result<&DumpFacts, Problem> {
+        self.facts.dump.as_ref().ok_or_else(|| {
+            Problem::permanent("FactsMissing", "the dump's facts are not in the report")
+        })
     }
 
     /// A credential of the run. Read when it is needed, and never kept.
-    pub(super) async fn credential(&self, key: &str) -> Result<String, TaskError> {
+    pub(super) async fn credential(&self, key: &str) -> Result<String, Problem> {
         let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &self.namespace);
         let name = Object::Secret.name(&self.name, &self.uid);
         let secret = read("SecretUnreadable", "the run's Secret", secrets.get(&name)).await?;
@@ -138,11 +137,13 @@ impl Scope {
             .as_ref()
             .and_then(|data| data.get(key))
             .and_then(|bytes| String::from_utf8(bytes.0.clone()).ok());
-        value.ok_or_else(|| permanent("SecretIncomplete", format!("the run's Secret has no {key}")))
+        value.ok_or_else(|| {
+            Problem::permanent("SecretIncomplete", format!("the run's Secret has no {key}"))
+        })
     }
 
     /// The agent in a container of a pod.
-    pub(super) async fn agent(&self, pod: Object, container: &str) -> Result<Agent, TaskError> {
+    pub(super) async fn agent(&self, pod: Object, container: &str) -> Result<Agent, Problem> {
         let second = container == Containers::OBSERVER
             || pod == Object::PostgresPod && container == Containers::PROBE;
         let token = if Object::PROBERS.contains(&pod) {
@@ -160,7 +161,7 @@ impl Scope {
     }
 
     /// The copy, for the operator's sessions.
-    pub(super) async fn copy(&self) -> Result<Endpoint, TaskError> {
+    pub(super) async fn copy(&self) -> Result<Endpoint, Problem> {
         Ok(Endpoint {
             pods: self.pods(),
             pod: Object::PostgresPod.name(&self.name, &self.uid),
@@ -172,14 +173,10 @@ impl Scope {
     }
 
     /// Address of the copy's pod.
-    pub(super) async fn copy_address(&self) -> Result<String, TaskError> {
+    pub(super) async fn copy_address(&self) -> Result<String, Problem> {
         let (pods, name) = (self.pods(), Object::PostgresPod.name(&self.name, &self.uid));
         let pod = read("PodUnreadable", "the copy's pod", pods.get(&name)).await?;
         let address = pod.status.and_then(|status| status.pod_ip);
-        address.ok_or_else(|| TaskError {
-            reason: "NoAddress".into(),
-            message: "the copy has no address yet".into(),
-            transient: true,
-        })
+        address.ok_or_else(|| Problem::transient("NoAddress", "the copy has no address yet"))
     }
 }

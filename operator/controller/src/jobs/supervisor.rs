@@ -1,5 +1,6 @@
 //! Which jobs are at work, and what those that ended have found.
 
+use dryrun_core::problem::Problem;
 use dryrun_core::step::{Finding, Job};
 use futures::FutureExt;
 use futures::channel::mpsc;
@@ -9,7 +10,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::task::AbortHandle;
 
-use super::{Scope, permanent};
+use super::Scope;
 use crate::context::Watched;
 use crate::objects::Key;
 
@@ -142,7 +143,7 @@ impl Supervisor {
 /// What is said of a job that panicked: the process has told on its standard error where and why.
 fn panicked() -> Finding {
     let message = "a defect of the operator ended its work: its log says where";
-    Finding::Failed(permanent("OperatorFailed", message))
+    Finding::Failed(Problem::permanent("OperatorFailed", message))
 }
 
 #[cfg(test)]

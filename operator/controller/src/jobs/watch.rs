@@ -1,6 +1,6 @@
 //! The watch over the protected workloads, from before the first create until the last look.
 
-use dryrun_core::problem::TaskError;
+use dryrun_core::problem::Problem;
 use dryrun_core::run::facts::{PodFingerprint, protected_changes};
 use futures::stream::{BoxStream, SelectAll};
 use futures::{StreamExt, TryStreamExt};
@@ -10,8 +10,8 @@ use kube::{Api, ResourceExt};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::Scope;
 use super::cluster::{fingerprint, selector};
-use super::{Scope, permanent, transient};
 
 /// How long more is listened when something has happened: what goes is often followed by what comes.
 const AFTERMATH: Duration = Duration::from_secs(1);
@@ -21,7 +21,7 @@ type Key = (String, String);
 /// Listens until a protected workload restarts, is replaced, comes or goes, and says what happened.
 ///
 /// The first thing that each stream tells is all that there is: what happened while nobody watched is seen by container IDs.
-pub(super) async fn protected(scope: &Scope) -> Result<Vec<String>, TaskError> {
+pub(super) async fn protected(scope: &Scope) -> Result<Vec<String>, Problem> {
     let recorded = scope
         .facts
         .preflight
@@ -51,7 +51,7 @@ pub(super) async fn protected(scope: &Scope) -> Result<Vec<String>, TaskError> {
         while let Some((stream, event)) = next(&mut events).await? {
             watch.take(stream, event);
         }
-        Ok::<_, TaskError>(())
+        Ok::<_, Problem>(())
     };
     // Whatever ends it, what was seen is told.
     let _ = tokio::time::timeout(AFTERMATH, aftermath).await;
@@ -63,7 +63,7 @@ type Event = (usize, watcher::Event<Pod>);
 type Events = SelectAll<BoxStream<'static, watcher::Result<Event>>>;
 
 /// The next event. A watch that breaks is taken up again by its stream; one that is refused is not.
-async fn next(events: &mut Events) -> Result<Option<Event>, TaskError> {
+async fn next(events: &mut Events) -> Result<Option<Event>, Problem> {
     loop {
         match events.try_next().await {
             Ok(event) => return Ok(event),
@@ -71,10 +71,10 @@ async fn next(events: &mut Events) -> Result<Option<Event>, TaskError> {
                 watcher::Error::InitialListFailed(kube::Error::Api(status))
                 | watcher::Error::WatchStartFailed(kube::Error::Api(status)),
             ) if status.is_forbidden() => {
-                return Err(permanent("Forbidden", status.message.clone()));
+                return Err(Problem::permanent("Forbidden", status.message.clone()));
             }
             Err(error) => {
-                tracing::debug!(error = %transient("WatchInterrupted", &error), "watch interrupted");
+                tracing::debug!(error = %Problem::transient("WatchInterrupted", &error), "watch interrupted");
             }
         }
     }

@@ -133,16 +133,21 @@ impl Actor<'_> {
         report.metadata.namespace = Some(namespace.clone());
         report.metadata.labels = Some(id::retained_labels(&name, &uid));
         let api: Api<DryRunReport> = Api::namespaced(self.client.clone(), &namespace);
-        match call(
+        let created = call(
             "create the report",
             api.create(&PostParams::default(), &report),
         )
-        .await
-        {
-            Err(Error::Kube {
-                source: kube::Error::Api(status),
-                ..
-            }) if status.is_already_exists() => Ok(()),
+        .await;
+        match created {
+            Err(error) if error.is_already_exists() => {
+                // A lost answer of an earlier create, or what another run has left under this name.
+                let found = call("read the report", api.get(&report.name_any())).await?;
+                if found.spec.dry_run_uid == uid {
+                    Ok(())
+                } else {
+                    Err(error)
+                }
+            }
             other => other.map(drop),
         }
     }

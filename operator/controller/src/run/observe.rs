@@ -3,10 +3,11 @@
 use dryrun_core::{
     api::{DryRun, DryRunApproval, DryRunReport, PlanSummary},
     plan::{
-        self, PlanProblem,
+        self,
         admission::Enforcement,
         approval::{self, Approval, Wanted},
     },
+    problem::Problem,
     run::{
         facts::Facts,
         id::{self, ABANDONED_BY, FINALIZER, RUN_LABEL},
@@ -34,7 +35,7 @@ const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
 
 /// What was read, owned.
 pub(crate) struct Observation {
-    pub(crate) plan: Result<PlanSummary, PlanProblem>,
+    pub(crate) plan: Result<PlanSummary, Problem>,
     pub(crate) approval: Approval,
     pub(crate) enforcement: Enforcement,
     pub(crate) report: Option<ReportView>,
@@ -60,10 +61,7 @@ pub(crate) async fn observe(context: &Context, run: &DryRun) -> Result<Observati
     let report = call("read the report", reports.get_opt(&id::report(&name, &uid))).await?;
     let report = report.filter(|r| r.spec.dry_run_uid == uid);
     let mut observation = Observation {
-        plan: Err(PlanProblem {
-            reason: "Frozen".into(),
-            message: "the run has begun".into(),
-        }),
+        plan: Err(Problem::permanent("Frozen", "the run has begun")),
         approval: Approval::None,
         enforcement: Enforcement::Unseen,
         facts: match &report {
@@ -152,10 +150,7 @@ fn unprepared(context: &Context, run: &DryRun, begun: bool) -> Observation {
     let waits = begun && !over && !run.annotations().contains_key(ABANDONED_BY);
     Observation {
         unprepared: waits.then(|| message.clone()),
-        plan: Err(PlanProblem {
-            reason: "NamespaceNotPrepared".into(),
-            message,
-        }),
+        plan: Err(Problem::permanent("NamespaceNotPrepared", message)),
         approval: Approval::None,
         enforcement: Enforcement::Unseen,
         operator: PinnedOperator::of(&context.operator, run, None),
@@ -337,28 +332,27 @@ fn pod_view(pod: &Pod) -> PodView {
         .flatten()
         .find(|c| c.type_ == "PodScheduled" && c.status == "False");
     let unscheduled = unscheduled.map(|c| {
-        (
-            c.reason.clone().unwrap_or_default(),
-            c.message.clone().unwrap_or_default(),
+        Problem::transient(
+            c.reason.as_deref().unwrap_or_default(),
+            c.message.as_deref().unwrap_or_default(),
         )
     });
     let mut waiting = all.iter().filter_map(|c| {
         let waiting = c.state.as_ref()?.waiting.as_ref()?;
-        let reason = waiting.reason.clone()?;
+        let reason = waiting.reason.as_deref()?;
         // Reasons of a pod that starts as it should say nothing: the image is what may be missing then.
         let message = waiting.message.clone().filter(|m| !m.is_empty());
-        Some((
+        Some(Problem::transient(
             reason,
             message.unwrap_or_else(|| format!("image {}", c.image)),
         ))
     });
     // What waits for another container tells less than what that one waits for.
     let first = waiting.next();
-    let starting = first
-        .as_ref()
-        .is_some_and(|(reason, _)| PodView::STARTING.contains(&reason.as_str()));
+    let is_starting = |problem: &Problem| PodView::STARTING.contains(&problem.reason.as_str());
+    let starting = first.as_ref().is_some_and(is_starting);
     let telling = if starting {
-        waiting.find(|(reason, _)| !PodView::STARTING.contains(&reason.as_str()))
+        waiting.find(|problem| !is_starting(problem))
     } else {
         None
     };

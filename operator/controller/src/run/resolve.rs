@@ -2,9 +2,9 @@
 
 use dryrun_core::{
     api::{ConfigMapKey, DryRun, MatrixRef, PlanSummary},
-    digest,
-    plan::{self, PlanProblem},
+    digest, plan,
     postgres::matrix::Literal,
+    problem::Problem,
 };
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{Api, Client, ResourceExt};
@@ -20,7 +20,7 @@ pub(crate) async fn resolve(
     client: &Client,
     run: &DryRun,
     operator: plan::Operator<'_>,
-) -> Result<Result<PlanSummary, PlanProblem>, Error> {
+) -> Result<Result<PlanSummary, Problem>, Error> {
     let (namespace, name, _) = key(run);
     let outside = &run.spec.isolation.outside_address;
     if outside.parse::<SocketAddr>().is_err() {
@@ -96,7 +96,7 @@ async fn key_of(
     config_maps: &Api<ConfigMap>,
     namespace: &str,
     reference: &ConfigMapKey,
-) -> Result<Result<Vec<u8>, PlanProblem>, Error> {
+) -> Result<Result<Vec<u8>, Problem>, Error> {
     let ConfigMapKey { name, key } = reference;
     let found = call(format!("read ConfigMap {name}"), config_maps.get_opt(name)).await?;
     let Some(found) = found else {
@@ -119,12 +119,12 @@ pub(crate) async fn matrix(
     config_maps: &Api<ConfigMap>,
     namespace: &str,
     reference: &MatrixRef,
-) -> Result<Result<(Literal, String), PlanProblem>, Error> {
+) -> Result<Result<(Literal, String), Problem>, Error> {
     let read = key_of(config_maps, namespace, &reference.config_map_ref).await?;
     Ok(read.and_then(|bytes| pinned(reference, &bytes)))
 }
 
-fn pinned(reference: &MatrixRef, bytes: &[u8]) -> Result<(Literal, String), PlanProblem> {
+fn pinned(reference: &MatrixRef, bytes: &[u8]) -> Result<(Literal, String), Problem> {
     let at = address(&reference.config_map_ref);
     let digest = digest::hex(&Sha256::digest(bytes));
     if digest != reference.sha256 {
@@ -144,11 +144,8 @@ fn pinned(reference: &MatrixRef, bytes: &[u8]) -> Result<(Literal, String), Plan
     }
 }
 
-fn problem<T>(reason: &str, message: String) -> Result<T, PlanProblem> {
-    Err(PlanProblem {
-        reason: reason.into(),
-        message,
-    })
+fn problem<T>(reason: &str, message: String) -> Result<T, Problem> {
+    Err(Problem::permanent(reason, message))
 }
 
 #[cfg(test)]

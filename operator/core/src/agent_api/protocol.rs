@@ -7,7 +7,7 @@ use super::tasks::{
     VerifyInputsTask,
 };
 use crate::isolation::target::Tally;
-use crate::problem::TaskError;
+use crate::problem::Problem;
 use crate::run::facts::{
     DumpFacts, InputFacts, LeakFacts, RestoreClaim, ScenarioClaim, SealFacts, SourceIdentity,
 };
@@ -63,5 +63,5 @@ pub enum TaskResult {
         tallies: Vec<Tally>,
     },
     /// The task could not be done.
-    Failed(TaskError),
+    Failed(Problem),
 }

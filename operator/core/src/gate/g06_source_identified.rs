@@ -61,7 +61,7 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
 
 #[cfg(test)]
 fn worlds() -> crate::test_support::Worlds {
-    use crate::problem::TaskError;
+    use crate::problem::Problem;
     use crate::test_support::{World, Worlds};
     let identified = |id: &str| {
         World::with(|f| {
@@ -78,11 +78,7 @@ fn worlds() -> crate::test_support::Worlds {
         World::with(|f| {
             let dump = f.dump.as_mut().unwrap();
             dump.identity = None;
-            dump.problem = Some(TaskError {
-                reason: reason.into(),
-                message: "connection refused".into(),
-                transient: true,
-            });
+            dump.problem = Some(Problem::transient(reason, "connection refused"));
         })
     };
     Worlds {

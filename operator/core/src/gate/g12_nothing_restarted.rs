@@ -33,9 +33,9 @@ pub(super) static GATE: Gate = Gate {
 
 fn evaluate(evidence: &Evidence<'_>) -> Verdict {
     if let Some(stopped) = &evidence.facts.stopped
-        && stopped.reason == CRASHED
+        && stopped.problem.reason == CRASHED
     {
-        return Verdict::fail(CRASHED, stopped.message.clone());
+        return Verdict::fail(CRASHED, stopped.problem.message.clone());
     }
     let Some(verification) = &evidence.facts.verification else {
         return Verdict::pending();
@@ -101,6 +101,8 @@ fn other_image(facts: &Facts) -> Option<String> {
 
 #[cfg(test)]
 fn worlds() -> crate::test_support::Worlds {
+    use crate::problem::Problem;
+    use crate::run::facts::Stopped;
     use crate::test_support::{World, Worlds};
     Worlds {
         fail: vec![
@@ -131,10 +133,9 @@ fn worlds() -> crate::test_support::Worlds {
                 CRASHED,
                 World::with(|f| {
                     f.verification = None;
-                    f.stopped = Some(crate::run::facts::Stopped {
-                        step: "C-10".into(),
-                        reason: CRASHED.into(),
-                        message: "its server ended with 1".into(),
+                    f.stopped = Some(Stopped {
+                        command: Command::Scenarios,
+                        problem: Problem::permanent(CRASHED, "its server ended with 1"),
                     });
                 }),
             ),

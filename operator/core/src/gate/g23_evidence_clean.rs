@@ -78,7 +78,7 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
 
 #[cfg(test)]
 fn worlds() -> crate::test_support::Worlds {
-    use crate::problem::TaskError;
+    use crate::problem::Problem;
     use crate::run::facts::EvidenceFacts;
     use crate::test_support::{World, Worlds, leaking};
     let kept =
@@ -110,13 +110,7 @@ fn worlds() -> crate::test_support::Worlds {
             ("Partial", kept(|e| e.partial = true)),
             (
                 "NotSealed",
-                kept(|e| {
-                    e.problem = Some(TaskError {
-                        reason: "DeadlineExceeded".into(),
-                        message: "no answer".into(),
-                        transient: false,
-                    })
-                }),
+                kept(|e| e.problem = Some(Problem::permanent("DeadlineExceeded", "no answer"))),
             ),
         ],
     }

@@ -73,6 +73,7 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
 
 #[cfg(test)]
 fn worlds() -> crate::test_support::Worlds {
+    use crate::problem::Problem;
     use crate::test_support::{World, Worlds};
     let now = |change: fn(&mut Vec<PodFingerprint>)| {
         World::with(move |f| change(f.teardown.as_mut().unwrap().protected.as_mut().unwrap()))
@@ -125,11 +126,7 @@ fn worlds() -> crate::test_support::Worlds {
             (
                 "NotWatched",
                 World::with(|f| {
-                    f.watch_error = Some(crate::problem::TaskError {
-                        reason: "Forbidden".into(),
-                        message: "may not watch pods".into(),
-                        transient: false,
-                    })
+                    f.watch_error = Some(Problem::permanent("Forbidden", "may not watch pods"))
                 }),
             ),
         ],

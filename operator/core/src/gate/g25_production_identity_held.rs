@@ -90,7 +90,7 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
 
 #[cfg(test)]
 fn worlds() -> crate::test_support::Worlds {
-    use crate::problem::TaskError;
+    use crate::problem::Problem;
     use crate::run::facts::SourceIdentity;
     use crate::test_support::{World, Worlds};
     let now = |change: fn(&mut SourceIdentity)| {
@@ -113,11 +113,8 @@ fn worlds() -> crate::test_support::Worlds {
                 World::with(|f| {
                     let teardown = f.teardown.as_mut().unwrap();
                     teardown.identity = None;
-                    teardown.identity_error = Some(TaskError {
-                        reason: "ConnectFailed".into(),
-                        message: "connection refused".into(),
-                        transient: true,
-                    });
+                    teardown.identity_error =
+                        Some(Problem::transient("ConnectFailed", "connection refused"));
                 }),
             ),
         ],

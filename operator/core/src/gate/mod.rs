@@ -40,6 +40,8 @@ use crate::conditions;
 use crate::run::facts::{Facts, Leak};
 use crate::run::object::Object;
 
+pub use denial::{DeniedObject, denied_objects};
+
 /// Every gate, in order.
 pub static ALL: [&Gate; 25] = [
     &g01_disk_headroom::GATE,
@@ -134,6 +136,15 @@ pub enum Status {
 }
 
 impl Status {
+    /// The status that a condition's word means.
+    pub fn of(word: &str) -> Self {
+        match word {
+            "True" => Self::True,
+            "False" => Self::False,
+            _ => Self::Unknown,
+        }
+    }
+
     /// The word in a condition.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -156,31 +167,28 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// True.
-    pub fn pass(message: impl Into<String>) -> Self {
+    /// A verdict with a reason of its own.
+    pub fn new(status: Status, reason: &str, message: impl Into<String>) -> Self {
         Self {
-            status: Status::True,
-            reason: PASSED.into(),
+            status,
+            reason: reason.into(),
             message: message.into(),
         }
+    }
+
+    /// True.
+    pub fn pass(message: impl Into<String>) -> Self {
+        Self::new(Status::True, PASSED, message)
     }
 
     /// False.
     pub fn fail(reason: &str, message: impl Into<String>) -> Self {
-        Self {
-            status: Status::False,
-            reason: reason.into(),
-            message: message.into(),
-        }
+        Self::new(Status::False, reason, message)
     }
 
     /// Unknown.
     pub fn unknown(reason: &str, message: impl Into<String>) -> Self {
-        Self {
-            status: Status::Unknown,
-            reason: reason.into(),
-            message: message.into(),
-        }
+        Self::new(Status::Unknown, reason, message)
     }
 
     /// Unknown, because the step has not given its facts yet.
@@ -388,15 +396,13 @@ mod tests {
     #[test]
     fn a_gate_never_goes_from_false_to_true() {
         let mut previous = Vec::new();
-        conditions::upsert(
-            &mut previous,
-            "RestoreClean",
-            "False",
-            "RestoreErrors",
-            "3 errors",
-            1,
-            jiff::Timestamp::UNIX_EPOCH,
-        );
+        let desired = conditions::DesiredCondition {
+            type_: "RestoreClean",
+            status: "False",
+            reason: "RestoreErrors",
+            message: "3 errors",
+        };
+        conditions::upsert(&mut previous, &desired, 1, jiff::Timestamp::UNIX_EPOCH);
         let world = World::passing();
         let verdicts = judge(&world.evidence(), &previous);
         let (_, verdict) = verdicts

@@ -12,6 +12,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource, ResourceExt};
 use std::collections::BTreeMap;
 
+use crate::problem::Problem;
+
 /// Policy and binding that say who may request.
 const REQUESTER: &str = "dryrun-requester";
 /// Policy and binding that say who may approve what.
@@ -32,13 +34,8 @@ pub enum Enforcement {
         /// When what says who may approve, and who may show a plan, changed for the last time.
         approver_since: Timestamp,
     },
-    /// One is not.
-    Broken {
-        /// One CamelCase word.
-        reason: &'static str,
-        /// Which one, and what to do.
-        message: String,
-    },
+    /// One is not: which one, and what to do.
+    Broken(Problem),
 }
 
 /// What was read of one object: nothing if there is none, or why it could not be read.
@@ -112,8 +109,8 @@ impl Policies {
             let equal = |binding: &ValidatingAdmissionPolicyBinding| binding.spec == *spec;
             compare(name, found.bindings.get(name), equal)
         });
-        if let Some((reason, message)) = policies.chain(bindings).flatten().next() {
-            return Enforcement::Broken { reason, message };
+        if let Some(problem) = policies.chain(bindings).flatten().next() {
+            return Enforcement::Broken(problem);
         }
         let since = |name: &str| {
             let policy = found.policies.get(name).and_then(read).map(changed);
@@ -136,16 +133,22 @@ fn compare<K: Resource<DynamicType = ()>>(
     name: &str,
     found: Option<&Reading<K>>,
     equal: impl Fn(&K) -> bool,
-) -> Option<(&'static str, String)> {
+) -> Option<Problem> {
     let what = format!("{} {name}", K::kind(&()));
     match found {
         Some(Ok(Some(object))) if equal(object) => None,
-        Some(Ok(Some(_))) => Some((
+        Some(Ok(Some(_))) => Some(Problem::permanent(
             "PolicyAltered",
             format!("{what} is not as the chart has it: {REPAIR}"),
         )),
-        Some(Ok(None)) | None => Some(("PolicyMissing", format!("there is no {what}: {REPAIR}"))),
-        Some(Err(why)) => Some(("PolicyUnreadable", format!("{what} cannot be read: {why}"))),
+        Some(Ok(None)) | None => Some(Problem::permanent(
+            "PolicyMissing",
+            format!("there is no {what}: {REPAIR}"),
+        )),
+        Some(Err(why)) => Some(Problem::permanent(
+            "PolicyUnreadable",
+            format!("{what} cannot be read: {why}"),
+        )),
     }
 }
 
@@ -222,9 +225,9 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn broken(found: &Found) -> (&'static str, String) {
+    fn broken(found: &Found) -> (String, String) {
         match chart().judge(found) {
-            Enforcement::Broken { reason, message } => (reason, message),
+            Enforcement::Broken(problem) => (problem.reason, problem.message),
             other => panic!("{other:?}"),
         }
     }
@@ -280,7 +283,7 @@ mod tests {
     fn a_message_fits_into_a_condition() {
         let name = "dryrun-networkpolicies";
         let reading: Reading<ValidatingAdmissionPolicyBinding> = Ok(None);
-        let (_, message) = compare(name, Some(&reading), |_| true).unwrap();
+        let message = compare(name, Some(&reading), |_| true).unwrap().message;
         assert!(message.chars().count() < 200, "{message}");
     }
 

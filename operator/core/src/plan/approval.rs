@@ -5,6 +5,7 @@ use kube::ResourceExt;
 
 use crate::api::{DryRunApproval, PlanSummary};
 use crate::plan;
+use crate::problem::Problem;
 
 /// How long after it was made an approval may be good for. The chart's policy `dryrun-approver` says the same.
 pub const LONGEST: SignedDuration = SignedDuration::from_hours(7 * 24);
@@ -36,12 +37,7 @@ pub enum Approval {
     /// None that names this DryRun.
     None,
     /// One that does not count, and why.
-    Refused {
-        /// One CamelCase word.
-        reason: String,
-        /// What is wrong with it.
-        message: String,
-    },
+    Refused(Problem),
     /// One that counted for the plan as it was: the run is void.
     Void {
         /// What has changed.
@@ -70,10 +66,8 @@ pub fn judge(approvals: &[DryRunApproval], wanted: &Wanted<'_>) -> Approval {
         match refusal(approval, wanted) {
             Some((reason, message)) => {
                 if !matches!(found, Approval::Void { .. }) {
-                    found = Approval::Refused {
-                        reason: reason.into(),
-                        message: format!("{name}: {message}"),
-                    };
+                    found =
+                        Approval::Refused(Problem::permanent(reason, format!("{name}: {message}")));
                 }
             }
             None if approval.spec.plan_hash != wanted.plan.hash => {
@@ -284,7 +278,7 @@ mod tests {
                     change(a);
                 });
                 match judged(&[approval], world) {
-                    Approval::Refused { reason, .. } => assert_eq!(reason, expected),
+                    Approval::Refused(problem) => assert_eq!(problem.reason, expected),
                     other => panic!("{expected}: {other:?}"),
                 }
             }
@@ -296,7 +290,7 @@ mod tests {
         let mut withdrawn = approval(|_| ());
         withdrawn.metadata.deletion_timestamp = Some(Time(at(CREATED)));
         match judged(&[withdrawn], |_| ()) {
-            Approval::Refused { reason, .. } => assert_eq!(reason, "ApprovalWithdrawn"),
+            Approval::Refused(problem) => assert_eq!(problem.reason, "ApprovalWithdrawn"),
             other => panic!("{other:?}"),
         }
         let longest = approval(|a| a.expires_at = Time(at(CREATED) + LONGEST));

@@ -35,15 +35,6 @@ pub struct Operator<'a> {
     pub probes_namespace: &'a str,
 }
 
-/// Why a plan cannot be resolved.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PlanProblem {
-    /// One CamelCase word.
-    pub reason: String,
-    /// What to change.
-    pub message: String,
-}
-
 /// What the operator resolved beside the spec.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

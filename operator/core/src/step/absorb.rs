@@ -1,7 +1,7 @@
 //! What a job found becomes a fact.
 
 use crate::commands::Command;
-use crate::problem::TaskError;
+use crate::problem::Problem;
 use crate::run::facts::{
     CopyIdentity, CopySummary, DUMP_ATTEMPTS, DumpFacts, EvidenceFacts, Facts, HarnessFacts,
     InputFacts, LeakFacts, Phase, PodFingerprint, PodInspection, PreflightFacts, Probe, REFUSALS,
@@ -61,7 +61,7 @@ pub enum Finding {
     /// [`Job::ProveNetZero`]: `Kind/name` of what was left.
     NetZero(Vec<String>),
     /// The job could not be done.
-    Failed(TaskError),
+    Failed(Problem),
 }
 
 /// How many changes of protected workloads stand in the facts.
@@ -94,7 +94,7 @@ pub fn absorb(facts: &mut Facts, job: Job, finding: Finding) {
             if let Job::Dump(attempt) = job {
                 facts.dump_attempts = attempt;
             }
-            let again = found.problem.as_ref().is_some_and(|p| p.transient)
+            let again = found.problem.as_ref().is_some_and(|p| p.retry)
                 && facts.dump_attempts < DUMP_ATTEMPTS;
             if !again {
                 facts.dump = Some(found);
@@ -173,7 +173,7 @@ fn nth<T>(list: &mut Vec<T>, place: usize, found: T) {
     }
 }
 
-fn failed(facts: &mut Facts, job: Job, error: TaskError) {
+fn failed(facts: &mut Facts, job: Job, error: Problem) {
     match job {
         Job::WatchProtected => facts.watch_error = Some(error),
         Job::WatchIsolation => facts.isolation.watch_error = Some(error),
@@ -209,9 +209,8 @@ fn failed(facts: &mut Facts, job: Job, error: TaskError) {
         | Job::Seal => {
             refused(facts, job.command(), &error.reason);
             facts.stopped = Some(Stopped {
-                step: job.command().id().into(),
-                reason: error.reason,
-                message: error.message,
+                command: job.command(),
+                problem: error,
             });
         }
     }

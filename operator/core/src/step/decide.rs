@@ -10,6 +10,7 @@ use crate::commands::Command;
 use crate::gate::{self, Evidence, Gate, Status, Verdict};
 use crate::plan::admission::Enforcement;
 use crate::plan::approval::Approval;
+use crate::problem::Problem;
 use crate::run::facts::{Facts, Stopped};
 use crate::run::id;
 use crate::run::object::Object;
@@ -65,7 +66,7 @@ pub struct Decision {
 pub(super) enum Stand {
     /// It waits for a plan or an approval, and has created nothing.
     Before {
-        approved: (&'static str, String, String),
+        approved: Verdict,
         actions: Vec<Action>,
         wake: Option<Timestamp>,
     },
@@ -76,11 +77,7 @@ pub(super) enum Stand {
         wake: Option<Timestamp>,
     },
     /// It is over without having begun: nothing was created. Reason and message are those of `Approved`.
-    Never {
-        outcome: Outcome,
-        reason: String,
-        message: String,
-    },
+    Never { outcome: Outcome, problem: Problem },
     /// It is over.
     Over {
         outcome: Outcome,
@@ -94,8 +91,8 @@ pub(super) enum Progress {
     Done,
     /// These actions bring it on. None: something must change first.
     Act(Vec<Action>),
-    /// It cannot go on: one CamelCase word, and what to change.
-    Stop(String, String),
+    /// It cannot go on.
+    Stop(Problem),
 }
 
 /// Decides what to do next.
@@ -174,7 +171,7 @@ pub fn decide(world: &World<'_>) -> Decision {
             let failed = verdicts.iter().any(|(_, v)| v.status == Status::False);
             let mut command = Command::Teardown;
             // A teardown that has begun is never left: it deletes what the commands before it look at.
-            let ending = facts.began.contains_key(Command::Teardown.id());
+            let ending = facts.began.contains_key(&Command::Teardown);
             if !(ending
                 || world.deleted
                 || failed
@@ -195,12 +192,11 @@ pub fn decide(world: &World<'_>) -> Decision {
                         return finish(world, facts, verdicts, stand);
                     }
                     Progress::Act(_) => {
-                        let (reason, message) = forward::why_waiting(world, at);
-                        facts.stopped = Some(stopped(at, &reason, message));
+                        facts.stopped = Some(stopped(at, forward::why_waiting(world, at)));
                     }
-                    Progress::Stop(reason, message) => {
-                        absorb::refused(&mut facts, at, &reason);
-                        facts.stopped = Some(stopped(at, &reason, message))
+                    Progress::Stop(problem) => {
+                        absorb::refused(&mut facts, at, &problem.reason);
+                        facts.stopped = Some(stopped(at, problem));
                     }
                     Progress::Done => command = Command::Teardown,
                 }
@@ -227,12 +223,8 @@ pub fn decide(world: &World<'_>) -> Decision {
     finish(world, facts, verdicts, stand)
 }
 
-fn stopped(command: Command, reason: &str, message: String) -> Stopped {
-    Stopped {
-        step: command.id().into(),
-        reason: reason.into(),
-        message,
-    }
+fn stopped(command: Command, problem: Problem) -> Stopped {
+    Stopped { command, problem }
 }
 
 /// The protected workloads are watched from the moment they were recorded until they are looked at for the last time. Each begin of the watch is a
@@ -293,7 +285,7 @@ fn current(world: &World<'_>) -> Command {
 fn abandon(world: &World<'_>, facts: &mut Facts) -> Stand {
     facts.stopped.get_or_insert_with(|| {
         let message = format!("abandoned by {}", world.abandoned_by.unwrap_or_default());
-        stopped(current(world), "Abandoned", message)
+        stopped(current(world), Problem::permanent("Abandoned", message))
     });
     Stand::Over {
         outcome: Outcome::Abandoned,
@@ -319,7 +311,7 @@ fn report_deleted(world: &World<'_>, facts: &mut Facts) -> (Vec<Action>, Option<
             let report = id::report(world.name, world.uid);
             let message =
                 format!("DryRunReport {report} was deleted, and what the run had found with it");
-            stopped(current(world), "ReportDeleted", message)
+            stopped(current(world), Problem::permanent("ReportDeleted", message))
         });
     }
     teardown::advance(world, facts)
@@ -361,26 +353,21 @@ fn before(world: &World<'_>) -> Stand {
             Vec::new()
         };
         return Stand::Before {
-            approved: (
-                "Unknown",
-                "Deleted".into(),
-                "deleted before it was approved".into(),
-            ),
+            approved: Verdict::unknown("Deleted", "deleted before it was approved"),
             actions,
             wake: None,
         };
     }
-    let never = |outcome, reason: &str, message| Stand::Never {
+    let never = |outcome, reason: &str, message: String| Stand::Never {
         outcome,
-        reason: reason.into(),
-        message,
+        problem: Problem::permanent(reason, message),
     };
     if let Some(who) = world.abandoned_by {
         let message = format!("abandoned by {who} before it began");
         return never(Outcome::Abandoned, "Abandoned", message);
     }
-    let wait = |reason: &str, message, wake| Stand::Before {
-        approved: ("Unknown", reason.into(), message),
+    let wait = |reason: &str, message: String, wake| Stand::Before {
+        approved: Verdict::unknown(reason, message),
         actions: Vec::new(),
         wake: Some(wake),
     };
@@ -424,9 +411,9 @@ fn before(world: &World<'_>) -> Stand {
                 "the admission policies have changed since it was asked for: make a new DryRun";
             return wait("RequestOlderThanPolicy", message.into(), expires);
         }
-        Enforcement::Broken { message, .. } => {
+        Enforcement::Broken(problem) => {
             let again = snapshot::later(world.now, LOOK_FOR_POLICIES).min(expires);
-            return wait("ApprovalNotEnforced", message.clone(), again);
+            return wait("ApprovalNotEnforced", problem.message.clone(), again);
         }
         Enforcement::Unseen => {
             let message = "the admission policies have not been looked at";
@@ -439,15 +426,15 @@ fn before(world: &World<'_>) -> Stand {
             let message = format!("a second person must approve plan {}", plan.hash);
             wait("AwaitingApproval", message, expires)
         }
-        Approval::Refused { reason, message } => wait(reason, message.clone(), expires),
+        Approval::Refused(problem) => wait(&problem.reason, problem.message.clone(), expires),
         Approval::Void { message } => {
             let message = format!("{message}; make a new DryRun");
             never(Outcome::Failed, "PlanChanged", message)
         }
         Approval::Valid { approved_by, .. } => Stand::Before {
-            approved: (
-                "True",
-                "Approved".into(),
+            approved: Verdict::new(
+                Status::True,
+                "Approved",
                 format!("approved by {approved_by}"),
             ),
             actions: vec![if world.finalizer {

@@ -8,7 +8,7 @@ use super::snapshot::later;
 use super::{Action, Ended, Job, Moment, PodView, ReportView, World};
 use crate::commands::Command;
 use crate::gate::{self, Evidence, Status};
-use crate::problem::TaskError;
+use crate::problem::Problem;
 use crate::run::facts::{CRASHED, Facts, REFUSALS};
 use crate::run::object::Object;
 
@@ -26,7 +26,7 @@ pub(super) fn advance(
         if command == Command::Teardown {
             break;
         }
-        let began = *facts.began.get(command.id()).unwrap_or(&world.now);
+        let began = *facts.began.get(&command).unwrap_or(&world.now);
         let deadline = later(began, budget(world, command)).min(end);
         let progress = match command {
             Command::Preflight => preflight(world, deadline),
@@ -56,10 +56,7 @@ pub(super) fn advance(
             } else {
                 progress
             };
-            facts
-                .began
-                .entry(command.id().to_owned())
-                .or_insert(world.now);
+            facts.began.entry(command).or_insert(world.now);
             return (command, progress, deadline);
         }
     }
@@ -163,10 +160,10 @@ fn pod_ended(world: &World<'_>, object: Object) -> Option<Progress> {
     let reference = object.reference(world.name, world.uid);
     let observed = world.objects.get(&object)?;
     if observed.deleting {
-        return Some(Progress::Stop(
-            "PodDeleted".into(),
+        return Some(Progress::Stop(Problem::permanent(
+            "PodDeleted",
             format!("{reference} was deleted by somebody else"),
-        ));
+        )));
     }
     let pod = observed.pod.as_ref()?;
     let server = (object == Object::PostgresPod)
@@ -186,10 +183,10 @@ fn pod_ended(world: &World<'_>, object: Object) -> Option<Progress> {
         format!("{reference}: {container} ended with {}: {said}", ended.code)
     });
     let reason = server.map_or("PodEnded", why_ended);
-    Some(Progress::Stop(
-        reason.into(),
+    Some(Progress::Stop(Problem::permanent(
+        reason,
         cause.unwrap_or_else(|| format!("{reference} ended early")),
-    ))
+    )))
 }
 
 /// Container of the copy's server.
@@ -202,7 +199,7 @@ const TOLD_TO_GO: [i32; 3] = [0, 137, 143];
 
 /// Why the copy's server is not there any more: its agent refused to start it, it broke down, or it was ended from outside.
 fn why_ended(ended: &Ended) -> &'static str {
-    let Ok(told) = serde_json::from_str::<TaskError>(&ended.message) else {
+    let Ok(told) = serde_json::from_str::<Problem>(&ended.message) else {
         return if TOLD_TO_GO.contains(&ended.code) {
             "PodEnded"
         } else {
@@ -269,10 +266,10 @@ fn probe(
     for (pod, container) in all {
         if world.objects.get(&pod).is_none() {
             let missing = pod.reference(world.name, world.uid);
-            return Progress::Stop(
-                "PodDeleted".into(),
+            return Progress::Stop(Problem::permanent(
+                "PodDeleted",
                 format!("{missing} was deleted by somebody else"),
-            );
+            ));
         }
         if let Some(stop) = pod_ended(world, pod) {
             return stop;
@@ -295,8 +292,12 @@ fn unproven(world: &World<'_>, id: &str) -> Option<Progress> {
         facts: world.facts,
         uid: world.uid,
     });
-    (verdict.status != Status::True)
-        .then(|| Progress::Stop(verdict.reason, format!("{id}: {}", verdict.message)))
+    (verdict.status != Status::True).then(|| {
+        Progress::Stop(Problem::permanent(
+            &verdict.reason,
+            format!("{id}: {}", verdict.message),
+        ))
+    })
 }
 
 fn isolate(world: &World<'_>, deadline: Timestamp) -> Progress {
@@ -505,7 +506,7 @@ fn seal(world: &World<'_>, deadline: Timestamp) -> Progress {
 
 /// What a command waited for when its deadline passed: one CamelCase word, which is the scheduler's or the kubelet's if a pod says why it
 /// does not run, and a sentence.
-pub(super) fn why_waiting(world: &World<'_>, command: Command) -> (String, String) {
+pub(super) fn why_waiting(world: &World<'_>, command: Command) -> Problem {
     let pod = match command {
         Command::Dump => Some(Object::DumpPod),
         Command::Isolate => [Object::PostgresPod, Object::RestorePod]
@@ -524,21 +525,22 @@ pub(super) fn why_waiting(world: &World<'_>, command: Command) -> (String, Strin
         | Command::Teardown => None,
     };
     let waiting = pod.and_then(|object| {
-        let (reason, message) = world.pod(object)?.waiting.clone()?;
+        let waiting = world.pod(object)?.waiting.as_ref()?;
         let sentence = format!(
-            "{} waits: {reason}: {message}",
+            "{} waits: {waiting}",
             object.reference(world.name, world.uid)
         );
-        let late = reason.is_empty() || PodView::STARTING.contains(&reason.as_str());
-        let reason = if late { LATE.to_owned() } else { reason };
-        Some((reason, sentence))
+        let late =
+            waiting.reason.is_empty() || PodView::STARTING.contains(&waiting.reason.as_str());
+        let reason = if late { LATE } else { &waiting.reason };
+        Some(Problem::permanent(reason, sentence))
     });
     waiting.unwrap_or_else(|| {
         let sentence = world
             .trouble
             .clone()
             .unwrap_or_else(|| format!("{} did not end before its deadline", command.id()));
-        (LATE.to_owned(), sentence)
+        Problem::permanent(LATE, sentence)
     })
 }
 

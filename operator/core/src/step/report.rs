@@ -5,6 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use std::time::Duration;
 
 use crate::api::{CommandTime, DryRunReportStatus, DryRunSpec, DryRunStatus, KeptEvidence};
+use crate::run::command::Command;
 use crate::run::facts::{EvidenceFacts, Facts};
 use crate::step::ReportView;
 
@@ -35,13 +36,13 @@ pub fn status(
 }
 
 fn commands(facts: &Facts, finished: Option<Timestamp>) -> Vec<CommandTime> {
-    let began: Vec<(&String, Timestamp)> = facts.began.iter().map(|(id, at)| (id, *at)).collect();
+    let began: Vec<(Command, Timestamp)> = facts.began.iter().map(|(id, at)| (*id, *at)).collect();
     let ends = began.iter().skip(1).map(|(_, at)| Some(*at));
     began
         .iter()
         .zip(ends.chain([finished]))
         .map(|((command, at), end)| CommandTime {
-            command: (*command).clone(),
+            command: command.id().to_owned(),
             began_at: Time(*at),
             milliseconds: end
                 .and_then(|end| u64::try_from(end.duration_since(*at).as_millis()).ok()),
@@ -89,7 +90,7 @@ mod tests {
             approved_by: "bob".into(),
         };
         let mut facts = facts();
-        facts.began = BTreeMap::from([("C-01".into(), at(100)), ("C-13".into(), at(104))]);
+        facts.began = BTreeMap::from([(Command::Preflight, at(100)), (Command::Teardown, at(104))]);
         let evidence = facts.evidence.as_mut().unwrap();
         evidence.seal.files[0].path = "server/server.jsonl".into();
         evidence.seal.files[0].cut_bytes = 7;

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::api::{DryRunSpec, DryRunStatus, PlanSummary, Span};
-use crate::plan::PlanProblem;
 use crate::plan::admission::Enforcement;
 use crate::plan::approval::Approval;
+use crate::problem::Problem;
 use crate::run::facts::Facts;
 use crate::run::object::Object;
 use crate::step::Job;
@@ -42,7 +42,7 @@ pub struct World<'a> {
     /// Its status as read.
     pub status: &'a DryRunStatus,
     /// The plan as it resolves now, or why it does not.
-    pub plan: &'a Result<PlanSummary, PlanProblem>,
+    pub plan: &'a Result<PlanSummary, Problem>,
     /// What was found of an approval.
     pub approval: Approval,
     /// What was found of the admission policies.
@@ -101,7 +101,7 @@ pub struct PodView {
     /// Containers that have ended.
     pub terminated: BTreeMap<String, Ended>,
     /// Why it does not run yet: a reason and a message of the scheduler or the kubelet.
-    pub waiting: Option<(String, String)>,
+    pub waiting: Option<Problem>,
 }
 
 /// How a container ended.

@@ -4,7 +4,7 @@ use super::decide::Stand;
 use super::{World, teardown};
 use crate::api::{Child, DryRunStatus, Outcome};
 use crate::commands::Command;
-use crate::conditions::{self, upsert};
+use crate::conditions::{self, DesiredCondition, upsert};
 use crate::gate::{Gate, NOT_REACHED, PENDING, Status, Verdict};
 use crate::plan::admission::Enforcement;
 use crate::run::facts::Facts;
@@ -82,12 +82,16 @@ pub(super) fn explain(
             continue;
         }
         *verdict = match &facts.stopped {
-            Some(stopped) if stopped.step == gate.command.id() => {
-                Verdict::unknown(&stopped.reason, stopped.message.clone())
+            Some(stopped) if stopped.command == gate.command => {
+                Verdict::unknown(&stopped.problem.reason, stopped.problem.message.clone())
             }
             Some(stopped) => Verdict::unknown(
                 NOT_REACHED,
-                format!("{} stopped the run: {}", stopped.step, stopped.reason),
+                format!(
+                    "{} stopped the run: {}",
+                    stopped.command.id(),
+                    stopped.problem.reason
+                ),
             ),
             None => Verdict::unknown(NOT_REACHED, "the run ended before it"),
         };
@@ -110,14 +114,7 @@ pub(super) fn build(
         status.plan = Some(plan.clone());
     }
     for (gate, verdict) in verdicts {
-        set(
-            world,
-            &mut status,
-            gate.name,
-            verdict.status.as_str(),
-            &verdict.reason,
-            &verdict.message,
-        );
+        set(world, &mut status, gate.name, verdict);
     }
     enforced(world, &mut status);
     approved(world, &mut status, stand);
@@ -154,7 +151,8 @@ pub(super) fn build(
 /// The status as it was, with what a run that cannot go on waits for.
 pub(super) fn waiting(world: &World<'_>, reason: &str, message: &str) -> DryRunStatus {
     let mut status = world.status.clone();
-    set(world, &mut status, RECONCILING, "True", reason, message);
+    let waits = Verdict::new(Status::True, reason, message);
+    set(world, &mut status, RECONCILING, &waits);
     status
 }
 
@@ -163,72 +161,67 @@ const RECONCILING: &str = "Reconciling";
 /// Its reason when it does it.
 const RUNNING: &str = "Running";
 
-fn set(
-    world: &World<'_>,
-    status: &mut DryRunStatus,
-    type_: &str,
-    value: &str,
-    reason: &str,
-    message: &str,
-) {
+fn set(world: &World<'_>, status: &mut DryRunStatus, type_: &str, said: &Verdict) {
+    let desired = DesiredCondition {
+        type_,
+        status: said.status.as_str(),
+        reason: &said.reason,
+        message: &said.message,
+    };
     upsert(
         &mut status.conditions,
-        type_,
-        value,
-        reason,
-        message,
+        &desired,
         world.generation,
         world.now,
     );
 }
 
 /// Says a condition again as it stands, of the present generation; or that nothing is known yet.
-fn repeat(world: &World<'_>, status: &mut DryRunStatus, type_: &str) -> String {
-    let (value, reason, message) = conditions::find(&status.conditions, type_).map_or_else(
-        || ("Unknown".to_owned(), PENDING.to_owned(), String::new()),
-        |c| (c.status.clone(), c.reason.clone(), c.message.clone()),
-    );
-    set(world, status, type_, &value, &reason, &message);
-    value
+fn repeat(world: &World<'_>, status: &mut DryRunStatus, type_: &str) -> Status {
+    let said = conditions::find(&status.conditions, type_).map_or_else(Verdict::pending, |c| {
+        Verdict::new(Status::of(&c.status), &c.reason, c.message.clone())
+    });
+    set(world, status, type_, &said);
+    said.status
 }
 
 /// Whether the apiserver checks approvals. Looked at until the run begins; then it stays as it was.
 fn enforced(world: &World<'_>, status: &mut DryRunStatus) {
-    let type_ = "ApprovalEnforced";
-    match &world.enforcement {
-        Enforcement::Unseen => drop(repeat(world, status, type_)),
-        Enforcement::Whole { .. } => {
-            let message = "the admission policies are in force as the chart has them";
-            set(world, status, type_, "True", "Enforced", message);
+    let said = match &world.enforcement {
+        Enforcement::Unseen => {
+            repeat(world, status, "ApprovalEnforced");
+            return;
         }
-        Enforcement::Broken { reason, message } => {
-            set(world, status, type_, "False", reason, message);
-        }
-    }
+        Enforcement::Whole { .. } => Verdict::new(
+            Status::True,
+            "Enforced",
+            "the admission policies are in force as the chart has them",
+        ),
+        Enforcement::Broken(problem) => Verdict::fail(&problem.reason, problem.message.clone()),
+    };
+    set(world, status, "ApprovalEnforced", &said);
 }
 
 fn approved(world: &World<'_>, status: &mut DryRunStatus, stand: &Stand) {
-    let (value, reason, message) = match (stand, &world.report) {
+    let said = match (stand, &world.report) {
         (Stand::Before { approved, .. }, _) => approved.clone(),
-        (
-            Stand::Never {
-                reason, message, ..
-            },
-            _,
-        ) => ("False", reason.clone(), message.clone()),
-        (Stand::At { .. } | Stand::Over { .. }, Some(report)) => (
-            "True",
-            "Approved".to_owned(),
+        (Stand::Never { problem, .. }, _) => {
+            Verdict::fail(&problem.reason, problem.message.clone())
+        }
+        (Stand::At { .. } | Stand::Over { .. }, Some(report)) => Verdict::new(
+            Status::True,
+            "Approved",
             format!("approved by {}", report.approved_by),
         ),
         // Its report is gone: what it said stands.
         (Stand::At { .. } | Stand::Over { .. }, None) => {
-            status.approved = Some(repeat(world, status, "Approved"));
+            let value = repeat(world, status, "Approved");
+            status.approved = Some(value.as_str().to_owned());
             return;
         }
     };
-    set(world, status, "Approved", value, &reason, &message);
-    status.approved = Some(value.to_owned());
+    set(world, status, "Approved", &said);
+    status.approved = Some(said.status.as_str().to_owned());
 }
 
 fn summaries(
@@ -238,94 +231,65 @@ fn summaries(
     verdicts: &[(&'static Gate, Verdict)],
     stand: &Stand,
 ) {
-    let succeeded: (&str, String, String) = match stand {
-        Stand::Before { .. } if status.approved.as_deref() == Some("True") => {
-            ("Unknown", "Running".into(), "the run begins".into())
-        }
-        Stand::Before { .. } => ("Unknown", "NotBegun".into(), "nothing was created".into()),
-        Stand::At { command, .. } => ("Unknown", "Running".into(), format!("at {}", command.id())),
+    let begins = status.approved.as_deref() == Some("True");
+    let succeeded = match stand {
+        Stand::Before { .. } if begins => Verdict::unknown(RUNNING, "the run begins"),
+        Stand::Before { .. } => Verdict::unknown("NotBegun", "nothing was created"),
+        Stand::At { command, .. } => Verdict::unknown(RUNNING, format!("at {}", command.id())),
         Stand::Over {
             outcome: Outcome::Passed,
             ..
-        } => (
-            "True",
-            "Passed".into(),
-            format!("all {} gates passed", verdicts.len()),
-        ),
-        Stand::Never {
-            outcome, message, ..
-        } => ("False", outcome.as_str().into(), message.clone()),
-        Stand::Over { outcome, .. } => (
-            "False",
-            outcome.as_str().into(),
-            why(facts, verdicts, *outcome),
-        ),
+        } => Verdict::pass(format!("all {} gates passed", verdicts.len())),
+        Stand::Never { outcome, problem } => {
+            Verdict::fail(outcome.as_str(), problem.message.clone())
+        }
+        Stand::Over { outcome, .. } => {
+            Verdict::fail(outcome.as_str(), why(facts, verdicts, *outcome))
+        }
     };
     let proven = facts.teardown.as_ref().is_some_and(|t| t.proven);
-    let proof_error = facts.teardown.as_ref().and_then(|t| t.proof_error.clone());
-    let net_zero: (&str, &str, String) = match stand {
-        Stand::Never { .. } => ("True", "NothingCreated", "the run never began".into()),
+    let proof_error = || {
+        let teardown = facts.teardown.as_ref();
+        teardown
+            .and_then(|t| t.proof_error.clone())
+            .unwrap_or_default()
+    };
+    let net_zero = match stand {
+        Stand::Never { .. } => Verdict::new(Status::True, "NothingCreated", "the run never began"),
         Stand::Over {
             outcome: Outcome::Abandoned,
             ..
-        } => ("False", "Abandoned", abandoned(world)),
-        Stand::Over { .. } if proven => (
-            "True",
+        } => Verdict::fail("Abandoned", abandoned(world)),
+        Stand::Over { .. } if proven => Verdict::new(
+            Status::True,
             "Proven",
-            "two looks by name and by label found nothing".into(),
+            "two looks by name and by label found nothing",
         ),
-        Stand::Over { .. } if world.namespace_terminating => (
-            "Unknown",
-            "NamespaceTerminating",
-            proof_error.unwrap_or_default(),
-        ),
-        Stand::Over { .. } => ("Unknown", "NotProven", proof_error.unwrap_or_default()),
+        Stand::Over { .. } if world.namespace_terminating => {
+            Verdict::unknown("NamespaceTerminating", proof_error())
+        }
+        Stand::Over { .. } => Verdict::unknown("NotProven", proof_error()),
         Stand::At {
             command: Command::Teardown,
             ..
-        } => ("Unknown", TEARING_DOWN, tearing_down(world, facts)),
-        Stand::Before { .. } | Stand::At { .. } => ("Unknown", "Pending", String::new()),
+        } => Verdict::unknown(TEARING_DOWN, tearing_down(world, facts)),
+        Stand::Before { .. } | Stand::At { .. } => Verdict::pending(),
     };
-    set(
-        world,
-        status,
-        "Succeeded",
-        succeeded.0,
-        &succeeded.1,
-        &succeeded.2,
-    );
-    set(
-        world,
-        status,
-        "NetZero",
-        net_zero.0,
-        net_zero.1,
-        &net_zero.2,
-    );
-    status.net_zero = Some(net_zero.0.to_owned());
+    set(world, status, "Succeeded", &succeeded);
+    set(world, status, "NetZero", &net_zero);
+    status.net_zero = Some(net_zero.status.as_str().to_owned());
     match stand {
         // Approved: it begins with the next create, and saying so later would be a write of its own.
-        Stand::Before { .. } if status.approved.as_deref() != Some("True") => {}
-        Stand::Before { .. } => set(
-            world,
-            status,
-            RECONCILING,
-            "True",
-            RUNNING,
-            "the run begins",
-        ),
-        Stand::At { command, .. } => set(
-            world,
-            status,
-            RECONCILING,
-            "True",
-            RUNNING,
-            &format!("at {}", command.id()),
-        ),
+        Stand::Before { .. } if !begins => {}
+        Stand::Before { .. } | Stand::At { .. } => {
+            let runs = Verdict::new(Status::True, RUNNING, succeeded.message);
+            set(world, status, RECONCILING, &runs);
+        }
         Stand::Never { .. } | Stand::Over { .. } => {
             conditions::remove(&mut status.conditions, RECONCILING);
-            if succeeded.0 != "True" {
-                set(world, status, "Stalled", "True", &succeeded.1, &succeeded.2);
+            if succeeded.status != Status::True {
+                let stalled = Verdict::new(Status::True, &succeeded.reason, succeeded.message);
+                set(world, status, "Stalled", &stalled);
             }
         }
     }
@@ -378,7 +342,7 @@ fn why(facts: &Facts, verdicts: &[(&'static Gate, Verdict)], outcome: Outcome) -
             format!("{} {}: {}: {}", g.id, g.name, v.reason, v.message)
         }),
         Outcome::Inconclusive => match &facts.stopped {
-            Some(stopped) => format!("{}: {}: {}", stopped.step, stopped.reason, stopped.message),
+            Some(stopped) => format!("{}: {}", stopped.command.id(), stopped.problem),
             None => {
                 let open: Vec<&str> = verdicts
                     .iter()
@@ -389,7 +353,7 @@ fn why(facts: &Facts, verdicts: &[(&'static Gate, Verdict)], outcome: Outcome) -
             }
         },
         Outcome::Abandoned => facts.stopped.as_ref().map_or_else(String::new, |stopped| {
-            format!("{}: {}", stopped.step, stopped.message)
+            format!("{}: {}", stopped.command.id(), stopped.problem.message)
         }),
         Outcome::Expired | Outcome::Passed => String::new(),
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::snapshot::later;
 use super::{Action, Job, World};
 use crate::commands::Command;
-use crate::problem::TaskError;
+use crate::problem::Problem;
 use crate::run::facts::{EvidenceFacts, Facts};
 use crate::run::object::Object;
 
@@ -25,10 +25,7 @@ pub(super) fn advance(
     world: &World<'_>,
     facts: &mut Facts,
 ) -> (Vec<Action>, Option<Timestamp>, bool) {
-    facts
-        .began
-        .entry(Command::Teardown.id().to_owned())
-        .or_insert(world.now);
+    facts.began.entry(Command::Teardown).or_insert(world.now);
     if world.running.iter().any(|job| !job.is_teardown()) {
         return (vec![Action::CancelJobs], None, false);
     }
@@ -37,7 +34,7 @@ pub(super) fn advance(
     }
     let began = facts
         .began
-        .get(Command::Teardown.id())
+        .get(&Command::Teardown)
         .copied()
         .unwrap_or(world.now);
     let deadline = later(began, world.spec.deadlines.start.or(Duration::ZERO));
@@ -101,7 +98,7 @@ pub(super) fn advance(
 
 /// What was told to go and is still there, by name, once teardown is late; nothing while teardown goes on as it should.
 pub(super) fn hanging(world: &World<'_>, facts: &Facts) -> Vec<String> {
-    let began = facts.began.get(Command::Teardown.id());
+    let began = facts.began.get(&Command::Teardown);
     if began.is_none_or(|began| world.now < later(*began, LOOK)) {
         return Vec::new();
     }
@@ -143,7 +140,7 @@ fn identify(world: &World<'_>, facts: &mut Facts, deadline: Timestamp) -> Option
             .and_then(|p| p.waiting.clone());
         let message = waiting.map_or_else(
             || "the identity pod did not answer in time".into(),
-            |(r, m)| format!("{r}: {m}"),
+            |problem| problem.to_string(),
         );
         return give_up(facts, "DeadlineExceeded", message);
     }
@@ -162,16 +159,9 @@ fn identify(world: &World<'_>, facts: &mut Facts, deadline: Timestamp) -> Option
 }
 
 fn give_up(facts: &mut Facts, reason: &str, message: String) -> Option<Vec<Action>> {
-    facts.teardown.get_or_insert_default().identity_error = Some(failure(reason, message));
+    facts.teardown.get_or_insert_default().identity_error =
+        Some(Problem::permanent(reason, message));
     None
-}
-
-fn failure(reason: &str, message: String) -> TaskError {
-    TaskError {
-        reason: reason.into(),
-        message,
-        transient: false,
-    }
 }
 
 /// Steps towards what can be sealed of a run that ended before C-12; nothing when it is sealed, or can no longer be.
@@ -183,7 +173,7 @@ fn seal(world: &World<'_>, facts: &mut Facts, limit: Timestamp) -> Option<Vec<Ac
     let mut lost = |reason: &str, message: String| {
         facts.evidence = Some(EvidenceFacts {
             partial: true,
-            problem: Some(failure(reason, message)),
+            problem: Some(Problem::permanent(reason, message)),
             ..EvidenceFacts::default()
         });
         None
@@ -223,11 +213,7 @@ fn namespace_terminating(
     let teardown = facts.teardown.get_or_insert_default();
     let why = || "the namespace is being deleted: no pod can be created in it".to_owned();
     if teardown.identity.is_none() && teardown.identity_error.is_none() {
-        teardown.identity_error = Some(TaskError {
-            reason: "NamespaceTerminating".into(),
-            message: why(),
-            transient: false,
-        });
+        teardown.identity_error = Some(Problem::permanent("NamespaceTerminating", why()));
     }
     teardown.proof_error.get_or_insert_with(why);
     // Also what lives in the namespace of probes, which nobody else deletes.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::SourceIdentity;
-use crate::problem::TaskError;
+use crate::problem::Problem;
 
 /// C-01: the cluster before anything is created.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,7 +115,7 @@ pub struct TeardownFacts {
     /// Production's identity, read again.
     pub identity: Option<SourceIdentity>,
     /// Why it could not be read.
-    pub identity_error: Option<TaskError>,
+    pub identity_error: Option<Problem>,
     /// Objects of the run that were still found by the last look, as `Kind/name`.
     pub left: Vec<String>,
     /// Both looks, by name and by label, found nothing.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-use crate::problem::TaskError;
+use crate::problem::Problem;
 
 /// What a search for credentials found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,5 +88,5 @@ pub struct EvidenceFacts {
     /// sha256 over what was read back from them, `sha256:…`.
     pub stored: String,
     /// Why nothing could be sealed.
-    pub problem: Option<TaskError>,
+    pub problem: Option<Problem>,
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::isolation::target::{Tally, Target};
-use crate::problem::TaskError;
+use crate::problem::Problem;
 
 /// A target as one pod found it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,7 +53,7 @@ pub struct IsolationFacts {
     pub during: Vec<Probe>,
     /// Why nobody could watch while they ran.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub watch_error: Option<TaskError>,
+    pub watch_error: Option<Problem>,
     /// C-11: once more, after the scenarios.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<Phase>,

@@ -23,18 +23,19 @@ pub use evidence::{EvidenceFacts, Leak, LeakFacts, SealFacts, SealedFile};
 pub use isolation::{IsolationFacts, Phase, Probe};
 pub use privileges::{EscalationFacts, MatrixDifference, PrivilegeRow, RolesFacts, RowGroup};
 pub use scenarios::{
-    InputFact, InputFacts, LogWindow, LoggedError, ScenarioClaim, ScenarioFacts, StepClaim,
+    Access, InputFact, InputFacts, LogWindow, LoggedError, ScenarioClaim, ScenarioFacts, StepClaim,
 };
 pub use source::{
-    ArchiveFacts, DUMP_ATTEMPTS, DiskFacts, DumpFacts, RightsFacts, SessionFacts, SourceIdentity,
-    SourceRequirements, SourceRole,
+    ArchiveFacts, DUMP_ATTEMPTS, DiskFacts, DumpFacts, LockFacts, RightsFacts, SessionFacts,
+    SourceIdentity, SourceRequirements,
 };
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::problem::TaskError;
+use crate::problem::Problem;
+use crate::run::command::Command;
 
 /// All facts of a run, each absent until its step has given it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -99,7 +100,7 @@ pub struct Facts {
     pub watched_since: Vec<Timestamp>,
     /// Why nobody could watch them.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub watch_error: Option<TaskError>,
+    pub watch_error: Option<Problem>,
     /// What the watch saw change, in order; at most 20 stand here.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub protected_changes: Vec<String>,
@@ -108,7 +109,7 @@ pub struct Facts {
     pub teardown: Option<TeardownFacts>,
     /// When each step began, by its name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub began: BTreeMap<String, Timestamp>,
+    pub began: BTreeMap<Command, Timestamp>,
     /// Node that the scheduler chose for the dump pod: there the volumes are, so all later pods follow it.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub node: String,
@@ -141,10 +142,9 @@ fn is_zero(n: &u8) -> bool {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Stopped {
-    /// The step that could not go on.
-    pub step: String,
-    /// One CamelCase word.
-    pub reason: String,
-    /// What happened and what to change.
-    pub message: String,
+    /// The command that could not go on.
+    pub command: Command,
+    /// The cause, and what to change.
+    #[serde(flatten)]
+    pub problem: Problem,
 }

@@ -71,10 +71,7 @@ fn every_world_that_fails_a_gate_ends_in_teardown_and_names_it() {
                 "{what}: {}",
                 model.status.verdict[0]
             );
-            assert!(
-                model.facts.began.contains_key(Command::Teardown.id()),
-                "{what}"
-            );
+            assert!(model.facts.began.contains_key(&Command::Teardown), "{what}");
             let sealed = model.facts.evidence.is_some();
             assert_eq!(
                 sealed,

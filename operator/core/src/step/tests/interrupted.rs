@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use super::model::{BEGIN, Model};
 use crate::api::{Outcome, PlanSummary};
-use crate::plan::PlanProblem;
+use crate::commands::Command;
 use crate::plan::admission::Enforcement;
 use crate::plan::approval::Approval;
+use crate::problem::Problem;
 use crate::run::facts::Facts;
 use crate::run::object::Object;
 use crate::step::Action;
@@ -44,15 +45,12 @@ fn creates(actions: &[Action]) -> usize {
 fn no_approval_counts_while_the_policies_are_not_in_force() {
     for broken in [
         Enforcement::Unseen,
-        Enforcement::Broken {
-            reason: "PolicyMissing",
-            message: "there is no policy".into(),
-        },
+        Enforcement::Broken(Problem::permanent("PolicyMissing", "there is no policy")),
     ] {
         let mut model = Model::new();
         let told = match broken {
             Enforcement::Unseen => ("Unknown", "Pending"),
-            Enforcement::Broken { .. } | Enforcement::Whole { .. } => ("False", "PolicyMissing"),
+            Enforcement::Broken(_) | Enforcement::Whole { .. } => ("False", "PolicyMissing"),
         };
         model.enforcement = broken;
         model.run();
@@ -126,14 +124,8 @@ fn a_plan_that_changed_after_it_was_approved_is_void_for_good() {
 #[test]
 fn an_approval_that_expires_while_the_run_works_does_not_stop_it() {
     let mut model = begun();
-    model.approval = Approval::Refused {
-        reason: "ApprovalExpired".into(),
-        message: "it expired".into(),
-    };
-    model.plan = Err(PlanProblem {
-        reason: "ConfigMapMissing".into(),
-        message: String::new(),
-    });
+    model.approval = Approval::Refused(Problem::permanent("ApprovalExpired", "it expired"));
+    model.plan = Err(Problem::permanent("ConfigMapMissing", String::new()));
     model.run();
     assert_eq!(model.condition("Approved"), ("True", "Approved"));
     assert_eq!(model.condition("ScenariosPassed"), ("True", "Passed"));
@@ -243,5 +235,8 @@ fn a_teardown_that_hangs_can_be_abandoned() {
     let left = "abandoned by carol; told to go and still there: PersistentVolumeClaim/demo-data";
     assert!(told.message.starts_with(left), "{}", told.message);
     let stopped = model.facts.stopped.clone().unwrap();
-    assert_eq!((&*stopped.step, &*stopped.reason), ("C-13", "Abandoned"));
+    assert_eq!(
+        (stopped.command, &*stopped.problem.reason),
+        (Command::Teardown, "Abandoned")
+    );
 }

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use crate::api::Outcome;
 use crate::commands::Command;
-use crate::plan::PlanProblem;
 use crate::plan::approval::Approval;
+use crate::problem::Problem;
 use crate::run::facts::{DUMP_ATTEMPTS, Facts};
 use crate::run::object::Object;
 use crate::step::snapshot::later;
@@ -110,10 +110,10 @@ fn an_ended_run_keeps_its_status_when_its_report_is_gone() {
 #[test]
 fn a_plan_that_does_not_resolve_waits_and_then_ends() {
     let mut model = Model::new();
-    model.plan = Err(PlanProblem {
-        reason: "ConfigMapMissing".into(),
-        message: "create ConfigMap iu-cutter".into(),
-    });
+    model.plan = Err(Problem::permanent(
+        "ConfigMapMissing",
+        "create ConfigMap iu-cutter",
+    ));
     model.run();
     assert_eq!(model.condition("Approved"), ("Unknown", "ConfigMapMissing"));
     assert!(model.log.is_empty());
@@ -151,10 +151,7 @@ fn a_plan_that_was_there_has_as_long_as_its_approval() {
     model.run();
     let plan = model.plan.clone();
     model.now = later(model.now, Duration::from_secs(3600));
-    model.plan = Err(PlanProblem {
-        reason: "SecretMissing".into(),
-        message: "create it".into(),
-    });
+    model.plan = Err(Problem::permanent("SecretMissing", "create it"));
     model.run();
     assert_eq!(model.condition("Approved"), ("Unknown", "SecretMissing"));
     model.plan = plan;
@@ -378,8 +375,7 @@ fn a_server_that_is_production_is_never_asked_twice() {
         ("CopyIsProduction", "IsProduction"),
         ("CopyUnreadable", "Unreadable"),
     ] {
-        let told =
-            format!(r#"{{"reason": "{refusal}", "message": "refused", "transient": false}}"#);
+        let told = format!(r#"{{"reason": "{refusal}", "message": "refused", "retry": false}}"#);
         let model = the_server_ends(Job::PrepareCopy, 1, &told);
         assert_eq!(model.condition("NotProduction"), ("False", reason));
         assert!(!model.created().contains(&Object::HarnessPod));
@@ -399,7 +395,7 @@ fn a_pod_that_says_why_it_waits_gives_the_reason() {
         model.stuck = BTreeSet::from([Job::Dump(1)]);
         model.run();
         let pod = model.objects.get_mut(&Object::DumpPod).unwrap();
-        pod.pod.as_mut().unwrap().waiting = Some((waiting.0.into(), waiting.1.into()));
+        pod.pod.as_mut().unwrap().waiting = Some(Problem::permanent(waiting.0, waiting.1));
         model.now = later(model.now, Duration::from_secs(36 * 60));
         model.run();
         model.assert_nothing_left();
@@ -452,11 +448,10 @@ fn a_volume_that_never_comes_is_given_up() {
 #[test]
 fn a_dump_is_tried_again_when_the_source_changed_under_it() {
     let mut model = Model::new();
-    model.known.facts.dump.as_mut().unwrap().problem = Some(crate::problem::TaskError {
-        reason: "SourceChangedDuringDump".into(),
-        message: "the catalog changed".into(),
-        transient: true,
-    });
+    model.known.facts.dump.as_mut().unwrap().problem = Some(Problem::transient(
+        "SourceChangedDuringDump",
+        "the catalog changed",
+    ));
     model.run();
     let attempts = model
         .log

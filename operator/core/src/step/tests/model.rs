@@ -5,10 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::api::{DryRunStatus, PlanSummary};
 use crate::gate::{self, Evidence, Status};
-use crate::plan::PlanProblem;
 use crate::plan::admission::Enforcement;
 use crate::plan::approval::Approval;
-use crate::problem::TaskError;
+use crate::problem::Problem;
 use crate::run::facts::{CopySummary, EvidenceFacts, Facts};
 use crate::run::object::Object;
 use crate::step::{
@@ -21,7 +20,7 @@ pub(super) const BEGIN: i64 = 1_800_000_000;
 /// A cluster in which every pod starts and every job finds what the complete run of [`Known::passing`] found.
 pub(super) struct Model {
     pub(super) known: Known,
-    pub(super) plan: Result<PlanSummary, PlanProblem>,
+    pub(super) plan: Result<PlanSummary, Problem>,
     pub(super) approval: Approval,
     pub(super) enforcement: Enforcement,
     pub(super) abandoned_by: Option<&'static str>,
@@ -206,14 +205,10 @@ impl Model {
     fn finding(&self, job: Job) -> Finding {
         let known = self.known.facts.clone();
         if let Some(stopped) = known.stopped
-            && stopped.step == job.command().id()
+            && stopped.command == job.command()
             && !job.is_teardown()
         {
-            return Finding::Failed(TaskError {
-                reason: stopped.reason,
-                message: stopped.message,
-                transient: false,
-            });
+            return Finding::Failed(stopped.problem);
         }
         match job {
             Job::Preflight => Finding::Preflight(known.preflight.unwrap()),
