@@ -8,10 +8,11 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
+use dryrun_core::run::id::RunRef;
+use dryrun_core::run::object::{Object, RunPod};
 use dryrun_core::{
     api::{DryRunReport, DryRunStatus},
     gate,
-    run::{id, object::Object},
 };
 use dryrun_e2e::fixture::SYSTEM;
 use futures::{AsyncReadExt, StreamExt, TryStreamExt, stream::select};
@@ -33,7 +34,7 @@ use tokio::{
 use crate::{
     audit,
     environment::{NAMESPACE, Stage},
-    run::{Run, condition, status},
+    run::{Run, condition, run_ref, status},
 };
 
 /// Name of the run.
@@ -58,6 +59,10 @@ pub(crate) struct Complete {
 }
 
 impl Complete {
+    fn id(&self) -> RunRef {
+        run_ref(NAMESPACE, NAME, &self.uid)
+    }
+
     async fn of(stage: &Stage) -> Result<&Self> {
         stage
             .complete
@@ -143,7 +148,7 @@ pub(crate) async fn sql_goes_through_port_forwards(stage: &Stage) -> Result<()> 
     let Some(log) = stage.audit_log() else {
         return Ok(());
     };
-    let copy = Object::PostgresPod.name(NAME, &complete.uid);
+    let copy = complete.id().name_of(RunPod::Postgres);
     let forwards = audit::forwards(&log, NAMESPACE, &copy, stage.since)?;
     stage.note(
         "complete run: port-forwards to the copy",
@@ -190,12 +195,13 @@ pub(crate) async fn audit_log_contains_its_writes(stage: &Stage) -> Result<()> {
 /// No value of the run's Secret and no password of production appears in an object, an event or a
 /// log, plain or in base64.
 pub(crate) async fn no_secret_appears_anywhere(stage: &Stage) -> Result<()> {
+    let complete = Complete::of(stage).await?;
     let Complete {
         uid,
         secrets,
         texts,
         ..
-    } = Complete::of(stage).await?;
+    } = complete;
     // First checks that the search has something to search.
     let places: BTreeSet<_> = texts.iter().map(|(place, _)| place.as_str()).collect();
     let silent: BTreeSet<_> = texts
@@ -209,8 +215,8 @@ pub(crate) async fn no_secret_appears_anywhere(stage: &Stage) -> Result<()> {
         silent.is_empty(),
         "these logs say nothing, or could not be read: {silent:?}"
     );
-    for pod in Object::PODS.into_iter().filter(|pod| !pod.is_outside()) {
-        let log = format!("log of {}/", pod.name(NAME, uid));
+    for pod in RunPod::ALL.into_iter().filter(|pod| !pod.is_outside()) {
+        let log = format!("log of {}/", complete.id().name_of(pod));
         ensure!(
             places.iter().any(|place| place.starts_with(&log)),
             "there is no {log} among {places:?}"
@@ -231,7 +237,7 @@ pub(crate) async fn no_secret_appears_anywhere(stage: &Stage) -> Result<()> {
         );
     }
     ensure!(
-        secrets.len() > Object::PODS.len() && secrets.values().all(|value| value.len() >= 12),
+        secrets.len() > RunPod::ALL.len() && secrets.values().all(|value| value.len() >= 12),
         "too few secrets: {:?}",
         secrets.keys()
     );
@@ -275,7 +281,7 @@ pub(crate) async fn nothing_is_written_after_the_end(stage: &Stage) -> Result<()
     touch("once").await?;
     let reports: Api<DryRunReport> = Api::namespaced(stage.client.clone(), NAMESPACE);
     reports
-        .delete(&id::report(NAME, &complete.uid), &DeleteParams::default())
+        .delete(&complete.id().report(), &DeleteParams::default())
         .await?;
     touch("twice").await?;
     // An absence of writes can only be shown by observing for a while.
@@ -372,10 +378,7 @@ impl Seen {
             return Ok(());
         }
         let secrets: Api<Secret> = Api::namespaced(run.stage.client.clone(), &run.namespace);
-        for name in [
-            &*Object::Secret.name(&run.name, &run.uid),
-            "directus-production",
-        ] {
+        for name in [&*run.id().name_of(Object::Secret), "directus-production"] {
             let data = secrets.get(name).await?.data.unwrap_or_default();
             for (key, value) in data {
                 self.secrets.insert(

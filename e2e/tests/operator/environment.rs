@@ -1,6 +1,7 @@
 //! The environment shared by all cases: production, the operator, the users, and the limit on
 //! concurrent runs.
 
+use dryrun_core::run::id::RunRef;
 use std::{
     collections::BTreeMap,
     path::PathBuf,
@@ -206,7 +207,7 @@ impl Stage {
     /// Remaining objects of a run.
     pub(crate) async fn leftovers(
         &self,
-        run: &leftovers::Key<'_>,
+        run: &RunRef,
         strangers: &[String],
     ) -> Result<Vec<String>> {
         leftovers::find(&self.client, &self.kinds, run, strangers).await

@@ -6,7 +6,7 @@ use dryrun_core::postgres::row_set::Rows;
 use dryrun_core::postgres::sql::identifier;
 use dryrun_core::problem::Problem;
 use dryrun_core::run::facts::{DumpFacts, MatrixDifference, RolesFacts};
-use dryrun_core::run::id;
+use dryrun_core::run::id::RunRef;
 use dryrun_postgres::statements::{BOOTSTRAP_TWIN, MATRIX_SESSION};
 use dryrun_postgres::{Error, escalations, inventory, privileges, run};
 use std::collections::BTreeSet;
@@ -76,8 +76,8 @@ pub(crate) async fn create_roles(
 }
 
 /// The roles of the run itself, which no matrix speaks of.
-fn own(uid: &str) -> BTreeSet<String> {
-    BTreeSet::from([id::bootstrap_role(uid), id::restore_role(uid)])
+fn own(run: &RunRef) -> BTreeSet<String> {
+    BTreeSet::from([run.bootstrap_role(), run.restore_role()])
 }
 
 /// The matrix as it is declared.
@@ -85,7 +85,7 @@ pub(crate) struct Declared<'a> {
     pub(crate) spec: &'a DryRunSpec,
     /// The list of rows that the spec's `matrixRef` names, if it names one.
     pub(crate) literal: Option<&'a Literal>,
-    pub(crate) uid: &'a str,
+    pub(crate) run: &'a RunRef,
     /// The copy's `server_version_num`.
     pub(crate) version_num: u32,
 }
@@ -153,7 +153,7 @@ pub(crate) async fn apply(
     };
     let (declared, own) = (
         spec.privileges.roles.keys().cloned().collect(),
-        own(matrix.uid),
+        own(matrix.run),
     );
     let restored = privileges(session.client()).await.map_err(failed)?;
     let log_settings = matrix::log_settings(&restored);
@@ -244,7 +244,7 @@ pub(crate) async fn compare_again(
     let paths = escalations(session.client()).await.map_err(failed)?;
     let difference = MatrixDifference {
         escalations: matrix::escalations(&compiled, &paths),
-        ..matrix::compare(&compiled, &found.rows, &baseline, &own(matrix.uid))
+        ..matrix::compare(&compiled, &found.rows, &baseline, &own(matrix.run))
     };
     Ok((difference, as_rows(&found)))
 }

@@ -11,14 +11,13 @@ use dryrun_core::postgres::server_log::WindowReader;
 use dryrun_core::problem::Problem;
 use dryrun_core::run::credentials::{scenario_password, scenario_secret};
 use dryrun_core::run::facts::ScenarioFacts;
-use dryrun_core::run::id;
-use dryrun_core::run::object::key;
+use dryrun_core::run::key;
+use dryrun_core::run::layout::POSTGRES_PORT;
 use std::time::Duration;
 
 use super::Scope;
 use super::agents::{self, millis};
 use crate::copy::{self, Session};
-use crate::objects::POSTGRES_PORT;
 
 /// How long backends may take to notice that their client is gone (`client_connection_check_interval` is 200 ms).
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -33,10 +32,10 @@ pub(super) async fn run(scope: &Scope, index: usize) -> Result<ScenarioFacts, Pr
     let roles: Vec<String> = scope.spec.privileges.roles.keys().cloned().collect();
     let session = Session::maintenance(&scope.copy().await?).await?;
     let superuser = scope.credential(key::SUPERUSER).await?;
-    let secret = scenario_secret(&superuser, &scope.uid, index);
+    let secret = scenario_secret(&superuser, &scope.run.uid, index);
     let marker = |edge: &str| format!("dryrun scenario {index} {edge} {}", &secret[..16]);
     // The marker shows a half of the secret; the password is made from the whole.
-    let password = scenario_password(&superuser, &scope.uid, index);
+    let password = scenario_password(&superuser, &scope.run.uid, index);
     let offset = scope
         .facts
         .scenarios
@@ -49,7 +48,7 @@ pub(super) async fn run(scope: &Scope, index: usize) -> Result<ScenarioFacts, Pr
             begin,
             end,
             roles.iter().cloned().collect(),
-            id::bootstrap_role(&scope.uid),
+            scope.run.bootstrap_role(),
         )
     };
     if !copy::log::has_marker(&session, reader()).await? {
