@@ -33,7 +33,7 @@ pub(crate) async fn kinds(client: &Client) -> Result<Vec<ApiResource>> {
         .collect())
 }
 
-/// Remaining objects of a run, as `Kind/name`. `strangers` are names of foreign objects.
+/// Remaining objects of a run, as `Kind/name`. `foreign` are names of foreign objects.
 ///
 /// # Errors
 /// The apiserver does not answer.
@@ -41,7 +41,7 @@ pub(crate) async fn find(
     client: &Client,
     kinds: &[ApiResource],
     run: &RunRef,
-    strangers: &[String],
+    foreign: &[String],
 ) -> Result<Vec<String>> {
     let labelled = ListParams::default().labels(&run.selector());
     let prefix = format!("{}-", run.name);
@@ -65,7 +65,7 @@ pub(crate) async fn find(
             let of = object.labels().get("app.kubernetes.io/instance");
             object.name_any().starts_with(&prefix)
                 && of.is_none_or(|of| *of == run.name)
-                && !strangers.contains(&object.name_any())
+                && !foreign.contains(&object.name_any())
                 && !object.labels().contains_key(RETAINED_LABEL)
         });
         left.extend(named.map(|object| reference(kind, object)));
