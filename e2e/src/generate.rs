@@ -6,7 +6,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use dryrun_core::{api, commands::Command, gate};
+use dryrun_core::{api, commands, gate};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
@@ -129,7 +129,8 @@ fn gates() -> Result<String> {
 
 fn commands() -> Result<String> {
     let mut table = String::from("\n| command | name | gates judged by its end |\n|---|---|---|\n");
-    for command in Command::ALL {
+    for definition in commands::ALL {
+        let command = definition.command;
         let gates: Vec<String> = gate::ALL
             .iter()
             .filter(|gate| gate.command == command)

@@ -2,21 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use dryrun_core::run::object::RunPod;
 use dryrun_core::{
     isolation::target::{Tally, Target},
-    run::{
-        facts::{IsolationFacts, Phase},
-        object::Object,
-    },
+    run::facts::{IsolationFacts, Phase},
 };
 
 /// The isolated pods, in the order of the table's columns.
-const PODS: [Object; 5] = [
-    Object::PostgresPod,
-    Object::HarnessPod,
-    Object::IntruderPod,
-    Object::CanaryPod,
-    Object::ListenerPod,
+const PODS: [RunPod; 5] = [
+    RunPod::Postgres,
+    RunPod::Harness,
+    RunPod::Intruder,
+    RunPod::Canary,
+    RunPod::Listener,
 ];
 
 /// Connections and attempts by target: first of the positive controls, then of each isolated pod.

@@ -1,13 +1,11 @@
 //! Runs that are abandoned by force.
 
 use anyhow::{Result, ensure};
+use dryrun_core::run::object::RunVolume;
 use dryrun_core::{
     api::Outcome,
     commands::Command,
-    run::{
-        id::{ABANDONED_BY, RUN_LABEL},
-        object::Object,
-    },
+    run::id::{ABANDONED_BY, RUN_LABEL},
 };
 use dryrun_e2e::cluster::apply;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
@@ -40,7 +38,7 @@ pub(crate) async fn hanging_teardown_can_be_abandoned(env: &Environment) -> Resu
     let run = Run::start(env, env.small("abandoned")).await?;
     run.at(Command::Restore).await?;
     let claims: Api<PersistentVolumeClaim> = Api::namespaced(env.client.clone(), NAMESPACE);
-    let claim = Object::DataVolume.name(&run.name, &run.uid);
+    let claim = run.id().name_of(RunVolume::Data);
     let merge = PatchParams::default();
     let held = json!({"metadata": {"finalizers": ["kubernetes.io/pvc-protection", HOLD]}});
     claims.patch(&claim, &merge, &Patch::Merge(held)).await?;

@@ -223,7 +223,7 @@ pub(crate) async fn does_not_count_without_policies(env: &Environment) -> Result
     })
     .await?;
     let reports: Api<DryRunReport> = Api::namespaced(env.client.clone(), NAMESPACE);
-    let report = dryrun_core::run::id::report(&run.name, &run.uid);
+    let report = run.id().report();
     ensure!(reports.get_opt(&report).await?.is_none(), "it has begun");
     run.is_gone().await?;
 

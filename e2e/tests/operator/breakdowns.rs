@@ -2,7 +2,8 @@
 //! workload restarts.
 
 use anyhow::{Context, Result, ensure};
-use dryrun_core::{commands::Command, run::object::Object};
+use dryrun_core::commands::Command;
+use dryrun_core::run::object::RunPod;
 use dryrun_e2e::{cluster::apply, fixture::PRODUCTION, images::Image};
 use k8s_openapi::api::{core::v1::Pod, events::v1::Event};
 use kube::{
@@ -41,16 +42,18 @@ pub(crate) async fn physical_copy_is_never_started(env: &Environment) -> Result<
     .await?;
     let facts = run.report().await?.status.unwrap_or_default().facts;
     ensure!(
-        facts.restore.is_none() && facts.roles.is_none() && facts.harness.is_none(),
+        facts.restore.is_none()
+            && facts.roles.is_none()
+            && !facts.inspections.contains_key(&RunPod::Harness),
         "the copy was used: {facts:?}"
     );
     if let Some(log) = env.audit_log() {
         let writes = audit::writes(&log, NAMESPACE, &run.name, env.since)?;
-        let harness = Object::HarnessPod.name(&run.name, &run.uid);
+        let harness = run.id().name_of(RunPod::Harness);
         let made: Vec<_> = writes.iter().filter(|w| w.verb == "create").collect();
         ensure!(
             made.iter()
-                .any(|w| w.name == Object::PostgresPod.name(&run.name, &run.uid))
+                .any(|w| w.name == run.id().name_of(RunPod::Postgres))
                 && made.iter().all(|w| w.name != harness),
             "created objects: {made:?}"
         );

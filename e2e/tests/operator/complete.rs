@@ -8,10 +8,11 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
+use dryrun_core::run::id::RunRef;
+use dryrun_core::run::object::{Object, RunPod};
 use dryrun_core::{
     api::{DryRunReport, DryRunStatus},
     gate,
-    run::{id, object::Object},
 };
 use dryrun_e2e::fixture::SYSTEM;
 use futures::{AsyncReadExt, StreamExt, TryStreamExt, stream::select};
@@ -33,7 +34,7 @@ use tokio::{
 use crate::{
     audit,
     environment::{Environment, NAMESPACE},
-    run::{Run, condition, status},
+    run::{Run, condition, run_ref, status},
 };
 
 /// Name of the run.
@@ -58,6 +59,10 @@ pub(crate) struct Complete {
 }
 
 impl Complete {
+    fn id(&self) -> RunRef {
+        run_ref(NAMESPACE, NAME, &self.uid)
+    }
+
     async fn of(env: &Environment) -> Result<&Self> {
         env.complete
             .get_or_try_init(async || Self::record(env).await)
@@ -142,7 +147,7 @@ pub(crate) async fn sql_goes_through_port_forwards(env: &Environment) -> Result<
     let Some(log) = env.audit_log() else {
         return Ok(());
     };
-    let copy = Object::PostgresPod.name(NAME, &complete.uid);
+    let copy = complete.id().name_of(RunPod::Postgres);
     let forwards = audit::forwards(&log, NAMESPACE, &copy, env.since)?;
     env.note(
         "complete run: port-forwards to the copy",
@@ -189,12 +194,13 @@ pub(crate) async fn audit_log_contains_its_writes(env: &Environment) -> Result<(
 /// No value of the run's Secret and no password of production appears in an object, an event or a
 /// log, plain or in base64.
 pub(crate) async fn no_secret_appears_anywhere(env: &Environment) -> Result<()> {
+    let complete = Complete::of(env).await?;
     let Complete {
         uid,
         secrets,
         texts,
         ..
-    } = Complete::of(env).await?;
+    } = complete;
     // First checks that the search has something to search.
     let places: BTreeSet<_> = texts.iter().map(|(place, _)| place.as_str()).collect();
     let silent: BTreeSet<_> = texts
@@ -208,8 +214,8 @@ pub(crate) async fn no_secret_appears_anywhere(env: &Environment) -> Result<()> 
         silent.is_empty(),
         "these logs are empty or unreadable: {silent:?}"
     );
-    for pod in Object::PODS.into_iter().filter(|pod| !pod.is_outside()) {
-        let log = format!("log of {}/", pod.name(NAME, uid));
+    for pod in RunPod::ALL.into_iter().filter(|pod| !pod.is_outside()) {
+        let log = format!("log of {}/", complete.id().name_of(pod));
         ensure!(
             places.iter().any(|place| place.starts_with(&log)),
             "there is no {log} among {places:?}"
@@ -230,7 +236,7 @@ pub(crate) async fn no_secret_appears_anywhere(env: &Environment) -> Result<()> 
         );
     }
     ensure!(
-        secrets.len() > Object::PODS.len() && secrets.values().all(|value| value.len() >= 12),
+        secrets.len() > RunPod::ALL.len() && secrets.values().all(|value| value.len() >= 12),
         "too few secrets: {:?}",
         secrets.keys()
     );
@@ -274,7 +280,7 @@ pub(crate) async fn nothing_is_written_after_the_end(env: &Environment) -> Resul
     touch("once").await?;
     let reports: Api<DryRunReport> = Api::namespaced(env.client.clone(), NAMESPACE);
     reports
-        .delete(&id::report(NAME, &complete.uid), &DeleteParams::default())
+        .delete(&complete.id().report(), &DeleteParams::default())
         .await?;
     touch("twice").await?;
     // An absence of writes can only be shown by observing for a while.
@@ -371,10 +377,7 @@ impl Seen {
             return Ok(());
         }
         let secrets: Api<Secret> = Api::namespaced(run.env.client.clone(), &run.namespace);
-        for name in [
-            &*Object::Secret.name(&run.name, &run.uid),
-            "directus-production",
-        ] {
+        for name in [&*run.id().name_of(Object::Secret), "directus-production"] {
             let data = secrets.get(name).await?.data.unwrap_or_default();
             for (key, value) in data {
                 self.secrets.insert(

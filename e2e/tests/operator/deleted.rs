@@ -7,7 +7,6 @@ use anyhow::{Result, bail, ensure};
 use dryrun_core::{
     api::{DryRunReport, Outcome},
     commands::Command,
-    run::id,
 };
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, api::DeleteParams};
@@ -94,7 +93,7 @@ pub(crate) async fn deleted_report_ends_the_run(env: &Environment) -> Result<()>
     let run = Run::start(env, sleeping(env, "unreported")).await?;
     asleep(&run).await?;
     let reports: Api<DryRunReport> = Api::namespaced(env.client.clone(), &run.namespace);
-    let report = id::report(&run.name, &run.uid);
+    let report = run.id().report();
     reports.delete(&report, &DeleteParams::default()).await?;
     let ended = run.end().await?;
     let status = status(&ended);

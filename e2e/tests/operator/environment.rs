@@ -1,6 +1,7 @@
 //! The environment shared by all cases: production, the operator, the users, and the limit on
 //! concurrent runs.
 
+use dryrun_core::run::id::RunRef;
 use std::{
     collections::BTreeMap,
     path::PathBuf,
@@ -204,11 +205,7 @@ impl Environment {
     }
 
     /// Remaining objects of a run.
-    pub(crate) async fn leftovers(
-        &self,
-        run: &leftovers::Key<'_>,
-        foreign: &[String],
-    ) -> Result<Vec<String>> {
+    pub(crate) async fn leftovers(&self, run: &RunRef, foreign: &[String]) -> Result<Vec<String>> {
         leftovers::find(&self.client, &self.kinds, run, foreign).await
     }
 

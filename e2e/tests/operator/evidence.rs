@@ -8,7 +8,6 @@ use dryrun_core::{
     api::{DryRunReport, KeptEvidence},
     commands::Command,
     digest, plan,
-    run::id,
 };
 use k8s_openapi::{ByteString, api::core::v1::ConfigMap};
 use kube::{
@@ -210,7 +209,7 @@ pub(crate) async fn is_deleted_after_retention(env: &Environment) -> Result<()> 
     let reports: Api<DryRunReport> = Api::namespaced(env.client.clone(), NAMESPACE);
     let maps: Api<ConfigMap> = Api::namespaced(env.client.clone(), NAMESPACE);
     eventually("report and evidence are gone", async || {
-        let report = reports.get_opt(&id::report(&run.name, &run.uid)).await?;
+        let report = reports.get_opt(&run.id().report()).await?;
         if report.is_some() {
             return Ok(Err("the report still exists".to_owned()));
         }

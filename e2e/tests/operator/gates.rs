@@ -2,7 +2,8 @@
 //! command starts, and only the teardown follows.
 
 use anyhow::{Context, Result, ensure};
-use dryrun_core::{commands::Command, run::object::Object};
+use dryrun_core::commands::Command;
+use dryrun_core::run::object::RunVolume;
 use dryrun_e2e::{cluster::apply, fixture::PRODUCTION};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::{
@@ -14,14 +15,14 @@ use serde_json::json;
 use crate::{
     environment::{Environment, NAMESPACE, eventually, steps},
     isolation::operator,
-    run::Run,
+    run::{Run, run_ref},
 };
 
 /// A foreign volume has the name of the run's volume; it is not touched. It is created with the
 /// operator's permissions, as if it were older than the admission policies, which refuse it to all
 /// others.
 pub(crate) async fn existing_object_is_not_touched(env: &Environment) -> Result<()> {
-    let name = Object::DataVolume.name("taken-name", "");
+    let name = run_ref(NAMESPACE, "taken-name", "").name_of(RunVolume::Data);
     let claims: Api<PersistentVolumeClaim> = Api::namespaced(env.client.clone(), NAMESPACE);
     let claim = serde_json::from_value(json!({
         "metadata": {"name": name},

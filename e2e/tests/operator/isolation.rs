@@ -2,7 +2,8 @@
 //! targets, and the run stops in time.
 
 use anyhow::{Context, Result, ensure};
-use dryrun_core::{api::TargetClass, commands::Command, run::object::Object};
+use dryrun_core::run::object::RunPod;
+use dryrun_core::{api::TargetClass, commands::Command};
 use dryrun_e2e::fixture::SYSTEM;
 use k8s_openapi::api::{core::v1::Node, networking::v1::NetworkPolicy};
 use kube::{
@@ -57,7 +58,7 @@ async fn unenforced(env: &Environment) -> Result<()> {
     );
     if let Some(log) = env.audit_log() {
         let writes = audit::writes(&log, NAMESPACE, &run.name, env.since)?;
-        let harness = Object::HarnessPod.name(&run.name, &run.uid);
+        let harness = run.id().name_of(RunPod::Harness);
         ensure!(
             writes.iter().all(|write| write.name != harness),
             "the harness was created: {}",
@@ -154,7 +155,7 @@ pub(crate) async fn excused_control_passes(env: &Environment) -> Result<()> {
     let isolation = found.facts.isolation;
     for phase in [isolation.before, isolation.after].into_iter().flatten() {
         let from_afar = phase.probes.iter().any(|probe| {
-            probe.from == Object::ListenerPod.role() && probe.target.class == TargetClass::Copy
+            probe.from == RunPod::Listener.role() && probe.target.class == TargetClass::Copy
         });
         ensure!(
             from_afar == several && phase.other_node.is_empty() != several,

@@ -2,8 +2,9 @@
 //! namespace, and among the volumes. Evidence has a separate label and is meant to stay.
 
 use anyhow::{Context, Result};
-use dryrun_core::run::id::{RETAINED_LABEL, RUN_LABEL};
-use dryrun_core::run::object::Object;
+use dryrun_core::run::id::RETAINED_LABEL;
+use dryrun_core::run::id::RunRef;
+use dryrun_core::run::object::RunVolume;
 use k8s_openapi::api::core::v1::PersistentVolume;
 use kube::{
     Api, Client, ResourceExt,
@@ -39,10 +40,10 @@ pub(crate) async fn kinds(client: &Client) -> Result<Vec<ApiResource>> {
 pub(crate) async fn find(
     client: &Client,
     kinds: &[ApiResource],
-    run: &Key<'_>,
+    run: &RunRef,
     foreign: &[String],
 ) -> Result<Vec<String>> {
-    let labelled = ListParams::default().labels(&format!("{RUN_LABEL}={}", run.uid));
+    let labelled = ListParams::default().labels(&run.selector());
     let prefix = format!("{}-", run.name);
     let mut left = Vec::new();
     for kind in kinds {
@@ -57,20 +58,19 @@ pub(crate) async fn find(
         if RETAINED.contains(&kind.kind.as_str()) {
             continue;
         }
-        let near: Api<DynamicObject> = Api::namespaced_with(client.clone(), run.namespace, kind);
+        let near: Api<DynamicObject> = Api::namespaced_with(client.clone(), &run.namespace, kind);
         let named = near.list_metadata(&ListParams::default()).await?;
         let named = named.iter().filter(|object| {
             // The name of another run may begin with this one's name.
             let of = object.labels().get("app.kubernetes.io/instance");
             object.name_any().starts_with(&prefix)
-                && of.is_none_or(|of| of == run.name)
+                && of.is_none_or(|of| *of == run.name)
                 && !foreign.contains(&object.name_any())
                 && !object.labels().contains_key(RETAINED_LABEL)
         });
         left.extend(named.map(|object| reference(kind, object)));
     }
-    let claims =
-        [Object::DataVolume, Object::EvidenceVolume].map(|claim| claim.name(run.name, run.uid));
+    let claims = [RunVolume::Data, RunVolume::Evidence].map(|claim| run.name_of(claim));
     let volumes: Api<PersistentVolume> = Api::all(client.clone());
     for volume in volumes.list(&ListParams::default()).await? {
         let claim = volume
@@ -78,7 +78,7 @@ pub(crate) async fn find(
             .as_ref()
             .and_then(|spec| spec.claim_ref.as_ref());
         let claimed = claim.is_some_and(|claim| {
-            claim.namespace.as_deref() == Some(run.namespace)
+            claim.namespace.as_deref() == Some(&*run.namespace)
                 && claim
                     .name
                     .as_ref()
@@ -91,13 +91,6 @@ pub(crate) async fn find(
     left.sort();
     left.dedup();
     Ok(left)
-}
-
-/// Identity of a run.
-pub(crate) struct Key<'a> {
-    pub(crate) namespace: &'a str,
-    pub(crate) name: &'a str,
-    pub(crate) uid: &'a str,
 }
 
 fn reference(kind: &ApiResource, object: &impl ResourceExt) -> String {

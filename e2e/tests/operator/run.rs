@@ -3,11 +3,11 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::{Context, Result, ensure};
+use dryrun_core::run::id::RunRef;
 use dryrun_core::{
     api::{DryRun, DryRunApproval, DryRunApprovalSpec, DryRunReport, DryRunStatus, Outcome},
     commands::Command,
     conditions, gate,
-    run::id,
 };
 use dryrun_e2e::fixture::{APPROVER, until};
 use jiff::{SignedDuration, Timestamp};
@@ -15,10 +15,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{Api, ResourceExt, api::PostParams};
 use serde_json::Value;
 
-use crate::{
-    environment::{Environment, eventually},
-    leftovers,
-};
+use crate::environment::{Environment, eventually};
 
 /// Deadline of a run's transitions.
 const RUN: Duration = Duration::from_secs(600);
@@ -33,7 +30,21 @@ pub(crate) struct Run<'a> {
     pub(crate) foreign: Vec<String>,
 }
 
+/// A run by its parts.
+pub(crate) fn run_ref(namespace: &str, name: &str, uid: &str) -> RunRef {
+    RunRef {
+        namespace: namespace.into(),
+        name: name.into(),
+        uid: uid.into(),
+    }
+}
+
 impl<'a> Run<'a> {
+    /// The names of its objects.
+    pub(crate) fn id(&self) -> RunRef {
+        run_ref(&self.namespace, &self.name, &self.uid)
+    }
+
     /// Creates the DryRun as alice.
     pub(crate) async fn request(env: &'a Environment, request: Value) -> Result<Self> {
         let request: DryRun =
@@ -170,7 +181,7 @@ impl<'a> Run<'a> {
     /// Its report.
     pub(crate) async fn report(&self) -> Result<DryRunReport> {
         let api: Api<DryRunReport> = Api::namespaced(self.env.client.clone(), &self.namespace);
-        api.get(&id::report(&self.name, &self.uid))
+        api.get(&self.id().report())
             .await
             .with_context(|| format!("reading the report of {}", self.name))
     }
@@ -363,12 +374,7 @@ impl<'a> Run<'a> {
 
     /// Asserts that nothing is left of it in the cluster, and that production is unchanged.
     pub(crate) async fn is_gone(&self) -> Result<()> {
-        let key = leftovers::Key {
-            namespace: &self.namespace,
-            name: &self.name,
-            uid: &self.uid,
-        };
-        let left = self.env.leftovers(&key, &self.foreign).await?;
+        let left = self.env.leftovers(&self.id(), &self.foreign).await?;
         ensure!(left.is_empty(), "left behind: {left:?}");
         self.env.production_is_untouched().await
     }

@@ -1,8 +1,9 @@
 //! The state that all passes share.
 
 use dryrun_core::api::DryRun;
-use dryrun_core::run::facts::Facts;
+use dryrun_core::commands::Facts;
 use dryrun_core::run::id::MANAGER;
+use dryrun_core::run::id::RunRef;
 use futures::channel::mpsc::UnboundedReceiver;
 use kube::Client;
 use kube::core::DeserializeGuard;
@@ -13,7 +14,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::admission_policies::AdmissionPolicies;
 use crate::jobs::{PodAccess, Supervisor};
-use crate::objects::Key;
 use crate::pinned_operator::PinnedOperator;
 
 /// A DryRun as it is watched. One that another version wrote must not keep all others from being driven.
@@ -41,9 +41,9 @@ pub struct Context {
     pub(crate) jobs: Supervisor,
     pub(crate) recorder: Recorder,
     /// Consecutive errors of each run, and the text of the last one.
-    troubles: Mutex<BTreeMap<Key, (u32, String)>>,
+    troubles: Mutex<BTreeMap<RunRef, (u32, String)>>,
     /// Facts of runs whose report was deleted; they are stored nowhere else.
-    orphans: Mutex<BTreeMap<Key, Facts>>,
+    orphans: Mutex<BTreeMap<RunRef, Facts>>,
 }
 
 impl Context {
@@ -73,18 +73,18 @@ impl Context {
     }
 
     /// Text of the last error of a run, unless a later pass succeeded.
-    pub(crate) fn trouble(&self, run: &Key) -> Option<String> {
+    pub(crate) fn trouble(&self, run: &RunRef) -> Option<String> {
         let troubles = lock(&self.troubles);
         troubles.get(run).map(|(_, text)| text.clone())
     }
 
     /// Number of consecutive errors of a run.
-    pub(crate) fn failures(&self, run: &Key) -> u32 {
+    pub(crate) fn failures(&self, run: &RunRef) -> u32 {
         lock(&self.troubles).get(run).map_or(0, |(count, _)| *count)
     }
 
     /// Counts an error of a run.
-    pub(crate) fn failed(&self, run: &Key, error: &str) {
+    pub(crate) fn failed(&self, run: &RunRef, error: &str) {
         let mut troubles = lock(&self.troubles);
         let (count, text) = troubles.entry(run.clone()).or_default();
         *count += 1;
@@ -92,17 +92,17 @@ impl Context {
     }
 
     /// Forgets the errors of a run: a pass succeeded.
-    pub(crate) fn succeeded(&self, run: &Key) {
+    pub(crate) fn succeeded(&self, run: &RunRef) {
         lock(&self.troubles).remove(run);
     }
 
     /// Remembered facts of a run without a report.
-    pub(crate) fn orphan(&self, run: &Key) -> Facts {
+    pub(crate) fn orphan(&self, run: &RunRef) -> Facts {
         lock(&self.orphans).get(run).cloned().unwrap_or_default()
     }
 
     /// Remembers the facts of a run without a report, or drops them.
-    pub(crate) fn remember(&self, run: &Key, facts: Option<&Facts>) {
+    pub(crate) fn remember(&self, run: &RunRef, facts: Option<&Facts>) {
         let mut orphans = lock(&self.orphans);
         match facts {
             Some(facts) => drop(orphans.insert(run.clone(), facts.clone())),
@@ -113,7 +113,8 @@ impl Context {
     /// Cancels jobs and drops state of earlier DryRuns with this name, except the one with UID `but`. A run whose finalizer was removed by hand is
     /// never reconciled again.
     pub(crate) fn forget(&self, (namespace, name): (&str, &str), but: Option<&str>) {
-        let gone = |run: &Key| run.0 == namespace && run.1 == name && but != Some(&*run.2);
+        let gone =
+            |run: &RunRef| run.namespace == namespace && run.name == name && but != Some(&*run.uid);
         self.jobs.forget(gone);
         lock(&self.troubles).retain(|run, _| !gone(run));
         lock(&self.orphans).retain(|run, _| !gone(run));

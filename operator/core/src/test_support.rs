@@ -8,11 +8,12 @@
 use std::collections::BTreeMap;
 
 use crate::api::{DryRunSpec, TargetClass};
+use crate::commands::Facts;
 use crate::gate::Evidence;
 use crate::isolation::judge::FORBIDDEN;
 use crate::isolation::target::{Greeting, Protocol, Tally, Target};
 use crate::run::facts::{IsolationFacts, Phase, Probe, *};
-use crate::run::object::Object;
+use crate::run::object::RunPod;
 
 /// Production's system identifier in all tests: near 2^63, where floats and signed numbers go wrong.
 pub const PRODUCTION: &str = "7611578671664259111";
@@ -134,9 +135,12 @@ fn searched() -> LeakFacts {
     }
 }
 
-fn inspection(role: &str) -> PodInspection {
+fn inspection(pod: RunPod) -> PodInspection {
+    let role = pod.role();
+    let image = (format!("image-of-{role}"), format!("sha256:{role}"));
     PodInspection {
         uid: format!("uid-{role}"),
+        images: BTreeMap::from([(role.to_owned(), image)]),
         ..PodInspection::default()
     }
 }
@@ -159,7 +163,7 @@ fn pod(name: &str, container: &str) -> PodFingerprint {
 }
 
 /// Attempts at a target of this class.
-fn tried(from: Object, class: TargetClass, tally: Tally) -> Probe {
+fn tried(from: RunPod, class: TargetClass, tally: Tally) -> Probe {
     let address = match class {
         TargetClass::Production => "192.0.2.10",
         TargetClass::Copy | TargetClass::CopyOtherPort => "10.244.1.7",
@@ -179,7 +183,7 @@ fn tried(from: Object, class: TargetClass, tally: Tally) -> Probe {
     }
 }
 
-fn blocked(from: Object, class: TargetClass) -> Probe {
+fn blocked(from: RunPod, class: TargetClass) -> Probe {
     let tally = Tally {
         attempts: 3,
         silent: 3,
@@ -198,19 +202,19 @@ fn controls() -> Vec<Probe> {
     };
     let open = FORBIDDEN.iter().map(|class| {
         let from = if *class == TargetClass::Production {
-            Object::DumpPod
+            RunPod::Dump
         } else {
-            Object::CanaryPod
+            RunPod::Canary
         };
         tried(from, *class, reached.clone())
     });
     let copy = [TargetClass::Copy, TargetClass::CopyOtherPort]
-        .map(|class| tried(Object::RestorePod, class, reached.clone()));
+        .map(|class| tried(RunPod::Restore, class, reached.clone()));
     open.chain(copy).collect()
 }
 
 /// A phase in which all these pods tried everything, in vain.
-fn phase(pods: &[Object], others: &[(Object, TargetClass)]) -> Phase {
+fn phase(pods: &[RunPod], others: &[(RunPod, TargetClass)]) -> Phase {
     Phase {
         node: "n1".into(),
         controls_before: controls(),
@@ -220,7 +224,7 @@ fn phase(pods: &[Object], others: &[(Object, TargetClass)]) -> Phase {
     }
 }
 
-fn probes(pods: &[Object], others: &[(Object, TargetClass)]) -> Vec<Probe> {
+fn probes(pods: &[RunPod], others: &[(RunPod, TargetClass)]) -> Vec<Probe> {
     let all = pods
         .iter()
         .flat_map(|pod| FORBIDDEN.iter().map(|class| blocked(*pod, *class)));
@@ -229,19 +233,16 @@ fn probes(pods: &[Object], others: &[(Object, TargetClass)]) -> Vec<Probe> {
 }
 
 fn probed() -> IsolationFacts {
-    use Object::{CanaryPod, HarnessPod, IntruderPod, PostgresPod};
-    let copy = [
-        (IntruderPod, TargetClass::Copy),
-        (CanaryPod, TargetClass::Copy),
-    ];
-    let other_port = (HarnessPod, TargetClass::CopyOtherPort);
+    use RunPod::{Canary, Harness, Intruder, Postgres};
+    let copy = [(Intruder, TargetClass::Copy), (Canary, TargetClass::Copy)];
+    let other_port = (Harness, TargetClass::CopyOtherPort);
     IsolationFacts {
-        before: Some(phase(&[PostgresPod, IntruderPod], &copy)),
-        harness: Some(phase(&[HarnessPod], &[other_port])),
-        during: probes(&[PostgresPod, HarnessPod], &[]),
+        before: Some(phase(&[Postgres, Intruder], &copy)),
+        harness: Some(phase(&[Harness], &[other_port])),
+        during: probes(&[Postgres, Harness], &[]),
         watch_error: None,
         after: Some(phase(
-            &[PostgresPod, HarnessPod, IntruderPod],
+            &[Postgres, Harness, Intruder],
             &[copy[0], copy[1], other_port],
         )),
     }
@@ -256,8 +257,8 @@ pub(crate) fn facts() -> Facts {
         address: "192.0.2.1".into(),
         in_recovery: false,
     };
-    let reading = |before: &str| CopyIdentity {
-        before: before.into(),
+    let reading = |before: Reading| CopyIdentity {
+        before,
         system_identifier: "7611578671664250000".into(),
         cluster_name: UID.into(),
         in_recovery: false,
@@ -360,11 +361,7 @@ pub(crate) fn facts() -> Facts {
             },
             ..RolesFacts::default()
         }),
-        copy_identity: vec![reading("restore"), reading("harness")],
-        harness: Some(HarnessFacts {
-            image_ids: BTreeMap::from([("harness".into(), "sha256:harness".into())]),
-            ..HarnessFacts::default()
-        }),
+        copy_identity: Reading::ALL.map(reading).into(),
         inputs: Some(inputs.clone()),
         scenarios: vec![
             scenario("S2", Some(0), Vec::new(), Vec::new()),
@@ -410,9 +407,9 @@ pub(crate) fn facts() -> Facts {
             ..VerificationFacts::default()
         }),
         search: Some(searched()),
-        container_logs: crate::run::object::Object::LOGGED
+        container_logs: RunPod::LOGGED
             .iter()
-            .map(|pod| (pod.role().to_owned(), searched()))
+            .map(|pod| (*pod, searched()))
             .collect(),
         evidence: Some(EvidenceFacts {
             seal: SealFacts {
@@ -426,11 +423,8 @@ pub(crate) fn facts() -> Facts {
             config_maps: vec!["demo-0f1e2d3c-evidence-0".into()],
             ..EvidenceFacts::default()
         }),
-        inspections: ["dump", "postgres", "restore", "harness", "seal"]
-            .iter()
-            .map(|role| ((*role).to_owned(), inspection(role)))
-            .collect(),
-        copy_pod_after: Some(inspection("postgres")),
+        inspections: RunPod::INSPECTED.map(|pod| (pod, inspection(pod))).into(),
+        copy_pod_after: Some(inspection(RunPod::Postgres)),
         isolation: probed(),
         watched_since: vec![jiff::Timestamp::UNIX_EPOCH],
         teardown: Some(TeardownFacts {

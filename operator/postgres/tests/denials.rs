@@ -11,9 +11,11 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use dryrun_core::api::DryRunSpec;
+use dryrun_core::commands::Facts;
 use dryrun_core::gate::{self, Evidence, Status, Verdict};
-use dryrun_core::postgres::server_log::{self as log, Crashes, Lines, Markers, Who, WindowReader};
-use dryrun_core::run::facts::{Facts, LogWindow, ScenarioFacts};
+use dryrun_core::postgres::server_log as log;
+use dryrun_core::postgres::server_log::{Crashes, Lines, Markers, Who, WindowReader};
+use dryrun_core::run::facts::{LogWindow, ScenarioFacts};
 use dryrun_postgres::testing::{SUPERUSER, Server, installations, skip};
 use tokio_postgres::{Client, Config, NoTls};
 

@@ -4,6 +4,7 @@ mod archive;
 mod draft;
 
 use dryrun_core::problem::Problem;
+use dryrun_core::run::key;
 use std::{
     collections::BTreeSet,
     ffi::OsStr,
@@ -23,7 +24,6 @@ use dryrun_core::{
     run::{
         facts::{LeakFacts, SealFacts, SealedFile},
         id,
-        object::key,
     },
 };
 use hyper::body::Bytes;

@@ -120,7 +120,7 @@ pub(super) fn is_harness(path: &OsStr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dryrun_core::run::object::key;
+    use dryrun_core::run::key;
 
     const SUPERUSER: &str = "Zk4mQ9xT2bV7nL8pR3wY6cJ1hG5sDfA0";
     const CANARY: &str = "aaaabbbbccccddddeeeeffffgggghhhh";

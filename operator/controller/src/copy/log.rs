@@ -2,12 +2,12 @@
 
 use dryrun_core::postgres::server_log::{self, Entry, Lines, WindowReader};
 use dryrun_core::problem::Problem;
+use dryrun_core::run::layout::SERVER_LOGS_DIR;
 use dryrun_postgres::statements::{COVER, RELOAD, TRACE};
 use std::time::Duration;
 
 use super::Session;
 use super::session::short;
-use crate::objects::SERVER_LOGS_DIR;
 
 /// Bytes that are read at a time.
 const PIECE: u32 = 1 << 20;

@@ -5,7 +5,7 @@ use dryrun_core::postgres::matrix::{self, Compiled, Literal, Reading};
 use dryrun_core::postgres::row_set::Rows;
 use dryrun_core::problem::Problem;
 use dryrun_core::run::facts::{DumpFacts, MatrixDifference, PrivilegeRow, RolesFacts};
-use dryrun_core::run::id;
+use dryrun_core::run::id::RunRef;
 use dryrun_postgres::statements::MATRIX_SESSION;
 use dryrun_postgres::{Class, Error, escalations, inventory, privileges, role_rights, run};
 use std::collections::BTreeSet;
@@ -84,8 +84,8 @@ async fn differing(
 }
 
 /// The roles of the run itself, which no matrix speaks of.
-fn own(uid: &str) -> BTreeSet<String> {
-    BTreeSet::from([id::bootstrap_role(uid), id::restore_role(uid)])
+fn own(run: &RunRef) -> BTreeSet<String> {
+    BTreeSet::from([run.bootstrap_role(), run.restore_role()])
 }
 
 /// The matrix as it is declared.
@@ -93,7 +93,7 @@ pub(crate) struct Declared<'a> {
     pub(crate) spec: &'a DryRunSpec,
     /// The list of rows that the spec's `matrixRef` names, if it names one.
     pub(crate) literal: Option<&'a Literal>,
-    pub(crate) uid: &'a str,
+    pub(crate) run: &'a RunRef,
     /// The copy's `server_version_num`.
     pub(crate) version_num: u32,
 }
@@ -160,7 +160,7 @@ pub(crate) async fn apply(
             });
         }
     };
-    let (declared, own) = (declared_roles(spec), own(matrix.uid));
+    let (declared, own) = (declared_roles(spec), own(matrix.run));
     let restored = privileges(session.client()).await.map_err(failed)?;
     let log_settings = matrix::log_settings(&restored);
     let shown = log_settings.iter().take(SHOWN);
@@ -253,7 +253,7 @@ pub(crate) async fn compare_again(
     let paths = escalations(session.client()).await.map_err(failed)?;
     let difference = MatrixDifference {
         escalations: matrix::escalations(&compiled, &paths, &found.rows),
-        ..matrix::compare(&compiled, &found.rows, &baseline, &own(matrix.uid))
+        ..matrix::compare(&compiled, &found.rows, &baseline, &own(matrix.run))
     };
     Ok((difference, as_rows(&found)))
 }

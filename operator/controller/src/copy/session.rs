@@ -3,7 +3,8 @@
 use dryrun_core::gate::DeniedObject;
 use dryrun_core::postgres::sql::{identifier, literal};
 use dryrun_core::problem::Problem;
-use dryrun_core::run::facts::{Access, CopyIdentity};
+use dryrun_core::run::facts::{Access, CopyIdentity, Reading};
+use dryrun_core::run::layout::POSTGRES_PORT;
 use dryrun_postgres::statements::{LOCK_ROLE, NO_PASSWORD, PASSWORD, RESTORE_ROLE, UNLOGGED};
 use dryrun_postgres::{Class, Options};
 use k8s_openapi::api::core::v1::Pod;
@@ -11,8 +12,6 @@ use kube::Api;
 use kube::api::Portforwarder;
 use std::time::Duration;
 use tokio_postgres::{Client, Config};
-
-use crate::objects::POSTGRES_PORT;
 
 /// How long opening a session may take, with the first questions on it.
 const OPEN: Duration = Duration::from_secs(10);
@@ -107,7 +106,7 @@ impl Session {
             postgres,
             version_num: found.server.version_num,
             identity: CopyIdentity {
-                before: String::new(),
+                before: Reading::default(),
                 system_identifier: found.server.system_identifier,
                 cluster_name: found.cluster_name,
                 in_recovery: found.server.in_recovery,
@@ -130,9 +129,9 @@ impl Session {
     }
 
     /// Identity of the server, as read first of all on this connection.
-    pub(crate) fn identity(&self, before: &str) -> CopyIdentity {
+    pub(crate) fn identity(&self, before: Reading) -> CopyIdentity {
         CopyIdentity {
-            before: before.into(),
+            before,
             ..self.identity.clone()
         }
     }

@@ -5,15 +5,15 @@ use dryrun_core::agent_api::tasks::{
     CommandTask, DumpTask, IdentifyTask, Server, VerifyInput, VerifyInputsTask,
 };
 use dryrun_core::api::{Source, bytes_of};
+use dryrun_core::commands::Released;
 use dryrun_core::problem::Problem;
+use dryrun_core::run::container::Container;
 use dryrun_core::run::facts::{DumpFacts, InputFacts, ScenarioClaim, SourceIdentity};
-use dryrun_core::run::object::Object;
-use dryrun_core::step::Finding;
+use dryrun_core::run::layout::{DUMP_DIR, INPUTS_DIR, SOURCE_FILE, UNPACKED_DIR};
 use std::net::IpAddr;
 use std::time::Duration;
 
 use super::{Scope, confused, nonce};
-use crate::objects::{Containers, DUMP_DIR, INPUTS_DIR, SOURCE_FILE, UNPACKED_DIR};
 
 /// Production, as a pod without names must be told of it.
 pub(super) async fn source(source: &Source) -> Result<Server, Problem> {
@@ -34,12 +34,12 @@ pub(super) async fn source(source: &Source) -> Result<Server, Problem> {
 
 async fn resolve(host: &str) -> Result<IpAddr, Problem> {
     let resolver = hickory_resolver::TokioResolver::builder_tokio()
-        .map_err(|e| Problem::transient("ResolverUnavailable", &e))?
+        .map_err(|e| Problem::transient("ResolverUnavailable", e))?
         .build();
     let found = resolver
         .lookup_ip(host)
         .await
-        .map_err(|e| Problem::transient("HostUnknown", &e))?;
+        .map_err(|e| Problem::transient("HostUnknown", e))?;
     chosen(found.iter())
         .ok_or_else(|| Problem::transient("HostUnknown", format_args!("{host} has no address")))
 }
@@ -61,34 +61,30 @@ pub(super) async fn dump(scope: &Scope, attempt: u8) -> Result<DumpFacts, Proble
         minimum_free: bytes_of(&spec.postgres.storage.minimum_free)
             .map_err(|e| Problem::permanent("InvalidQuantity", e.to_string()))?,
     });
-    let agent = scope.agent(Object::DumpPod, "dump").await?;
+    let agent = scope.agent(Container::Dump).await?;
     let TaskResult::Dump(facts) = agent.run(&format!("dump-{attempt}"), &task).await? else {
         return Err(confused());
     };
     Ok(facts)
 }
 
-pub(super) async fn release(
-    scope: &Scope,
-    pod: Object,
-    container: &'static str,
-) -> Result<Finding, Problem> {
-    scope.agent(pod, container).await?.release().await?;
-    Ok(Finding::Released(container))
+pub(super) async fn release(scope: &Scope, container: Container) -> Result<Released, Problem> {
+    scope.agent(container).await?.release().await?;
+    Ok(Released(container))
 }
 
 pub(super) async fn verify_inputs(scope: &Scope) -> Result<InputFacts, Problem> {
-    look_at_inputs(scope, Containers::INPUTS, Task::VerifyInputs).await
+    look_at_inputs(scope, Container::Inputs, Task::VerifyInputs).await
 }
 
 /// C-11: the inputs once more, by the sidecar that the user's code cannot touch.
 pub(super) async fn digest_inputs(scope: &Scope) -> Result<InputFacts, Problem> {
-    look_at_inputs(scope, Containers::OBSERVER, Task::DigestInputs).await
+    look_at_inputs(scope, Container::Observer, Task::DigestInputs).await
 }
 
 async fn look_at_inputs(
     scope: &Scope,
-    container: &str,
+    container: Container,
     task: fn(VerifyInputsTask) -> Task,
 ) -> Result<InputFacts, Problem> {
     let inputs = scope
@@ -105,12 +101,7 @@ async fn look_at_inputs(
     let task = task(VerifyInputsTask {
         inputs: inputs.collect(),
     });
-    match scope
-        .agent(Object::HarnessPod, container)
-        .await?
-        .run("inputs", &task)
-        .await?
-    {
+    match scope.agent(container).await?.run("inputs", &task).await? {
         TaskResult::VerifyInputs(facts) => Ok(facts),
         _ => Err(confused()),
     }
@@ -146,7 +137,7 @@ pub(super) async fn claim(
     name: &str,
     task: &Task,
 ) -> Result<ScenarioClaim, Problem> {
-    let runner = scope.agent(Object::HarnessPod, "harness").await?;
+    let runner = scope.agent(Container::Harness).await?;
     match runner.ask(id, task).await? {
         TaskResult::Scenario(claim) => Ok(claim.wordless(name)),
         TaskResult::Failed(error) => Err(Problem {
@@ -165,7 +156,7 @@ pub(super) async fn identify(scope: &Scope) -> Result<SourceIdentity, Problem> {
     // An id of its own each time: it is read what production is now, and an agent repeats what it has read before.
     let id = format!("identify-{}", nonce());
     match scope
-        .agent(Object::IdentityPod, "identity")
+        .agent(Container::Identity)
         .await?
         .run(&id, &task)
         .await?

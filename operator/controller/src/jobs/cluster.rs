@@ -1,16 +1,16 @@
 //! Jobs that look at the cluster.
 
 use dryrun_core::api::ProtectedWorkloads;
+use dryrun_core::commands::FoundLeft;
 use dryrun_core::digest;
 use dryrun_core::isolation::pod;
 use dryrun_core::problem::Problem;
 use dryrun_core::run::facts::{
-    ContainerFingerprint, HarnessFacts, PodFingerprint, PodInspection, PreflightFacts, SecretFacts,
+    ContainerFingerprint, PodFingerprint, PodInspection, PreflightFacts, SecretFacts,
     StorageClassFacts,
 };
-use dryrun_core::run::id::{INTRUDER_LABEL, PROBES, REHEARSAL_LABEL, RUN_LABEL};
-use dryrun_core::run::object::Object;
-use dryrun_core::step::Finding;
+use dryrun_core::run::id::{PROBES, REHEARSAL_LABEL, RUN_LABEL};
+use dryrun_core::run::object::{Object, RunPod};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
     ConfigMap, Namespace, PersistentVolume, PersistentVolumeClaim, Pod, Secret, Service,
@@ -45,9 +45,9 @@ pub(super) async fn preflight(scope: &Scope) -> Result<PreflightFacts, Problem> 
         ..PreflightFacts::default()
     };
     for object in Object::ALL {
-        let name = object.reference(&scope.name, &scope.uid);
+        let name = scope.run.reference(object);
         let holder = read("NamesUnreadable", &name, holder(scope, object)).await?;
-        if holder.is_some_and(|uid| uid != scope.uid) {
+        if holder.is_some_and(|uid| uid != scope.run.uid) {
             facts.taken.push(name);
         }
     }
@@ -74,34 +74,30 @@ async fn holder(scope: &Scope, object: Object) -> kube::Result<Option<String>> {
             + std::fmt::Debug
             + DeserializeOwned,
     {
-        let namespace = if object.is_outside() {
-            &scope.probes_namespace
-        } else {
-            &scope.namespace
-        };
+        let namespace = scope.run.namespace_of(object, &scope.probes_namespace);
         let api: Api<K> = Api::namespaced(scope.client.clone(), namespace);
-        let name = object.name(&scope.name, &scope.uid);
+        let name = scope.run.name_of(object);
         let found: Option<PartialObjectMeta<K>> = api.get_metadata_opt(&name).await?;
         Ok(found.map(|o| {
-            if objects::belongs(&o, &scope.uid) {
-                scope.uid.clone()
+            if scope.run.owns(&o) {
+                scope.run.uid.clone()
             } else {
                 o.labels().get(RUN_LABEL).cloned().unwrap_or_default()
             }
         }))
     }
-    match object.kind() {
-        "Secret" => labelled::<Secret>(scope, object).await,
-        "PersistentVolumeClaim" => labelled::<PersistentVolumeClaim>(scope, object).await,
-        "NetworkPolicy" => labelled::<NetworkPolicy>(scope, object).await,
-        _ => labelled::<Pod>(scope, object).await,
+    match object {
+        Object::Secret => labelled::<Secret>(scope, object).await,
+        Object::Volume(_) => labelled::<PersistentVolumeClaim>(scope, object).await,
+        Object::Policy(_) => labelled::<NetworkPolicy>(scope, object).await,
+        Object::Pod(_) => labelled::<Pod>(scope, object).await,
     }
 }
 
 /// What to run so that this namespace is prepared for runs; nothing when it is.
 async fn missing_prerequisites(scope: &Scope) -> kube::Result<Vec<String>> {
     let namespaces: Api<Namespace> = Api::all(scope.client.clone());
-    let namespace = namespaces.get(&scope.namespace).await?;
+    let namespace = namespaces.get(&scope.run.namespace).await?;
     let mut missing_prerequisites = missing_labels(&namespace);
     let probes = namespaces.get_opt(&scope.probes_namespace).await?;
     let prepared = probes.is_some_and(|namespace| {
@@ -145,7 +141,7 @@ fn missing_labels(namespace: &Namespace) -> Vec<String> {
 }
 
 async fn policies(scope: &Scope) -> kube::Result<Vec<NetworkPolicy>> {
-    let api: Api<NetworkPolicy> = Api::namespaced(scope.client.clone(), &scope.namespace);
+    let api: Api<NetworkPolicy> = Api::namespaced(scope.client.clone(), &scope.run.namespace);
     Ok(api.list(&ListParams::default()).await?.items)
 }
 
@@ -205,7 +201,7 @@ pub(super) async fn protected(scope: &Scope) -> Result<Protected, Problem> {
                 "pods in {} cannot be read: {error}",
                 workloads.namespace
             )),
-            Err(error) => return Err(Problem::transient("ProtectedUnreadable", &error)),
+            Err(error) => return Err(Problem::transient("ProtectedUnreadable", error)),
         }
     }
     look.pods.sort();
@@ -247,8 +243,8 @@ pub(super) fn fingerprint(pod: &Pod) -> PodFingerprint {
 
 /// C-02: the run's Secret, read back.
 pub(super) async fn secret(scope: &Scope) -> Result<SecretFacts, Problem> {
-    let api: Api<Secret> = Api::namespaced(scope.client.clone(), &scope.namespace);
-    let name = Object::Secret.name(&scope.name, &scope.uid);
+    let api: Api<Secret> = Api::namespaced(scope.client.clone(), &scope.run.namespace);
+    let name = scope.run.name_of(Object::Secret);
     let secret = read("SecretUnreadable", "the run's Secret", api.get(&name)).await?;
     let data = secret.data.clone().unwrap_or_default();
     let malformed = |value: &[u8]| {
@@ -266,58 +262,26 @@ pub(super) async fn secret(scope: &Scope) -> Result<SecretFacts, Problem> {
     })
 }
 
-/// C-08: the harness pod as the apiserver has it.
-pub(super) async fn harness(scope: &Scope) -> Result<HarnessFacts, Problem> {
-    let (pods, name) = (
-        scope.pods(),
-        Object::HarnessPod.name(&scope.name, &scope.uid),
-    );
-    let pod = read("PodUnreadable", "the harness's pod", pods.get(&name)).await?;
-    let policies = read("PoliciesUnreadable", "NetworkPolicies", policies(scope)).await?;
-    let own = [Object::CopyEgress.name(&scope.name, &scope.uid)];
-    let evidence = Object::EvidenceVolume.name(&scope.name, &scope.uid);
-    Ok(HarnessFacts {
-        pod_uid: pod.uid().unwrap_or_default(),
-        violations: pod::harness_violations(&pod, &policies, &own, &evidence),
-        image_ids: fingerprint(&pod)
-            .containers
-            .into_iter()
-            .filter(|(_, c)| !c.image_id.is_empty())
-            .map(|(name, c)| (name, c.image_id))
-            .collect(),
-    })
-}
-
 /// A pod as the apiserver has it, with everything that could open it.
-pub(super) async fn inspect(scope: &Scope, pod: Object) -> Result<PodInspection, Problem> {
-    let services: Api<Service> = Api::namespaced(scope.client.clone(), &scope.namespace);
+pub(super) async fn inspect(scope: &Scope, pod: RunPod) -> Result<PodInspection, Problem> {
+    let services: Api<Service> = Api::namespaced(scope.client.clone(), &scope.run.namespace);
     let everything = ListParams::default();
-    let (pods, name) = (scope.pods(), pod.name(&scope.name, &scope.uid));
+    let (pods, name) = (scope.pods(), scope.run.name_of(pod));
     let reading =
         async { futures::try_join!(pods.get(&name), policies(scope), services.list(&everything)) };
     let what = format!("{name} and what opens it");
     let (found, policies, services) = read("ObjectsUnreadable", &what, reading).await?;
-    let own: Vec<String> = pod
-        .allowances()
-        .iter()
-        .map(|policy| policy.name(&scope.name, &scope.uid))
-        .collect();
-    let secrets = pod::Secrets {
-        credentials: &Object::Secret.name(&scope.name, &scope.uid),
-        source: &scope.spec.source.password_secret_ref.name,
+    let expected = pod::Expected {
+        run: &scope.run,
+        pod,
+        source_secret: &scope.spec.source.password_secret_ref.name,
     };
-    Ok(pod::inspect(
-        &found,
-        &services.items,
-        &policies,
-        &own,
-        secrets,
-    ))
+    Ok(pod::inspect(&found, &services.items, &policies, expected))
 }
 
 /// sha256 of each ConfigMap key that holds an input; empty for one that is gone.
 pub(super) async fn input_digests(scope: &Scope) -> Result<BTreeMap<String, String>, Problem> {
-    let api: Api<ConfigMap> = Api::namespaced(scope.client.clone(), &scope.namespace);
+    let api: Api<ConfigMap> = Api::namespaced(scope.client.clone(), &scope.run.namespace);
     let mut digests = BTreeMap::new();
     for input in &scope.spec.harness.inputs {
         let reference = &input.config_map_ref;
@@ -336,25 +300,25 @@ pub(super) async fn input_digests(scope: &Scope) -> Result<BTreeMap<String, Stri
 
 /// C-13: two looks by exact name and by label that find nothing, volumes included. What goes late, such as a volume, is looked for ever more
 /// slowly, and told when the job's time is over.
-pub(super) async fn prove_net_zero(scope: &Scope) -> Result<Finding, Problem> {
+pub(super) async fn prove_net_zero(scope: &Scope) -> Result<FoundLeft, Problem> {
     let mut pause = BETWEEN_LOOKS;
     loop {
         let first = left(scope)
             .await
-            .map_err(|e| Problem::transient("Unreadable", &e))?;
+            .map_err(|e| Problem::transient("Unreadable", e))?;
         tokio::time::sleep(BETWEEN_LOOKS).await;
         let second = left(scope)
             .await
-            .map_err(|e| Problem::transient("Unreadable", &e))?;
+            .map_err(|e| Problem::transient("Unreadable", e))?;
         let mut left: Vec<String> = [first, second].concat();
         left.sort();
         left.dedup();
         // As long again as the next pause for the looks themselves.
         let over = Timestamp::now() + 2 * pause + BETWEEN_LOOKS > scope.deadline;
         if left.is_empty() || over {
-            return Ok(Finding::NetZero(left));
+            return Ok(FoundLeft(left));
         }
-        tracing::info!(run = scope.uid, ?left, "still there");
+        tracing::info!(run = %scope.run.uid, ?left, "still there");
         tokio::time::sleep(pause).await;
         pause = (pause * 3 / 2).min(LONGEST_BETWEEN_LOOKS);
     }
@@ -366,14 +330,14 @@ async fn left(scope: &Scope) -> kube::Result<Vec<String>> {
     for object in Object::ALL {
         if holder(scope, object)
             .await?
-            .is_some_and(|uid| uid == scope.uid)
+            .is_some_and(|uid| uid == scope.run.uid)
         {
-            left.push(object.reference(&scope.name, &scope.uid));
+            left.push(scope.run.reference(object));
         }
     }
-    let labelled = ListParams::default().labels(&format!("{RUN_LABEL}={}", scope.uid));
-    let intruders = ListParams::default().labels(&format!("{INTRUDER_LABEL}={}", scope.uid));
-    let near = &scope.namespace;
+    let labelled = ListParams::default().labels(&scope.run.selector());
+    let intruders = ListParams::default().labels(&scope.run.intruder_selector());
+    let near = &scope.run.namespace;
     left.extend(listed::<Pod>(scope, near, &labelled).await?);
     left.extend(listed::<Pod>(scope, near, &intruders).await?);
     left.extend(listed::<Pod>(scope, &scope.probes_namespace, &labelled).await?);

@@ -1,5 +1,7 @@
 //! Jobs on the copy.
 
+use dryrun_core::run::key;
+use dryrun_core::run::object::RunPod;
 use dryrun_core::{
     agent_api::{
         protocol::{Task, TaskResult},
@@ -13,9 +15,9 @@ use dryrun_core::{
     },
     problem::Problem,
     run::{
-        facts::{CopyIdentity, CopySummary, RestoreFacts, RolesFacts, VerificationFacts},
-        id::{self, RUN_LABEL},
-        object::{Object, key},
+        container::Container,
+        facts::{CopyIdentity, CopySummary, Reading, RestoreFacts, RolesFacts, VerificationFacts},
+        layout::{DUMP_DIR, POSTGRES_PORT},
     },
 };
 use kube::{Api, api::ListParams};
@@ -24,7 +26,6 @@ use std::collections::BTreeMap;
 use super::cluster::fingerprint;
 use super::{Scope, confused, read};
 use crate::copy::{self, Session, baseline as kept, failed, matrix};
-use crate::objects::{DUMP_DIR, POSTGRES_PORT};
 use crate::run::resolve;
 
 /// How many changed catalog rows, and how many tables that moved undeclared, stand in the facts: the report must fit into etcd.
@@ -36,11 +37,11 @@ pub(super) async fn prepare(scope: &Scope) -> Result<CopyIdentity, Problem> {
     matrix::create_roles(&session, &scope.spec, scope.dump()?).await?;
     session
         .create_restore_role(
-            &id::restore_role(&scope.uid),
+            &scope.run.restore_role(),
             &scope.credential(key::RESTORE).await?,
         )
         .await?;
-    Ok(session.identity("restore"))
+    Ok(session.identity(Reading::BeforeRestore))
 }
 
 /// C-05: the restore, then what the copy's own log says of it.
@@ -50,10 +51,10 @@ pub(super) async fn restore(scope: &Scope) -> Result<RestoreFacts, Problem> {
         .map_err(|e| Problem::permanent("InvalidQuantity", e.to_string()))?;
     let task = Task::Restore(RestoreTask {
         server: Server {
-            host: Object::PostgresPod.name(&scope.name, &scope.uid),
+            host: scope.run.name_of(RunPod::Postgres),
             address: scope.copy_address().await?,
             port: POSTGRES_PORT,
-            user: id::restore_role(&scope.uid),
+            user: scope.run.restore_role(),
             database: "postgres".into(),
             sslmode: SslMode::Disable,
             password_file: key::RESTORE.into(),
@@ -70,7 +71,7 @@ pub(super) async fn restore(scope: &Scope) -> Result<RestoreFacts, Problem> {
         minimum_free,
     });
     let TaskResult::Restore(claim) = scope
-        .agent(Object::RestorePod, "restore")
+        .agent(Container::Restore)
         .await?
         .run("restore", &task)
         .await?
@@ -88,7 +89,7 @@ pub(super) async fn restore(scope: &Scope) -> Result<RestoreFacts, Problem> {
         });
     }
     let session = Session::maintenance(&scope.copy().await?).await?;
-    let role = id::restore_role(&scope.uid);
+    let role = scope.run.restore_role();
     let mut errors = Errors::default();
     copy::log::entries(&session, |entry| {
         if entry.is_error() && entry.user.as_deref() == Some(&role) {
@@ -121,7 +122,7 @@ pub(super) async fn apply_matrix(scope: &Scope) -> Result<(RolesFacts, CopyIdent
         scope.dump()?,
     )
     .await?;
-    Ok((facts, maintenance.identity("harness")))
+    Ok((facts, maintenance.identity(Reading::BeforeHarness)))
 }
 
 /// C-10: the copy before the scenarios, kept in it; then every statement is logged.
@@ -204,7 +205,7 @@ pub(super) async fn verify(scope: &Scope) -> Result<VerificationFacts, Problem> 
     let mut crashes = Crashes::default();
     copy::log::entries(&maintenance, |entry| crashes.add(entry)).await?;
     let pods = scope.pods();
-    let labelled = ListParams::default().labels(&format!("{RUN_LABEL}={}", scope.uid));
+    let labelled = ListParams::default().labels(&scope.run.selector());
     let pods = read("PodsUnreadable", "the run's pods", pods.list(&labelled)).await?;
     Ok(VerificationFacts {
         after: CopySummary {
@@ -231,10 +232,10 @@ async fn literal(scope: &Scope) -> Result<Option<Literal>, Problem> {
     let Some(reference) = &scope.spec.privileges.matrix_ref else {
         return Ok(None);
     };
-    let config_maps = Api::namespaced(scope.client.clone(), &scope.namespace);
-    let read = resolve::matrix(&config_maps, &scope.namespace, reference)
+    let config_maps = Api::namespaced(scope.client.clone(), &scope.run.namespace);
+    let read = resolve::matrix(&config_maps, &scope.run.namespace, reference)
         .await
-        .map_err(|e| Problem::transient("ConfigMapUnreadable", &e))?;
+        .map_err(|e| Problem::transient("ConfigMapUnreadable", e))?;
     read.map(|(literal, _)| Some(literal))
         .map_err(|problem| Problem::permanent(&problem.reason, problem.message))
 }
@@ -243,7 +244,7 @@ fn declared<'a>(scope: &'a Scope, literal: Option<&'a Literal>) -> matrix::Decla
     matrix::Declared {
         spec: &scope.spec,
         literal,
-        uid: &scope.uid,
+        run: &scope.run,
         version_num: version(scope),
     }
 }

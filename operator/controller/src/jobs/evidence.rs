@@ -6,9 +6,9 @@ use dryrun_core::api::{DryRunReport, bytes_of};
 use dryrun_core::digest;
 use dryrun_core::gate::{self, Evidence};
 use dryrun_core::problem::Problem;
+use dryrun_core::run::container::Container;
 use dryrun_core::run::facts::{EvidenceFacts, LeakFacts};
-use dryrun_core::run::id;
-use dryrun_core::run::object::Object;
+use dryrun_core::run::layout::EVIDENCE_DIR;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
@@ -20,20 +20,18 @@ use std::collections::BTreeMap;
 
 use super::{Scope, agents, confused, leaks, read};
 use crate::error::call;
-use crate::objects::{self, EVIDENCE_DIR};
+use crate::objects;
 
 /// Bytes of the archive in one ConfigMap: etcd takes at most 1.5 MiB in one request, and a ConfigMap holds 1 MiB.
 const PART: usize = 900 << 10;
 /// Key of a part.
 const KEY: &str = "archive";
-/// The seal pod's container.
-const SEAL: &str = "seal";
 
 /// C-11: the seal pod searches all that the run has written.
 pub(super) async fn search(scope: &Scope) -> Result<LeakFacts, Problem> {
     let task = Task::Search(wanted(scope));
     match scope
-        .agent(Object::SealPod, SEAL)
+        .agent(Container::Seal)
         .await?
         .run("search", &task)
         .await?
@@ -57,7 +55,7 @@ pub(super) async fn seal_partly(scope: &Scope) -> Result<(EvidenceFacts, LeakFac
 fn wanted(scope: &Scope) -> SearchTask {
     SearchTask {
         directory: EVIDENCE_DIR.into(),
-        run_uid: scope.uid.clone(),
+        run_uid: scope.run.uid.clone(),
         scenarios: scope.spec.harness.scenarios.len(),
         roles: leaks::roles(scope),
     }
@@ -79,12 +77,12 @@ async fn keep(scope: &Scope, partial: bool) -> Result<EvidenceFacts, Problem> {
         max_bytes: bytes_of(&scope.spec.evidence.max_size)
             .map_err(|e| Problem::permanent("InvalidQuantity", e.to_string()))?,
     });
-    let agent = scope.agent(Object::SealPod, SEAL).await?;
+    let agent = scope.agent(Container::Seal).await?;
     // An id of its own for each task: the documents may be others after a restart of the operator.
     let task_digest = digest::hex(&Sha256::digest(
         serde_json::to_vec(&task).map_err(|e| Problem::permanent("InvalidTask", e.to_string()))?,
     ));
-    let id = if partial { "seal-partly" } else { SEAL };
+    let id = if partial { "seal-partly" } else { "seal" };
     let TaskResult::Seal(seal) = agent.run(&format!("{id}-{task_digest}"), &task).await? else {
         return Err(confused());
     };
@@ -138,8 +136,8 @@ fn unfinished(scope: &Scope) -> Option<String> {
 }
 
 async fn report(scope: &Scope) -> Result<DryRunReport, Problem> {
-    let api: Api<DryRunReport> = Api::namespaced(scope.client.clone(), &scope.namespace);
-    let name = id::report(&scope.name, &scope.uid);
+    let api: Api<DryRunReport> = Api::namespaced(scope.client.clone(), &scope.run.namespace);
+    let name = scope.run.report();
     read("ReportUnreadable", "the report", api.get(&name)).await
 }
 
@@ -148,7 +146,7 @@ fn documents(scope: &Scope, report: &DryRunReport) -> Result<BTreeMap<String, St
     let evidence = Evidence {
         spec: &scope.spec,
         facts: &scope.facts,
-        uid: &scope.uid,
+        uid: &scope.run.uid,
     };
     let gates: Vec<Value> = gate::judge(&evidence, &[])
         .into_iter()
@@ -194,10 +192,10 @@ async fn store(
     partial: bool,
     archive: &[u8],
 ) -> Result<(Vec<String>, String), Problem> {
-    let api: Api<ConfigMap> = Api::namespaced(scope.client.clone(), &scope.namespace);
+    let api: Api<ConfigMap> = Api::namespaced(scope.client.clone(), &scope.run.namespace);
     let (mut stored, mut digest) = (Vec::new(), Sha256::new());
     for (i, part) in archive.chunks(PART).enumerate() {
-        let name = id::evidence(&scope.name, &scope.uid, partial, i);
+        let name = scope.run.evidence(partial, i);
         let map = config_map(scope, report, &name, part);
         match call(
             "store the evidence",
@@ -207,7 +205,7 @@ async fn store(
         {
             // An answer was lost: it is read back below like any other.
             Err(error) if error.is_already_exists() => {}
-            other => drop(other.map_err(|e| Problem::transient("EvidenceNotStored", &e))?),
+            other => drop(other.map_err(|e| Problem::transient("EvidenceNotStored", e))?),
         }
         let found = read("EvidenceUnreadable", "the evidence", api.get(&name)).await?;
         digest.update(objects::config_map_bytes(&found, KEY).unwrap_or_default());
@@ -228,8 +226,8 @@ fn config_map(scope: &Scope, report: &DryRunReport, name: &str, part: &[u8]) -> 
     ConfigMap {
         metadata: ObjectMeta {
             name: Some(name.to_owned()),
-            namespace: Some(scope.namespace.clone()),
-            labels: Some(id::retained_labels(&scope.name, &scope.uid)),
+            namespace: Some(scope.run.namespace.clone()),
+            labels: Some(scope.run.retained_labels()),
             owner_references: Some(vec![owner]),
             ..ObjectMeta::default()
         },

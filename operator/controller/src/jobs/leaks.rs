@@ -5,8 +5,9 @@ use dryrun_core::leak::{Credential, Scanner, TooMany};
 use dryrun_core::problem::Problem;
 use dryrun_core::run::credentials::scenario_password;
 use dryrun_core::run::facts::LeakFacts;
-use dryrun_core::run::id::{self, RUN_LABEL};
-use dryrun_core::run::object::{Object, key};
+use dryrun_core::run::key;
+use dryrun_core::run::layout::SOURCE_FILE;
+use dryrun_core::run::object::{Object, RunPod};
 use futures::{AsyncRead, AsyncReadExt};
 use k8s_openapi::api::core::v1::{Event, PersistentVolumeClaim, Pod, Secret};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -20,7 +21,6 @@ use std::pin::pin;
 use tokio::sync::Semaphore;
 
 use super::Scope;
-use crate::objects::SOURCE_FILE;
 
 /// Bytes of one container's log that are read. The agents say little; what commands print goes to the evidence volume instead. A kubelet begins a
 /// new file at 10 MiB by default (`containerLogMaxSize`), and hands out the last one alone: a longer log could not be read in whole either.
@@ -29,8 +29,8 @@ const LOG_LIMIT: i64 = 4 << 20;
 /// Roles whose name may be part of a form of a password.
 pub(super) fn roles(scope: &Scope) -> Vec<String> {
     let own = [
-        id::bootstrap_role(&scope.uid),
-        id::restore_role(&scope.uid),
+        scope.run.bootstrap_role(),
+        scope.run.restore_role(),
         scope.spec.source.user.clone(),
     ];
     let declared = scope.spec.privileges.roles.keys().cloned();
@@ -39,9 +39,9 @@ pub(super) fn roles(scope: &Scope) -> Vec<String> {
 
 /// Every credential of the run, and production's password. They are read for one search, and not kept.
 async fn credentials(scope: &Scope) -> Result<Vec<Credential>, Problem> {
-    let secrets: Api<Secret> = Api::namespaced(scope.client.clone(), &scope.namespace);
-    let unreadable = |e: kube::Error| Problem::transient("SecretUnreadable", &e);
-    let name = Object::Secret.name(&scope.name, &scope.uid);
+    let secrets: Api<Secret> = Api::namespaced(scope.client.clone(), &scope.run.namespace);
+    let unreadable = |e: kube::Error| Problem::transient("SecretUnreadable", e);
+    let name = scope.run.name_of(Object::Secret);
     let reference = &scope.spec.source.password_secret_ref;
     let (run, source) =
         futures::try_join!(secrets.get(&name), secrets.get(&reference.name)).map_err(unreadable)?;
@@ -53,7 +53,7 @@ async fn credentials(scope: &Scope) -> Result<Vec<Credential>, Problem> {
     let run: BTreeMap<String, String> = values(run).collect();
     let superuser = run.get(key::SUPERUSER).cloned().unwrap_or_default();
     let scenarios = (0..scope.spec.harness.scenarios.len()).map(|i| {
-        let password = scenario_password(&superuser, &scope.uid, i);
+        let password = scenario_password(&superuser, &scope.run.uid, i);
         Credential::new(format!("scenario-{i}"), password)
     });
     let source = values(source).find(|(key, _)| *key == reference.key);
@@ -91,9 +91,9 @@ async fn search(scope: &Scope, texts: Vec<Text>) -> Result<LeakFacts, Problem> {
 }
 
 /// The logs of all containers of a pod.
-pub(super) async fn container_logs(scope: &Scope, pod: Object) -> Result<LeakFacts, Problem> {
-    let unreadable = |e: kube::Error| Problem::transient("LogsUnreadable", &e);
-    let (pods, name) = (scope.pods(), pod.name(&scope.name, &scope.uid));
+pub(super) async fn container_logs(scope: &Scope, pod: RunPod) -> Result<LeakFacts, Problem> {
+    let unreadable = |e: kube::Error| Problem::transient("LogsUnreadable", e);
+    let (pods, name) = (scope.pods(), scope.run.name_of(pod));
     let found = pods.get(&name).await.map_err(unreadable)?;
     let status = found.status.unwrap_or_default();
     let begun: Vec<String> = status
@@ -113,7 +113,7 @@ pub(super) async fn container_logs(scope: &Scope, pod: Object) -> Result<LeakFac
         };
         let log = pods.log_stream(&name, &params).await.map_err(unreadable)?;
         let text = log_text(format!("{name}/{container}"), log).await;
-        texts.push(text.map_err(|e| Problem::transient("LogsUnreadable", &e))?);
+        texts.push(text.map_err(|e| Problem::transient("LogsUnreadable", e))?);
     }
     search(scope, texts).await
 }
@@ -132,7 +132,7 @@ async fn log_text(place: String, log: impl AsyncRead) -> io::Result<Text> {
 
 /// Every object and event of the run, but the Secrets themselves.
 pub(super) async fn objects(scope: &Scope) -> Result<LeakFacts, Problem> {
-    let labelled = ListParams::default().labels(&format!("{RUN_LABEL}={}", scope.uid));
+    let labelled = ListParams::default().labels(&scope.run.selector());
     let all = ListParams::default();
     let texts = [
         texts::<Pod>(scope, "Pod", &labelled).await?,
@@ -140,8 +140,8 @@ pub(super) async fn objects(scope: &Scope) -> Result<LeakFacts, Problem> {
         texts::<NetworkPolicy>(scope, "NetworkPolicy", &labelled).await?,
         texts::<DryRunApproval>(scope, "DryRunApproval", &all).await?,
         texts::<Event>(scope, "Event", &all).await?,
-        text::<DryRun>(scope, "DryRun", &scope.name).await?,
-        text::<DryRunReport>(scope, "DryRunReport", &id::report(&scope.name, &scope.uid)).await?,
+        text::<DryRun>(scope, "DryRun", &scope.run.name).await?,
+        text::<DryRunReport>(scope, "DryRunReport", &scope.run.report()).await?,
     ];
     search(scope, texts.into_iter().flatten().collect()).await
 }
@@ -163,11 +163,11 @@ where
         + DeserializeOwned
         + Serialize,
 {
-    let api: Api<K> = Api::namespaced(scope.client.clone(), &scope.namespace);
+    let api: Api<K> = Api::namespaced(scope.client.clone(), &scope.run.namespace);
     let found = api
         .list(params)
         .await
-        .map_err(|e| Problem::transient("ObjectsUnreadable", &e))?;
+        .map_err(|e| Problem::transient("ObjectsUnreadable", e))?;
     found.iter().map(|object| json(kind, object)).collect()
 }
 
@@ -179,11 +179,11 @@ where
         + DeserializeOwned
         + Serialize,
 {
-    let api: Api<K> = Api::namespaced(scope.client.clone(), &scope.namespace);
+    let api: Api<K> = Api::namespaced(scope.client.clone(), &scope.run.namespace);
     let found = api
         .get_opt(name)
         .await
-        .map_err(|e| Problem::transient("ObjectsUnreadable", &e))?;
+        .map_err(|e| Problem::transient("ObjectsUnreadable", e))?;
     found.iter().map(|object| json(kind, object)).collect()
 }
 

@@ -15,36 +15,40 @@ mod watch;
 pub use scope::{Access, AgentAddress, AgentRequest, PodAccess, PortForward, Scope};
 pub(crate) use supervisor::Supervisor;
 
+use dryrun_core::commands::{
+    Baseline, Breached, Dumped, Finding, Inspected, Job, JobResult, LogsRead, MatrixApplied,
+    ProtectedAgain, ProtectedChanged, ScenarioRan, Sealed, Searched, SetUp, Verified,
+};
 use dryrun_core::problem::Problem;
+use dryrun_core::run::container::Container;
 use dryrun_core::run::facts::VerificationFacts;
-use dryrun_core::run::object::Object;
-use dryrun_core::step::{Finding, Job};
+use dryrun_core::run::object::RunPod;
 use jiff::Timestamp;
 use rand::distr::{Alphanumeric, SampleString};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::call;
-use crate::objects::Containers;
 
 /// Runs a job to its end. What may go away by itself is tried again, ever more slowly, until the job's deadline.
-pub(crate) async fn run(job: Job, scope: Scope) -> Finding {
+pub(crate) async fn run(job: Job, scope: Scope) -> JobResult {
     let mut pause = Duration::from_millis(20);
     loop {
         let left = scope.deadline.duration_since(Timestamp::now());
         let Ok(left) = Duration::try_from(left) else {
-            return Finding::Failed(Problem::permanent(
+            return Err(Problem::permanent(
                 "DeadlineExceeded",
                 format!("{} did not end in time", job.command().id()),
             ));
         };
         match tokio::time::timeout(left, attempt(job, &scope)).await {
-            Ok(Ok(finding)) => return finding,
-            Ok(Err(error)) if !error.retry => return Finding::Failed(error),
+            Ok(Ok(finding)) => return Ok(finding),
+            Ok(Err(error)) if !error.retry => return Err(error),
             Ok(Err(error))
                 if scope.deadline.duration_since(Timestamp::now())
                     < pause.try_into().unwrap_or_default() =>
             {
-                return Finding::Failed(error);
+                return Err(error);
             }
             Ok(Err(error)) => {
                 tracing::debug!(?job, %error, "trying again");
@@ -52,7 +56,7 @@ pub(crate) async fn run(job: Job, scope: Scope) -> Finding {
                 pause = (pause * 2).min(longest_pause(&error.reason));
             }
             Err(_) => {
-                return Finding::Failed(Problem::permanent(
+                return Err(Problem::permanent(
                     "DeadlineExceeded",
                     format!("{} did not end in time", job.command().id()),
                 ));
@@ -69,66 +73,57 @@ fn longest_pause(reason: &str) -> Duration {
     }
 }
 
-async fn attempt(job: Job, scope: &Scope) -> Result<Finding, Problem> {
+/// A finding of its own type among all others.
+fn found(finding: impl Finding + 'static) -> JobResult {
+    Ok(Arc::new(finding))
+}
+
+async fn attempt(job: Job, scope: &Scope) -> JobResult {
+    let access = &scope.access;
     match job {
-        Job::Preflight => cluster::preflight(scope).await.map(Finding::Preflight),
-        Job::WatchProtected => watch::protected(scope).await.map(Finding::ProtectedChanged),
-        Job::Inspect(pod) => cluster::inspect(scope, pod).await.map(Finding::Inspected),
-        Job::ReadLogs(pod) => leaks::container_logs(scope, pod)
-            .await
-            .map(Finding::LogsRead),
-        Job::InspectSecret => cluster::secret(scope).await.map(Finding::Secret),
-        Job::Dump(attempt) => agents::dump(scope, attempt).await.map(Finding::Dump),
-        Job::Probe(moment) => probes::probe(scope, moment).await,
-        Job::WatchIsolation => probes::watch(scope).await.map(Finding::Breached),
-        Job::ReleaseIsolate => {
-            agents::release(scope, Object::PostgresPod, Containers::ISOLATE).await
+        Job::Preflight => found(cluster::preflight(scope).await?),
+        Job::WatchProtected => found(ProtectedChanged(watch::protected(scope).await?)),
+        Job::Inspect(pod) => found(Inspected(pod, cluster::inspect(scope, pod).await?)),
+        Job::ReadLogs(pod) => found(LogsRead(pod, leaks::container_logs(scope, pod).await?)),
+        Job::InspectSecret => found(cluster::secret(scope).await?),
+        Job::Dump(attempt) => found(Dumped(attempt, agents::dump(scope, attempt).await?)),
+        Job::Probe(moment) => found(probes::probe(scope, moment).await?),
+        Job::WatchIsolation => found(Breached(probes::watch(scope).await?)),
+        Job::ReleaseIsolate => found(agents::release(scope, Container::Isolate).await?),
+        Job::PrepareCopy => found(access.prepare_copy(scope).await?),
+        Job::Restore => found(access.restore(scope).await?),
+        Job::ApplyMatrix => {
+            let (facts, identity) = access.apply_matrix(scope).await?;
+            found(MatrixApplied(facts, identity))
         }
-        Job::PrepareCopy => scope
-            .access
-            .prepare_copy(scope)
-            .await
-            .map(Finding::CopyPrepared),
-        Job::Restore => scope.access.restore(scope).await.map(Finding::Restored),
-        Job::ApplyMatrix => scope
-            .access
-            .apply_matrix(scope)
-            .await
-            .map(|(facts, identity)| Finding::Matrix(facts, identity)),
-        Job::InspectHarness => cluster::harness(scope).await.map(Finding::Harness),
-        Job::VerifyInputs => agents::verify_inputs(scope).await.map(Finding::Inputs),
-        Job::ReleaseInputs => agents::release(scope, Object::HarnessPod, Containers::INPUTS).await,
-        Job::Setup(index) => agents::setup(scope, index).await.map(Finding::Setup),
-        Job::Baseline => scope.access.baseline(scope).await.map(Finding::Baseline),
-        Job::Scenario(index) => scope
-            .access
-            .scenario(scope, index)
-            .await
-            .map(Finding::Scenario),
-        Job::Verify => verify(scope).await,
-        Job::Search => evidence::search(scope).await.map(Finding::Searched),
-        Job::Seal => evidence::seal(scope)
-            .await
-            .map(|kept| Finding::Sealed(kept, None)),
-        Job::SealPartly => evidence::seal_partly(scope)
-            .await
-            .map(|(kept, search)| Finding::Sealed(kept, Some(search))),
+        Job::VerifyInputs => found(agents::verify_inputs(scope).await?),
+        Job::ReleaseInputs => found(agents::release(scope, Container::Inputs).await?),
+        Job::Setup(index) => found(SetUp(index, agents::setup(scope, index).await?)),
+        Job::Baseline => found(Baseline(access.baseline(scope).await?)),
+        Job::Scenario(index) => found(ScenarioRan(index, access.scenario(scope, index).await?)),
+        Job::Verify => found(verify(scope).await?),
+        Job::Search => found(Searched(evidence::search(scope).await?)),
+        Job::Seal => found(Sealed(evidence::seal(scope).await?, None)),
+        Job::SealPartly => {
+            let (kept, search) = evidence::seal_partly(scope).await?;
+            found(Sealed(kept, Some(search)))
+        }
         Job::FingerprintProtected => {
-            let found = cluster::protected(scope).await?;
-            Ok(Finding::Protected(found.pods, found.errors))
+            let look = cluster::protected(scope).await?;
+            found(ProtectedAgain(look.pods, look.errors))
         }
-        Job::Identify => agents::identify(scope).await.map(Finding::Identified),
-        Job::ProveNetZero => cluster::prove_net_zero(scope).await,
+        Job::Identify => found(agents::identify(scope).await?),
+        Job::ProveNetZero => found(cluster::prove_net_zero(scope).await?),
     }
 }
 
 /// C-11: the copy, the inputs, the pods and the objects, all at a time.
-async fn verify(scope: &Scope) -> Result<Finding, Problem> {
+async fn verify(scope: &Scope) -> Result<Verified, Problem> {
     let (copy, inputs, config_maps, pod, objects) = futures::try_join!(
         scope.access.verify_copy(scope),
         agents::digest_inputs(scope),
         cluster::input_digests(scope),
-        cluster::inspect(scope, Object::PostgresPod),
+        cluster::inspect(scope, RunPod::Postgres),
         leaks::objects(scope),
     )?;
     let facts = VerificationFacts {
@@ -137,7 +132,7 @@ async fn verify(scope: &Scope) -> Result<Finding, Problem> {
         objects,
         ..copy
     };
-    Ok(Finding::Verified(Box::new(facts), pod))
+    Ok(Verified(facts, pod))
 }
 
 /// A word that was never said before.

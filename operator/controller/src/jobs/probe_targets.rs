@@ -3,7 +3,8 @@
 use dryrun_core::api::TargetClass;
 use dryrun_core::isolation::target::{Greeting, Protocol, Target};
 use dryrun_core::problem::Problem;
-use dryrun_core::run::object::Object;
+use dryrun_core::run::layout::{ECHO_PORT, POSTGRES_PORT};
+use dryrun_core::run::object::RunPod;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::ListParams;
@@ -12,7 +13,6 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
 use super::{Scope, agents, read};
-use crate::objects::{ECHO_PORT, POSTGRES_PORT};
 
 /// Port of a kubelet that does not say (kubernetes.io, Ports and Protocols).
 const KUBELET_PORT: u16 = 10_250;
@@ -42,8 +42,8 @@ pub(super) async fn find(scope: &Scope, greeting: Greeting) -> Result<Places, Pr
     let nodes: Api<Node> = Api::all(scope.client.clone());
     let slices: Api<EndpointSlice> = Api::namespaced(scope.client.clone(), APISERVER.0);
     let (copy, listener, production) = futures::try_join!(
-        pod(scope, Object::PostgresPod),
-        pod(scope, Object::ListenerPod),
+        pod(scope, RunPod::Postgres),
+        pod(scope, RunPod::Listener),
         agents::source(&scope.spec.source),
     )?;
     let everything = ListParams::default();
@@ -188,8 +188,8 @@ fn tcp(class: TargetClass, address: &str, port: u16, greeting: Greeting) -> Targ
     }
 }
 
-async fn pod(scope: &Scope, pod: Object) -> Result<Pod, Problem> {
-    let (pods, name) = (scope.pods_of(pod), pod.name(&scope.name, &scope.uid));
+async fn pod(scope: &Scope, pod: RunPod) -> Result<Pod, Problem> {
+    let (pods, name) = (scope.pods_of(pod), scope.run.name_of(pod));
     read("PodUnreadable", &name, pods.get(&name)).await
 }
 

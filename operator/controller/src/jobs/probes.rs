@@ -2,18 +2,17 @@
 
 use dryrun_core::agent_api::tasks::{ProbeTask, WatchTask};
 use dryrun_core::api::TargetClass;
+use dryrun_core::commands::{Moment, Probed};
 use dryrun_core::isolation::judge;
 use dryrun_core::isolation::target::{Greeting, Tally, Target};
 use dryrun_core::problem::Problem;
+use dryrun_core::run::container::Container;
 use dryrun_core::run::facts::{IsolationFacts, Phase, Probe};
-use dryrun_core::run::object::Object;
-use dryrun_core::step::{Finding, Moment};
 use futures::future::{BoxFuture, try_join_all};
 use std::time::{Duration, Instant};
 
 use super::probe_targets::{self, Places};
 use super::{Scope, nonce};
-use crate::objects::Containers;
 
 /// How long an answer is waited for. A SYN that was lost is sent again after a second (RFC 6298).
 const ANSWER: Duration = Duration::from_secs(1);
@@ -28,23 +27,14 @@ const AGAIN: Duration = Duration::from_millis(100);
 /// How often the watch looks, at least, and what is added at random.
 const WATCH: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(5));
 
-/// A pod that probes, and the container in which it does.
-type Prober = (Object, &'static str);
-
-const CANARY: Prober = (Object::CanaryPod, Containers::PROBE);
-const LISTENER: Prober = (Object::ListenerPod, Containers::PROBE);
-const INTRUDER: Prober = (Object::IntruderPod, Containers::PROBE);
-const COPY: Prober = (Object::PostgresPod, Containers::PROBE);
-const HARNESS: Prober = (Object::HarnessPod, Containers::OBSERVER);
-
 /// Who tries what.
 struct Attempts {
-    controls: Vec<(Prober, Vec<Target>)>,
-    probes: Vec<(Prober, Vec<Target>)>,
+    controls: Vec<(Container, Vec<Target>)>,
+    probes: Vec<(Container, Vec<Target>)>,
 }
 
 /// One phase.
-pub(super) async fn probe(scope: &Scope, moment: Moment) -> Result<Finding, Problem> {
+pub(super) async fn probe(scope: &Scope, moment: Moment) -> Result<Probed, Problem> {
     let started = Instant::now();
     let greeting = match moment {
         // The server is not there yet: in its place the waiting agent answers.
@@ -68,7 +58,11 @@ pub(super) async fn probe(scope: &Scope, moment: Moment) -> Result<Finding, Prob
         controls_after,
         milliseconds: started.elapsed().as_millis().try_into().unwrap_or(u64::MAX),
     };
-    Ok(Finding::Probed(Box::new(phase), during))
+    Ok(Probed {
+        moment,
+        phase,
+        during,
+    })
 }
 
 fn attempts(moment: Moment, places: &Places) -> Attempts {
@@ -79,23 +73,23 @@ fn attempts(moment: Moment, places: &Places) -> Attempts {
     let from_harness = [&forbidden[..], &other_port].concat();
     let mut far = Vec::new();
     if !places.other_node.is_empty() {
-        far.push((LISTENER, copy.clone()));
+        far.push((Container::Listener, copy.clone()));
     }
-    let open = (CANARY, places.open.clone());
+    let open = (Container::Canary, places.open.clone());
     // That the copy's pod reaches its own address proves that somebody listens there.
-    let own = (COPY, other_port);
+    let own = (Container::CopyProbe, other_port);
     match moment {
         Moment::Before => Attempts {
             controls: vec![
                 open,
-                ((Object::DumpPod, "dump"), production),
-                ((Object::RestorePod, "restore"), copy.clone()),
+                (Container::Dump, production),
+                (Container::Restore, copy.clone()),
             ],
             probes: [
                 vec![
-                    ((Object::PostgresPod, Containers::ISOLATE), forbidden),
-                    (INTRUDER, to_copy),
-                    (CANARY, copy),
+                    (Container::Isolate, forbidden),
+                    (Container::Intruder, to_copy),
+                    (Container::Canary, copy),
                 ],
                 far,
             ]
@@ -104,25 +98,25 @@ fn attempts(moment: Moment, places: &Places) -> Attempts {
         Moment::Harness => Attempts {
             controls: vec![
                 open,
-                ((Object::IdentityPod, "identity"), production),
-                (HARNESS, copy),
+                (Container::Identity, production),
+                (Container::Observer, copy),
                 own,
             ],
-            probes: vec![(HARNESS, from_harness)],
+            probes: vec![(Container::Observer, from_harness)],
         },
         Moment::After => Attempts {
             controls: vec![
                 open,
-                ((Object::IdentityPod, "identity"), production),
-                (HARNESS, copy.clone()),
+                (Container::Identity, production),
+                (Container::Observer, copy.clone()),
                 own,
             ],
             probes: [
                 vec![
-                    (COPY, forbidden),
-                    (HARNESS, from_harness),
-                    (INTRUDER, to_copy),
-                    (CANARY, copy),
+                    (Container::CopyProbe, forbidden),
+                    (Container::Observer, from_harness),
+                    (Container::Intruder, to_copy),
+                    (Container::Canary, copy),
                 ],
                 far,
             ]
@@ -134,7 +128,7 @@ fn attempts(moment: Moment, places: &Places) -> Attempts {
 /// Positive controls. What the run itself allows or listens on must answer, and is tried again for so long.
 async fn controls(
     scope: &Scope,
-    attempts: &[(Prober, Vec<Target>)],
+    attempts: &[(Container, Vec<Target>)],
     patience: Duration,
 ) -> Result<Vec<Probe>, Problem> {
     let started = Instant::now();
@@ -164,13 +158,13 @@ fn ours(class: TargetClass) -> bool {
 /// All pods try their targets at a time.
 async fn all(
     scope: &Scope,
-    attempts: &[(Prober, Vec<Target>)],
+    attempts: &[(Container, Vec<Target>)],
     (rounds, interval): (u32, Duration),
 ) -> Result<Vec<Probe>, Problem> {
-    let one = async |(pod, container): Prober, targets: &[Target]| {
-        let agent = scope.agent(pod, container).await?;
+    let one = async |container: Container, targets: &[Target]| {
+        let agent = scope.agent(container).await?;
         let tallies = agent.probe(&task(targets, rounds, interval)).await?;
-        Ok::<_, Problem>(named(pod, targets, tallies))
+        Ok::<_, Problem>(named(container, targets, tallies))
     };
     let found = try_join_all(
         attempts
@@ -191,11 +185,11 @@ fn task(targets: &[Target], rounds: u32, interval: Duration) -> ProbeTask {
     }
 }
 
-fn named(pod: Object, targets: &[Target], tallies: Vec<Tally>) -> Vec<Probe> {
+fn named(container: Container, targets: &[Target], tallies: Vec<Tally>) -> Vec<Probe> {
     let pairs = targets.iter().zip(tallies);
     pairs
         .map(|(target, tally)| Probe {
-            from: pod.role().to_owned(),
+            from: container.pod().role().to_owned(),
             target: target.clone(),
             tally,
         })
@@ -203,7 +197,7 @@ fn named(pod: Object, targets: &[Target], tallies: Vec<Tally>) -> Vec<Probe> {
 }
 
 /// Who is watched: neither may reach anything but the copy.
-const WATCHERS: [Prober; 2] = [COPY, HARNESS];
+const WATCHERS: [Container; 2] = [Container::CopyProbe, Container::Observer];
 
 /// What they try: what was tried from the harness before the scenarios, but for the copy itself.
 ///
@@ -212,7 +206,7 @@ const WATCHERS: [Prober; 2] = [COPY, HARNESS];
 fn watched_targets(isolation: &IsolationFacts) -> Vec<Target> {
     let tried = isolation.harness.iter().flat_map(|phase| &phase.probes);
     tried
-        .filter(|probe| probe.from == HARNESS.0.role())
+        .filter(|probe| probe.from == Container::Observer.pod().role())
         .map(|probe| &probe.target)
         .filter(|target| target.class != TargetClass::CopyOtherPort)
         .cloned()
@@ -224,8 +218,8 @@ pub(super) async fn watch(scope: &Scope) -> Result<Vec<Probe>, Problem> {
     let targets = watched_targets(&scope.facts.isolation);
     let excused = |target: &Target| judge::is_excused(&scope.spec.isolation, target);
     let mut breaches: Vec<BoxFuture<'_, Result<(), Problem>>> = Vec::new();
-    for (pod, container) in WATCHERS {
-        let agent = scope.agent(pod, container).await?;
+    for container in WATCHERS {
+        let agent = scope.agent(container).await?;
         let task = WatchTask {
             probe: task(&targets, 1, WATCH.0),
             excused: targets.iter().map(excused).collect(),
@@ -243,8 +237,8 @@ pub(super) async fn watch(scope: &Scope) -> Result<Vec<Probe>, Problem> {
 async fn watched(scope: &Scope) -> Result<Vec<Probe>, Problem> {
     let targets = watched_targets(&scope.facts.isolation);
     let mut found = Vec::new();
-    for (pod, container) in WATCHERS {
-        let agent = scope.agent(pod, container).await?;
+    for container in WATCHERS {
+        let agent = scope.agent(container).await?;
         let tallies = agent.watched().await?;
         if tallies.len() != targets.len() {
             let message = "the watch has other targets than the harness was probed with";
@@ -256,7 +250,7 @@ async fn watched(scope: &Scope) -> Result<Vec<Probe>, Problem> {
                 "the watch has only begun",
             ));
         }
-        found.extend(named(pod, &targets, tallies));
+        found.extend(named(container, &targets, tallies));
     }
     Ok(found)
 }
@@ -270,7 +264,7 @@ mod tests {
     use super::*;
     use dryrun_core::isolation::target::Protocol;
 
-    fn probe(from: Object, class: TargetClass, address: &str) -> Probe {
+    fn probe(from: Container, class: TargetClass, address: &str) -> Probe {
         let target = Target {
             class,
             address: address.into(),
@@ -288,10 +282,10 @@ mod tests {
         let isolation = IsolationFacts {
             harness: Some(Phase {
                 probes: vec![
-                    probe(HARNESS.0, TargetClass::Dns, "10.0.0.1"),
-                    probe(CANARY.0, TargetClass::Outside, "10.0.0.2"),
-                    probe(HARNESS.0, TargetClass::Production, "10.0.0.3"),
-                    probe(HARNESS.0, TargetClass::CopyOtherPort, "10.0.0.4"),
+                    probe(Container::Observer, TargetClass::Dns, "10.0.0.1"),
+                    probe(Container::Canary, TargetClass::Outside, "10.0.0.2"),
+                    probe(Container::Observer, TargetClass::Production, "10.0.0.3"),
+                    probe(Container::Observer, TargetClass::CopyOtherPort, "10.0.0.4"),
                 ],
                 ..Phase::default()
             }),

@@ -13,14 +13,13 @@ use dryrun_core::postgres::server_log::{Markers, Who, WindowReader};
 use dryrun_core::problem::Problem;
 use dryrun_core::run::credentials::{scenario_password, scenario_secret, scenario_task};
 use dryrun_core::run::facts::{Access, ScenarioFacts};
-use dryrun_core::run::id;
-use dryrun_core::run::object::key;
+use dryrun_core::run::key;
+use dryrun_core::run::layout::POSTGRES_PORT;
 use std::time::Duration;
 
 use super::Scope;
 use super::agents::{self, millis};
 use crate::copy::{self, Session};
-use crate::objects::POSTGRES_PORT;
 
 /// How long backends may take to notice that their client is gone (`client_connection_check_interval` is 200 ms).
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -36,10 +35,10 @@ pub(super) async fn run(scope: &Scope, index: usize) -> Result<ScenarioFacts, Pr
     let login = &scenario.identity.login;
     let session = Session::maintenance(&scope.copy().await?).await?;
     let superuser = scope.credential(key::SUPERUSER).await?;
-    let secret = scenario_secret(&superuser, &scope.uid, index);
+    let secret = scenario_secret(&superuser, &scope.run.uid, index);
     let marker = |edge: &str| format!("dryrun scenario {index} {edge} {}", &secret[..16]);
     // The marker shows a half of the secret; the password is made from the whole.
-    let password = scenario_password(&superuser, &scope.uid, index);
+    let password = scenario_password(&superuser, &scope.run.uid, index);
     let offset = scope
         .facts
         .scenarios
@@ -53,7 +52,7 @@ pub(super) async fn run(scope: &Scope, index: usize) -> Result<ScenarioFacts, Pr
         let who = Who {
             login: login.clone(),
             roles: roles.iter().cloned().collect(),
-            operator: id::bootstrap_role(&scope.uid),
+            operator: scope.run.bootstrap_role(),
         };
         WindowReader::new(offset, &markers, who)
     };
@@ -68,7 +67,7 @@ pub(super) async fn run(scope: &Scope, index: usize) -> Result<ScenarioFacts, Pr
         copy::log::mark(&session, &markers.begin).await?;
     }
     let task = task(scope, scenario, password).await?;
-    let task_id = scenario_task(&superuser, &scope.uid, index);
+    let task_id = scenario_task(&superuser, &scope.run.uid, index);
     let claim = agents::claim(scope, &task_id, &scenario.name, &task).await?;
     session.clear_passwords(&roles).await?;
     session.quiesce(&roles, PATIENCE).await?;

@@ -1,14 +1,16 @@
 //! What a job works with, and its access to the run's pods.
 
 use dryrun_core::api::DryRunSpec;
+use dryrun_core::commands::Facts;
 use dryrun_core::problem::Problem;
+use dryrun_core::run::container::Container;
 use dryrun_core::run::facts::{
-    CopyIdentity, CopySummary, DumpFacts, Facts, RestoreFacts, RolesFacts, ScenarioFacts,
+    CopyIdentity, CopySummary, DumpFacts, RestoreFacts, RolesFacts, ScenarioFacts,
     VerificationFacts,
 };
-use dryrun_core::run::id;
-use dryrun_core::run::layout::{OBSERVER_PORT, PORT};
-use dryrun_core::run::object::{Object, key};
+use dryrun_core::run::id::RunRef;
+use dryrun_core::run::key;
+use dryrun_core::run::object::{Object, RunPod};
 use futures::future::BoxFuture;
 use hyper::body::Bytes;
 use jiff::Timestamp;
@@ -19,7 +21,6 @@ use std::sync::Arc;
 use super::{copy, read, scenario};
 use crate::agent_client::{self, Agent};
 use crate::copy::Endpoint;
-use crate::objects::Containers;
 
 pub use crate::agent_client::{AgentAddress, AgentRequest};
 
@@ -91,14 +92,10 @@ impl PodAccess for PortForward {
 pub struct Scope {
     pub(crate) client: Client,
     pub(crate) access: Arc<dyn PodAccess>,
-    /// Namespace of the DryRun.
-    pub namespace: String,
+    /// The DryRun.
+    pub run: RunRef,
     /// Namespace of canaries and listeners.
     pub probes_namespace: String,
-    /// Name of the DryRun.
-    pub name: String,
-    /// UID of the DryRun.
-    pub uid: String,
     /// Spec of the DryRun.
     pub spec: Arc<DryRunSpec>,
     /// Facts of the run as the job begins.
@@ -109,16 +106,13 @@ pub struct Scope {
 
 impl Scope {
     pub(super) fn pods(&self) -> Api<Pod> {
-        Api::namespaced(self.client.clone(), &self.namespace)
+        Api::namespaced(self.client.clone(), &self.run.namespace)
     }
 
     /// Pods where this one lives.
-    pub(super) fn pods_of(&self, pod: Object) -> Api<Pod> {
-        if pod.is_outside() {
-            Api::namespaced(self.client.clone(), &self.probes_namespace)
-        } else {
-            self.pods()
-        }
+    pub(super) fn pods_of(&self, pod: RunPod) -> Api<Pod> {
+        let namespace = self.run.namespace_of(pod.into(), &self.probes_namespace);
+        Api::namespaced(self.client.clone(), namespace)
     }
 
     pub(super) fn dump(&self) -> Result<&DumpFacts, Problem> {
@@ -129,8 +123,8 @@ impl Scope {
 
     /// A credential of the run. Read when it is needed, and never kept.
     pub(super) async fn credential(&self, key: &str) -> Result<String, Problem> {
-        let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &self.namespace);
-        let name = Object::Secret.name(&self.name, &self.uid);
+        let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &self.run.namespace);
+        let name = self.run.name_of(Object::Secret);
         let secret = read("SecretUnreadable", "the run's Secret", secrets.get(&name)).await?;
         let value = secret
             .data
@@ -142,19 +136,17 @@ impl Scope {
         })
     }
 
-    /// The agent in a container of a pod.
-    pub(super) async fn agent(&self, pod: Object, container: &str) -> Result<Agent, Problem> {
-        let second = container == Containers::OBSERVER
-            || pod == Object::PostgresPod && container == Containers::PROBE;
-        let token = if Object::PROBERS.contains(&pod) {
-            String::new()
-        } else {
-            self.credential(&key::token(container)).await?
+    /// The agent in a container.
+    pub(super) async fn agent(&self, container: Container) -> Result<Agent, Problem> {
+        let pod = container.pod();
+        let token = match container.token() {
+            Some(key) => self.credential(&key).await?,
+            None => String::new(),
         };
         let address = AgentAddress {
             pods: self.pods_of(pod),
-            pod: pod.name(&self.name, &self.uid),
-            port: if second { OBSERVER_PORT } else { PORT },
+            pod: self.run.name_of(pod),
+            port: container.port(),
             token,
         };
         Ok(Agent::new(Arc::clone(&self.access), address))
@@ -164,17 +156,17 @@ impl Scope {
     pub(super) async fn copy(&self) -> Result<Endpoint, Problem> {
         Ok(Endpoint {
             pods: self.pods(),
-            pod: Object::PostgresPod.name(&self.name, &self.uid),
-            user: id::bootstrap_role(&self.uid),
+            pod: self.run.name_of(RunPod::Postgres),
+            user: self.run.bootstrap_role(),
             password: self.credential(key::SUPERUSER).await?,
-            uid: self.uid.clone(),
+            uid: self.run.uid.clone(),
             forbidden: self.spec.source.system_identifier.clone(),
         })
     }
 
     /// Address of the copy's pod.
     pub(super) async fn copy_address(&self) -> Result<String, Problem> {
-        let (pods, name) = (self.pods(), Object::PostgresPod.name(&self.name, &self.uid));
+        let (pods, name) = (self.pods(), self.run.name_of(RunPod::Postgres));
         let pod = read("PodUnreadable", "the copy's pod", pods.get(&name)).await?;
         let address = pod.status.and_then(|status| status.pod_ip);
         address.ok_or_else(|| Problem::transient("NoAddress", "the copy has no address yet"))

@@ -1,7 +1,8 @@
 //! Which jobs are at work, and what those that ended have found.
 
+use dryrun_core::commands::{Job, JobResult};
 use dryrun_core::problem::Problem;
-use dryrun_core::step::{Finding, Job};
+use dryrun_core::run::id::RunRef;
 use futures::FutureExt;
 use futures::channel::mpsc;
 use kube::runtime::reflector::ObjectRef;
@@ -12,18 +13,17 @@ use tokio::task::AbortHandle;
 
 use super::Scope;
 use crate::context::Watched;
-use crate::objects::Key;
 
 /// Runs jobs, at most one of a kind for a run.
 #[derive(Clone)]
 pub(crate) struct Supervisor {
-    jobs: Arc<Mutex<BTreeMap<(Key, Job), State>>>,
+    jobs: Arc<Mutex<BTreeMap<(RunRef, Job), State>>>,
     ended: mpsc::UnboundedSender<ObjectRef<Watched>>,
 }
 
 enum State {
     Running(AbortHandle),
-    Ended(Box<Finding>),
+    Ended(JobResult),
 }
 
 impl Supervisor {
@@ -39,22 +39,17 @@ impl Supervisor {
         )
     }
 
-    fn jobs(&self) -> MutexGuard<'_, BTreeMap<(Key, Job), State>> {
+    fn jobs(&self) -> MutexGuard<'_, BTreeMap<(RunRef, Job), State>> {
         // A panic of another thread leaves the map whole: every change of it is one insert or remove.
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Begins a job, unless it is at work or its finding waits to be taken.
     pub(crate) fn start(&self, job: Job, scope: Scope) {
-        let run = (
-            scope.namespace.clone(),
-            scope.name.clone(),
-            scope.uid.clone(),
-        );
-        self.spawn(run, job, super::run(job, scope));
+        self.spawn(scope.run.clone(), job, super::run(job, scope));
     }
 
-    fn spawn(&self, run: Key, job: Job, work: impl Future<Output = Finding> + Send + 'static) {
+    fn spawn(&self, run: RunRef, job: Job, work: impl Future<Output = JobResult> + Send + 'static) {
         let key = (run, job);
         let mut jobs = self.jobs();
         if jobs.contains_key(&key) {
@@ -63,16 +58,21 @@ impl Supervisor {
         let task = tokio::spawn({
             let (supervisor, key) = (self.clone(), key.clone());
             async move {
-                let (namespace, name, uid) = &key.0;
+                let RunRef {
+                    namespace,
+                    name,
+                    uid,
+                    ..
+                } = &key.0;
                 tracing::debug!(run = uid, ?job, "job begins");
                 // A job owns all that it works with, so that a panic leaves nothing half done that others see.
-                let finding = AssertUnwindSafe(work).catch_unwind().await;
-                let finding = finding.unwrap_or_else(|_| panicked());
-                if let Finding::Failed(error) = &finding {
+                let result = AssertUnwindSafe(work).catch_unwind().await;
+                let result = result.unwrap_or_else(|_| Err(panicked()));
+                if let Err(error) = &result {
                     tracing::warn!(run = uid, ?job, %error, "job failed");
                 }
                 let object = ObjectRef::new(name).within(namespace);
-                supervisor.end(&key, finding);
+                supervisor.end(&key, result);
                 // Fails only when the controller is gone, and then nobody waits for it.
                 let _ = supervisor.ended.unbounded_send(object);
             }
@@ -82,14 +82,14 @@ impl Supervisor {
     }
 
     /// Keeps what the job of this very task has found, unless it was ended meanwhile.
-    fn end(&self, key: &(Key, Job), finding: Finding) {
+    fn end(&self, key: &(RunRef, Job), result: JobResult) {
         let task = tokio::task::id();
         let mut jobs = self.jobs();
         let state = jobs.get_mut(key);
         if let Some(state) =
             state.filter(|s| matches!(s, State::Running(handle) if handle.id() == task))
         {
-            *state = State::Ended(Box::new(finding));
+            *state = State::Ended(result);
         }
     }
 
@@ -97,17 +97,17 @@ impl Supervisor {
     pub(crate) fn running(&self, uid: &str) -> BTreeSet<Job> {
         self.jobs()
             .iter()
-            .filter(|((run, _), state)| run.2 == uid && matches!(state, State::Running(_)))
+            .filter(|((run, _), state)| run.uid == uid && matches!(state, State::Running(_)))
             .map(|((_, job), _)| *job)
             .collect()
     }
 
     /// What ended jobs of a run have found. They stay until [`Supervisor::taken`]: only a finding that was written down may be forgotten.
-    pub(crate) fn findings(&self, uid: &str) -> Vec<(Job, Finding)> {
+    pub(crate) fn findings(&self, uid: &str) -> Vec<(Job, JobResult)> {
         self.jobs()
             .iter()
             .filter_map(|((run, job), state)| match state {
-                State::Ended(finding) if run.2 == uid => Some((*job, finding.as_ref().clone())),
+                State::Ended(result) if run.uid == uid => Some((*job, result.clone())),
                 State::Ended(_) | State::Running(_) => None,
             })
             .collect()
@@ -116,20 +116,20 @@ impl Supervisor {
     /// Forgets findings that were written down.
     pub(crate) fn taken(&self, uid: &str, jobs: impl IntoIterator<Item = Job>) {
         let jobs: BTreeSet<Job> = jobs.into_iter().collect();
-        self.end_where(|run, job| run.2 == uid && jobs.contains(&job));
+        self.end_where(|run, job| run.uid == uid && jobs.contains(&job));
     }
 
     /// Ends jobs of a run and forgets them.
     pub(crate) fn cancel(&self, uid: &str, which: impl Fn(Job) -> bool) {
-        self.end_where(|run, job| run.2 == uid && which(job));
+        self.end_where(|run, job| run.uid == uid && which(job));
     }
 
     /// Ends all jobs of these runs and forgets them.
-    pub(crate) fn forget(&self, which: impl Fn(&Key) -> bool) {
+    pub(crate) fn forget(&self, which: impl Fn(&RunRef) -> bool) {
         self.end_where(|run, _| which(run));
     }
 
-    fn end_where(&self, ends: impl Fn(&Key, Job) -> bool) {
+    fn end_where(&self, ends: impl Fn(&RunRef, Job) -> bool) {
         self.jobs().retain(|(run, job), state| {
             let ends = ends(run, *job);
             if let (true, State::Running(handle)) = (ends, &*state) {
@@ -141,9 +141,9 @@ impl Supervisor {
 }
 
 /// What is said of a job that panicked: the process has told on its standard error where and why.
-fn panicked() -> Finding {
+fn panicked() -> Problem {
     let message = "a defect of the operator ended its work: its log says where";
-    Finding::Failed(Problem::permanent("OperatorFailed", message))
+    Problem::permanent("OperatorFailed", message)
 }
 
 #[cfg(test)]
@@ -152,8 +152,12 @@ mod tests {
     use futures::StreamExt;
     use std::future::pending;
 
-    fn run(name: &str, uid: &str) -> Key {
-        ("rehearsal".into(), name.into(), uid.into())
+    fn run(name: &str, uid: &str) -> RunRef {
+        RunRef {
+            namespace: "rehearsal".into(),
+            name: name.into(),
+            uid: uid.into(),
+        }
     }
 
     #[tokio::test]
@@ -164,7 +168,7 @@ mod tests {
         assert!(supervisor.running("1").is_empty());
         assert!(matches!(
             &*supervisor.findings("1"),
-            [(Job::Verify, Finding::Failed(error))] if error.reason == "OperatorFailed"
+            [(Job::Verify, Err(error))] if error.reason == "OperatorFailed"
         ));
         supervisor.taken("1", [Job::Verify]);
         assert!(supervisor.findings("1").is_empty());
@@ -182,7 +186,7 @@ mod tests {
                 pending().await
             });
         }
-        supervisor.forget(|(_, name, uid)| name == "a" && uid != "2");
+        supervisor.forget(|run| run.name == "a" && run.uid != "2");
         // The job is gone, and with it what it held.
         assert!(dropped.await.is_err());
         assert!(supervisor.running("1").is_empty());

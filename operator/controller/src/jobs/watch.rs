@@ -74,7 +74,7 @@ async fn next(events: &mut Events) -> Result<Option<Event>, Problem> {
                 return Err(Problem::permanent("Forbidden", status.message.clone()));
             }
             Err(error) => {
-                tracing::debug!(error = %Problem::transient("WatchInterrupted", &error), "watch interrupted");
+                tracing::debug!(error = %Problem::transient("WatchInterrupted", error), "watch interrupted");
             }
         }
     }

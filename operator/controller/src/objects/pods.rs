@@ -10,7 +10,8 @@ mod prober;
 mod seal;
 mod volumes;
 
-use dryrun_core::run::object::Object;
+use dryrun_core::run::container::Container;
+use dryrun_core::run::object::RunPod;
 use k8s_openapi::api::core::v1::{
     Affinity, NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, Pod,
     PreferredSchedulingTerm,
@@ -19,22 +20,6 @@ use std::time::Duration;
 
 use super::Plan;
 
-/// Port of the copy.
-pub(crate) const POSTGRES_PORT: u16 = 5432;
-/// Port of listeners that answer probes: the one in the namespace of probes, and the copy's sidecar, whom nobody may reach.
-pub(crate) const ECHO_PORT: u16 = 7072;
-/// Where the dump lies in the pods that write or read it.
-pub(crate) const DUMP_DIR: &str = "/data/dump";
-/// Where the harness's init container finds the inputs, one directory each.
-pub(crate) const INPUTS_DIR: &str = "/inputs";
-/// Where it unpacks them, one directory each.
-pub(crate) const UNPACKED_DIR: &str = "/unpacked";
-/// Where the seal pod finds all that was written.
-pub(crate) const EVIDENCE_DIR: &str = "/evidence";
-/// Where the copy writes its logs.
-pub(crate) const SERVER_LOGS_DIR: &str = "/evidence/server";
-/// File in [`SECRETS_DIR`] with production's password.
-pub(crate) const SOURCE_FILE: &str = "source";
 /// Group of every pod of a run: what they share on volumes and in Secrets.
 const RUN_GROUP: i64 = 64_000;
 /// User of containers that run the operator's image.
@@ -44,34 +29,22 @@ const OBSERVER_USER: i64 = 64_002;
 /// What a pod's deadline has beyond the run's, so that teardown is not cut short.
 const DEADLINE_MARGIN: Duration = Duration::from_secs(600);
 
-/// Names of the containers that agents are reached in.
-pub(crate) struct Containers;
-
-impl Containers {
-    /// The copy's init container that waits to be released.
-    pub(crate) const ISOLATE: &str = "isolate";
-    /// The harness's init container that verifies inputs.
-    pub(crate) const INPUTS: &str = "inputs";
-    /// The harness's sidecar that looks at the inputs again, and probes.
-    pub(crate) const OBSERVER: &str = "observer";
-    /// The copy's sidecar that probes, and the only container of a pod that does nothing else.
-    pub(crate) const PROBE: &str = "probe";
-}
-
 /// One of the run's pods.
-pub(crate) fn pod(plan: &Plan<'_>, object: Object) -> Pod {
-    let mut spec = match object {
-        Object::DumpPod => database::dump(plan),
-        Object::PostgresPod => database::postgres(plan),
-        Object::RestorePod => database::restore(plan),
-        Object::HarnessPod => harness::pod(plan),
-        Object::SealPod => seal::pod(plan),
-        Object::IntruderPod | Object::ListenerPod | Object::CanaryPod => prober::pod(plan, object),
-        _ => database::identity(plan),
+pub(crate) fn pod(plan: &Plan<'_>, pod: RunPod) -> Pod {
+    let mut spec = match pod {
+        RunPod::Dump => database::dump(plan),
+        RunPod::Postgres => database::postgres(plan),
+        RunPod::Restore => database::restore(plan),
+        RunPod::Harness => harness::pod(plan),
+        RunPod::Seal => seal::pod(plan),
+        RunPod::Identity => database::identity(plan),
+        RunPod::Intruder => prober::pod(plan, Container::Intruder),
+        RunPod::Canary => prober::pod(plan, Container::Canary),
+        RunPod::Listener => prober::pod(plan, Container::Listener),
     };
-    spec.affinity = affinity(plan, object);
+    spec.affinity = affinity(plan, pod);
     Pod {
-        metadata: plan.metadata(object),
+        metadata: plan.metadata(pod),
         spec: Some(spec),
         ..Pod::default()
     }
@@ -79,7 +52,7 @@ pub(crate) fn pod(plan: &Plan<'_>, object: Object) -> Pod {
 
 /// Later pods run where the dump pod ran: there the volumes are. By affinity, since `nodeName` would skip the scheduler. The listener had better run
 /// somewhere else, so that it also sees the copy from another node.
-fn affinity(plan: &Plan<'_>, object: Object) -> Option<Affinity> {
+fn affinity(plan: &Plan<'_>, pod: RunPod) -> Option<Affinity> {
     let node = Some(&plan.facts.node).filter(|node| !node.is_empty())?;
     let is = |operator: &str| NodeSelectorTerm {
         match_fields: Some(vec![NodeSelectorRequirement {
@@ -89,8 +62,8 @@ fn affinity(plan: &Plan<'_>, object: Object) -> Option<Affinity> {
         }]),
         match_expressions: None,
     };
-    let node_affinity = match object {
-        Object::ListenerPod => NodeAffinity {
+    let node_affinity = if pod == RunPod::Listener {
+        NodeAffinity {
             preferred_during_scheduling_ignored_during_execution: Some(vec![
                 PreferredSchedulingTerm {
                     preference: is("NotIn"),
@@ -98,13 +71,14 @@ fn affinity(plan: &Plan<'_>, object: Object) -> Option<Affinity> {
                 },
             ]),
             ..NodeAffinity::default()
-        },
-        _ => NodeAffinity {
+        }
+    } else {
+        NodeAffinity {
             required_during_scheduling_ignored_during_execution: Some(NodeSelector {
                 node_selector_terms: vec![is("In")],
             }),
             ..NodeAffinity::default()
-        },
+        }
     };
     Some(Affinity {
         node_affinity: Some(node_affinity),

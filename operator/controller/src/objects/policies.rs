@@ -1,7 +1,8 @@
 //! The run's NetworkPolicies: only allowances, on top of the namespace's static deny-all.
 
 use dryrun_core::run::id::{ROLE_LABEL, RUN_LABEL};
-use dryrun_core::run::object::Object;
+use dryrun_core::run::layout::POSTGRES_PORT;
+use dryrun_core::run::object::{RunPod, RunPolicy};
 use k8s_openapi::api::networking::v1::{
     IPBlock, NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyIngressRule, NetworkPolicyPeer,
     NetworkPolicyPort, NetworkPolicySpec,
@@ -11,42 +12,41 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use std::collections::BTreeMap;
 
 use super::Plan;
-use super::pods::POSTGRES_PORT;
 
 /// One of the run's policies.
-pub(crate) fn policy(plan: &Plan<'_>, object: Object) -> NetworkPolicy {
-    let spec = match object {
-        Object::ProductionEgress => egress(
+pub(crate) fn policy(plan: &Plan<'_>, policy: RunPolicy) -> NetworkPolicy {
+    let spec = match policy {
+        RunPolicy::ProductionEgress => egress(
             plan,
-            &[Object::DumpPod, Object::IdentityPod],
+            &[RunPod::Dump, RunPod::Identity],
             vec![production(plan)],
             plan.spec.source.port,
         ),
-        Object::CopyEgress => egress(
+        RunPolicy::CopyEgress => egress(
             plan,
-            &[Object::RestorePod, Object::HarnessPod],
-            vec![pods(plan, &[Object::PostgresPod])],
+            &[RunPod::Restore, RunPod::Harness],
+            vec![pods(plan, &[RunPod::Postgres])],
             POSTGRES_PORT,
         ),
-        _ => NetworkPolicySpec {
-            pod_selector: Some(selector(plan, &[Object::PostgresPod])),
+        RunPolicy::CopyIngress => NetworkPolicySpec {
+            pod_selector: Some(selector(plan, &[RunPod::Postgres])),
             policy_types: Some(vec!["Ingress".into()]),
             ingress: Some(vec![NetworkPolicyIngressRule {
-                from: Some(vec![pods(plan, &[Object::RestorePod, Object::HarnessPod])]),
+                from: Some(vec![pods(plan, &[RunPod::Restore, RunPod::Harness])]),
                 ports: Some(vec![tcp(POSTGRES_PORT)]),
             }]),
             egress: None,
         },
     };
     NetworkPolicy {
-        metadata: plan.metadata(object),
+        metadata: plan.metadata(policy),
         spec: Some(spec),
     }
 }
 
 fn egress(
     plan: &Plan<'_>,
-    from: &[Object],
+    from: &[RunPod],
     to: Vec<NetworkPolicyPeer>,
     port: u16,
 ) -> NetworkPolicySpec {
@@ -70,11 +70,11 @@ fn tcp(port: u16) -> NetworkPolicyPort {
 }
 
 /// These pods of this run.
-fn selector(plan: &Plan<'_>, objects: &[Object]) -> LabelSelector {
+fn selector(plan: &Plan<'_>, objects: &[RunPod]) -> LabelSelector {
     LabelSelector {
         match_labels: Some(BTreeMap::from([(
             RUN_LABEL.to_owned(),
-            plan.uid.to_owned(),
+            plan.run.uid.clone(),
         )])),
         match_expressions: Some(vec![LabelSelectorRequirement {
             key: ROLE_LABEL.into(),
@@ -84,7 +84,7 @@ fn selector(plan: &Plan<'_>, objects: &[Object]) -> LabelSelector {
     }
 }
 
-fn pods(plan: &Plan<'_>, objects: &[Object]) -> NetworkPolicyPeer {
+fn pods(plan: &Plan<'_>, objects: &[RunPod]) -> NetworkPolicyPeer {
     NetworkPolicyPeer {
         pod_selector: Some(selector(plan, objects)),
         ..NetworkPolicyPeer::default()

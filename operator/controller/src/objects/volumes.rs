@@ -1,6 +1,7 @@
 //! The run's Secret and volumes.
 
-use dryrun_core::run::object::{Object, key};
+use dryrun_core::run::key;
+use dryrun_core::run::object::{Object, RunVolume};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{
     PersistentVolumeClaim, PersistentVolumeClaimSpec, Secret, VolumeResourceRequirements,
@@ -41,16 +42,15 @@ pub(crate) fn secret(plan: &Plan<'_>) -> Secret {
     }
 }
 
-/// One of the run's two volumes.
-pub(crate) fn claim(plan: &Plan<'_>, object: Object) -> PersistentVolumeClaim {
+/// One of the run's volumes.
+pub(crate) fn claim(plan: &Plan<'_>, volume: RunVolume) -> PersistentVolumeClaim {
     let storage = &plan.spec.postgres.storage;
-    let size = if object == Object::DataVolume {
-        storage.size.clone()
-    } else {
-        Quantity(EVIDENCE_SIZE.into())
+    let size = match volume {
+        RunVolume::Data => storage.size.clone(),
+        RunVolume::Evidence => Quantity(EVIDENCE_SIZE.into()),
     };
     PersistentVolumeClaim {
-        metadata: plan.metadata(object),
+        metadata: plan.metadata(volume),
         spec: Some(PersistentVolumeClaimSpec {
             access_modes: Some(vec!["ReadWriteOnce".into()]),
             storage_class_name: storage.storage_class_name.clone(),

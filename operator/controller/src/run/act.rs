@@ -1,12 +1,13 @@
 //! Does what was decided. Every effect on the cluster is here, but status and report.
 
 use dryrun_core::api::{DryRun, DryRunReport, DryRunReportSpec, PlanSummary};
+use dryrun_core::commands::{Action, Facts};
 use dryrun_core::plan;
 use dryrun_core::plan::approval::Approval;
-use dryrun_core::run::facts::Facts;
-use dryrun_core::run::id::{self, FINALIZER};
+use dryrun_core::run::id::FINALIZER;
+use dryrun_core::run::id::RunRef;
 use dryrun_core::run::object::Object;
-use dryrun_core::step::{Action, Observed};
+use dryrun_core::run::observed::Observed;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Secret};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
@@ -19,7 +20,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, call};
 use crate::jobs::{PodAccess, Scope, Supervisor};
-use crate::objects::{self, Plan, belongs, key};
+use crate::objects::{self, Plan};
 use crate::pinned_operator::PinnedOperator;
 
 /// What actions work with.
@@ -28,7 +29,9 @@ pub(crate) struct Actor<'a> {
     /// Access to the run's pods, for jobs.
     pub(crate) access: &'a Arc<dyn PodAccess>,
     pub(crate) jobs: &'a Supervisor,
-    pub(crate) run: &'a DryRun,
+    /// The DryRun as it was read.
+    pub(crate) dry_run: &'a DryRun,
+    pub(crate) run: &'a RunRef,
     pub(crate) facts: &'a Facts,
     pub(crate) objects: &'a BTreeMap<Object, Observed>,
     pub(crate) approval: &'a Approval,
@@ -41,7 +44,6 @@ pub(crate) struct Actor<'a> {
 impl Actor<'_> {
     /// Does one action. All can be done twice: a create that finds its own object is a success, a delete that finds nothing too.
     pub(crate) async fn act(&self, action: Action) -> Result<(), Error> {
-        let (namespace, name, uid) = key(self.run);
         match action {
             Action::AddFinalizer => self.finalizer(true).await,
             Action::RemoveFinalizer => self.finalizer(false).await,
@@ -52,11 +54,9 @@ impl Actor<'_> {
                 let scope = Scope {
                     client: self.client.clone(),
                     access: Arc::clone(self.access),
-                    namespace,
+                    run: self.run.clone(),
                     probes_namespace: self.operator.probes_namespace.clone(),
-                    name,
-                    uid,
-                    spec: Arc::new(self.run.spec.clone()),
+                    spec: Arc::new(self.dry_run.spec.clone()),
                     facts: Arc::new(self.facts.clone()),
                     deadline,
                 };
@@ -64,15 +64,15 @@ impl Actor<'_> {
                 Ok(())
             }
             Action::CancelJobs => {
-                self.jobs.cancel(&uid, |job| !job.is_teardown());
+                self.jobs.cancel(&self.run.uid, |job| !job.is_teardown());
                 Ok(())
             }
             Action::End(ending) => {
-                self.jobs.cancel(&uid, |job| job == ending);
+                self.jobs.cancel(&self.run.uid, |job| job == ending);
                 Ok(())
             }
             Action::EndJobs => {
-                self.jobs.cancel(&uid, |_| true);
+                self.jobs.cancel(&self.run.uid, |_| true);
                 Ok(())
             }
         }
@@ -80,19 +80,22 @@ impl Actor<'_> {
 
     /// Adds or removes our finalizer, only on the very version that was read: a list that somebody else changed in between is left alone.
     async fn finalizer(&self, wanted: bool) -> Result<(), Error> {
-        let (namespace, name, uid) = key(self.run);
-        let mut finalizers: Vec<String> = self.run.finalizers().to_vec();
+        let mut finalizers: Vec<String> = self.dry_run.finalizers().to_vec();
         finalizers.retain(|f| f != FINALIZER);
         if wanted {
             finalizers.push(FINALIZER.to_owned());
         }
         let patch = serde_json::json!({
-            "metadata": {"uid": uid, "resourceVersion": self.run.resource_version(), "finalizers": finalizers},
+            "metadata": {"uid": self.run.uid, "resourceVersion": self.dry_run.resource_version(), "finalizers": finalizers},
         });
-        let api: Api<DryRun> = Api::namespaced(self.client.clone(), &namespace);
+        let api: Api<DryRun> = Api::namespaced(self.client.clone(), &self.run.namespace);
         let patched = call(
             "change the finalizer",
-            api.patch(&name, &PatchParams::default(), &Patch::Merge(&patch)),
+            api.patch(
+                &self.run.name,
+                &PatchParams::default(),
+                &Patch::Merge(&patch),
+            ),
         )
         .await;
         match patched {
@@ -105,7 +108,6 @@ impl Actor<'_> {
     }
 
     async fn create_report(&self) -> Result<(), Error> {
-        let (namespace, name, uid) = key(self.run);
         let Approval::Valid {
             name: approval_name,
             uid: approval_uid,
@@ -118,21 +120,26 @@ impl Actor<'_> {
             return Ok(());
         };
         let mut report = DryRunReport::new(
-            &id::report(&name, &uid),
+            &self.run.report(),
             DryRunReportSpec {
-                dry_run_name: name.clone(),
-                dry_run_uid: uid.clone(),
+                dry_run_name: self.run.name.clone(),
+                dry_run_uid: self.run.uid.clone(),
                 plan_hash: plan.hash.clone(),
-                plan: plan::document(&namespace, &name, &self.run.spec, &plan.resolved)?,
-                requested_by: self.run.spec.requested_by.clone(),
+                plan: plan::document(
+                    &self.run.namespace,
+                    &self.run.name,
+                    &self.dry_run.spec,
+                    &plan.resolved,
+                )?,
+                requested_by: self.dry_run.spec.requested_by.clone(),
                 approved_by,
                 approval_name,
                 approval_uid,
             },
         );
-        report.metadata.namespace = Some(namespace.clone());
-        report.metadata.labels = Some(id::retained_labels(&name, &uid));
-        let api: Api<DryRunReport> = Api::namespaced(self.client.clone(), &namespace);
+        report.metadata.namespace = Some(self.run.namespace.clone());
+        report.metadata.labels = Some(self.run.retained_labels());
+        let api: Api<DryRunReport> = Api::namespaced(self.client.clone(), &self.run.namespace);
         let created = call(
             "create the report",
             api.create(&PostParams::default(), &report),
@@ -142,7 +149,7 @@ impl Actor<'_> {
             Err(error) if error.is_already_exists() => {
                 // A lost answer of an earlier create, or what another run has left under this name.
                 let found = call("read the report", api.get(&report.name_any())).await?;
-                if found.spec.dry_run_uid == uid {
+                if found.spec.dry_run_uid == self.run.uid {
                     Ok(())
                 } else {
                     Err(error)
@@ -153,33 +160,18 @@ impl Actor<'_> {
     }
 
     async fn create(&self, object: Object) -> Result<(), Error> {
-        let (namespace, name, uid) = key(self.run);
         let plan = Plan {
-            name: &name,
-            namespace: &namespace,
+            run: self.run,
             probes_namespace: &self.operator.probes_namespace,
-            uid: &uid,
-            spec: &self.run.spec,
+            spec: &self.dry_run.spec,
             facts: self.facts,
             operator_image: &self.operator.image,
         };
         match object {
             Object::Secret => self.post(object, objects::secret(&plan)).await,
-            Object::DataVolume | Object::EvidenceVolume => {
-                self.post(object, objects::claim(&plan, object)).await
-            }
-            Object::ProductionEgress | Object::CopyEgress | Object::CopyIngress => {
-                self.post(object, objects::policy(&plan, object)).await
-            }
-            Object::DumpPod
-            | Object::PostgresPod
-            | Object::RestorePod
-            | Object::HarnessPod
-            | Object::SealPod
-            | Object::IdentityPod
-            | Object::IntruderPod
-            | Object::ListenerPod
-            | Object::CanaryPod => self.post(object, objects::pod(&plan, object)).await,
+            Object::Volume(volume) => self.post(object, objects::claim(&plan, volume)).await,
+            Object::Policy(policy) => self.post(object, objects::policy(&plan, policy)).await,
+            Object::Pod(pod) => self.post(object, objects::pod(&plan, pod)).await,
         }
     }
 
@@ -188,12 +180,8 @@ impl Actor<'_> {
     where
         K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>,
     {
-        let (namespace, _, _) = key(self.run);
-        let namespace = if object.is_outside() {
-            &self.operator.probes_namespace
-        } else {
-            &namespace
-        };
+        let probes_namespace = &self.operator.probes_namespace;
+        let namespace = self.run.namespace_of(object, probes_namespace);
         Api::namespaced(self.client.clone(), namespace)
     }
 
@@ -206,9 +194,8 @@ impl Actor<'_> {
             + Serialize
             + Sync,
     {
-        let (_, name, uid) = key(self.run);
         let api: Api<K> = self.api(object);
-        let doing = format!("create {}", object.reference(&name, &uid));
+        let doing = format!("create {}", self.run.reference(object));
         match call(doing.clone(), api.create(&PostParams::default(), &desired)).await {
             Err(Error::Kube {
                 doing,
@@ -216,8 +203,8 @@ impl Actor<'_> {
             }) if status.is_already_exists() => {
                 // A lost answer of an earlier create, or somebody else's object.
                 let found =
-                    call(doing.clone(), api.get_metadata(&object.name(&name, &uid))).await?;
-                let ours = belongs(&found, &uid);
+                    call(doing.clone(), api.get_metadata(&self.run.name_of(object))).await?;
+                let ours = self.run.owns(&found);
                 if ours {
                     Ok(())
                 } else {
@@ -234,21 +221,9 @@ impl Actor<'_> {
     async fn delete(&self, object: Object) -> Result<(), Error> {
         match object {
             Object::Secret => self.remove::<Secret>(object).await,
-            Object::DataVolume | Object::EvidenceVolume => {
-                self.remove::<PersistentVolumeClaim>(object).await
-            }
-            Object::ProductionEgress | Object::CopyEgress | Object::CopyIngress => {
-                self.remove::<NetworkPolicy>(object).await
-            }
-            Object::DumpPod
-            | Object::PostgresPod
-            | Object::RestorePod
-            | Object::HarnessPod
-            | Object::SealPod
-            | Object::IdentityPod
-            | Object::IntruderPod
-            | Object::ListenerPod
-            | Object::CanaryPod => self.remove::<Pod>(object).await,
+            Object::Volume(_) => self.remove::<PersistentVolumeClaim>(object).await,
+            Object::Policy(_) => self.remove::<NetworkPolicy>(object).await,
+            Object::Pod(_) => self.remove::<Pod>(object).await,
         }
     }
 
@@ -260,7 +235,6 @@ impl Actor<'_> {
             + Debug
             + DeserializeOwned,
     {
-        let (_, name, uid) = key(self.run);
         let Some(observed) = self.objects.get(&object) else {
             return Ok(());
         };
@@ -270,8 +244,8 @@ impl Actor<'_> {
             resource_version: None,
         });
         match call(
-            format!("delete {}", object.reference(&name, &uid)),
-            api.delete(&object.name(&name, &uid), &params),
+            format!("delete {}", self.run.reference(object)),
+            api.delete(&self.run.name_of(object), &params),
         )
         .await
         {

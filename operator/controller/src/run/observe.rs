@@ -1,7 +1,10 @@
 //! Reads the world, once per pass.
 
+use dryrun_core::run::id::RunRef;
+use dryrun_core::run::object::{Object, RunPod, RunPolicy, RunVolume};
 use dryrun_core::{
     api::{DryRun, DryRunApproval, DryRunReport, PlanSummary},
+    commands::Facts,
     plan::{
         self,
         admission::Enforcement,
@@ -9,11 +12,10 @@ use dryrun_core::{
     },
     problem::Problem,
     run::{
-        facts::Facts,
-        id::{self, ABANDONED_BY, FINALIZER, RUN_LABEL},
-        object::Object,
+        id::{ABANDONED_BY, FINALIZER},
+        observed::{Ended, Observed, PodView},
     },
-    step::{Ended, Observed, PodView, ReportView},
+    step::ReportView,
 };
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStatus, Namespace, PersistentVolumeClaim, Pod, Secret};
@@ -26,7 +28,6 @@ use std::collections::BTreeMap;
 
 use crate::context::Context;
 use crate::error::{Error, call};
-use crate::objects::{belongs, key};
 use crate::pinned_operator::PinnedOperator;
 use crate::run::resolve::resolve;
 
@@ -35,6 +36,7 @@ const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
 
 /// What was read, owned.
 pub(crate) struct Observation {
+    pub(crate) run: RunRef,
     pub(crate) plan: Result<PlanSummary, Problem>,
     pub(crate) approval: Approval,
     pub(crate) enforcement: Enforcement,
@@ -49,30 +51,31 @@ pub(crate) struct Observation {
 
 /// Reads what concerns a DryRun. Before it has begun that is plan, approvals and admission policies; afterwards report and objects.
 pub(crate) async fn observe(context: &Context, run: &DryRun) -> Result<Observation, Error> {
-    let (namespace, name, uid) = key(run);
+    let id = RunRef::of(run);
     let client = &context.client;
     let status = run.status.as_ref();
     // It is put on right before the first create: without it nothing can have been made.
     let finalizer = run.finalizers().iter().any(|f| f == FINALIZER);
-    if !context.namespaces.contains(&namespace) {
+    if !context.namespaces.contains(&id.namespace) {
         return Ok(unprepared(context, run, finalizer));
     }
-    let reports: Api<DryRunReport> = Api::namespaced(client.clone(), &namespace);
-    let report = call("read the report", reports.get_opt(&id::report(&name, &uid))).await?;
-    let report = report.filter(|r| r.spec.dry_run_uid == uid);
+    let reports: Api<DryRunReport> = Api::namespaced(client.clone(), &id.namespace);
+    let report = call("read the report", reports.get_opt(&id.report())).await?;
+    let report = report.filter(|r| r.spec.dry_run_uid == id.uid);
     let mut observation = Observation {
+        run: id.clone(),
         plan: Err(Problem::permanent("Frozen", "the run has begun")),
         approval: Approval::None,
         enforcement: Enforcement::Unseen,
         facts: match &report {
             Some(report) => report.status.clone().map(|s| s.facts).unwrap_or_default(),
-            None => context.orphan(&key(run)),
+            None => context.orphan(&id),
         },
         operator: PinnedOperator::of(&context.operator, run, report.as_ref()),
         report: report.as_ref().map(view),
         objects: BTreeMap::new(),
         blind: false,
-        namespace_terminating: namespace_terminating(client, &namespace).await?,
+        namespace_terminating: namespace_terminating(client, &id.namespace).await?,
         unprepared: None,
     };
     // Whoever lets go of a run by force gets through, whatever of it can be seen.
@@ -83,8 +86,8 @@ pub(crate) async fn observe(context: &Context, run: &DryRun) -> Result<Observati
     let reported = report.is_some() || status.is_some_and(|s| s.report.is_some());
     if reported || finalizer {
         let (near, outside) = tokio::join!(
-            objects(client, &namespace, &name, &uid),
-            outside(client, &observation.operator.probes_namespace, &name, &uid),
+            objects(client, &id),
+            outside(client, &observation.operator.probes_namespace, &id),
         );
         for (seen, near) in [(near, true), (outside, false)] {
             match seen {
@@ -94,7 +97,7 @@ pub(crate) async fn observe(context: &Context, run: &DryRun) -> Result<Observati
                     observation.blind = true;
                 }
                 Err(error) if abandoned => {
-                    tracing::warn!(namespace, name, %error, "an abandoned run cannot be looked at");
+                    tracing::warn!(id.namespace, id.name, %error, "an abandoned run cannot be looked at");
                     observation.blind = true;
                 }
                 Err(error) => return Err(error),
@@ -114,15 +117,15 @@ pub(crate) async fn observe(context: &Context, run: &DryRun) -> Result<Observati
         observation.enforcement = context.policies.look(client, finalizer).await?;
         if let Enforcement::Whole { approver_since, .. } = &observation.enforcement {
             let wanted = Wanted {
-                name: &name,
-                uid: &uid,
+                run: &id,
                 requested_by: &run.spec.requested_by,
                 plan,
                 shown: status.and_then(|s| s.plan.as_ref()),
                 policy_since: *approver_since,
                 now: Timestamp::now(),
             };
-            observation.approval = approval::judge(&approvals(client, &namespace).await?, &wanted);
+            observation.approval =
+                approval::judge(&approvals(client, &id.namespace).await?, &wanted);
         }
     }
     Ok(observation)
@@ -138,7 +141,8 @@ async fn approvals(client: &Client, namespace: &str) -> Result<Vec<DryRunApprova
 /// A namespace in which the operator has no rights: all that can be said is what to change. What a run has made there cannot be seen, so one
 /// that may have begun waits until the namespace is prepared again, or is abandoned.
 fn unprepared(context: &Context, run: &DryRun, begun: bool) -> Observation {
-    let (namespace, ..) = key(run);
+    let id = RunRef::of(run);
+    let namespace = &id.namespace;
     let all: Vec<&str> = std::iter::once(namespace.as_str())
         .chain(context.namespaces.iter().map(String::as_str))
         .collect();
@@ -149,6 +153,7 @@ fn unprepared(context: &Context, run: &DryRun, begun: bool) -> Observation {
     let over = run.status.as_ref().is_some_and(|s| s.outcome.is_some());
     let waits = begun && !over && !run.annotations().contains_key(ABANDONED_BY);
     Observation {
+        run: id.clone(),
         unprepared: waits.then(|| message.clone()),
         plan: Err(Problem::permanent("NamespaceNotPrepared", message)),
         approval: Approval::None,
@@ -178,18 +183,13 @@ async fn namespace_terminating(client: &Client, namespace: &str) -> Result<bool,
 }
 
 /// The run's objects: those of its names that carry its UID.
-async fn objects(
-    client: &Client,
-    namespace: &str,
-    name: &str,
-    uid: &str,
-) -> Result<BTreeMap<Object, Observed>, Error> {
-    let labelled = ListParams::default().labels(&format!("{RUN_LABEL}={uid}"));
-    let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
-    let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
-    let claims: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), namespace);
-    let secret_name = Object::Secret.name(name, uid);
-    let intruder_name = Object::IntruderPod.name(name, uid);
+async fn objects(client: &Client, run: &RunRef) -> Result<BTreeMap<Object, Observed>, Error> {
+    let labelled = ListParams::default().labels(&run.selector());
+    let pods: Api<Pod> = Api::namespaced(client.clone(), &run.namespace);
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), &run.namespace);
+    let claims: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), &run.namespace);
+    let secret_name = run.name_of(Object::Secret);
+    let intruder_name = run.name_of(RunPod::Intruder);
     let (found, intruder, secret, claims, policies) = futures::try_join!(
         call("list pods", pods.list(&labelled)),
         // It has the labels of another run.
@@ -199,17 +199,11 @@ async fn objects(
             secrets.get_metadata_opt(&secret_name)
         ),
         call("list claims", claims.list(&labelled)),
-        metadata::<NetworkPolicy>(client, namespace, &labelled),
+        metadata::<NetworkPolicy>(client, &run.namespace, &labelled),
     )?;
-    let by_name = |kind: &str, found: &str| {
-        Object::ALL
-            .into_iter()
-            .find(|o| o.kind() == kind && o.name(name, uid) == found)
-    };
-    let intruder = intruder.filter(|pod| belongs(pod, uid));
-    let mut objects = pods_by_name(found.items.iter().chain(&intruder), name, uid);
-    if let Some(secret) = secret.filter(|s| s.labels().get(RUN_LABEL).is_some_and(|run| run == uid))
-    {
+    let intruder = intruder.filter(|pod| run.owns(pod));
+    let mut objects = pods_by_name(found.items.iter().chain(&intruder), run);
+    if let Some(secret) = secret.filter(|secret| run.owns(secret)) {
         objects.insert(Object::Secret, observed(&secret));
     }
     for claim in &claims {
@@ -223,51 +217,48 @@ async fn objects(
             volume,
             ..observed(claim)
         };
-        objects.extend(
-            by_name("PersistentVolumeClaim", &claim.name_any()).map(|object| (object, claim_view)),
-        );
+        let volumes = RunVolume::ALL.map(Object::Volume);
+        objects.extend(named(&volumes, claim, run).map(|object| (object, claim_view)));
     }
     for policy in &policies {
-        objects.extend(
-            by_name("NetworkPolicy", &policy.name_any()).map(|object| (object, observed(policy))),
-        );
+        let policies = RunPolicy::ALL.map(Object::Policy);
+        objects.extend(named(&policies, policy, run).map(|object| (object, observed(policy))));
     }
     Ok(objects)
+}
+
+/// The one of these objects that has the name of what was found.
+fn named(objects: &[Object], found: &impl Resource, run: &RunRef) -> Option<Object> {
+    let found = found.meta().name.as_ref()?;
+    let mut objects = objects.iter().copied();
+    objects.find(|object| run.name_of(*object) == *found)
 }
 
 /// The run's pods in the namespace of probes.
 async fn outside(
     client: &Client,
     probes_namespace: &str,
-    name: &str,
-    uid: &str,
+    run: &RunRef,
 ) -> Result<BTreeMap<Object, Observed>, Error> {
-    let labelled = ListParams::default().labels(&format!("{RUN_LABEL}={uid}"));
+    let labelled = ListParams::default().labels(&run.selector());
     let pods: Api<Pod> = Api::namespaced(client.clone(), probes_namespace);
     let found = call("list pods of the namespace of probes", pods.list(&labelled)).await?;
-    Ok(pods_by_name(&found.items, name, uid))
+    Ok(pods_by_name(&found.items, run))
 }
 
 fn pods_by_name<'a>(
     pods: impl IntoIterator<Item = &'a Pod>,
-    name: &str,
-    uid: &str,
+    run: &RunRef,
 ) -> BTreeMap<Object, Observed> {
-    let mut objects = BTreeMap::new();
-    for pod in pods {
-        let found = pod.name_any();
-        if let Some(object) = Object::PODS
-            .into_iter()
-            .find(|o| o.name(name, uid) == found)
-        {
-            let seen = Observed {
-                pod: Some(pod_view(pod)),
-                ..observed(pod)
-            };
-            objects.insert(object, seen);
-        }
-    }
-    objects
+    let known = RunPod::ALL.map(Object::Pod);
+    let pods = pods.into_iter().filter_map(|pod| {
+        let seen = Observed {
+            pod: Some(pod_view(pod)),
+            ..observed(pod)
+        };
+        Some((named(&known, pod, run)?, seen))
+    });
+    pods.collect()
 }
 
 async fn metadata<K>(

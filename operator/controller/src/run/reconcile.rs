@@ -1,9 +1,10 @@
 //! The story of a pass: observe, decide, report, act; again until there is nothing to do but wait.
 
 use dryrun_core::api::{DryRun, DryRunStatus};
-use dryrun_core::run::facts::Facts;
+use dryrun_core::commands::{Facts, Job, JobResult, absorb};
+use dryrun_core::run::id::RunRef;
 use dryrun_core::run::id::{ABANDONED_BY, FINALIZER};
-use dryrun_core::step::{Decision, Finding, Job, World, absorb, decide, is_edge};
+use dryrun_core::step::{Decision, Snapshot, decide, is_edge};
 use jiff::Timestamp;
 use kube::runtime::controller::Action as Requeue;
 use kube::{Api, ResourceExt};
@@ -16,7 +17,6 @@ use super::observe::{Observation, observe};
 use super::report;
 use crate::context::{Context, Watched};
 use crate::error::{Class, Error, call};
-use crate::objects::key;
 
 /// Turns of one pass: more than a run has steps, so that only a loop reaches it.
 const TURNS: usize = 64;
@@ -37,8 +37,12 @@ pub async fn reconcile(run: Arc<Watched>, context: Arc<Context>) -> Result<Reque
             return Ok(Requeue::await_change());
         }
     };
-    let id = key(run);
-    let (namespace, name, uid) = &id;
+    let id = RunRef::of(run);
+    let RunRef {
+        namespace,
+        name,
+        uid,
+    } = &id;
     // An earlier DryRun of this name may have vanished without an event.
     context.forget((namespace, name), Some(uid));
     let passed = pass(run, &context).await;
@@ -59,16 +63,16 @@ pub async fn reconcile(run: Arc<Watched>, context: Arc<Context>) -> Result<Reque
 
 /// One pass. Each turn sees the world anew, since an action has changed it.
 async fn pass(run: &DryRun, context: &Context) -> Result<Requeue, Error> {
-    let (namespace, name, uid) = key(run);
-    let runs: Api<DryRun> = Api::namespaced(context.client.clone(), &namespace);
+    let id = RunRef::of(run);
+    let runs: Api<DryRun> = Api::namespaced(context.client.clone(), &id.namespace);
     for _ in 0..TURNS {
         // Not from the cache: a decision must not be made from what an earlier turn has already changed.
-        let Some(run) = call("read the DryRun", runs.get_opt(&name))
+        let Some(run) = call("read the DryRun", runs.get_opt(&id.name))
             .await?
-            .filter(|r| r.uid().as_deref() == Some(&uid))
+            .filter(|r| r.uid().as_deref() == Some(&id.uid))
         else {
-            context.jobs.cancel(&uid, |_| true);
-            context.remember(&key(run), None);
+            context.jobs.cancel(&id.uid, |_| true);
+            context.remember(&id, None);
             return Ok(Requeue::await_change());
         };
         if let Some(requeue) = turn(&run, context).await? {
@@ -81,14 +85,14 @@ async fn pass(run: &DryRun, context: &Context) -> Result<Requeue, Error> {
 /// Observe, decide, report, act. Returns nothing when something was done and the world is worth another look.
 async fn turn(run: &DryRun, context: &Context) -> Result<Option<Requeue>, Error> {
     let seen = observe(context, run).await?;
-    let (findings, facts) = take_findings(run, context, &seen);
+    let (findings, facts) = take_findings(context, &seen);
     let previous = run.status.clone().unwrap_or_default();
-    let running = context.jobs.running(&key(run).2);
+    let running = context.jobs.running(&seen.run.uid);
     let world = world(run, context, &seen, &previous, &facts, &running);
     let decision = decide(&world);
     let orphan = seen.report.is_none() && world.begun() && decision.status.outcome.is_none();
     if seen.unprepared.is_none() {
-        context.remember(&key(run), orphan.then_some(&decision.facts));
+        context.remember(&seen.run, orphan.then_some(&decision.facts));
     }
     // The report is written before anything that depends on its facts, and before the findings are forgotten.
     let written = write_report(run, context, &seen, &previous, &decision).await;
@@ -98,7 +102,7 @@ async fn turn(run: &DryRun, context: &Context) -> Result<Option<Requeue>, Error>
     }
     context
         .jobs
-        .taken(world.uid, findings.iter().map(|(job, _)| *job));
+        .taken(&seen.run.uid, findings.iter().map(|(job, _)| *job));
     let run = write_status(run, context, &previous, &decision).await?;
     if decision.actions.is_empty() {
         return Ok(Some(match decision.wake {
@@ -110,18 +114,14 @@ async fn turn(run: &DryRun, context: &Context) -> Result<Option<Requeue>, Error>
 }
 
 /// The findings of ended jobs, and the facts with them. Without its report nothing can be written down: findings are kept until it can be read.
-fn take_findings(
-    run: &DryRun,
-    context: &Context,
-    seen: &Observation,
-) -> (Vec<(Job, Finding)>, Facts) {
+fn take_findings(context: &Context, seen: &Observation) -> (Vec<(Job, JobResult)>, Facts) {
     let findings = match seen.unprepared {
         Some(_) => Vec::new(),
-        None => context.jobs.findings(&key(run).2),
+        None => context.jobs.findings(&seen.run.uid),
     };
     let mut facts = seen.facts.clone();
-    for (job, finding) in findings.clone() {
-        absorb(&mut facts, job, finding);
+    for (job, result) in &findings {
+        absorb(&mut facts, *job, result);
     }
     (findings, facts)
 }
@@ -134,13 +134,11 @@ fn world<'a>(
     status: &'a DryRunStatus,
     facts: &'a Facts,
     running: &'a BTreeSet<Job>,
-) -> World<'a> {
+) -> Snapshot<'a> {
     let metadata = &run.metadata;
-    World {
-        name: metadata.name.as_deref().unwrap_or_default(),
-        namespace: metadata.namespace.as_deref().unwrap_or_default(),
+    Snapshot {
+        run: &seen.run,
         probes_namespace: &seen.operator.probes_namespace,
-        uid: metadata.uid.as_deref().unwrap_or_default(),
         generation: metadata.generation.unwrap_or_default(),
         created: run
             .creation_timestamp()
@@ -160,7 +158,7 @@ fn world<'a>(
         objects: &seen.objects,
         blind: seen.blind,
         running,
-        trouble: context.trouble(&key(run)),
+        trouble: context.trouble(&seen.run),
         now: Timestamp::now(),
     }
 }
@@ -207,12 +205,15 @@ async fn act(
     seen: &Observation,
     decision: Decision,
 ) -> Result<(), Error> {
-    let (namespace, name, _) = key(run);
+    let RunRef {
+        namespace, name, ..
+    } = &seen.run;
     let actor = Actor {
         client: &context.client,
         access: &context.access,
         jobs: &context.jobs,
-        run,
+        dry_run: run,
+        run: &seen.run,
         facts: &decision.facts,
         objects: &seen.objects,
         approval: &seen.approval,
@@ -241,7 +242,10 @@ fn pause(wake: Timestamp, decided: Timestamp, now: Timestamp) -> Duration {
 
 /// When to look again after an error: by its class, and ever more slowly for one run.
 pub(super) fn error_policy(run: Arc<Watched>, error: &Error, context: Arc<Context>) -> Requeue {
-    let failures = run.0.as_ref().map_or(0, |run| context.failures(&key(run)));
+    let failures = run
+        .0
+        .as_ref()
+        .map_or(0, |run| context.failures(&RunRef::of(run)));
     Requeue::requeue(delay(error.class(), failures.max(1)))
 }
 

@@ -1,9 +1,10 @@
 //! Says what was decided: facts and verdicts in the report, the status of the DryRun, and events.
 
 use dryrun_core::api::{DryRun, DryRunReport, DryRunStatus};
+use dryrun_core::commands::Facts;
 use dryrun_core::gate::{Gate, NOT_REACHED, PENDING, Status, Verdict};
-use dryrun_core::run::facts::Facts;
-use dryrun_core::run::id::{self, MANAGER};
+use dryrun_core::run::id::MANAGER;
+use dryrun_core::run::id::RunRef;
 use dryrun_core::step::{ReportView, report};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -12,7 +13,6 @@ use kube::runtime::events::{Event, EventType, Recorder};
 use kube::{Api, Client, Resource, ResourceExt};
 
 use crate::error::{Error, call};
-use crate::objects::key;
 
 /// Writes facts, verdicts and outcome into the report.
 pub(crate) async fn write_report(
@@ -22,18 +22,18 @@ pub(crate) async fn write_report(
     facts: &Facts,
     status: &DryRunStatus,
 ) -> Result<(), Error> {
-    let (namespace, name, uid) = key(run);
+    let id = RunRef::of(run);
     let report = report::status(view, &run.spec, facts, status, Timestamp::now());
     let body = serde_json::json!({
         "apiVersion": DryRunReport::api_version(&()),
         "kind": DryRunReport::kind(&()),
         "status": report,
     });
-    let api: Api<DryRunReport> = Api::namespaced(client.clone(), &namespace);
+    let api: Api<DryRunReport> = Api::namespaced(client.clone(), &id.namespace);
     let params = PatchParams::apply(MANAGER).force();
     call(
         "write the report",
-        api.patch_status(&id::report(&name, &uid), &params, &Patch::Apply(&body)),
+        api.patch_status(&id.report(), &params, &Patch::Apply(&body)),
     )
     .await
     .map(drop)
@@ -47,18 +47,18 @@ pub(crate) async fn write_status(
     run: &DryRun,
     status: &DryRunStatus,
 ) -> Result<DryRun, Error> {
-    let (namespace, name, _) = key(run);
+    let id = RunRef::of(run);
     let body = serde_json::json!({
         "apiVersion": DryRun::api_version(&()),
         "kind": DryRun::kind(&()),
         "metadata": {"resourceVersion": run.resource_version(), "uid": run.uid()},
         "status": status,
     });
-    let api: Api<DryRun> = Api::namespaced(client.clone(), &namespace);
+    let api: Api<DryRun> = Api::namespaced(client.clone(), &id.namespace);
     let params = PatchParams::apply(MANAGER).force();
     call(
         "write the status",
-        api.patch_status(&name, &params, &Patch::Apply(&body)),
+        api.patch_status(&id.name, &params, &Patch::Apply(&body)),
     )
     .await
 }

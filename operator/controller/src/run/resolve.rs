@@ -1,5 +1,6 @@
 //! Resolves a plan: digests of ConfigMaps, versions of Secrets, the rows of a matrix that stands elsewhere.
 
+use dryrun_core::run::id::RunRef;
 use dryrun_core::{
     api::{ConfigMapKey, DryRun, MatrixRef, PlanSummary},
     digest, plan,
@@ -13,7 +14,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use crate::error::{Error, call};
-use crate::objects::{self, key};
+use crate::objects::{self};
 
 /// Resolves the plan: digests of ConfigMaps, versions of Secrets.
 pub(crate) async fn resolve(
@@ -21,7 +22,9 @@ pub(crate) async fn resolve(
     run: &DryRun,
     operator: plan::Operator<'_>,
 ) -> Result<Result<PlanSummary, Problem>, Error> {
-    let (namespace, name, _) = key(run);
+    let RunRef {
+        namespace, name, ..
+    } = RunRef::of(run);
     let outside = &run.spec.isolation.outside_address;
     if outside.parse::<SocketAddr>().is_err() {
         return Ok(problem(

@@ -1,7 +1,7 @@
 //! Watches DryRuns and everything that may bring one on, and reconciles them.
 
 use dryrun_core::api::{DryRunApproval, DryRunReport};
-use dryrun_core::run::id::{NAMESPACE_LABEL, RUN_LABEL};
+use dryrun_core::run::id::{INSTANCE_LABEL, NAMESPACE_LABEL, RUN_LABEL};
 use futures::channel::mpsc::UnboundedReceiver;
 use futures::{Stream, StreamExt};
 use k8s_openapi::NamespaceResourceScope;
@@ -125,7 +125,7 @@ fn deleted_reports(client: &Client) -> impl Stream<Item = ObjectRef<Watched>> + 
 /// The run that an object is part of, by its labels.
 fn run_of(object: &impl Resource) -> Option<ObjectRef<Watched>> {
     let labels = object.labels();
-    let run = labels.get("app.kubernetes.io/instance")?;
+    let run = labels.get(INSTANCE_LABEL)?;
     // Objects outside of the DryRun's own namespace say which that is.
     let namespace = labels.get(NAMESPACE_LABEL).cloned();
     Some(ObjectRef::new(run).within(&namespace.or_else(|| object.namespace())?))
@@ -134,7 +134,7 @@ fn run_of(object: &impl Resource) -> Option<ObjectRef<Watched>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dryrun_core::run::id;
+    use dryrun_core::run::id::RunRef;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
     use std::collections::BTreeMap;
 
@@ -149,7 +149,12 @@ mod tests {
             ..Pod::default()
         };
         let expected = Some(ObjectRef::new("a").within("rehearsal"));
-        let mut labels = id::retained_labels("a", "uid");
+        let mut labels = RunRef {
+            namespace: "rehearsal".into(),
+            name: "a".into(),
+            uid: "uid".into(),
+        }
+        .retained_labels();
         assert_eq!(run_of(&object("rehearsal", labels.clone())), expected);
         labels.insert(NAMESPACE_LABEL.into(), "rehearsal".into());
         assert_eq!(run_of(&object("probes", labels)), expected);

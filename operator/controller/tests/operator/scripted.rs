@@ -4,14 +4,15 @@ use dryrun_controller::jobs::{Access, AgentAddress, AgentRequest, PodAccess, Sco
 use dryrun_core::agent_api::protocol::{Task, TaskResult};
 use dryrun_core::agent_api::tasks::WatchTask;
 use dryrun_core::api::TargetClass;
+use dryrun_core::commands::Facts;
 use dryrun_core::digest;
 use dryrun_core::isolation::target::{Tally, Target};
 use dryrun_core::problem::Problem;
 use dryrun_core::run::facts::{
-    CopyIdentity, CopySummary, Facts, RestoreFacts, RolesFacts, ScenarioClaim, ScenarioFacts,
+    CopyIdentity, CopySummary, RestoreFacts, RolesFacts, ScenarioClaim, ScenarioFacts,
     VerificationFacts,
 };
-use dryrun_core::run::object::Object;
+use dryrun_core::run::object::RunPod;
 use hyper::body::Bytes;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -137,7 +138,7 @@ impl Scripted {
 
     /// Ends the init container that waits in this pod.
     fn release(&self, pod: &str) {
-        let container = if pod.ends_with(Object::PostgresPod.role()) {
+        let container = if pod.ends_with(RunPod::Postgres.role()) {
             "isolate"
         } else {
             "inputs"
@@ -174,7 +175,7 @@ impl Scripted {
     /// What the copy says of itself, before this.
     fn identity(&self, scope: &Scope, place: usize) -> CopyIdentity {
         CopyIdentity {
-            cluster_name: scope.uid.clone(),
+            cluster_name: scope.run.uid.clone(),
             ..self.facts.copy_identity[place].clone()
         }
     }
@@ -187,15 +188,15 @@ fn json(value: &impl Serialize) -> Bytes {
 /// Who may reach what: the positive controls reach their targets, and nothing else reaches any.
 fn tally(pod: &str, target: &Target) -> Tally {
     use TargetClass::{Copy, CopyOtherPort, Production};
-    let is = |object: Object| {
+    let is = |object: RunPod| {
         let name = format!("{NAME}-{}", object.role());
         pod == name || object.is_outside() && pod.starts_with(&name)
     };
     let reached = match target.class {
-        Production => is(Object::DumpPod) || is(Object::IdentityPod),
-        Copy => is(Object::RestorePod) || is(Object::HarnessPod),
-        CopyOtherPort => is(Object::PostgresPod),
-        _ => is(Object::CanaryPod),
+        Production => is(RunPod::Dump) || is(RunPod::Identity),
+        Copy => is(RunPod::Restore) || is(RunPod::Harness),
+        CopyOtherPort => is(RunPod::Postgres),
+        _ => is(RunPod::Canary),
     };
     if reached {
         Tally {

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Outcome, schema};
-use crate::run::facts::Facts;
+use crate::commands::Facts;
 
 /// The report of one approved run: who asked, who approved, what ran, each gate with its facts.
 ///

@@ -3,7 +3,8 @@
 use super::{Evidence, Gate, Verdict, all_inspected, count, examples};
 use crate::commands::Command;
 use crate::isolation::pod;
-use crate::run::object::{Object, key};
+use crate::run::key;
+use crate::run::object::RunPod;
 
 pub(super) static GATE: Gate = Gate {
     id: "G-04",
@@ -47,8 +48,9 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
             format!("malformed keys: {}", examples(&secrets.malformed)),
         );
     }
-    for (role, pod) in &facts.inspections {
-        if let Some(key) = pod.secrets.iter().find(|key| !needs(role, key)) {
+    for (which, pod) in &facts.inspections {
+        let role = which.role();
+        if let Some(key) = pod.secrets.iter().find(|key| !needs(*which, key)) {
             return Verdict::fail("ExcessSecretKeys", format!("the {role} pod mounts {key}"));
         }
         if !pod.modes.is_empty() {
@@ -75,10 +77,7 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
 }
 
 /// Whether the pod that plays this part needs this key.
-fn needs(role: &str, found: &str) -> bool {
-    let Some(pod) = Object::PODS.into_iter().find(|pod| pod.role() == role) else {
-        return false;
-    };
+fn needs(pod: RunPod, found: &str) -> bool {
     match found.split_once('/') {
         Some((pod::CREDENTIALS, wanted)) => key::of(pod).iter().any(|key| key == wanted),
         // Production's password has a gate of its own, which says more about it.
@@ -92,11 +91,11 @@ fn worlds() -> crate::test_support::Worlds {
     use crate::run::facts::PodInspection;
     use crate::test_support::{World, Worlds, leaking};
     let harness = |change: fn(&mut PodInspection)| {
-        World::with(move |f| change(f.inspections.get_mut("harness").unwrap()))
+        World::with(move |f| change(f.inspections.get_mut(&RunPod::Harness).unwrap()))
     };
     let mounting = |key: &str| {
         World::with(|f| {
-            let pod = f.inspections.get_mut("harness").unwrap();
+            let pod = f.inspections.get_mut(&RunPod::Harness).unwrap();
             pod.secrets.insert(key.into());
         })
     };
@@ -131,7 +130,7 @@ fn worlds() -> crate::test_support::Worlds {
             ("Pending", World::with(|f| f.inspections.clear())),
             (
                 "Pending",
-                World::with(|f| drop(f.inspections.remove("seal"))),
+                World::with(|f| drop(f.inspections.remove(&RunPod::Seal))),
             ),
             ("Pending", World::with(|f| f.verification = None)),
         ],

@@ -5,7 +5,7 @@ use super::{Evidence, Gate, Verdict, examples};
 use crate::api::TargetClass;
 use crate::commands::Command;
 use crate::isolation::judge::FORBIDDEN;
-use crate::run::object::Object;
+use crate::run::object::RunPod;
 
 pub(super) static GATE: Gate = Gate {
     id: "G-07",
@@ -29,19 +29,19 @@ pub(super) static GATE: Gate = Gate {
 };
 
 /// What must have been tried before the copy is let go on.
-pub(super) const DEMANDED: [(Object, &[TargetClass]); 4] = [
-    (Object::PostgresPod, &FORBIDDEN),
-    (Object::IntruderPod, &FORBIDDEN),
-    (Object::IntruderPod, &[TargetClass::Copy]),
-    (Object::CanaryPod, &[TargetClass::Copy]),
+pub(super) const DEMANDED: [(RunPod, &[TargetClass]); 4] = [
+    (RunPod::Postgres, &FORBIDDEN),
+    (RunPod::Intruder, &FORBIDDEN),
+    (RunPod::Intruder, &[TargetClass::Copy]),
+    (RunPod::Canary, &[TargetClass::Copy]),
 ];
 
 fn evaluate(evidence: &Evidence<'_>) -> Verdict {
-    let Some(pod) = evidence.facts.inspections.get(Object::PostgresPod.role()) else {
+    let Some(pod) = evidence.facts.inspections.get(&RunPod::Postgres) else {
         return Verdict::pending();
     };
-    if !pod.openings.is_empty() {
-        return Verdict::fail("NotIsolated", examples(&pod.openings));
+    if !pod.violations.is_empty() {
+        return Verdict::fail("NotIsolated", examples(&pod.violations));
     }
     match &evidence.facts.isolation.before {
         None => Verdict::pending(),
@@ -61,7 +61,7 @@ fn worlds() -> crate::test_support::Worlds {
             (
                 "NotIsolated",
                 World::with(|f| {
-                    f.inspections.get_mut("postgres").unwrap().openings =
+                    f.inspections.get_mut(&RunPod::Postgres).unwrap().violations =
                         vec!["Service db selects it".into()]
                 }),
             ),

@@ -2,7 +2,7 @@
 
 use super::{Evidence, Gate, Verdict, count};
 use crate::commands::Command;
-use crate::run::facts::REFUSALS;
+use crate::run::facts::{REFUSALS, Reading};
 
 pub(super) static GATE: Gate = Gate {
     id: "G-10",
@@ -30,13 +30,10 @@ pub(super) static GATE: Gate = Gate {
     worlds,
 };
 
-/// The readings that the proof needs.
-const READINGS: [&str; 2] = ["restore", "harness"];
-
 fn evaluate(evidence: &Evidence<'_>) -> Verdict {
     let production = &evidence.spec.source.system_identifier;
     for reading in &evidence.facts.copy_identity {
-        let when = &reading.before;
+        let when = reading.before.writer();
         if let Some(refused) = &reading.refused {
             return refusal(refused, when, production);
         }
@@ -53,12 +50,12 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
             return refusal("CopyIsUnexpected", when, production);
         }
     }
-    if READINGS.iter().all(|when| {
+    if Reading::ALL.into_iter().all(|when| {
         evidence
             .facts
             .copy_identity
             .iter()
-            .any(|r| r.before == *when)
+            .any(|r| r.before == when)
     }) {
         let found = evidence
             .facts

@@ -5,14 +5,14 @@ use super::{Evidence, Gate, Verdict, examples};
 use crate::api::TargetClass;
 use crate::commands::Command;
 use crate::isolation::judge::FORBIDDEN;
-use crate::run::object::Object;
+use crate::run::object::RunPod;
 
 pub(super) static GATE: Gate = Gate {
     id: "G-11",
     name: "HarnessConfined",
     doc: "The harness pod as it really is has no API token, no host access, no privilege and read-only inputs, writes to disposable volumes and its own part of the evidence alone, and may reach the copy alone.",
     command: Command::Harness,
-    evidence: &["/harness", "/isolation/harness"],
+    evidence: &["/inspections/harness", "/isolation/harness"],
     needs: &["G-10"],
     reasons: &[
         (
@@ -29,7 +29,7 @@ pub(super) static GATE: Gate = Gate {
 };
 
 fn evaluate(evidence: &Evidence<'_>) -> Verdict {
-    let Some(harness) = &evidence.facts.harness else {
+    let Some(harness) = evidence.facts.inspections.get(&RunPod::Harness) else {
         return Verdict::pending();
     };
     if !harness.violations.is_empty() {
@@ -49,9 +49,9 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
 }
 
 /// What the harness must have tried.
-const DEMANDED: [(Object, &[TargetClass]); 2] = [
-    (Object::HarnessPod, &FORBIDDEN),
-    (Object::HarnessPod, &[TargetClass::CopyOtherPort]),
+const DEMANDED: [(RunPod, &[TargetClass]); 2] = [
+    (RunPod::Harness, &FORBIDDEN),
+    (RunPod::Harness, &[TargetClass::CopyOtherPort]),
 ];
 
 #[cfg(test)]
@@ -66,7 +66,8 @@ fn worlds() -> crate::test_support::Worlds {
             (
                 "NotConfined",
                 World::with(|f| {
-                    f.harness.as_mut().unwrap().violations = vec!["hostNetwork".into()]
+                    let harness = f.inspections.get_mut(&RunPod::Harness).unwrap();
+                    harness.violations = vec!["hostNetwork".into()];
                 }),
             ),
             (

@@ -1,8 +1,8 @@
 //! G-12 NothingRestarted.
 
 use super::{Evidence, Gate, Verdict, count, examples};
-use crate::commands::Command;
-use crate::run::facts::{CRASHED, Facts};
+use crate::commands::{Command, Facts};
+use crate::run::facts::CRASHED;
 use std::collections::BTreeMap;
 
 pub(super) static GATE: Gate = Gate {
@@ -44,10 +44,10 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
     let mut restarted = Vec::new();
     let recorded: BTreeMap<&str, &str> = evidence
         .facts
-        .harness
-        .iter()
-        .flat_map(|h| &h.image_ids)
-        .map(|(c, i)| (c.as_str(), i.as_str()))
+        .inspections
+        .values()
+        .flat_map(|pod| &pod.images)
+        .map(|(container, (_, image))| (container.as_str(), image.as_str()))
         .collect();
     for pod in &verification.pods {
         for (name, container) in &pod.containers {
@@ -101,18 +101,20 @@ fn other_image(facts: &Facts) -> Option<String> {
 
 #[cfg(test)]
 fn worlds() -> crate::test_support::Worlds {
+    use crate::commands::Stopped;
     use crate::problem::Problem;
-    use crate::run::facts::Stopped;
+    use crate::run::object::RunPod;
     use crate::test_support::{World, Worlds};
     Worlds {
         fail: vec![
             (
                 "ImageChanged",
                 World::with(|f| {
-                    for (role, image) in [("dump", "sha256:1"), ("restore", "sha256:2")] {
-                        let pod = f.inspections.get_mut(role).unwrap();
-                        pod.images
-                            .insert(role.into(), ("postgres:17".into(), image.into()));
+                    for (pod, image) in [(RunPod::Dump, "sha256:1"), (RunPod::Restore, "sha256:2")]
+                    {
+                        let images = &mut f.inspections.get_mut(&pod).unwrap().images;
+                        let meant = ("postgres:17".into(), image.into());
+                        images.insert(pod.role().into(), meant);
                     }
                 }),
             ),

@@ -6,7 +6,7 @@ use crate::api::TargetClass;
 use crate::commands::Command;
 use crate::isolation::judge::{self, FORBIDDEN, Judgement};
 use crate::run::facts::Probe;
-use crate::run::object::Object;
+use crate::run::object::RunPod;
 
 pub(super) static GATE: Gate = Gate {
     id: "G-19",
@@ -30,18 +30,18 @@ pub(super) static GATE: Gate = Gate {
 };
 
 /// What must have been tried after the scenarios.
-const AFTER: [(Object, &[TargetClass]); 6] = [
-    (Object::PostgresPod, &FORBIDDEN),
-    (Object::HarnessPod, &FORBIDDEN),
-    (Object::HarnessPod, &[TargetClass::CopyOtherPort]),
-    (Object::IntruderPod, &FORBIDDEN),
-    (Object::IntruderPod, &[TargetClass::Copy]),
-    (Object::CanaryPod, &[TargetClass::Copy]),
+const AFTER: [(RunPod, &[TargetClass]); 6] = [
+    (RunPod::Postgres, &FORBIDDEN),
+    (RunPod::Harness, &FORBIDDEN),
+    (RunPod::Harness, &[TargetClass::CopyOtherPort]),
+    (RunPod::Intruder, &FORBIDDEN),
+    (RunPod::Intruder, &[TargetClass::Copy]),
+    (RunPod::Canary, &[TargetClass::Copy]),
 ];
 /// What must have been tried while they ran.
-const DURING: [(Object, &[TargetClass]); 2] = [
-    (Object::PostgresPod, &FORBIDDEN),
-    (Object::HarnessPod, &FORBIDDEN),
+const DURING: [(RunPod, &[TargetClass]); 2] = [
+    (RunPod::Postgres, &FORBIDDEN),
+    (RunPod::Harness, &FORBIDDEN),
 ];
 
 fn evaluate(evidence: &Evidence<'_>) -> Verdict {
@@ -56,12 +56,12 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
     let (Some(now), Some(after)) = (&facts.copy_pod_after, &facts.isolation.after) else {
         return Verdict::pending();
     };
-    let before = facts.inspections.get(Object::PostgresPod.role());
+    let before = facts.inspections.get(&RunPod::Postgres);
     if before.is_some_and(|before| before.uid != now.uid) {
         return Verdict::fail("NotIsolated", "the copy's pod is another one than before");
     }
-    if !now.openings.is_empty() {
-        return Verdict::fail("NotIsolated", examples(&now.openings));
+    if !now.violations.is_empty() {
+        return Verdict::fail("NotIsolated", examples(&now.violations));
     }
     let verdict = probes::verdict(evidence, after, &AFTER);
     if verdict.reason != super::PASSED {
@@ -95,7 +95,7 @@ fn worlds() -> crate::test_support::Worlds {
             (
                 "NotIsolated",
                 World::with(|f| {
-                    f.copy_pod_after.as_mut().unwrap().openings =
+                    f.copy_pod_after.as_mut().unwrap().violations =
                         vec!["NetworkPolicy hole allows it more".into()]
                 }),
             ),

@@ -7,7 +7,8 @@ use crate::commands::Command;
 use crate::isolation::judge::{self, Judgement};
 use crate::isolation::pod;
 use crate::run::facts::{Phase, Probe};
-use crate::run::object::{Object, key};
+use crate::run::key;
+use crate::run::object::RunPod;
 
 pub(super) static GATE: Gate = Gate {
     id: "G-21",
@@ -44,16 +45,12 @@ pub(super) static GATE: Gate = Gate {
 
 fn evaluate(evidence: &Evidence<'_>) -> Verdict {
     let facts = evidence.facts;
-    let needed = |role: &str| {
-        Object::PODS
-            .into_iter()
-            .any(|pod| pod.role() == role && key::needs_source(pod))
-    };
     let source = format!("{}/", pod::SOURCE);
-    let mounted = facts.inspections.iter().find(|(role, pod)| {
-        !needed(role) && pod.secrets.iter().any(|key| key.starts_with(&source))
+    let mounted = facts.inspections.iter().find(|(which, pod)| {
+        !key::needs_source(**which) && pod.secrets.iter().any(|key| key.starts_with(&source))
     });
-    if let Some((role, _)) = mounted {
+    if let Some((pod, _)) = mounted {
+        let role = pod.role();
         return Verdict::fail("PasswordMounted", format!("the {role} pod mounts it"));
     }
     let sessions = facts.dump.as_ref().and_then(|dump| dump.sessions.as_ref());
@@ -82,12 +79,12 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
     };
     let mut blocked = 0;
     for (phase, pods) in [
-        (before, &[Object::PostgresPod, Object::IntruderPod][..]),
-        (harness, &[Object::HarnessPod]),
-        (&during, &[Object::PostgresPod, Object::HarnessPod]),
+        (before, &[RunPod::Postgres, RunPod::Intruder][..]),
+        (harness, &[RunPod::Harness]),
+        (&during, &[RunPod::Postgres, RunPod::Harness]),
         (
             after,
-            &[Object::PostgresPod, Object::HarnessPod, Object::IntruderPod],
+            &[RunPod::Postgres, RunPod::Harness, RunPod::Intruder],
         ),
     ] {
         match judged(evidence, phase, pods) {
@@ -101,13 +98,13 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
 }
 
 /// What a phase says of production alone.
-fn judged(evidence: &Evidence<'_>, phase: &Phase, pods: &[Object]) -> Judgement {
+fn judged(evidence: &Evidence<'_>, phase: &Phase, pods: &[RunPod]) -> Judgement {
     let production: Vec<&Probe> = phase
         .probes
         .iter()
         .filter(|probe| probe.target.class == TargetClass::Production)
         .collect();
-    let demanded: Vec<(Object, &[TargetClass])> = pods
+    let demanded: Vec<(RunPod, &[TargetClass])> = pods
         .iter()
         .map(|pod| (*pod, &[TargetClass::Production][..]))
         .collect();
@@ -129,7 +126,7 @@ fn worlds() -> crate::test_support::Worlds {
             (
                 "PasswordMounted",
                 World::with(|f| {
-                    let pod = f.inspections.get_mut("restore").unwrap();
+                    let pod = f.inspections.get_mut(&RunPod::Restore).unwrap();
                     pod.secrets.insert("source/password".into());
                 }),
             ),
@@ -152,7 +149,7 @@ fn worlds() -> crate::test_support::Worlds {
             ("Pending", World::with(|f| f.inspections.clear())),
             (
                 "Pending",
-                World::with(|f| drop(f.inspections.remove("restore"))),
+                World::with(|f| drop(f.inspections.remove(&RunPod::Restore))),
             ),
             (NOT_TRIED, World::with(|f| f.isolation.during.clear())),
             (

@@ -2,7 +2,7 @@
 
 use super::{Evidence, Gate, Verdict, count, leak};
 use crate::commands::Command;
-use crate::run::object::Object;
+use crate::run::object::RunPod;
 
 pub(super) static GATE: Gate = Gate {
     id: "G-22",
@@ -39,9 +39,9 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
     let Some(volume) = &facts.search else {
         return Verdict::pending();
     };
-    if Object::LOGGED
+    if RunPod::LOGGED
         .iter()
-        .any(|pod| !facts.container_logs.contains_key(pod.role()))
+        .any(|pod| !facts.container_logs.contains_key(pod))
     {
         return Verdict::pending();
     }
@@ -80,7 +80,7 @@ fn worlds() -> crate::test_support::Worlds {
                 "CredentialFound",
                 World::with(|f| {
                     f.container_logs
-                        .insert("dump".into(), leaking("demo-dump/dump"));
+                        .insert(RunPod::Dump, leaking("demo-dump/dump"));
                 }),
             ),
         ],
@@ -88,7 +88,7 @@ fn worlds() -> crate::test_support::Worlds {
             ("Pending", World::empty()),
             (
                 "Pending",
-                World::with(|f| drop(f.container_logs.remove("harness"))),
+                World::with(|f| drop(f.container_logs.remove(&RunPod::Harness))),
             ),
             ("CanaryMissed", volume(|search| search.canary = false)),
             (
@@ -98,7 +98,7 @@ fn worlds() -> crate::test_support::Worlds {
             (
                 "NotSearched",
                 World::with(|f| {
-                    let log = f.container_logs.get_mut("harness").unwrap();
+                    let log = f.container_logs.get_mut(&RunPod::Harness).unwrap();
                     log.unread = vec!["demo-harness/harness: only its beginning".into()];
                 }),
             ),

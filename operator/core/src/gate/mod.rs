@@ -35,10 +35,10 @@ mod probes;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use crate::api::DryRunSpec;
-use crate::commands::Command;
+use crate::commands::{Command, Facts};
 use crate::conditions;
-use crate::run::facts::{Facts, Leak};
-use crate::run::object::Object;
+use crate::run::facts::Leak;
+use crate::run::object::RunPod;
 
 pub use denial::{DeniedObject, denied_objects};
 
@@ -229,20 +229,11 @@ pub fn judge(evidence: &Evidence<'_>, previous: &[Condition]) -> Vec<(&'static G
     verdicts
 }
 
-/// The pods that are looked at as the apiserver has them, each while it lives.
-const INSPECTED: [Object; 5] = [
-    Object::DumpPod,
-    Object::PostgresPod,
-    Object::RestorePod,
-    Object::HarnessPod,
-    Object::SealPod,
-];
-
-/// Whether each of them was looked at.
+/// Returns true when all of [`RunPod::INSPECTED`] were inspected.
 fn all_inspected(facts: &Facts) -> bool {
-    INSPECTED
+    RunPod::INSPECTED
         .iter()
-        .all(|pod| facts.inspections.contains_key(pod.role()))
+        .all(|pod| facts.inspections.contains_key(pod))
 }
 
 /// Says which credential was found, in what form, and where.

@@ -4,7 +4,7 @@ use super::{Evidence, Verdict, examples};
 use crate::api::TargetClass;
 use crate::isolation::judge::{self, Judgement, NO_CONTROL, NOT_TRIED};
 use crate::run::facts::{Phase, Probe};
-use crate::run::object::Object;
+use crate::run::object::RunPod;
 
 /// Reason of a gate that one connection has failed.
 pub(super) const REACHABLE: (&str, &str) = (
@@ -27,7 +27,7 @@ pub(super) const NOT_PROVEN: [(&str, &str); 2] = [
 pub(super) fn verdict(
     evidence: &Evidence<'_>,
     phase: &Phase,
-    demanded: &[(Object, &[TargetClass])],
+    demanded: &[(RunPod, &[TargetClass])],
 ) -> Verdict {
     let probes: Vec<&Probe> = phase.probes.iter().collect();
     let controls = [&*phase.controls_before, &*phase.controls_after];

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::api::{Isolation, OwnNode, TargetClass};
 use crate::isolation::target::{Tally, Target};
 use crate::run::facts::Probe;
-use crate::run::object::Object;
+use crate::run::object::RunPod;
 
 /// What the copy's pod, the harness and the intruder try to reach.
 pub const FORBIDDEN: [TargetClass; 7] = [
@@ -98,7 +98,7 @@ pub fn judge(
     policy: &Isolation,
     probes: &[&Probe],
     controls: [&[Probe]; 2],
-    demanded: &[(Object, &[TargetClass])],
+    demanded: &[(RunPod, &[TargetClass])],
 ) -> Judgement {
     let mut breaches = BTreeMap::<Target, BTreeSet<String>>::new();
     let mut unproven = Vec::new();
@@ -419,7 +419,7 @@ mod tests {
         let control = [probe("canary", TargetClass::Dns, 2)];
         let mut failed = probe("postgres", TargetClass::Dns, 0);
         (failed.tally.failed, failed.tally.silent) = (2, 0);
-        let demanded = [(Object::PostgresPod, &[TargetClass::Dns][..])];
+        let demanded = [(RunPod::Postgres, &[TargetClass::Dns][..])];
         for probes in [vec![&failed], vec![]] {
             match judge(&policy, &probes, [&control, &control], &demanded) {
                 Judgement::Unproven(unproven) => assert_eq!(unproven[0].reason, NOT_TRIED),

@@ -26,10 +26,8 @@ use self::{
     redact::Markers,
     scram::{Judge, Owner, Verifier},
 };
-use crate::run::{
-    facts::{Leak, LeakFacts},
-    object::key,
-};
+use crate::run::facts::{Leak, LeakFacts};
+use crate::run::key;
 
 /// Finds and names that stand in facts.
 pub const EXAMPLES: usize = 20;

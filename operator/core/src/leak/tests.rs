@@ -1,3 +1,4 @@
+use crate::run::key;
 use std::io;
 
 use base64::{Engine, engine::general_purpose::STANDARD};

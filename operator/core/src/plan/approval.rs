@@ -6,6 +6,7 @@ use kube::ResourceExt;
 use crate::api::{DryRunApproval, PlanSummary};
 use crate::plan;
 use crate::problem::Problem;
+use crate::run::id::RunRef;
 
 /// How long after it was made an approval may be good for. The chart's policy `dryrun-approver` says the same.
 pub const LONGEST: SignedDuration = SignedDuration::from_hours(7 * 24);
@@ -15,10 +16,8 @@ const NAMED: usize = 2;
 /// What an approval must match.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted<'a> {
-    /// Name of the DryRun.
-    pub name: &'a str,
-    /// UID of the DryRun.
-    pub uid: &'a str,
+    /// The DryRun.
+    pub run: &'a RunRef,
     /// Who asked for it.
     pub requested_by: &'a str,
     /// The plan as it resolves now.
@@ -60,7 +59,7 @@ pub fn judge(approvals: &[DryRunApproval], wanted: &Wanted<'_>) -> Approval {
     let mut found = Approval::None;
     for approval in approvals
         .iter()
-        .filter(|a| a.spec.dry_run_name == wanted.name)
+        .filter(|a| a.spec.dry_run_name == wanted.run.name)
     {
         let name = approval.name_any();
         match refusal(approval, wanted) {
@@ -94,10 +93,13 @@ fn refusal(approval: &DryRunApproval, wanted: &Wanted<'_>) -> Option<(&'static s
         .creation_timestamp()
         .map_or(Timestamp::MIN, |time| time.0);
     let expires = spec.expires_at.0;
-    if spec.dry_run_uid != wanted.uid {
+    if spec.dry_run_uid != wanted.run.uid {
         return Some((
             "ApprovalForAnother",
-            format!("it approves UID {}, not {}", spec.dry_run_uid, wanted.uid),
+            format!(
+                "it approves UID {}, not {}",
+                spec.dry_run_uid, wanted.run.uid
+            ),
         ));
     }
     if approval.metadata.deletion_timestamp.is_some() {
@@ -171,6 +173,7 @@ mod tests {
     use super::*;
     use crate::api::DryRunApprovalSpec;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use std::sync::LazyLock;
 
     const CREATED: i64 = 10;
     const EXPIRES: i64 = 100;
@@ -200,10 +203,15 @@ mod tests {
         approval
     }
 
+    static RUN: LazyLock<RunRef> = LazyLock::new(|| RunRef {
+        namespace: "rehearsal".into(),
+        name: "demo".into(),
+        uid: "uid".into(),
+    });
+
     fn wanted<'a>(plan: &'a PlanSummary, shown: Option<&'a PlanSummary>) -> Wanted<'a> {
         Wanted {
-            name: "demo",
-            uid: "uid",
+            run: &RUN,
             requested_by: "alice",
             plan,
             shown,

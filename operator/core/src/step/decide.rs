@@ -1,53 +1,33 @@
-//! What is done next, and what is said of it.
+//! The next actions of a run, and its status.
 
 use jiff::Timestamp;
 use std::time::Duration;
 
-use super::snapshot::{self, ReportView, World};
-use super::{Job, absorb, forward, status, teardown};
+use super::snapshot::{ReportView, Snapshot};
+use super::status;
 use crate::api::{DryRunStatus, Outcome};
-use crate::commands::Command;
+use crate::commands::{
+    self, Action, Command, Definition, Facts, Progress, Stopped, View, c13_teardown, later,
+    watch_isolation, watch_protected,
+};
 use crate::gate::{self, Evidence, Gate, Status, Verdict};
 use crate::plan::admission::Enforcement;
 use crate::plan::approval::Approval;
 use crate::problem::Problem;
-use crate::run::facts::{Facts, Stopped};
-use crate::run::id;
-use crate::run::object::Object;
+use crate::run::container::Container;
+use crate::run::object::{Object, RunPod};
+use crate::run::observed::PodView;
 
-/// How long the protected workloads are watched after the run's own end.
-const WATCH_BEYOND: Duration = Duration::from_secs(24 * 3600);
 /// How soon an incomplete plan is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 /// How soon a namespace in which the operator has no rights is looked at again.
 const LOOK_FOR_RIGHTS: Duration = Duration::from_secs(30);
 /// How soon admission policies that are not in force, or a plan that was there before, are looked at again.
 const LOOK_FOR_POLICIES: Duration = Duration::from_secs(30);
+/// Reason of a command that nothing but time stopped.
+const LATE: &str = "DeadlineExceeded";
 
-/// What the shell does next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// Put our finalizer on the DryRun.
-    AddFinalizer,
-    /// Take our finalizer off the DryRun.
-    RemoveFinalizer,
-    /// Create the report: the run begins, and the approval is used.
-    CreateReport,
-    /// Create this object.
-    Create(Object),
-    /// Delete this object by its UID.
-    Delete(Object),
-    /// Begin this job, to be given up at the time.
-    Start(Job, Timestamp),
-    /// End every job that does not belong to teardown.
-    CancelJobs,
-    /// End this job.
-    End(Job),
-    /// End every job of the run.
-    EndJobs,
-}
-
-/// What is to be done, and what is to be said.
+/// The next actions, and what is to be said.
 #[derive(Clone, Debug)]
 pub struct Decision {
     /// What to do, in order. Empty: wait for a change, or until `wake`.
@@ -62,8 +42,8 @@ pub struct Decision {
     pub verdicts: Vec<(&'static Gate, Verdict)>,
 }
 
-/// Where a run stands.
-pub(super) enum Stand {
+/// The state of a run.
+pub(super) enum RunState {
     /// It waits for a plan or an approval, and has created nothing.
     Before {
         approved: Verdict,
@@ -76,7 +56,7 @@ pub(super) enum Stand {
         actions: Vec<Action>,
         wake: Option<Timestamp>,
     },
-    /// It is over without having begun: nothing was created. Reason and message are those of `Approved`.
+    /// It is over without having begun: nothing was created. The problem is that of `Approved`.
     Never { outcome: Outcome, problem: Problem },
     /// It is over.
     Over {
@@ -85,244 +65,243 @@ pub(super) enum Stand {
     },
 }
 
-/// How far a command is.
-pub(super) enum Progress {
-    /// Its facts are there.
-    Done,
-    /// These actions bring it on. None: something must change first.
-    Act(Vec<Action>),
-    /// It cannot go on.
-    Stop(Problem),
-}
-
 /// Decides what to do next.
-pub fn decide(world: &World<'_>) -> Decision {
+pub fn decide(world: &Snapshot<'_>) -> Decision {
     if world.status.outcome.is_some() {
         return ended(world);
     }
     if let Some(message) = &world.unprepared {
-        return shut_out(world, message);
+        return namespace_not_prepared(world, message);
     }
     let mut facts = world.facts.clone();
+    remember(world, &mut facts);
+    let state = match &world.report {
+        None if !world.begun() => before(world),
+        _ if world.abandoned_by.is_some() => abandon(world, &mut facts),
+        report => report
+            .as_ref()
+            .and_then(|report| forward(world, report, &mut facts))
+            .unwrap_or_else(|| tear_down(world, &mut facts)),
+    };
+    finish(world, facts, state)
+}
+
+/// Adds to the facts what is seen and may be gone later.
+fn remember(world: &Snapshot<'_>, facts: &mut Facts) {
+    let pod = |pod: RunPod| world.objects.get(&pod.into())?.pod.as_ref();
     if facts.node.is_empty() {
-        let dump = world.objects.get(&Object::DumpPod);
-        let node = dump.and_then(|dump| dump.pod.as_ref()?.node.clone());
+        let node = pod(RunPod::Dump).and_then(|dump| dump.node.clone());
         facts.node = node.unwrap_or_default();
     }
     // An operator that ended right after the release has not written it down.
-    for (pod, container) in [
-        (Object::PostgresPod, "isolate"),
-        (Object::HarnessPod, "inputs"),
-    ] {
-        if world.pod(pod).is_some_and(|pod| pod.succeeded(container)) {
-            facts.released.insert(container.to_owned());
+    for container in Container::GATED {
+        let view = world.view(world.facts, world.now);
+        if view
+            .pod(container.pod())
+            .is_some_and(|pod| pod.succeeded(container))
+        {
+            facts.released.insert(container);
         }
     }
-    // Remembered while the claim can still be asked: the volume must be gone in the end, too.
-    facts.volumes.extend(
-        world
-            .objects
-            .values()
-            .filter_map(|object| object.volume.clone()),
-    );
-    facts.claims.extend(
-        world
-            .objects
-            .iter()
-            .filter(|(object, _)| object.kind() == "PersistentVolumeClaim")
-            .map(|(_, claim)| claim.uid.clone()),
-    );
-    let judged = |facts: &Facts| {
-        gate::judge(
-            &Evidence {
-                spec: world.spec,
-                facts,
-                uid: world.uid,
-            },
-            &world.status.conditions,
-        )
-    };
-    let mut verdicts = judged(&facts);
-    let stand = match &world.report {
-        None if !world.begun() => before(world),
-        _ if world.abandoned_by.is_some() => {
-            let stand = abandon(world, &mut facts);
-            verdicts = judged(&facts);
-            stand
+    // While the claim can still be asked: the volume must be gone in the end, too.
+    for (object, seen) in world.objects {
+        facts.volumes.extend(seen.volume.clone());
+        match object {
+            Object::Volume(_) => drop(facts.claims.insert(seen.uid.clone())),
+            Object::Secret | Object::Policy(_) | Object::Pod(_) => {}
         }
-        None => {
-            let (actions, wake, proven) = report_deleted(world, &mut facts);
-            if proven {
-                verdicts = judged(&facts);
-                let outcome = status::outcome(&verdicts);
-                Stand::Over {
-                    outcome,
-                    actions: let_go(world),
-                }
-            } else {
-                Stand::At {
-                    command: Command::Teardown,
-                    actions,
-                    wake,
-                }
-            }
-        }
-        Some(report) => {
-            let failed = verdicts.iter().any(|(_, v)| v.status == Status::False);
-            let mut command = Command::Teardown;
-            // A teardown that has begun is never left: it deletes what the commands before it look at.
-            let ending = facts.began.contains_key(&Command::Teardown);
-            if !(ending
-                || world.deleted
-                || failed
-                || facts.stopped.is_some()
-                || world.namespace_terminating)
-            {
-                let (at, progress, deadline) = forward::advance(world, report, &mut facts);
-                match progress {
-                    Progress::Act(mut actions) if world.now < deadline => {
-                        actions.extend(watch(world, report, &mut facts));
-                        actions.extend(watch_isolation(world, report));
-                        let wake = Some(deadline);
-                        let stand = Stand::At {
-                            command: at,
-                            actions,
-                            wake,
-                        };
-                        return finish(world, facts, verdicts, stand);
-                    }
-                    Progress::Act(_) => {
-                        facts.stopped = Some(stopped(at, forward::why_waiting(world, at)));
-                    }
-                    Progress::Stop(problem) => {
-                        absorb::refused(&mut facts, at, &problem.reason);
-                        facts.stopped = Some(stopped(at, problem));
-                    }
-                    Progress::Done => command = Command::Teardown,
-                }
-                verdicts = judged(&facts);
-            }
-            let (mut actions, wake, proven) = teardown::advance(world, &mut facts);
-            if proven {
-                verdicts = judged(&facts);
-                let outcome = status::outcome(&verdicts);
-                Stand::Over {
-                    outcome,
-                    actions: let_go(world),
-                }
-            } else {
-                actions.extend(watch(world, report, &mut facts));
-                Stand::At {
-                    command,
-                    actions,
-                    wake,
-                }
-            }
-        }
-    };
-    finish(world, facts, verdicts, stand)
+    }
 }
 
-fn stopped(command: Command, problem: Problem) -> Stopped {
-    Stopped { command, problem }
+fn judge(world: &Snapshot<'_>, facts: &Facts) -> Vec<(&'static Gate, Verdict)> {
+    let evidence = Evidence {
+        spec: world.spec,
+        facts,
+        uid: &world.run.uid,
+    };
+    gate::judge(&evidence, &world.status.conditions)
 }
 
-/// The protected workloads are watched from the moment they were recorded until they are looked at for the last time. Each begin of the watch is a
-/// fact: before the second and later ones nobody watched.
-fn watch(world: &World<'_>, report: &ReportView, facts: &mut Facts) -> Option<Action> {
-    let recorded = facts
-        .preflight
-        .as_ref()
-        .is_some_and(|preflight| !preflight.protected.is_empty());
-    let told = !facts.protected_changes.is_empty() || facts.watch_error.is_some();
-    let over = facts
-        .teardown
-        .as_ref()
-        .is_some_and(|t| t.protected.is_some() || !t.protected_errors.is_empty());
-    if !recorded || told || over || world.running.contains(&Job::WatchProtected) {
+/// The first command that is not done. Nothing is returned when the run ends: all commands are done,
+/// one has stopped, or something else ends it.
+fn forward(world: &Snapshot<'_>, report: &ReportView, facts: &mut Facts) -> Option<RunState> {
+    let failed = || {
+        let verdicts = judge(world, facts);
+        verdicts.iter().any(|(_, v)| v.status == Status::False)
+    };
+    // A teardown that has begun is never left: it deletes what the commands before it look at.
+    if facts.began.contains_key(&Command::Teardown)
+        || world.deleted
+        || facts.stopped.is_some()
+        || world.namespace_terminating
+        || failed()
+    {
         return None;
     }
-    facts.watched_since.push(world.now);
-    let end = world.after(report.began, &world.spec.deadlines.total);
-    // Teardown follows the run, and has no deadline of its own.
-    Some(Action::Start(
-        Job::WatchProtected,
-        snapshot::later(end, WATCH_BEYOND),
-    ))
+    let deadlines = &world.spec.deadlines;
+    let end = world.after(report.began, &deadlines.total);
+    for definition in commands::ALL {
+        let command = definition.command;
+        let began = *facts.began.get(&command).unwrap_or(&world.now);
+        let start = deadlines.start.or(Duration::ZERO);
+        let budget = start.saturating_add((definition.budget)(deadlines));
+        let deadline = later(began, budget).min(end);
+        let view = world.view(facts, deadline);
+        let Some(mut steps) = steps(&view, (definition.advance)(&view)) else {
+            continue;
+        };
+        // What the copy's server does not outlive, no later command can bring on.
+        if command > Command::Isolate
+            && let Some(stop) = view.pod_ended(RunPod::Postgres)
+        {
+            steps = self::steps(&view, stop).unwrap_or(steps);
+        }
+        facts.began.entry(command).or_insert(world.now);
+        match steps {
+            Ok(mut actions) if world.now < deadline => {
+                actions.extend(watch(world, report, facts));
+                actions.extend(watch_isolation(&world.view(facts, end)));
+                return Some(RunState::At {
+                    command,
+                    actions,
+                    wake: Some(deadline),
+                });
+            }
+            Ok(_) => {
+                let problem = why_waiting(world, definition);
+                commands::stop(facts, command, problem);
+            }
+            Err(problem) => commands::stop(facts, command, problem),
+        }
+        break;
+    }
+    None
 }
 
-/// The copy and the harness are watched from when the harness was probed until both are probed for the last time.
-fn watch_isolation(world: &World<'_>, report: &ReportView) -> Option<Action> {
-    let isolation = &world.facts.isolation;
-    let running = world.running.contains(&Job::WatchIsolation);
-    if isolation.after.is_some() {
-        return running.then_some(Action::End(Job::WatchIsolation));
+/// The next actions of a command, or the problem that stops it; nothing when it is done.
+fn steps(view: &View<'_>, progress: Progress) -> Option<Result<Vec<Action>, Problem>> {
+    match progress {
+        Progress::Done => None,
+        Progress::Act(actions) => Some(Ok(actions)),
+        Progress::Stop(problem) => Some(Err(problem)),
+        Progress::Prove(id, next) => match unproven(view, id) {
+            Some(problem) => Some(Err(problem)),
+            None => steps(view, *next),
+        },
     }
-    let told = !isolation.during.is_empty() || isolation.watch_error.is_some();
-    let due = isolation.harness.is_some() && !told && !running;
-    due.then(|| {
-        let end = world.after(report.began, &world.spec.deadlines.total);
-        Action::Start(Job::WatchIsolation, end)
+}
+
+/// The problem of a gate that is not True.
+fn unproven(view: &View<'_>, id: &str) -> Option<Problem> {
+    let gate = gate::ALL.into_iter().find(|gate| gate.id == id)?;
+    let verdict = (gate.evaluate)(&Evidence {
+        spec: view.spec,
+        facts: view.facts,
+        uid: &view.run.uid,
+    });
+    let message = format!("{id}: {}", verdict.message);
+    (verdict.status != Status::True).then(|| Problem::permanent(&verdict.reason, message))
+}
+
+/// The problem of a command whose deadline has passed. The reason is the scheduler's or the
+/// kubelet's if a pod says why it does not run.
+fn why_waiting(world: &Snapshot<'_>, definition: &Definition) -> Problem {
+    let view = world.view(world.facts, world.now);
+    let waiting = definition.delayed_by.iter().find_map(|pod| {
+        let waiting = view.pod(*pod)?.waiting.as_ref()?;
+        let late =
+            waiting.reason.is_empty() || PodView::STARTING.contains(&waiting.reason.as_str());
+        let reason = if late { LATE } else { &waiting.reason };
+        let message = format!("{} waits: {waiting}", world.run.reference(*pod));
+        Some(Problem::permanent(reason, message))
+    });
+    waiting.unwrap_or_else(|| {
+        let late = || format!("{} did not end before its deadline", definition.id);
+        Problem::permanent(LATE, world.trouble.clone().unwrap_or_else(late))
     })
 }
 
-/// What is left to do when a run is over.
-fn let_go(world: &World<'_>) -> Vec<Action> {
+/// Watches the protected workloads. Each begin of the watch is a fact: before the second and later
+/// ones they were not watched.
+fn watch(world: &Snapshot<'_>, report: &ReportView, facts: &mut Facts) -> Option<Action> {
+    let end = world.after(report.began, &world.spec.deadlines.total);
+    let action = watch_protected(&world.view(facts, end))?;
+    facts.watched_since.push(world.now);
+    Some(action)
+}
+
+/// Teardown, whatever led to it.
+fn tear_down(world: &Snapshot<'_>, facts: &mut Facts) -> RunState {
+    // The report is the mark that the approval was used, and it carried the facts. Without it a run neither goes on nor begins anew. In a namespace
+    // that is being deleted it goes with everything else.
+    if world.report.is_none() && !world.namespace_terminating {
+        let report = world.run.report();
+        let message =
+            format!("DryRunReport {report} was deleted, and what the run had found with it");
+        stopped_by(world, facts, Problem::permanent("ReportDeleted", message));
+    }
+    let view = world.view(world.facts, world.now);
+    let steps = c13_teardown::advance(&view, facts, world.namespace_terminating);
+    if steps.over {
+        return RunState::Over {
+            outcome: status::outcome(&judge(world, facts)),
+            actions: release_finalizer(world),
+        };
+    }
+    let mut actions = steps.actions;
+    if let Some(report) = &world.report {
+        actions.extend(watch(world, report, facts));
+    }
+    RunState::At {
+        command: Command::Teardown,
+        actions,
+        wake: steps.wake,
+    }
+}
+
+/// Stops the run at the command that its status shows, unless it was stopped before.
+fn stopped_by(world: &Snapshot<'_>, facts: &mut Facts, problem: Problem) {
+    let step = world.status.step.as_deref();
+    let mut all = commands::ALL.into_iter();
+    let current = all.find(|definition| step == Some(definition.id));
+    let command = current.map_or(Command::Preflight, |definition| definition.command);
+    facts.stopped.get_or_insert(Stopped { command, problem });
+}
+
+/// Ends the jobs of a run that is over and removes the finalizer.
+fn release_finalizer(world: &Snapshot<'_>) -> Vec<Action> {
     let jobs = (!world.running.is_empty()).then_some(Action::EndJobs);
     let finalizer = world.finalizer.then_some(Action::RemoveFinalizer);
     jobs.into_iter().chain(finalizer).collect()
 }
 
-/// The command that a run is at, as its status says.
-fn current(world: &World<'_>) -> Command {
-    let step = world.status.step.as_deref();
-    let mut all = Command::ALL.into_iter();
-    all.find(|command| step == Some(command.id()))
-        .unwrap_or(Command::Preflight)
-}
-
-/// Somebody lets go of a run by force: everything of it is told to go, and nothing is waited for.
-fn abandon(world: &World<'_>, facts: &mut Facts) -> Stand {
-    facts.stopped.get_or_insert_with(|| {
-        let message = format!("abandoned by {}", world.abandoned_by.unwrap_or_default());
-        stopped(current(world), Problem::permanent("Abandoned", message))
-    });
-    Stand::Over {
+/// Ends a run that is abandoned, without waiting for anything.
+fn abandon(world: &Snapshot<'_>, facts: &mut Facts) -> RunState {
+    let message = format!("abandoned by {}", world.abandoned_by.unwrap_or_default());
+    stopped_by(world, facts, Problem::permanent("Abandoned", message));
+    RunState::Over {
         outcome: Outcome::Abandoned,
-        actions: tell_to_go(world),
+        actions: delete_everything(world),
     }
 }
 
-/// Everything is told to go, and the run is let go of. Deletes may fail, as may have been the reason: the finalizer goes whatever is left.
-fn tell_to_go(world: &World<'_>) -> Vec<Action> {
+/// Requests deletion of all objects, pods first, and removes the finalizer without waiting. Deletes
+/// may keep failing; that is usually why the run was abandoned.
+fn delete_everything(world: &Snapshot<'_>) -> Vec<Action> {
     let there = world.objects.iter().filter(|(_, seen)| !seen.deleting);
     let (pods, others): (Vec<Object>, Vec<Object>) = there
         .map(|(object, _)| *object)
-        .partition(|object| Object::PODS.contains(object));
+        .partition(|object| object.is_pod());
     let all = pods.into_iter().chain(others).map(Action::Delete);
-    all.chain(let_go(world)).collect()
-}
-
-/// The report is the mark that the approval was used, and it carried the facts. Without it a run neither goes on nor begins anew.
-fn report_deleted(world: &World<'_>, facts: &mut Facts) -> (Vec<Action>, Option<Timestamp>, bool) {
-    // In a namespace that is being deleted it goes with everything else.
-    if !world.namespace_terminating {
-        facts.stopped.get_or_insert_with(|| {
-            let report = id::report(world.name, world.uid);
-            let message =
-                format!("DryRunReport {report} was deleted, and what the run had found with it");
-            stopped(current(world), Problem::permanent("ReportDeleted", message))
-        });
-    }
-    teardown::advance(world, facts)
+    all.chain(release_finalizer(world)).collect()
 }
 
 /// A run that has ended: only the finalizer may be left, and what an abandoned run has not been told yet. Its status stays, whatever has become
 /// of its report since.
-fn ended(world: &World<'_>) -> Decision {
+fn ended(world: &Snapshot<'_>) -> Decision {
     let actions = match world.status.outcome {
-        Some(Outcome::Abandoned) if world.finalizer => tell_to_go(world),
-        _ => let_go(world),
+        Some(Outcome::Abandoned) if world.finalizer => delete_everything(world),
+        _ => release_finalizer(world),
     };
     Decision {
         actions,
@@ -334,31 +313,31 @@ fn ended(world: &World<'_>) -> Decision {
 }
 
 /// A run whose objects can be neither seen nor deleted: it waits, and says for what.
-fn shut_out(world: &World<'_>, message: &str) -> Decision {
+fn namespace_not_prepared(world: &Snapshot<'_>, message: &str) -> Decision {
     Decision {
         actions: Vec::new(),
         status: status::waiting(world, "NotPrepared", message),
         facts: world.facts.clone(),
-        wake: Some(snapshot::later(world.now, LOOK_FOR_RIGHTS)),
+        wake: Some(later(world.now, LOOK_FOR_RIGHTS)),
         verdicts: Vec::new(),
     }
 }
 
 /// A run that has not begun: nothing was created, so nothing is to be torn down.
-fn before(world: &World<'_>) -> Stand {
+fn before(world: &Snapshot<'_>) -> RunState {
     if world.deleted || world.namespace_terminating {
         let actions = if world.finalizer {
             vec![Action::RemoveFinalizer]
         } else {
             Vec::new()
         };
-        return Stand::Before {
+        return RunState::Before {
             approved: Verdict::unknown("Deleted", "deleted before it was approved"),
             actions,
             wake: None,
         };
     }
-    let never = |outcome, reason: &str, message: String| Stand::Never {
+    let never = |outcome, reason: &str, message: String| RunState::Never {
         outcome,
         problem: Problem::permanent(reason, message),
     };
@@ -366,7 +345,7 @@ fn before(world: &World<'_>) -> Stand {
         let message = format!("abandoned by {who} before it began");
         return never(Outcome::Abandoned, "Abandoned", message);
     }
-    let wait = |reason: &str, message: String, wake| Stand::Before {
+    let wait = |reason: &str, message: String, wake| RunState::Before {
         approved: Verdict::unknown(reason, message),
         actions: Vec::new(),
         wake: Some(wake),
@@ -387,11 +366,7 @@ fn before(world: &World<'_>) -> Stand {
                 return never(Outcome::Failed, reason, message);
             }
             // ConfigMaps and Secrets are read by name alone, never watched.
-            return wait(
-                reason,
-                message,
-                snapshot::later(world.now, pause).min(deadline),
-            );
+            return wait(reason, message, later(world.now, pause).min(deadline));
         }
     };
     if world.now >= expires {
@@ -412,12 +387,12 @@ fn before(world: &World<'_>) -> Stand {
             return wait("RequestOlderThanPolicy", message.into(), expires);
         }
         Enforcement::Broken(problem) => {
-            let again = snapshot::later(world.now, LOOK_FOR_POLICIES).min(expires);
+            let again = later(world.now, LOOK_FOR_POLICIES).min(expires);
             return wait("ApprovalNotEnforced", problem.message.clone(), again);
         }
         Enforcement::Unseen => {
             let message = "the admission policies have not been looked at";
-            let again = snapshot::later(world.now, LOOK_FOR_POLICIES).min(expires);
+            let again = later(world.now, LOOK_FOR_POLICIES).min(expires);
             return wait("ApprovalNotEnforced", message.into(), again);
         }
     }
@@ -431,7 +406,7 @@ fn before(world: &World<'_>) -> Stand {
             let message = format!("{message}; make a new DryRun");
             never(Outcome::Failed, "PlanChanged", message)
         }
-        Approval::Valid { approved_by, .. } => Stand::Before {
+        Approval::Valid { approved_by, .. } => RunState::Before {
             approved: Verdict::new(
                 Status::True,
                 "Approved",
@@ -447,18 +422,15 @@ fn before(world: &World<'_>) -> Stand {
     }
 }
 
-fn finish(
-    world: &World<'_>,
-    facts: Facts,
-    verdicts: Vec<(&'static Gate, Verdict)>,
-    stand: Stand,
-) -> Decision {
-    let verdicts = status::explain(&facts, verdicts, &stand);
-    let status = status::build(world, &facts, &verdicts, &stand);
-    let (actions, wake) = match stand {
-        Stand::Before { actions, wake, .. } | Stand::At { actions, wake, .. } => (actions, wake),
-        Stand::Never { .. } => (let_go(world), None),
-        Stand::Over { actions, .. } => (actions, None),
+fn finish(world: &Snapshot<'_>, facts: Facts, state: RunState) -> Decision {
+    let verdicts = status::explain(&facts, judge(world, &facts), &state);
+    let status = status::build(world, &facts, &verdicts, &state);
+    let (actions, wake) = match state {
+        RunState::Before { actions, wake, .. } | RunState::At { actions, wake, .. } => {
+            (actions, wake)
+        }
+        RunState::Never { .. } => (release_finalizer(world), None),
+        RunState::Over { actions, .. } => (actions, None),
     };
     Decision {
         actions,

@@ -5,8 +5,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use std::time::Duration;
 
 use crate::api::{CommandTime, DryRunReportStatus, DryRunSpec, DryRunStatus, KeptEvidence};
-use crate::run::command::Command;
-use crate::run::facts::{EvidenceFacts, Facts};
+use crate::commands::Command;
+use crate::commands::Facts;
+use crate::run::facts::EvidenceFacts;
 use crate::step::ReportView;
 
 /// How many cut files and things that are not kept are named.

@@ -5,24 +5,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::api::{DryRunSpec, DryRunStatus, PlanSummary, Span};
+use crate::commands::{Facts, Job, View, later};
 use crate::plan::admission::Enforcement;
 use crate::plan::approval::Approval;
 use crate::problem::Problem;
-use crate::run::facts::Facts;
+use crate::run::id::RunRef;
 use crate::run::object::Object;
-use crate::step::Job;
+use crate::run::observed::Observed;
 
 /// Everything that a decision is made from, read once.
 #[derive(Clone, Debug)]
-pub struct World<'a> {
-    /// Name of the DryRun.
-    pub name: &'a str,
-    /// Its namespace.
-    pub namespace: &'a str,
+pub struct Snapshot<'a> {
+    /// The DryRun.
+    pub run: &'a RunRef,
     /// The namespace of canaries and listeners.
     pub probes_namespace: &'a str,
-    /// Its UID.
-    pub uid: &'a str,
     /// Its generation as read.
     pub generation: i64,
     /// When it was created.
@@ -72,90 +69,27 @@ pub struct ReportView {
     pub approved_by: String,
 }
 
-/// One of the run's objects.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Observed {
-    /// Its UID.
-    pub uid: String,
-    /// It has a deletionTimestamp.
-    pub deleting: bool,
-    /// What a pod does.
-    pub pod: Option<PodView>,
-    /// The PersistentVolume that a claim is bound to.
-    pub volume: Option<String>,
-    /// A volume is being made for a claim: it comes, whether the claim is still there or not.
-    pub provisioning: bool,
-}
-
-/// What a pod does.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PodView {
-    /// Pending, Running, Succeeded, Failed.
-    pub phase: String,
-    /// Node that it is bound to.
-    pub node: Option<String>,
-    /// Its address.
-    pub ip: Option<String>,
-    /// Containers, init containers included, that are running.
-    pub running: BTreeSet<String>,
-    /// Containers that have ended.
-    pub terminated: BTreeMap<String, Ended>,
-    /// Why it does not run yet: a reason and a message of the scheduler or the kubelet.
-    pub waiting: Option<Problem>,
-}
-
-/// How a container ended.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Ended {
-    /// Its exit code.
-    pub code: i32,
-    /// The kubelet's word for it, such as Error or OOMKilled.
-    pub reason: String,
-    /// What the container itself left as its termination message.
-    pub message: String,
-}
-
-impl PodView {
-    /// Whether this container did what it was there for and ended.
-    pub(super) fn succeeded(&self, container: &str) -> bool {
-        self.terminated
-            .get(container)
-            .is_some_and(|ended| ended.code == 0)
-    }
-
-    /// Reasons of a pod that starts as it should: they do not say why it does not run.
-    pub const STARTING: [&str; 2] = ["ContainerCreating", "PodInitializing"];
-}
-
-impl World<'_> {
+impl Snapshot<'_> {
     /// The run has begun: its approval is used. Its report tells so; if that was deleted, what was said and made before.
     pub fn begun(&self) -> bool {
         self.report.is_some() || self.status.report.is_some() || !self.objects.is_empty()
     }
 
-    /// An object of the run that exists and is not being deleted.
-    pub(super) fn alive(&self, object: Object) -> Option<&Observed> {
-        self.objects.get(&object).filter(|o| !o.deleting)
-    }
-
-    /// The pod, if it exists and is not being deleted.
-    pub(super) fn pod(&self, object: Object) -> Option<&PodView> {
-        self.alive(object).and_then(|o| o.pod.as_ref())
-    }
-
-    /// Whether this container of the pod is running.
-    pub(super) fn runs(&self, object: Object, container: &str) -> bool {
-        self.pod(object)
-            .is_some_and(|pod| pod.running.contains(container))
+    /// What commands look at.
+    pub(super) fn view<'a>(&'a self, facts: &'a Facts, deadline: Timestamp) -> View<'a> {
+        View {
+            run: self.run,
+            spec: self.spec,
+            facts,
+            objects: self.objects,
+            running: self.running,
+            deadline,
+            now: self.now,
+        }
     }
 
     /// A time so much later.
     pub(super) fn after(&self, start: Timestamp, span: &Span) -> Timestamp {
         later(start, span.or(Duration::ZERO))
     }
-}
-
-/// A time so much later, or the end of time.
-pub(super) fn later(start: Timestamp, duration: Duration) -> Timestamp {
-    start.checked_add(duration).unwrap_or(Timestamp::MAX)
 }

@@ -1,14 +1,12 @@
 //! What is said of a run: built whole from what is known, and written only if it changed.
 
-use super::decide::Stand;
-use super::{World, teardown};
+use super::decide::RunState;
+use super::snapshot::Snapshot;
 use crate::api::{Child, DryRunStatus, Outcome};
-use crate::commands::Command;
+use crate::commands::{Command, Facts, c13_teardown};
 use crate::conditions::{self, DesiredCondition, upsert};
 use crate::gate::{Gate, NOT_REACHED, PENDING, Status, Verdict};
 use crate::plan::admission::Enforcement;
-use crate::run::facts::Facts;
-use crate::run::id;
 use crate::run::object::Object;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
@@ -66,18 +64,18 @@ const TEARING_DOWN: &str = "TearingDown";
 pub(super) fn explain(
     facts: &Facts,
     mut verdicts: Vec<(&'static Gate, Verdict)>,
-    stand: &Stand,
+    state: &RunState,
 ) -> Vec<(&'static Gate, Verdict)> {
-    let stopping = match stand {
-        Stand::Before { .. } => false,
-        Stand::At { command, .. } => *command == Command::Teardown,
-        Stand::Never { .. } | Stand::Over { .. } => true,
+    let stopping = match state {
+        RunState::Before { .. } => false,
+        RunState::At { command, .. } => *command == Command::Teardown,
+        RunState::Never { .. } | RunState::Over { .. } => true,
     };
     if !stopping {
         return verdicts;
     }
     for (gate, verdict) in &mut verdicts {
-        let late = gate.command == Command::Teardown && matches!(stand, Stand::At { .. });
+        let late = gate.command == Command::Teardown && matches!(state, RunState::At { .. });
         if verdict.reason != PENDING || late {
             continue;
         }
@@ -101,10 +99,10 @@ pub(super) fn explain(
 
 /// The whole status.
 pub(super) fn build(
-    world: &World<'_>,
+    world: &Snapshot<'_>,
     facts: &Facts,
     verdicts: &[(&'static Gate, Verdict)],
-    stand: &Stand,
+    state: &RunState,
 ) -> DryRunStatus {
     let mut status = world.status.clone();
     status.observed_generation = Some(world.generation);
@@ -117,22 +115,22 @@ pub(super) fn build(
         set(world, &mut status, gate.name, verdict);
     }
     enforced(world, &mut status);
-    approved(world, &mut status, stand);
-    summaries(world, facts, &mut status, verdicts, stand);
+    approved(world, &mut status, state);
+    summaries(world, facts, &mut status, verdicts, state);
     if world.begun() || status.approved.as_deref() == Some("True") {
         status.children = children(world);
         // Kept when the report is deleted: a run that has one named never begins again.
         if world.begun() {
-            status.report = Some(id::report(world.name, world.uid));
+            status.report = Some(world.run.report());
         }
     }
-    status.step = Some(match stand {
-        Stand::Before { .. } if world.plan.is_err() => "Plan".into(),
-        Stand::Before { .. } => "Approval".into(),
-        Stand::At { command, .. } => command.id().into(),
-        Stand::Never { .. } | Stand::Over { .. } => "Done".into(),
+    status.step = Some(match state {
+        RunState::Before { .. } if world.plan.is_err() => "Plan".into(),
+        RunState::Before { .. } => "Approval".into(),
+        RunState::At { command, .. } => command.id().into(),
+        RunState::Never { .. } | RunState::Over { .. } => "Done".into(),
     });
-    if let Stand::Never { outcome, .. } | Stand::Over { outcome, .. } = stand {
+    if let RunState::Never { outcome, .. } | RunState::Over { outcome, .. } = state {
         status.outcome = Some(*outcome);
     }
     let passed = verdicts
@@ -149,7 +147,7 @@ pub(super) fn build(
 }
 
 /// The status as it was, with what a run that cannot go on waits for.
-pub(super) fn waiting(world: &World<'_>, reason: &str, message: &str) -> DryRunStatus {
+pub(super) fn waiting(world: &Snapshot<'_>, reason: &str, message: &str) -> DryRunStatus {
     let mut status = world.status.clone();
     let waits = Verdict::new(Status::True, reason, message);
     set(world, &mut status, RECONCILING, &waits);
@@ -161,7 +159,7 @@ const RECONCILING: &str = "Reconciling";
 /// Its reason when it does it.
 const RUNNING: &str = "Running";
 
-fn set(world: &World<'_>, status: &mut DryRunStatus, type_: &str, said: &Verdict) {
+fn set(world: &Snapshot<'_>, status: &mut DryRunStatus, type_: &str, said: &Verdict) {
     let desired = DesiredCondition {
         type_,
         status: said.status.as_str(),
@@ -177,7 +175,7 @@ fn set(world: &World<'_>, status: &mut DryRunStatus, type_: &str, said: &Verdict
 }
 
 /// Says a condition again as it stands, of the present generation; or that nothing is known yet.
-fn repeat(world: &World<'_>, status: &mut DryRunStatus, type_: &str) -> Status {
+fn repeat(world: &Snapshot<'_>, status: &mut DryRunStatus, type_: &str) -> Status {
     let said = conditions::find(&status.conditions, type_).map_or_else(Verdict::pending, |c| {
         Verdict::new(Status::of(&c.status), &c.reason, c.message.clone())
     });
@@ -186,7 +184,7 @@ fn repeat(world: &World<'_>, status: &mut DryRunStatus, type_: &str) -> Status {
 }
 
 /// Whether the apiserver checks approvals. Looked at until the run begins; then it stays as it was.
-fn enforced(world: &World<'_>, status: &mut DryRunStatus) {
+fn enforced(world: &Snapshot<'_>, status: &mut DryRunStatus) {
     let said = match &world.enforcement {
         Enforcement::Unseen => {
             repeat(world, status, "ApprovalEnforced");
@@ -202,19 +200,19 @@ fn enforced(world: &World<'_>, status: &mut DryRunStatus) {
     set(world, status, "ApprovalEnforced", &said);
 }
 
-fn approved(world: &World<'_>, status: &mut DryRunStatus, stand: &Stand) {
-    let said = match (stand, &world.report) {
-        (Stand::Before { approved, .. }, _) => approved.clone(),
-        (Stand::Never { problem, .. }, _) => {
+fn approved(world: &Snapshot<'_>, status: &mut DryRunStatus, state: &RunState) {
+    let said = match (state, &world.report) {
+        (RunState::Before { approved, .. }, _) => approved.clone(),
+        (RunState::Never { problem, .. }, _) => {
             Verdict::fail(&problem.reason, problem.message.clone())
         }
-        (Stand::At { .. } | Stand::Over { .. }, Some(report)) => Verdict::new(
+        (RunState::At { .. } | RunState::Over { .. }, Some(report)) => Verdict::new(
             Status::True,
             "Approved",
             format!("approved by {}", report.approved_by),
         ),
         // Its report is gone: what it said stands.
-        (Stand::At { .. } | Stand::Over { .. }, None) => {
+        (RunState::At { .. } | RunState::Over { .. }, None) => {
             let value = repeat(world, status, "Approved");
             status.approved = Some(value.as_str().to_owned());
             return;
@@ -225,25 +223,25 @@ fn approved(world: &World<'_>, status: &mut DryRunStatus, stand: &Stand) {
 }
 
 fn summaries(
-    world: &World<'_>,
+    world: &Snapshot<'_>,
     facts: &Facts,
     status: &mut DryRunStatus,
     verdicts: &[(&'static Gate, Verdict)],
-    stand: &Stand,
+    state: &RunState,
 ) {
     let begins = status.approved.as_deref() == Some("True");
-    let succeeded = match stand {
-        Stand::Before { .. } if begins => Verdict::unknown(RUNNING, "the run begins"),
-        Stand::Before { .. } => Verdict::unknown("NotBegun", "nothing was created"),
-        Stand::At { command, .. } => Verdict::unknown(RUNNING, format!("at {}", command.id())),
-        Stand::Over {
+    let succeeded = match state {
+        RunState::Before { .. } if begins => Verdict::unknown(RUNNING, "the run begins"),
+        RunState::Before { .. } => Verdict::unknown("NotBegun", "nothing was created"),
+        RunState::At { command, .. } => Verdict::unknown(RUNNING, format!("at {}", command.id())),
+        RunState::Over {
             outcome: Outcome::Passed,
             ..
         } => Verdict::pass(format!("all {} gates passed", verdicts.len())),
-        Stand::Never { outcome, problem } => {
+        RunState::Never { outcome, problem } => {
             Verdict::fail(outcome.as_str(), problem.message.clone())
         }
-        Stand::Over { outcome, .. } => {
+        RunState::Over { outcome, .. } => {
             Verdict::fail(outcome.as_str(), why(facts, verdicts, *outcome))
         }
     };
@@ -254,38 +252,40 @@ fn summaries(
             .and_then(|t| t.proof_error.clone())
             .unwrap_or_default()
     };
-    let net_zero = match stand {
-        Stand::Never { .. } => Verdict::new(Status::True, "NothingCreated", "the run never began"),
-        Stand::Over {
+    let net_zero = match state {
+        RunState::Never { .. } => {
+            Verdict::new(Status::True, "NothingCreated", "the run never began")
+        }
+        RunState::Over {
             outcome: Outcome::Abandoned,
             ..
         } => Verdict::fail("Abandoned", abandoned(world)),
-        Stand::Over { .. } if proven => Verdict::new(
+        RunState::Over { .. } if proven => Verdict::new(
             Status::True,
             "Proven",
             "two looks by name and by label found nothing",
         ),
-        Stand::Over { .. } if world.namespace_terminating => {
+        RunState::Over { .. } if world.namespace_terminating => {
             Verdict::unknown("NamespaceTerminating", proof_error())
         }
-        Stand::Over { .. } => Verdict::unknown("NotProven", proof_error()),
-        Stand::At {
+        RunState::Over { .. } => Verdict::unknown("NotProven", proof_error()),
+        RunState::At {
             command: Command::Teardown,
             ..
         } => Verdict::unknown(TEARING_DOWN, tearing_down(world, facts)),
-        Stand::Before { .. } | Stand::At { .. } => Verdict::pending(),
+        RunState::Before { .. } | RunState::At { .. } => Verdict::pending(),
     };
     set(world, status, "Succeeded", &succeeded);
     set(world, status, "NetZero", &net_zero);
     status.net_zero = Some(net_zero.status.as_str().to_owned());
-    match stand {
+    match state {
         // Approved: it begins with the next create, and saying so later would be a write of its own.
-        Stand::Before { .. } if !begins => {}
-        Stand::Before { .. } | Stand::At { .. } => {
+        RunState::Before { .. } if !begins => {}
+        RunState::Before { .. } | RunState::At { .. } => {
             let runs = Verdict::new(Status::True, RUNNING, succeeded.message);
             set(world, status, RECONCILING, &runs);
         }
-        Stand::Never { .. } | Stand::Over { .. } => {
+        RunState::Never { .. } | RunState::Over { .. } => {
             conditions::remove(&mut status.conditions, RECONCILING);
             if succeeded.status != Status::True {
                 let stalled = Verdict::new(Status::True, &succeeded.reason, succeeded.message);
@@ -296,8 +296,8 @@ fn summaries(
 }
 
 /// What teardown waits for, once it is late.
-fn tearing_down(world: &World<'_>, facts: &Facts) -> String {
-    let hanging = teardown::hanging(world, facts);
+fn tearing_down(world: &Snapshot<'_>, facts: &Facts) -> String {
+    let hanging = c13_teardown::hanging(&world.view(facts, world.now));
     let error = facts.teardown.as_ref().and_then(|t| t.proof_error.clone());
     if hanging.is_empty() {
         error.unwrap_or_default()
@@ -315,14 +315,14 @@ fn enumerate(all: &[String]) -> String {
 }
 
 /// Who let go of the run, and what of it is there.
-fn abandoned(world: &World<'_>) -> String {
+fn abandoned(world: &Snapshot<'_>) -> String {
     let who = world.abandoned_by.unwrap_or_default();
     // What holds data comes first.
-    let pods = world.objects.keys().filter(|o| Object::PODS.contains(o));
-    let others = world.objects.keys().filter(|o| !Object::PODS.contains(o));
+    let pods = world.objects.keys().filter(|o| o.is_pod());
+    let others = world.objects.keys().filter(|o| !o.is_pod());
     let left: Vec<String> = pods
         .chain(others)
-        .map(|object| object.reference(world.name, world.uid))
+        .map(|object| world.run.reference(*object))
         .collect();
     let left = if world.blind {
         "what is left cannot be seen".to_owned()
@@ -360,7 +360,7 @@ fn why(facts: &Facts, verdicts: &[(&'static Gate, Verdict)], outcome: Outcome) -
 }
 
 /// Every object of the run: the names stand here before the first create.
-fn children(world: &World<'_>) -> Vec<Child> {
+fn children(world: &Snapshot<'_>) -> Vec<Child> {
     let known = |kind: &str, name: &str| {
         world
             .status
@@ -372,7 +372,7 @@ fn children(world: &World<'_>) -> Vec<Child> {
     let mut children: Vec<Child> = Object::ALL
         .iter()
         .map(|object| {
-            let name = object.name(world.name, world.uid);
+            let name = world.run.name_of(*object);
             let uid = world
                 .objects
                 .get(object)
@@ -380,11 +380,10 @@ fn children(world: &World<'_>) -> Vec<Child> {
                 .or_else(|| known(object.kind(), &name));
             Child {
                 kind: object.kind().into(),
-                namespace: if object.is_outside() {
-                    world.probes_namespace.into()
-                } else {
-                    world.namespace.into()
-                },
+                namespace: world
+                    .run
+                    .namespace_of(*object, world.probes_namespace)
+                    .into(),
                 name,
                 uid,
             }
@@ -392,8 +391,8 @@ fn children(world: &World<'_>) -> Vec<Child> {
         .collect();
     children.push(Child {
         kind: "DryRunReport".into(),
-        namespace: world.namespace.into(),
-        name: id::report(world.name, world.uid),
+        namespace: world.run.namespace.clone(),
+        name: world.run.report(),
         uid: None,
     });
     children

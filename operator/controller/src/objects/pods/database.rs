@@ -1,20 +1,22 @@
 //! The pods in which Postgres's programs work: dump, copy and restore; and the one that asks production who it is.
 
 use dryrun_core::agent_api::copy_server::{POSTGRES_ENV, PostgresConfig};
-use dryrun_core::run::id;
-use dryrun_core::run::layout::{OBSERVER_PORT, SECRETS_DIR, SUPERUSER_FILE, TOKEN_FILE};
-use dryrun_core::run::object::{Object, key};
+use dryrun_core::run::container as run;
+use dryrun_core::run::key;
+use dryrun_core::run::layout::{
+    DUMP_DIR, DUMP_LOGS_DIR, ECHO_PORT, PGDATA, PGDATA_MOUNT, POSTGRES_PORT, SECRETS_DIR,
+    SERVER_LOGS_DIR, SUPERUSER_FILE, TMP_DIR,
+};
 use k8s_openapi::api::core::v1::{Container, EnvVar, PodSpec};
 
+use super::OBSERVER_USER;
 use super::parts::{
-    DEFAULT_MEMORY, agent, agent_on, agent_path, base, confined, echoing, install, resources,
-    serve, small,
+    DEFAULT_MEMORY, agent, agent_path, base, confined, echoing, install, resources, serve, small,
 };
 use super::volumes::{
     agent_mount, agent_volume, data, evidence, memory, mount, part, projected, read_only, run_keys,
-    secrets_mount, secrets_volume, source_key,
+    secrets_mount, secrets_volume, source_key, token,
 };
-use super::{Containers, DUMP_DIR, ECHO_PORT, OBSERVER_USER, POSTGRES_PORT, SERVER_LOGS_DIR};
 use crate::objects::Plan;
 
 pub(super) fn dump(plan: &Plan<'_>) -> PodSpec {
@@ -25,20 +27,13 @@ pub(super) fn dump(plan: &Plan<'_>) -> PodSpec {
         volume_mounts: Some(vec![
             agent_mount(),
             secrets_mount(),
-            mount("tmp", "/tmp"),
+            mount("tmp", TMP_DIR),
             part("data", "dump", DUMP_DIR),
-            part("evidence", "dump", "/evidence/dump"),
+            part("evidence", "dump", DUMP_LOGS_DIR),
         ]),
-        ..serve(
-            Object::DumpPod.role(),
-            &postgres.image,
-            postgres.run_as_user,
-        )
+        ..serve(run::Container::Dump, &postgres.image, postgres.run_as_user)
     };
-    let secrets = vec![
-        run_keys(plan, &[(key::token("dump"), TOKEN_FILE)]),
-        source_key(plan),
-    ];
+    let secrets = vec![token(plan, run::Container::Dump, &[]), source_key(plan)];
     base(
         plan,
         vec![install(plan)],
@@ -59,16 +54,16 @@ pub(super) fn postgres(plan: &Plan<'_>) -> PodSpec {
     // a port that is closed looks isolated.
     let isolate = Container {
         resources: Some(small()),
-        volume_mounts: Some(vec![mount("isolate-secrets", SECRETS_DIR)]),
-        ..echoing(agent(plan, Containers::ISOLATE), POSTGRES_PORT)
+        volume_mounts: Some(vec![read_only(mount("isolate-secrets", SECRETS_DIR))]),
+        ..echoing(agent(plan, run::Container::Isolate), POSTGRES_PORT)
     };
     // A native sidecar (KEP-753), without data: it probes for as long as the copy lives, and answers where nobody may come.
     let probe = Container {
         resources: Some(small()),
         restart_policy: Some("Always".into()),
         security_context: Some(confined(OBSERVER_USER)),
-        volume_mounts: Some(vec![mount("probe-secrets", SECRETS_DIR)]),
-        ..echoing(agent_on(plan, Containers::PROBE, OBSERVER_PORT), ECHO_PORT)
+        volume_mounts: Some(vec![read_only(mount("probe-secrets", SECRETS_DIR))]),
+        ..echoing(agent(plan, run::Container::CopyProbe), ECHO_PORT)
     };
     let memory_limit = postgres
         .resources
@@ -83,12 +78,12 @@ pub(super) fn postgres(plan: &Plan<'_>) -> PodSpec {
         .and_then(|d| d.requirements.clone())
         .unwrap_or_default();
     let config = PostgresConfig {
-        run_uid: plan.uid.to_owned(),
-        bootstrap_role: id::bootstrap_role(plan.uid),
-        restore_role: Some(id::restore_role(plan.uid)),
+        run_uid: plan.run.uid.clone(),
+        bootstrap_role: plan.run.bootstrap_role(),
+        restore_role: Some(plan.run.restore_role()),
         database: plan.spec.source.database.clone(),
         roles: plan.spec.privileges.roles.keys().cloned().collect(),
-        data_directory: "/data/pgdata/data".into(),
+        data_directory: PGDATA.into(),
         log_directory: SERVER_LOGS_DIR.into(),
         listen_addresses: "*".into(),
         port: POSTGRES_PORT,
@@ -99,7 +94,7 @@ pub(super) fn postgres(plan: &Plan<'_>) -> PodSpec {
         requirements,
     };
     let server = Container {
-        name: Object::PostgresPod.role().into(),
+        name: run::Container::Server.name().into(),
         image: Some(postgres.image.clone()),
         command: Some(vec![agent_path(), "postgres".into()]),
         env: Some(vec![EnvVar {
@@ -112,23 +107,20 @@ pub(super) fn postgres(plan: &Plan<'_>) -> PodSpec {
         volume_mounts: Some(vec![
             agent_mount(),
             secrets_mount(),
-            mount("tmp", "/tmp"),
+            mount("tmp", TMP_DIR),
             mount("shm", "/dev/shm"),
-            part("data", "pgdata", "/data/pgdata"),
+            part("data", "pgdata", PGDATA_MOUNT),
             part("evidence", "server", SERVER_LOGS_DIR),
         ]),
         ..Container::default()
     };
     let isolate_secrets = projected(
         "isolate-secrets",
-        vec![run_keys(plan, &[(key::token("isolate"), TOKEN_FILE)])],
+        vec![token(plan, run::Container::Isolate, &[])],
     );
     let probe_secrets = projected(
         "probe-secrets",
-        vec![run_keys(
-            plan,
-            &[(key::token(Containers::PROBE), TOKEN_FILE)],
-        )],
+        vec![token(plan, run::Container::CopyProbe, &[])],
     );
     let secrets = vec![run_keys(plan, &[(key::SUPERUSER.into(), SUPERUSER_FILE)])];
     base(
@@ -156,21 +148,19 @@ pub(super) fn restore(plan: &Plan<'_>) -> PodSpec {
         volume_mounts: Some(vec![
             agent_mount(),
             secrets_mount(),
-            mount("tmp", "/tmp"),
+            mount("tmp", TMP_DIR),
             dump,
         ]),
         ..serve(
-            Object::RestorePod.role(),
+            run::Container::Restore,
             &postgres.image,
             postgres.run_as_user,
         )
     };
-    let secrets = vec![run_keys(
+    let secrets = vec![token(
         plan,
-        &[
-            (key::token("restore"), TOKEN_FILE),
-            (key::RESTORE.into(), key::RESTORE),
-        ],
+        run::Container::Restore,
+        &[(key::RESTORE, key::RESTORE)],
     )];
     base(
         plan,
@@ -188,13 +178,10 @@ pub(super) fn restore(plan: &Plan<'_>) -> PodSpec {
 pub(super) fn identity(plan: &Plan<'_>) -> PodSpec {
     let container = Container {
         resources: Some(small()),
-        volume_mounts: Some(vec![secrets_mount(), mount("tmp", "/tmp")]),
-        ..agent(plan, Object::IdentityPod.role())
+        volume_mounts: Some(vec![secrets_mount(), mount("tmp", TMP_DIR)]),
+        ..agent(plan, run::Container::Identity)
     };
-    let secrets = vec![
-        run_keys(plan, &[(key::token("identity"), TOKEN_FILE)]),
-        source_key(plan),
-    ];
+    let secrets = vec![token(plan, run::Container::Identity, &[]), source_key(plan)];
     base(
         plan,
         Vec::new(),

@@ -1,30 +1,30 @@
 //! The pod of the scenarios.
 
+use dryrun_core::run::container as run;
 use dryrun_core::run::layout::{
-    HARNESS_LOGS_DIR, OBSERVER_PORT, SCRATCH_DIR, SECRETS_DIR, TOKEN_FILE,
+    HARNESS_LOGS_DIR, INPUTS_DIR, SCRATCH_DIR, SECRETS_DIR, TMP_DIR, UNPACKED_DIR,
 };
-use dryrun_core::run::object::{Object, key};
 use k8s_openapi::api::core::v1::{ConfigMapVolumeSource, Container, KeyToPath, PodSpec, Volume};
 
-use super::parts::{agent, agent_on, base, confined, install, resources, serve, small};
+use super::OBSERVER_USER;
+use super::parts::{agent, base, confined, install, resources, serve, small};
 use super::volumes::{
-    agent_mount, agent_volume, disk, evidence, memory, mount, part, projected, read_only, run_keys,
-    secrets_mount, secrets_volume,
+    agent_mount, agent_volume, disk, evidence, memory, mount, part, projected, read_only,
+    secrets_mount, secrets_volume, token,
 };
-use super::{Containers, INPUTS_DIR, OBSERVER_USER, UNPACKED_DIR};
 use crate::objects::Plan;
 
 pub(super) fn pod(plan: &Plan<'_>) -> PodSpec {
     let harness = &plan.spec.harness;
     let mut volumes = vec![
-        secrets_volume(vec![run_keys(plan, &[(key::token("harness"), TOKEN_FILE)])]),
+        secrets_volume(vec![token(plan, run::Container::Harness, &[])]),
         projected(
             "inputs-secrets",
-            vec![run_keys(plan, &[(key::token("inputs"), TOKEN_FILE)])],
+            vec![token(plan, run::Container::Inputs, &[])],
         ),
         projected(
             "observer-secrets",
-            vec![run_keys(plan, &[(key::token("observer"), TOKEN_FILE)])],
+            vec![token(plan, run::Container::Observer, &[])],
         ),
         memory("tmp"),
         disk("scratch"),
@@ -43,7 +43,7 @@ pub(super) fn pod(plan: &Plan<'_>) -> PodSpec {
     let mut mounts = vec![
         agent_mount(),
         secrets_mount(),
-        mount("tmp", "/tmp"),
+        mount("tmp", TMP_DIR),
         mount("scratch", SCRATCH_DIR),
         part("evidence", "harness", HARNESS_LOGS_DIR),
     ];
@@ -73,16 +73,12 @@ pub(super) fn pod(plan: &Plan<'_>) -> PodSpec {
     let inputs = Container {
         resources: Some(small()),
         volume_mounts: Some(sources),
-        ..agent(plan, Containers::INPUTS)
+        ..agent(plan, run::Container::Inputs)
     };
     let runner = Container {
         resources: Some(resources(harness.resources.as_ref())),
         volume_mounts: Some(mounts),
-        ..serve(
-            Object::HarnessPod.role(),
-            &harness.image,
-            harness.run_as_user,
-        )
+        ..serve(run::Container::Harness, &harness.image, harness.run_as_user)
     };
     // A native sidecar (KEP-753): it is there before everything else, and ends after it.
     let observer = Container {
@@ -90,7 +86,7 @@ pub(super) fn pod(plan: &Plan<'_>) -> PodSpec {
         restart_policy: Some("Always".into()),
         security_context: Some(confined(OBSERVER_USER)),
         volume_mounts: Some(seen),
-        ..agent_on(plan, Containers::OBSERVER, OBSERVER_PORT)
+        ..agent(plan, run::Container::Observer)
     };
     base(
         plan,
@@ -104,31 +100,53 @@ pub(super) fn pod(plan: &Plan<'_>) -> PodSpec {
 mod tests {
     use crate::objects::{self, Plan};
     use crate::testing;
-    use dryrun_core::isolation::pod;
-    use dryrun_core::run::facts::Facts;
-    use dryrun_core::run::object::Object;
+    use dryrun_core::commands::Facts;
+    use dryrun_core::isolation::pod::{CREDENTIALS, Expected, SOURCE, inspect};
+    use dryrun_core::run::id::RunRef;
+    use dryrun_core::run::key;
+    use dryrun_core::run::object::RunPod;
     use serde_json::json;
+    use std::collections::BTreeSet;
 
-    /// What is inspected in the live pod is what is built here.
+    /// What is inspected in the live pods is what is built here.
     #[test]
-    fn the_pod_is_confined() {
+    fn the_pods_are_confined() {
         let spec = serde_json::from_value(testing::spec()).unwrap();
+        let run = RunRef {
+            namespace: "rehearsal".into(),
+            name: "demo".into(),
+            uid: "0f1e2d3c-4b5a-4697-8897-a6b5c4d3e2f1".into(),
+        };
         let plan = Plan {
-            name: "demo",
-            namespace: "rehearsal",
+            run: &run,
             probes_namespace: "dryrun-probes",
-            uid: "0f1e2d3c-4b5a-4697-8897-a6b5c4d3e2f1",
             spec: &spec,
             facts: &Facts::default(),
             operator_image: "operator:1",
         };
         let deny_all = json!({"spec": {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}});
-        let found = pod::harness_violations(
-            &objects::pod(&plan, Object::HarnessPod),
-            &[serde_json::from_value(deny_all).unwrap()],
-            &[],
-            &Object::EvidenceVolume.name(plan.name, plan.uid),
-        );
-        assert_eq!(found, Vec::<String>::new());
+        let deny_all = serde_json::from_value(deny_all).unwrap();
+        for pod in RunPod::ALL {
+            let mut policies: Vec<_> = pod
+                .allowances()
+                .iter()
+                .map(|policy| objects::policy(&plan, *policy))
+                .collect();
+            policies.push(Clone::clone(&deny_all));
+            let expected = Expected {
+                run: &run,
+                pod,
+                source_secret: "production",
+            };
+            let found = inspect(&objects::pod(&plan, pod), &[], &policies, expected);
+            assert_eq!(found.violations, Vec::<String>::new(), "{pod:?}");
+            assert_eq!(found.modes, Vec::<String>::new(), "{pod:?}");
+            let keys = key::of(pod)
+                .into_iter()
+                .map(|key| format!("{CREDENTIALS}/{key}"));
+            let source = key::needs_source(pod).then(|| format!("{SOURCE}/password"));
+            let keys: BTreeSet<String> = keys.chain(source).collect();
+            assert_eq!(found.secrets, keys, "{pod:?}");
+        }
     }
 }

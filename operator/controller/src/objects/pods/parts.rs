@@ -1,6 +1,7 @@
 //! What all pods and containers have in common.
 
-use dryrun_core::run::layout::{AGENT_DIR, PORT};
+use dryrun_core::run::container::{self, INSTALL};
+use dryrun_core::run::layout::AGENT_DIR;
 use k8s_openapi::api::core::v1::{
     Capabilities, Container, PodDNSConfig, PodSecurityContext, PodSpec, ResourceRequirements,
     SeccompProfile, SecurityContext, Volume,
@@ -61,15 +62,15 @@ pub(super) fn base(
 }
 
 /// A container of the user's image in which the agent is PID 1 and serves the control channel.
-pub(super) fn serve(name: &str, image: &str, user: i64) -> Container {
+pub(super) fn serve(container: container::Container, image: &str, user: i64) -> Container {
     Container {
-        name: name.into(),
+        name: container.name().into(),
         image: Some(image.into()),
         command: Some(vec![
             agent_path(),
             "serve".into(),
             "--port".into(),
-            PORT.to_string(),
+            container.port().to_string(),
         ]),
         security_context: Some(confined(user)),
         ..Container::default()
@@ -77,19 +78,15 @@ pub(super) fn serve(name: &str, image: &str, user: i64) -> Container {
 }
 
 /// A container of the operator's image that serves the control channel.
-pub(super) fn agent(plan: &Plan<'_>, name: &str) -> Container {
-    agent_on(plan, name, PORT)
-}
-
-pub(super) fn agent_on(plan: &Plan<'_>, name: &str, port: u16) -> Container {
+pub(super) fn agent(plan: &Plan<'_>, container: container::Container) -> Container {
     Container {
         command: Some(vec![
             "/dryrun-agent".into(),
             "serve".into(),
             "--port".into(),
-            port.to_string(),
+            container.port().to_string(),
         ]),
-        ..serve(name, plan.operator_image, AGENT_USER)
+        ..serve(container, plan.operator_image, AGENT_USER)
     }
 }
 
@@ -99,7 +96,10 @@ pub(super) fn install(plan: &Plan<'_>) -> Container {
         command: Some(vec!["/dryrun-agent".into(), "install".into(), agent_path()]),
         resources: Some(small()),
         volume_mounts: Some(vec![mount("agent", AGENT_DIR)]),
-        ..serve("install", plan.operator_image, AGENT_USER)
+        name: INSTALL.into(),
+        image: Some(plan.operator_image.into()),
+        security_context: Some(confined(AGENT_USER)),
+        ..Container::default()
     }
 }
 

@@ -1,15 +1,15 @@
 //! Pods that probe or answer, and hold nothing.
 
-use dryrun_core::run::object::Object;
+use dryrun_core::run::container as run;
+use dryrun_core::run::layout::ECHO_PORT;
 use k8s_openapi::api::core::v1::{Container, PodSpec};
 
 use super::parts::{agent, base, echoing, small};
-use super::{Containers, ECHO_PORT};
 use crate::objects::Plan;
 
 /// A pod that probes or answers and holds nothing, not even a token: what it can be asked is worth none.
-pub(super) fn pod(plan: &Plan<'_>, object: Object) -> PodSpec {
-    let open = agent(plan, Containers::PROBE);
+pub(super) fn pod(plan: &Plan<'_>, prober: run::Container) -> PodSpec {
+    let open = agent(plan, prober);
     let container = Container {
         resources: Some(small()),
         command: open
@@ -17,9 +17,10 @@ pub(super) fn pod(plan: &Plan<'_>, object: Object) -> PodSpec {
             .map(|words| [words, vec!["--probes-only".into()]].concat()),
         ..open
     };
-    let container = match object {
-        Object::ListenerPod => echoing(container, ECHO_PORT),
-        _ => container,
+    let container = if prober == run::Container::Listener {
+        echoing(container, ECHO_PORT)
+    } else {
+        container
     };
     base(plan, Vec::new(), vec![container], Vec::new())
 }

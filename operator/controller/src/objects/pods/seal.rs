@@ -1,13 +1,13 @@
 //! The pod that searches and seals what is kept.
 
-use dryrun_core::run::layout::TOKEN_FILE;
-use dryrun_core::run::object::{Object, key};
+use dryrun_core::run::container as run;
+use dryrun_core::run::key;
+use dryrun_core::run::layout::{EVIDENCE_DIR, TMP_DIR};
 use k8s_openapi::api::core::v1::{Container, PodSpec};
 
-use super::EVIDENCE_DIR;
 use super::parts::{agent, base, quantities};
 use super::volumes::{
-    evidence, memory, mount, part, read_only, run_keys, secrets_mount, secrets_volume, source_key,
+    evidence, memory, mount, part, read_only, secrets_mount, secrets_volume, source_key, token,
 };
 use crate::objects::Plan;
 
@@ -20,21 +20,17 @@ pub(super) fn pod(plan: &Plan<'_>) -> PodSpec {
         )),
         volume_mounts: Some(vec![
             secrets_mount(),
-            mount("tmp", "/tmp"),
+            mount("tmp", TMP_DIR),
             written_by("dump"),
             written_by("server"),
             written_by("harness"),
         ]),
-        ..agent(plan, Object::SealPod.role())
+        ..agent(plan, run::Container::Seal)
     };
     // All that it looks for, and its own token under the name that every agent has it.
     let all = key::all();
-    let keys: Vec<(String, &str)> = all
-        .iter()
-        .map(|key| (key.clone(), key.as_str()))
-        .chain([(key::token("seal"), TOKEN_FILE)])
-        .collect();
-    let secrets = vec![run_keys(plan, &keys), source_key(plan)];
+    let keys: Vec<(&str, &str)> = all.iter().map(|key| (key.as_str(), key.as_str())).collect();
+    let secrets = vec![token(plan, run::Container::Seal, &keys), source_key(plan)];
     base(
         plan,
         Vec::new(),

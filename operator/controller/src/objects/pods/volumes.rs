@@ -1,14 +1,14 @@
 //! Volumes and mounts, and which keys of which Secret are in them.
 
-use dryrun_core::run::layout::{AGENT_DIR, SECRETS_DIR};
-use dryrun_core::run::object::Object;
+use dryrun_core::run::container::Container;
+use dryrun_core::run::layout::{AGENT_DIR, SECRETS_DIR, SOURCE_FILE, TOKEN_FILE};
+use dryrun_core::run::object::{Object, RunVolume};
 use k8s_openapi::api::core::v1::{
     EmptyDirVolumeSource, KeyToPath, PersistentVolumeClaimVolumeSource, ProjectedVolumeSource,
     SecretProjection, Volume, VolumeMount, VolumeProjection,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
-use super::SOURCE_FILE;
 use crate::objects::Plan;
 
 pub(super) fn mount(volume: &str, path: &str) -> VolumeMount {
@@ -60,7 +60,18 @@ pub(super) fn projected(name: &str, sources: Vec<VolumeProjection>) -> Volume {
 
 /// Keys of the run's Secret, and the file names that they get.
 pub(super) fn run_keys(plan: &Plan<'_>, keys: &[(String, &str)]) -> VolumeProjection {
-    secret(&Object::Secret.name(plan.name, plan.uid), keys)
+    secret(&plan.run.name_of(Object::Secret), keys)
+}
+
+/// The control token of an agent, and other keys of the run's Secret.
+pub(super) fn token(
+    plan: &Plan<'_>,
+    container: Container,
+    others: &[(&str, &str)],
+) -> VolumeProjection {
+    let token = container.token().map(|key| (key, TOKEN_FILE));
+    let others = others.iter().map(|(key, file)| ((*key).to_owned(), *file));
+    run_keys(plan, &token.into_iter().chain(others).collect::<Vec<_>>())
 }
 
 /// Production's password.
@@ -113,14 +124,11 @@ pub(super) fn memory(name: &str) -> Volume {
 }
 
 pub(super) fn data(plan: &Plan<'_>) -> Volume {
-    claimed("data", &Object::DataVolume.name(plan.name, plan.uid))
+    claimed("data", &plan.run.name_of(RunVolume::Data))
 }
 
 pub(super) fn evidence(plan: &Plan<'_>) -> Volume {
-    claimed(
-        "evidence",
-        &Object::EvidenceVolume.name(plan.name, plan.uid),
-    )
+    claimed("evidence", &plan.run.name_of(RunVolume::Evidence))
 }
 
 pub(super) fn claimed(name: &str, claim: &str) -> Volume {

@@ -76,18 +76,6 @@ pub struct SecretFacts {
     pub malformed: Vec<String>,
 }
 
-/// C-08: the harness pod as it really is.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct HarnessFacts {
-    /// UID of the pod.
-    pub pod_uid: String,
-    /// What it may do and should not.
-    pub violations: Vec<String>,
-    /// Image IDs by container.
-    pub image_ids: BTreeMap<String, String>,
-}
-
 /// A pod of the run as the apiserver has it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -100,8 +88,8 @@ pub struct PodInspection {
     pub modes: Vec<String>,
     /// Image references and the image IDs that they meant, by container.
     pub images: BTreeMap<String, (String, String)>,
-    /// What lets it be reached or reach more than it should.
-    pub openings: Vec<String>,
+    /// What it may do and should not, and what lets it be reached or reach more than it should.
+    pub violations: Vec<String>,
 }
 
 /// C-13.

@@ -59,12 +59,37 @@ pub struct RestoreFacts {
     pub roles_created: u32,
 }
 
+/// The moments at which the copy's identity is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reading {
+    /// Before the restore writes.
+    #[default]
+    #[serde(rename = "restore")]
+    BeforeRestore,
+    /// Before the harness writes.
+    #[serde(rename = "harness")]
+    BeforeHarness,
+}
+
+impl Reading {
+    /// All of them: the proof needs each.
+    pub const ALL: [Self; 2] = [Self::BeforeRestore, Self::BeforeHarness];
+
+    /// What is about to write, in messages.
+    pub fn writer(self) -> &'static str {
+        match self {
+            Self::BeforeRestore => "restore",
+            Self::BeforeHarness => "harness",
+        }
+    }
+}
+
 /// One reading of the copy's identity.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct CopyIdentity {
-    /// The step before whose first write it was read.
-    pub before: String,
+    /// The write before which it was read.
+    pub before: Reading,
     /// `pg_control_system().system_identifier`, unsigned, as a decimal string; empty when it could not be read.
     pub system_identifier: String,
     /// `cluster_name`: the run's UID.

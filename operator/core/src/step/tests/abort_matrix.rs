@@ -2,13 +2,12 @@
 
 use super::model::Model;
 use crate::api::Outcome;
-use crate::commands::Command;
+use crate::commands::{Action, Command};
 use crate::gate;
-use crate::run::object::Object;
-use crate::step::Action;
+use crate::run::object::{Object, RunPod};
 
 /// What may still be created once a gate has failed.
-const LATE: [Object; 2] = [Object::SealPod, Object::IdentityPod];
+const LATE: [Object; 2] = [Object::Pod(RunPod::Seal), Object::Pod(RunPod::Identity)];
 
 /// Walks a run in which `known` is found, and demands after every pass that a failed gate is followed by teardown alone.
 fn walk(known: crate::test_support::World, what: &str) -> Model {

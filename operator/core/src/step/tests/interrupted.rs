@@ -6,15 +6,12 @@ use std::time::Duration;
 
 use super::model::{BEGIN, Model};
 use crate::api::{Outcome, PlanSummary};
-use crate::commands::Command;
+use crate::commands::later;
+use crate::commands::{Action, Command, Facts};
 use crate::plan::admission::Enforcement;
 use crate::plan::approval::Approval;
 use crate::problem::Problem;
-use crate::run::facts::Facts;
-use crate::run::object::Object;
-use crate::step::Action;
-use crate::step::snapshot::later;
-use crate::test_support::UID;
+use crate::run::object::{Object, RunVolume};
 
 /// More passes than a run has.
 const PASSES: usize = 80;
@@ -206,9 +203,9 @@ fn a_run_that_is_abandoned_lets_go_at_once() {
             assert_eq!((&*told.status, &*told.reason), ("False", "Abandoned"));
             assert!(told.message.contains("carol"), "{}", told.message);
             assert!(model.objects.values().all(|object| object.deleting));
-            let pod = model.objects.keys().find(|o| Object::PODS.contains(o));
-            let pod = pod.map_or_else(String::new, |pod| pod.reference("demo", UID));
-            assert!(told.message.contains(&pod), "{}", told.message);
+            let pod = model.objects.keys().find(|o| o.is_pod());
+            let pod = pod.map_or("", |pod| pod.role());
+            assert!(told.message.contains(pod), "{}", told.message);
         } else {
             assert_eq!((&*told.status, &*told.reason), ("True", "NothingCreated"));
             assert_eq!(model.condition("Approved"), ("False", "Abandoned"));
@@ -219,7 +216,7 @@ fn a_run_that_is_abandoned_lets_go_at_once() {
 #[test]
 fn a_teardown_that_hangs_can_be_abandoned() {
     let mut model = Model::new();
-    model.held = BTreeSet::from([Object::DataVolume]);
+    model.held = BTreeSet::from([RunVolume::Data.into()]);
     model.run();
     assert!(model.finalizer, "it hangs");
     assert_eq!(model.condition("NetZero"), ("Unknown", "TearingDown"));

@@ -8,13 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::api::Outcome;
-use crate::commands::Command;
+use crate::commands::later;
+use crate::commands::{Action, Command, Facts, Job};
 use crate::plan::approval::Approval;
 use crate::problem::Problem;
-use crate::run::facts::{DUMP_ATTEMPTS, Facts};
-use crate::run::object::Object;
-use crate::step::snapshot::later;
-use crate::step::{Action, Ended, Job};
+use crate::run::container::Container;
+use crate::run::facts::DUMP_ATTEMPTS;
+use crate::run::object::{Object, RunPod, RunPolicy, RunVolume};
+use crate::run::observed::Ended;
 use model::Model;
 
 #[test]
@@ -51,20 +52,20 @@ fn a_run_goes_through_all_commands_and_leaves_nothing() {
 fn pods_go_before_the_policies_that_guard_them() {
     let mut model = Model::new();
     model.run();
-    let at = |object| {
+    let at = |object: Object| {
         model
             .log
             .iter()
             .rposition(|a| *a == Action::Delete(object))
             .unwrap()
     };
-    for pod in Object::PODS {
+    for pod in RunPod::ALL {
         for policy in [
-            Object::ProductionEgress,
-            Object::CopyEgress,
-            Object::CopyIngress,
+            RunPolicy::ProductionEgress,
+            RunPolicy::CopyEgress,
+            RunPolicy::CopyIngress,
         ] {
-            assert!(at(pod) < at(policy), "{pod:?} {policy:?}");
+            assert!(at(pod.into()) < at(policy.into()), "{pod:?} {policy:?}");
         }
     }
 }
@@ -182,7 +183,9 @@ fn deletion_at_any_moment_leads_to_teardown_alone() {
             })
             .collect();
         assert!(
-            after.is_subset(&BTreeSet::from([Object::IdentityPod, Object::SealPod])),
+            after.is_subset(&BTreeSet::from(
+                [RunPod::Identity, RunPod::Seal].map(Object::Pod)
+            )),
             "{after:?} after {passes}"
         );
         assert!(
@@ -206,7 +209,7 @@ fn a_failed_gate_leads_to_teardown_alone() {
         (
             "G-04",
             |f| f.secrets.as_mut().unwrap().immutable = false,
-            Object::DumpPod,
+            RunPod::Dump.into(),
         ),
         (
             "G-06",
@@ -219,22 +222,22 @@ fn a_failed_gate_leads_to_teardown_alone() {
                     .unwrap()
                     .system_identifier = "1".into()
             },
-            Object::PostgresPod,
+            RunPod::Postgres.into(),
         ),
         (
             "G-10",
             |f| f.copy_identity[0].system_identifier = crate::test_support::PRODUCTION.into(),
-            Object::HarnessPod,
+            RunPod::Harness.into(),
         ),
         (
             "G-08",
             |f| f.restore.as_mut().unwrap().claim.exit_code = 2,
-            Object::HarnessPod,
+            RunPod::Harness.into(),
         ),
         (
             "G-09",
             |f| f.roles.as_mut().unwrap().applied.errors = vec!["x".into()],
-            Object::HarnessPod,
+            RunPod::Harness.into(),
         ),
     ];
     for (gate, spoil, never) in cases {
@@ -281,13 +284,7 @@ fn a_pod_that_ends_early_stops_the_run() {
     let mut model = Model::new();
     model.stuck = BTreeSet::from([Job::Scenario(1)]);
     model.run();
-    let pod = model
-        .objects
-        .get_mut(&Object::PostgresPod)
-        .unwrap()
-        .pod
-        .as_mut()
-        .unwrap();
+    let pod = model.pod(RunPod::Postgres);
     pod.phase = "Failed".into();
     pod.terminated = BTreeMap::from([("postgres".into(), ended(137, "OOMKilled", ""))]);
     model.run();
@@ -310,8 +307,7 @@ fn what_the_harness_says_as_it_ends_goes_nowhere() {
     let mut model = Model::new();
     model.stuck = BTreeSet::from([Job::Scenario(1)]);
     model.run();
-    let pod = model.objects.get_mut(&Object::HarnessPod).unwrap();
-    let pod = pod.pod.as_mut().unwrap();
+    let pod = model.pod(RunPod::Harness);
     pod.phase = "Failed".into();
     pod.terminated = BTreeMap::from([("harness".into(), ended(143, "Error", "row data"))]);
     model.run();
@@ -323,21 +319,21 @@ fn what_the_harness_says_as_it_ends_goes_nowhere() {
 /// An operator that ends between a release and writing it down goes on afterwards.
 #[test]
 fn a_release_that_nobody_wrote_down_is_one() {
-    for (job, pod, container) in [
-        (Job::ReleaseIsolate, Object::PostgresPod, "isolate"),
-        (Job::ReleaseInputs, Object::HarnessPod, "inputs"),
+    for (job, container) in [
+        (Job::ReleaseIsolate, Container::Isolate),
+        (Job::ReleaseInputs, Container::Inputs),
     ] {
         let mut model = Model::new();
         model.stuck = BTreeSet::from([job]);
         model.run();
         assert!(model.running.remove(&job), "{job:?}");
-        let pod = model.objects.get_mut(&pod).unwrap().pod.as_mut().unwrap();
-        pod.running.remove(container);
+        let pod = model.pod(container.pod());
+        pod.running.remove(container.name());
         let done = ended(0, "Completed", "");
-        pod.terminated = BTreeMap::from([(container.to_owned(), done)]);
+        pod.terminated = BTreeMap::from([(container.name().to_owned(), done)]);
         model.run();
         model.assert_nothing_left();
-        assert!(model.facts.released.contains(container));
+        assert!(model.facts.released.contains(&container));
         assert_eq!(model.status.outcome, Some(Outcome::Passed), "{job:?}");
     }
 }
@@ -347,8 +343,7 @@ fn the_server_ends(job: Job, code: i32, message: &str) -> Model {
     let mut model = Model::new();
     model.stuck = BTreeSet::from([job]);
     model.run();
-    let pod = model.objects.get_mut(&Object::PostgresPod).unwrap();
-    pod.pod.as_mut().unwrap().terminated =
+    model.pod(RunPod::Postgres).terminated =
         BTreeMap::from([("postgres".into(), ended(code, "Error", message))]);
     model.run();
     model.assert_nothing_left();
@@ -378,7 +373,7 @@ fn a_server_that_is_production_is_never_asked_twice() {
         let told = format!(r#"{{"reason": "{refusal}", "message": "refused", "retry": false}}"#);
         let model = the_server_ends(Job::PrepareCopy, 1, &told);
         assert_eq!(model.condition("NotProduction"), ("False", reason));
-        assert!(!model.created().contains(&Object::HarnessPod));
+        assert!(!model.created().contains(&RunPod::Harness.into()));
     }
 }
 
@@ -394,8 +389,7 @@ fn a_pod_that_says_why_it_waits_gives_the_reason() {
         let mut model = Model::new();
         model.stuck = BTreeSet::from([Job::Dump(1)]);
         model.run();
-        let pod = model.objects.get_mut(&Object::DumpPod).unwrap();
-        pod.pod.as_mut().unwrap().waiting = Some(Problem::permanent(waiting.0, waiting.1));
+        model.pod(RunPod::Dump).waiting = Some(Problem::permanent(waiting.0, waiting.1));
         model.now = later(model.now, Duration::from_secs(36 * 60));
         model.run();
         model.assert_nothing_left();
@@ -409,22 +403,22 @@ fn a_volume_that_is_being_made_is_waited_for() {
     let mut model = Model::new();
     model.stuck = BTreeSet::from([Job::Dump(1)]);
     model.run();
-    let claim = model.objects.get_mut(&Object::DataVolume).unwrap();
+    let claim = model.object(RunVolume::Data);
     claim.provisioning = true;
     model.deleted = true;
     model.run();
     let left: Vec<_> = model
         .objects
         .keys()
-        .filter(|o| o.kind() == "PersistentVolumeClaim")
+        .filter(|o| matches!(o, Object::Volume(_)))
         .collect();
     assert_eq!(
         left,
-        [&Object::DataVolume],
+        [&Object::from(RunVolume::Data)],
         "it is neither deleted nor is the end proven"
     );
     assert!(model.finalizer);
-    let claim = model.objects.get_mut(&Object::DataVolume).unwrap();
+    let claim = model.object(RunVolume::Data);
     claim.provisioning = false;
     model.run();
     model.assert_nothing_left();
@@ -436,7 +430,7 @@ fn a_volume_that_never_comes_is_given_up() {
     let mut model = Model::new();
     model.stuck = BTreeSet::from([Job::Dump(1)]);
     model.run();
-    let claim = model.objects.get_mut(&Object::DataVolume).unwrap();
+    let claim = model.object(RunVolume::Data);
     claim.provisioning = true;
     model.deleted = true;
     model.run();
@@ -485,7 +479,7 @@ fn a_terminating_namespace_lets_go_when_its_pods_are_gone() {
             .iter()
             .any(|a| matches!(a, Action::Create(_)))
     );
-    assert!(model.objects.keys().all(|o| !Object::PODS.contains(o)));
+    assert!(model.objects.keys().all(|o| !o.is_pod()));
     assert_eq!(
         model.condition("NetZero"),
         ("Unknown", "NamespaceTerminating")

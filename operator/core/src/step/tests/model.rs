@@ -2,17 +2,21 @@
 
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::api::{DryRunStatus, PlanSummary};
+use crate::commands::{
+    Action, Facts, Finding, Inspected, Job, JobResult, LogsRead, Moment, Probed, absorb,
+};
 use crate::gate::{self, Evidence, Status};
 use crate::plan::admission::Enforcement;
 use crate::plan::approval::Approval;
 use crate::problem::Problem;
-use crate::run::facts::{CopySummary, EvidenceFacts, Facts};
-use crate::run::object::Object;
-use crate::step::{
-    Action, Finding, Job, Moment, Observed, PodView, ReportView, World, absorb, decide, is_edge,
-};
+use crate::run::container::Container;
+use crate::run::id::RunRef;
+use crate::run::object::{Object, RunPod};
+use crate::run::observed::{Observed, PodView};
+use crate::step::{ReportView, Snapshot, decide, is_edge};
 use crate::test_support::{UID, World as Known};
 
 pub(super) const BEGIN: i64 = 1_800_000_000;
@@ -81,11 +85,14 @@ impl Model {
 
     /// One pass of the shell. False when there was nothing to do.
     pub(super) fn pass(&mut self) -> bool {
-        let decision = decide(&World {
-            name: "demo",
-            namespace: "rehearsal",
+        let run = RunRef {
+            namespace: "rehearsal".into(),
+            name: "demo".into(),
+            uid: UID.into(),
+        };
+        let decision = decide(&Snapshot {
+            run: &run,
             probes_namespace: "dryrun-probes",
-            uid: UID,
             generation: 1 + i64::from(self.deleted),
             created: Timestamp::from_second(BEGIN).unwrap(),
             deleted: self.deleted,
@@ -185,10 +192,10 @@ impl Model {
             .collect();
         for job in &jobs {
             self.running.remove(job);
-            let finding = self.finding(*job);
-            absorb(&mut self.facts, *job, finding.clone());
+            let result = self.result(*job);
+            absorb(&mut self.facts, *job, &result);
             let once = self.facts.clone();
-            absorb(&mut self.facts, *job, finding);
+            absorb(&mut self.facts, *job, &result);
             assert_eq!(self.facts, once, "{job:?} is taken once");
         }
         !jobs.is_empty()
@@ -202,62 +209,44 @@ impl Model {
             || job == Job::WatchIsolation && !breached
     }
 
-    fn finding(&self, job: Job) -> Finding {
-        let known = self.known.facts.clone();
-        if let Some(stopped) = known.stopped
+    fn result(&self, job: Job) -> JobResult {
+        let known = &self.known.facts;
+        if let Some(stopped) = &known.stopped
             && stopped.command == job.command()
             && !job.is_teardown()
         {
-            return Finding::Failed(stopped.problem);
+            return Err(stopped.problem.clone());
         }
-        match job {
-            Job::Preflight => Finding::Preflight(known.preflight.unwrap()),
-            Job::WatchProtected => Finding::ProtectedChanged(known.protected_changes),
-            Job::InspectSecret => Finding::Secret(known.secrets.unwrap()),
-            Job::Inspect(pod) => Finding::Inspected(known.inspections[pod.role()].clone()),
-            Job::ReadLogs(pod) => Finding::LogsRead(known.container_logs[pod.role()].clone()),
+        let of_any_pod: Option<Arc<dyn Finding>> = match job {
+            Job::Inspect(pod) => Some(Arc::new(Inspected(pod, known.inspections[&pod].clone()))),
+            Job::ReadLogs(pod) => Some(Arc::new(LogsRead(pod, known.container_logs[&pod].clone()))),
             Job::Probe(moment) => {
-                let isolation = known.isolation;
+                let isolation = known.isolation.clone();
                 let (phase, during) = match moment {
                     Moment::Before => (isolation.before, Vec::new()),
                     Moment::Harness => (isolation.harness, Vec::new()),
                     Moment::After => (isolation.after, isolation.during),
                 };
-                Finding::Probed(Box::new(phase.unwrap()), during)
+                let phase = phase.unwrap();
+                Some(Arc::new(Probed {
+                    moment,
+                    phase,
+                    during,
+                }))
             }
-            Job::WatchIsolation => Finding::Breached(known.isolation.during),
-            Job::Dump(_) => Finding::Dump(known.dump.unwrap()),
-            Job::ReleaseIsolate => Finding::Released("isolate"),
-            Job::PrepareCopy => Finding::CopyPrepared(known.copy_identity[0].clone()),
-            Job::Restore => Finding::Restored(known.restore.unwrap()),
-            Job::ApplyMatrix => {
-                Finding::Matrix(known.roles.unwrap(), known.copy_identity[1].clone())
-            }
-            Job::InspectHarness => Finding::Harness(known.harness.unwrap()),
-            Job::VerifyInputs => Finding::Inputs(known.inputs.unwrap()),
-            Job::ReleaseInputs => Finding::Released("inputs"),
-            Job::Setup(i) => Finding::Setup(known.setup[i].clone()),
-            Job::Baseline => Finding::Baseline(CopySummary::default()),
-            Job::Scenario(i) => Finding::Scenario(known.scenarios[i].clone()),
-            Job::Verify => Finding::Verified(
-                Box::new(known.verification.unwrap()),
-                known.copy_pod_after.unwrap(),
-            ),
-            Job::Search => Finding::Searched(known.search.unwrap()),
-            Job::Seal => Finding::Sealed(known.evidence.unwrap(), None),
-            Job::SealPartly => {
-                let sealed = EvidenceFacts {
-                    partial: true,
-                    ..known.evidence.unwrap()
-                };
-                Finding::Sealed(sealed, known.search)
-            }
-            Job::FingerprintProtected => {
-                Finding::Protected(known.teardown.unwrap().protected.unwrap(), Vec::new())
-            }
-            Job::Identify => Finding::Identified(known.teardown.unwrap().identity.unwrap()),
-            Job::ProveNetZero => Finding::NetZero(Vec::new()),
-        }
+            other => (other.command().definition().found)(known, other),
+        };
+        Ok(of_any_pod.unwrap())
+    }
+
+    /// An object that exists.
+    pub(super) fn object(&mut self, object: impl Into<Object>) -> &mut Observed {
+        self.objects.get_mut(&object.into()).unwrap()
+    }
+
+    /// A pod that exists.
+    pub(super) fn pod(&mut self, pod: RunPod) -> &mut PodView {
+        self.object(pod).pod.as_mut().unwrap()
     }
 
     pub(super) fn run(&mut self) {
@@ -298,21 +287,17 @@ impl Model {
 }
 
 fn running(object: Object) -> Observed {
-    let containers = [
-        "dump", "isolate", "probe", "postgres", "restore", "inputs", "observer", "harness", "seal",
-        "identity",
-    ];
     let pod = PodView {
         phase: "Running".into(),
         node: Some("n1".into()),
         ip: Some("10.0.0.1".into()),
-        running: containers.iter().map(|c| (*c).to_owned()).collect(),
+        running: Container::ALL.map(|c| c.name().to_owned()).into(),
         ..PodView::default()
     };
     Observed {
         uid: format!("{object:?}"),
         deleting: false,
-        pod: (object.kind() == "Pod").then_some(pod),
+        pod: object.is_pod().then_some(pod),
         volume: None,
         provisioning: false,
     }

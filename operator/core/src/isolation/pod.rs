@@ -1,0 +1,709 @@
+//! A live pod of the run, read from the objects as the apiserver has them: its Secrets, its images,
+//! and everything that it may do and should not.
+
+use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, Service, Volume, VolumeMount};
+use k8s_openapi::api::networking::v1::{NetworkPolicy, NetworkPolicySpec};
+use kube::core::{Selector, SelectorExt};
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::run::container::{self, INSTALL};
+use crate::run::facts::PodInspection;
+use crate::run::id::RunRef;
+use crate::run::object::{Object, RunPod, RunVolume};
+
+/// How a key of the run's own Secret begins in a [`PodInspection`].
+pub const CREDENTIALS: &str = "credentials";
+/// How a key of the Secret with production's password begins in a [`PodInspection`].
+pub const SOURCE: &str = "source";
+/// The mode of a Secret's file that a container of the run's group can read and nobody else.
+const MODE: i32 = 0o440;
+/// What Kubernetes gives a Secret's file when nothing is said.
+const DEFAULT_MODE: i32 = 0o644;
+
+/// Names of the Secrets that pods of the run may have keys of.
+#[derive(Clone, Copy)]
+struct Secrets<'a> {
+    /// The run's own.
+    credentials: &'a str,
+    /// The one with production's password.
+    source: &'a str,
+}
+
+impl Secrets<'_> {
+    fn key(&self, secret: &str, key: &str) -> String {
+        let secret = match secret {
+            name if name == self.credentials => CREDENTIALS,
+            name if name == self.source => SOURCE,
+            other => other,
+        };
+        format!("{secret}/{key}")
+    }
+}
+
+/// What a pod of the run may be found with.
+#[derive(Clone, Copy, Debug)]
+pub struct Expected<'a> {
+    /// The run.
+    pub run: &'a RunRef,
+    /// The pod.
+    pub pod: RunPod,
+    /// Name of the Secret with production's password.
+    pub source_secret: &'a str,
+}
+
+/// Inspects a pod, with all Services and NetworkPolicies of its namespace.
+pub fn inspect(
+    pod: &Pod,
+    services: &[Service],
+    policies: &[NetworkPolicy],
+    expected: Expected<'_>,
+) -> PodInspection {
+    let Some(spec) = &pod.spec else {
+        return PodInspection {
+            violations: vec!["the pod has no spec".into()],
+            ..PodInspection::default()
+        };
+    };
+    let secrets = Secrets {
+        credentials: &expected.run.name_of(Object::Secret),
+        source: expected.source_secret,
+    };
+    let (keys, modes) = mounted(spec, secrets);
+    let labels = pod.metadata.labels.clone().unwrap_or_default();
+    let mut violations = pod_violations(spec);
+    violations.extend(containers(spec).flat_map(|container| {
+        let found = container_violations(container).into_iter();
+        let all = found
+            .map(str::to_owned)
+            .chain(host_ports(container))
+            .chain(mount_violations(container, spec, expected));
+        all.map(|what| format!("{}: {what}", container.name))
+            .collect::<Vec<_>>()
+    }));
+    let volumes = spec.volumes.iter().flatten();
+    violations.extend(volumes.filter_map(|volume| volume_violation(volume, expected)));
+    violations.extend(openings(&labels, services, policies, expected));
+    PodInspection {
+        uid: pod.metadata.uid.clone().unwrap_or_default(),
+        secrets: keys,
+        modes,
+        images: images(pod, spec),
+        violations,
+    }
+}
+
+fn containers(spec: &PodSpec) -> impl Iterator<Item = &Container> {
+    spec.containers
+        .iter()
+        .chain(spec.init_containers.iter().flatten())
+}
+
+fn mounted(spec: &PodSpec, secrets: Secrets<'_>) -> (BTreeSet<String>, Vec<String>) {
+    let (mut keys, mut modes) = (BTreeSet::new(), Vec::new());
+    let mut mode = |volume: &str, mode: i32| {
+        if mode != MODE {
+            modes.push(format!("{volume} 0{mode:o}"));
+        }
+    };
+    for volume in spec.volumes.iter().flatten() {
+        if let Some(secret) = &volume.secret {
+            let name = secret.secret_name.as_deref().unwrap_or_default();
+            mode(&volume.name, secret.default_mode.unwrap_or(DEFAULT_MODE));
+            match &secret.items {
+                Some(items) => keys.extend(items.iter().map(|i| secrets.key(name, &i.key))),
+                None => drop(keys.insert(secrets.key(name, "*"))),
+            }
+        }
+        for source in volume
+            .projected
+            .iter()
+            .flat_map(|projected| projected.sources.iter().flatten())
+        {
+            let Some(secret) = &source.secret else {
+                continue;
+            };
+            let default = volume.projected.as_ref().and_then(|p| p.default_mode);
+            match &secret.items {
+                Some(items) => {
+                    for item in items {
+                        keys.insert(secrets.key(&secret.name, &item.key));
+                        mode(&volume.name, item.mode.or(default).unwrap_or(DEFAULT_MODE));
+                    }
+                }
+                None => {
+                    keys.insert(secrets.key(&secret.name, "*"));
+                    mode(&volume.name, default.unwrap_or(DEFAULT_MODE));
+                }
+            }
+        }
+    }
+    for container in containers(spec) {
+        for variable in container.env.iter().flatten() {
+            let reference = variable.value_from.as_ref();
+            keys.extend(
+                reference
+                    .and_then(|from| from.secret_key_ref.as_ref())
+                    .map(|r| secrets.key(&r.name, &r.key)),
+            );
+        }
+        for from in container.env_from.iter().flatten() {
+            keys.extend(from.secret_ref.iter().map(|r| secrets.key(&r.name, "*")));
+        }
+    }
+    modes.dedup();
+    (keys, modes)
+}
+
+fn images(pod: &Pod, spec: &PodSpec) -> BTreeMap<String, (String, String)> {
+    let status = pod.status.as_ref();
+    let all = status.into_iter().flat_map(|status| {
+        status
+            .container_statuses
+            .iter()
+            .flatten()
+            .chain(status.init_container_statuses.iter().flatten())
+    });
+    all.filter(|container| !container.image_id.is_empty())
+        .filter_map(|container| {
+            let declared = containers(spec).find(|c| c.name == container.name)?;
+            let reference = declared.image.clone().unwrap_or_default();
+            Some((
+                container.name.clone(),
+                (reference, container.image_id.clone()),
+            ))
+        })
+        .collect()
+}
+
+fn pod_violations(spec: &PodSpec) -> Vec<String> {
+    let checks = [
+        (
+            spec.automount_service_account_token != Some(false),
+            "it mounts an API token",
+        ),
+        (spec.host_network == Some(true), "hostNetwork"),
+        (spec.host_pid == Some(true), "hostPID"),
+        (spec.host_ipc == Some(true), "hostIPC"),
+        (
+            spec.share_process_namespace == Some(true),
+            "shareProcessNamespace",
+        ),
+        (
+            spec.ephemeral_containers
+                .as_ref()
+                .is_some_and(|c| !c.is_empty()),
+            "it has ephemeral containers",
+        ),
+        (
+            spec.enable_service_links != Some(false),
+            "enableServiceLinks",
+        ),
+        (spec.active_deadline_seconds.is_none(), "it has no deadline"),
+    ];
+    checks
+        .iter()
+        .filter(|(bad, _)| *bad)
+        .map(|(_, what)| (*what).to_owned())
+        .collect()
+}
+
+fn container_violations(container: &Container) -> Vec<&'static str> {
+    let security = container.security_context.clone().unwrap_or_default();
+    let drops_all = security
+        .capabilities
+        .as_ref()
+        .and_then(|c| c.drop.as_ref())
+        .is_some_and(|d| d.iter().any(|c| c == "ALL"));
+    let adds = security
+        .capabilities
+        .as_ref()
+        .and_then(|c| c.add.as_ref())
+        .is_some_and(|a| !a.is_empty());
+    let from_secret = container.env.iter().flatten().any(|e| {
+        e.value_from
+            .as_ref()
+            .is_some_and(|f| f.secret_key_ref.is_some())
+    }) || container
+        .env_from
+        .iter()
+        .flatten()
+        .any(|e| e.secret_ref.is_some());
+    let checks = [
+        (security.privileged == Some(true), "privileged"),
+        (
+            security.allow_privilege_escalation != Some(false),
+            "allowPrivilegeEscalation",
+        ),
+        (
+            security.run_as_non_root != Some(true) || security.run_as_user == Some(0),
+            "it may run as root",
+        ),
+        (
+            security.read_only_root_filesystem != Some(true),
+            "its root filesystem can be written",
+        ),
+        (!drops_all || adds, "it has capabilities"),
+        (from_secret, "its environment has a secret"),
+        (
+            container
+                .volume_devices
+                .as_ref()
+                .is_some_and(|d| !d.is_empty()),
+            "it has a block device",
+        ),
+    ];
+    checks
+        .iter()
+        .filter(|(bad, _)| *bad)
+        .map(|(_, what)| *what)
+        .collect()
+}
+
+fn host_ports(container: &Container) -> impl Iterator<Item = String> {
+    let ports = container.ports.iter().flatten();
+    ports
+        .filter_map(|port| port.host_port.filter(|port| *port != 0))
+        .map(|port| format!("hostPort {port}"))
+}
+
+/// The volumes that a container may write to.
+fn writable(pod: RunPod, container: &str) -> &'static [&'static str] {
+    if container == INSTALL {
+        return &["agent"];
+    }
+    let known = container::Container::ALL
+        .into_iter()
+        .find(|known| known.pod() == pod && known.name() == container);
+    match known {
+        Some(container::Container::Dump) => &["tmp", "data", "evidence"],
+        Some(container::Container::Server) => &["tmp", "shm", "data", "evidence"],
+        Some(container::Container::Harness) => &["tmp", "scratch", "evidence"],
+        Some(container::Container::Inputs) => &["unpacked"],
+        Some(
+            container::Container::Restore
+            | container::Container::Seal
+            | container::Container::Identity,
+        ) => &["tmp"],
+        Some(
+            container::Container::Isolate
+            | container::Container::CopyProbe
+            | container::Container::Observer
+            | container::Container::Intruder
+            | container::Container::Canary
+            | container::Container::Listener,
+        )
+        | None => &[],
+    }
+}
+
+/// The parts of the run's volumes that a pod may mount.
+fn parts(pod: RunPod) -> &'static [(RunVolume, &'static str)] {
+    match pod {
+        RunPod::Dump => &[(RunVolume::Data, "dump"), (RunVolume::Evidence, "dump")],
+        RunPod::Postgres => &[(RunVolume::Data, "pgdata"), (RunVolume::Evidence, "server")],
+        RunPod::Restore => &[(RunVolume::Data, "dump")],
+        RunPod::Harness => &[(RunVolume::Evidence, "harness")],
+        RunPod::Seal => &[
+            (RunVolume::Evidence, "dump"),
+            (RunVolume::Evidence, "server"),
+            (RunVolume::Evidence, "harness"),
+        ],
+        RunPod::Identity | RunPod::Intruder | RunPod::Canary | RunPod::Listener => &[],
+    }
+}
+
+fn mount_violations<'a>(
+    container: &'a Container,
+    spec: &'a PodSpec,
+    expected: Expected<'a>,
+) -> impl Iterator<Item = String> + 'a {
+    let mounts = container.volume_mounts.iter().flatten();
+    mounts.filter_map(move |mount| {
+        let VolumeMount { name, sub_path, .. } = mount;
+        let volume = spec.volumes.iter().flatten().find(|v| v.name == *name);
+        let claim = volume.and_then(|volume| volume.persistent_volume_claim.as_ref());
+        let part = sub_path.as_deref().unwrap_or("all");
+        let known = claim.is_none_or(|claim| {
+            parts(expected.pod).iter().any(|(volume, allowed)| {
+                expected.run.name_of(*volume) == claim.claim_name && part == *allowed
+            })
+        });
+        let may_write = writable(expected.pod, &container.name).contains(&name.as_str());
+        if !known {
+            Some(format!("it mounts {part} of {name}"))
+        } else if mount.read_only != Some(true) && !may_write {
+            Some(format!("it may write to {name}"))
+        } else {
+            None
+        }
+    })
+}
+
+fn volume_violation(volume: &Volume, expected: Expected<'_>) -> Option<String> {
+    let name = &volume.name;
+    if let Some(claim) = &volume.persistent_volume_claim {
+        let claim = &claim.claim_name;
+        let known = parts(expected.pod)
+            .iter()
+            .any(|(volume, _)| expected.run.name_of(*volume) == *claim);
+        return (!known).then(|| {
+            format!("volume {name} is PersistentVolumeClaim {claim}, which it does not need")
+        });
+    }
+    let confined = volume.empty_dir.is_some()
+        || volume.config_map.is_some() && expected.pod == RunPod::Harness
+        || volume
+            .projected
+            .as_ref()
+            .is_some_and(|p| p.sources.iter().flatten().all(|s| s.secret.is_some()));
+    (!confined).then(|| format!("volume {name} is of a kind that the pod does not need"))
+}
+
+/// What lets the pod be reached or reach more than it should, beside its own spec.
+fn openings(
+    labels: &BTreeMap<String, String>,
+    services: &[Service],
+    policies: &[NetworkPolicy],
+    expected: Expected<'_>,
+) -> Vec<String> {
+    let mut found = Vec::new();
+    for service in services {
+        let selector = service.spec.as_ref().and_then(|s| s.selector.as_ref());
+        if selector
+            .is_some_and(|s| !s.is_empty() && s.iter().all(|(k, v)| labels.get(k) == Some(v)))
+        {
+            let name = service.metadata.name.as_deref().unwrap_or_default();
+            found.push(format!("Service {name} selects it"));
+        }
+    }
+    let allowances = expected.pod.allowances();
+    let own: Vec<String> = allowances
+        .iter()
+        .map(|policy| expected.run.name_of(*policy))
+        .collect();
+    for policy in policies {
+        let name = policy.metadata.name.as_deref().unwrap_or_default();
+        let Some(spec) = &policy.spec else {
+            continue;
+        };
+        let allows = spec.egress.as_ref().is_some_and(|r| !r.is_empty())
+            || spec.ingress.as_ref().is_some_and(|r| !r.is_empty());
+        // A selector that cannot be read may select anything.
+        if allows && !own.iter().any(|own| own == name) && selects(spec, labels).unwrap_or(true) {
+            found.push(format!(
+                "NetworkPolicy {name} selects this pod and allows additional traffic"
+            ));
+        }
+    }
+    for wanted in &own {
+        let there = policies.iter().any(|policy| {
+            let spec = policy.spec.as_ref();
+            policy.metadata.name.as_ref() == Some(wanted)
+                && spec.is_some_and(|spec| selects(spec, labels).unwrap_or(false))
+        });
+        if !there {
+            found.push(format!("NetworkPolicy {wanted} does not select it"));
+        }
+    }
+    if !policies.iter().any(is_deny_all) {
+        found.push("the namespace has no deny-all NetworkPolicy".into());
+    }
+    found
+}
+
+/// Returns true when a policy selects pods with these labels; nothing when its selector cannot be
+/// read.
+fn selects(policy: &NetworkPolicySpec, labels: &BTreeMap<String, String>) -> Option<bool> {
+    Some(selector(policy)?.matches(labels))
+}
+
+fn selector(policy: &NetworkPolicySpec) -> Option<Selector> {
+    match &policy.pod_selector {
+        Some(selector) => Selector::try_from(selector.clone()).ok(),
+        None => Some(Selector::default()),
+    }
+}
+
+/// Returns true for a policy that denies everything, in both directions, to every pod of its
+/// namespace.
+pub fn is_deny_all(policy: &NetworkPolicy) -> bool {
+    policy.spec.as_ref().is_some_and(|spec| {
+        let both = ["Ingress", "Egress"]
+            .iter()
+            .all(|t| spec.policy_types.iter().flatten().any(|p| p == t));
+        let empty = selector(spec).is_some_and(|selector| selector.selects_all());
+        both && empty
+            && spec.egress.as_ref().is_none_or(Vec::is_empty)
+            && spec.ingress.as_ref().is_none_or(Vec::is_empty)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    /// The shape that the controller makes.
+    fn pod() -> Value {
+        let security = json!({
+            "allowPrivilegeEscalation": false, "runAsNonRoot": true, "runAsUser": 10002, "readOnlyRootFilesystem": true,
+            "capabilities": {"drop": ["ALL"]}});
+        let token = |name: &str, key: &str| {
+            json!({"name": name, "projected": {"defaultMode": 0o440, "sources": [
+            {"secret": {"name": "demo-credentials", "items": [{"key": key, "path": "token"}]}}]}})
+        };
+        json!({
+            "metadata": {"name": "demo-harness", "uid": "p", "labels": {"dryrun.dev/run": "u", "dryrun.dev/role": "harness"}},
+            "spec": {
+                "automountServiceAccountToken": false, "enableServiceLinks": false, "activeDeadlineSeconds": 60,
+                "initContainers": [
+                    {"name": "observer", "restartPolicy": "Always", "securityContext": security, "volumeMounts": [
+                        {"name": "observer-secrets", "mountPath": "/run/secrets/dryrun", "readOnly": true},
+                        {"name": "unpacked", "mountPath": "/unpacked", "readOnly": true},
+                        {"name": "input-0", "mountPath": "/inputs/0", "readOnly": true}]},
+                    {"name": "inputs", "securityContext": security, "volumeMounts": [
+                        {"name": "inputs-secrets", "mountPath": "/run/secrets/dryrun", "readOnly": true},
+                        {"name": "unpacked", "mountPath": "/unpacked"},
+                        {"name": "input-0", "mountPath": "/inputs/0", "readOnly": true}]},
+                    {"name": "install", "securityContext": security, "volumeMounts": [{"name": "agent", "mountPath": "/agent"}]}],
+                "containers": [{"name": "harness", "image": "python:3", "securityContext": security, "volumeMounts": [
+                    {"name": "agent", "mountPath": "/agent", "readOnly": true},
+                    {"name": "secrets", "mountPath": "/run/secrets/dryrun", "readOnly": true},
+                    {"name": "tmp", "mountPath": "/tmp"},
+                    {"name": "scratch", "mountPath": "/scratch"},
+                    {"name": "evidence", "mountPath": "/evidence/harness", "subPath": "harness"},
+                    {"name": "unpacked", "mountPath": "/opt/demo", "subPath": "0", "readOnly": true}]}],
+                "volumes": [
+                    token("secrets", "token-harness"), token("inputs-secrets", "token-inputs"), token("observer-secrets", "token-observer"),
+                    {"name": "tmp", "emptyDir": {"medium": "Memory"}}, {"name": "scratch", "emptyDir": {}},
+                    {"name": "unpacked", "emptyDir": {}}, {"name": "agent", "emptyDir": {}},
+                    {"name": "evidence", "persistentVolumeClaim": {"claimName": "demo-evidence"}},
+                    {"name": "input-0", "configMap": {"name": "demo"}}],
+            },
+            "status": {"containerStatuses": [
+                {"name": "harness", "image": "python:3", "imageID": "sha256:1", "ready": true, "restartCount": 0}]},
+        })
+    }
+
+    fn policies() -> Value {
+        json!([
+            {"metadata": {"name": "deny-all"}, "spec": {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}},
+            {"metadata": {"name": "demo-copy-egress"}, "spec": {
+                "podSelector": {"matchLabels": {"dryrun.dev/run": "u"}}, "policyTypes": ["Egress"], "egress": [{}]}},
+        ])
+    }
+
+    fn look(pod: Value, services: Value, policies: Value) -> PodInspection {
+        let run = RunRef {
+            namespace: "rehearsal".into(),
+            name: "demo".into(),
+            uid: "u".into(),
+        };
+        let expected = Expected {
+            run: &run,
+            pod: RunPod::Harness,
+            source_secret: "production",
+        };
+        inspect(
+            &serde_json::from_value(pod).unwrap(),
+            &serde_json::from_value::<Vec<Service>>(services).unwrap(),
+            &serde_json::from_value::<Vec<NetworkPolicy>>(policies).unwrap(),
+            expected,
+        )
+    }
+
+    fn with(pointer: &str, value: Value) -> Value {
+        let mut pod = pod();
+        let (parent, key) = pointer.rsplit_once('/').unwrap();
+        match pod.pointer_mut(parent).unwrap() {
+            Value::Array(all) if key == "-" => all.push(value),
+            Value::Array(all) => all[key.parse::<usize>().unwrap()] = value,
+            parent => parent[key] = value,
+        }
+        pod
+    }
+
+    #[test]
+    fn a_confined_pod_is_described() {
+        let found = look(pod(), json!([]), policies());
+        let keys = ["harness", "inputs", "observer"].map(|c| format!("credentials/token-{c}"));
+        assert_eq!(found.secrets, keys.into());
+        assert_eq!(found.modes, Vec::<String>::new());
+        assert_eq!(found.violations, Vec::<String>::new());
+        assert_eq!(
+            found.images["harness"],
+            ("python:3".to_owned(), "sha256:1".to_owned())
+        );
+    }
+
+    #[test]
+    fn every_way_out_of_the_pod_is_found() {
+        let harness = "/spec/containers/0";
+        let at = |tail: &str| format!("{harness}/{tail}");
+        let cases = [
+            (
+                "harness: it may write to unpacked",
+                at("volumeMounts/5/readOnly"),
+                json!(false),
+            ),
+            (
+                "harness: it may write to agent",
+                at("volumeMounts/0/readOnly"),
+                json!(false),
+            ),
+            (
+                "observer: it may write to unpacked",
+                "/spec/initContainers/0/volumeMounts/1/readOnly".into(),
+                json!(false),
+            ),
+            (
+                "inputs: it may write to input-0",
+                "/spec/initContainers/1/volumeMounts/2/readOnly".into(),
+                json!(false),
+            ),
+            (
+                "harness: it mounts all of evidence",
+                at("volumeMounts/4/subPath"),
+                Value::Null,
+            ),
+            (
+                "harness: it mounts server of evidence",
+                at("volumeMounts/4/subPath"),
+                json!("server"),
+            ),
+            (
+                "harness: it mounts all of evidence",
+                at("volumeMounts/-"),
+                json!({"name": "evidence", "mountPath": "/all", "readOnly": true}),
+            ),
+            (
+                "a block device",
+                at("volumeDevices"),
+                json!([{"name": "data", "devicePath": "/dev/x"}]),
+            ),
+            (
+                "it may run as root",
+                at("securityContext/runAsUser"),
+                json!(0),
+            ),
+            (
+                "its root filesystem can be written",
+                at("securityContext/readOnlyRootFilesystem"),
+                json!(false),
+            ),
+            ("privileged", at("securityContext/privileged"), json!(true)),
+            (
+                "capabilities",
+                at("securityContext/capabilities"),
+                Value::Null,
+            ),
+            (
+                "harness: hostPort 1",
+                at("ports"),
+                json!([{"containerPort": 1, "hostPort": 1}]),
+            ),
+            (
+                "API token",
+                "/spec/automountServiceAccountToken".into(),
+                Value::Null,
+            ),
+            ("hostNetwork", "/spec/hostNetwork".into(), json!(true)),
+            ("hostPID", "/spec/hostPID".into(), json!(true)),
+            (
+                "ephemeral",
+                "/spec/ephemeralContainers".into(),
+                json!([{"name": "debugger"}]),
+            ),
+            (
+                "deadline",
+                "/spec/activeDeadlineSeconds".into(),
+                Value::Null,
+            ),
+            (
+                "volume host is of a kind",
+                "/spec/volumes/-".into(),
+                json!({"name": "host", "hostPath": {"path": "/"}}),
+            ),
+            (
+                "volume data is PersistentVolumeClaim demo-data",
+                "/spec/volumes/-".into(),
+                json!({"name": "data", "persistentVolumeClaim": {"claimName": "demo-data"}}),
+            ),
+        ];
+        for (told, pointer, value) in cases {
+            let found = look(with(&pointer, value), json!([]), policies()).violations;
+            assert!(
+                found.len() == 1 && found[0].contains(told),
+                "{told}: {found:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn everything_that_opens_the_pod_is_found() {
+        let hole = |spec: Value| {
+            let mut all = policies();
+            all.as_array_mut()
+                .unwrap()
+                .push(json!({"metadata": {"name": "hole"}, "spec": spec}));
+            all
+        };
+        let (told, none) = ("NetworkPolicy hole selects this pod", json!([]));
+        let cases = [
+            (
+                "Service db selects it",
+                pod(),
+                json!([{"metadata": {"name": "db"}, "spec": {"selector": {"dryrun.dev/role": "harness"}}}]),
+                policies(),
+            ),
+            (
+                told,
+                pod(),
+                none.clone(),
+                hole(json!({"podSelector": {}, "egress": [{}]})),
+            ),
+            (
+                told,
+                pod(),
+                none.clone(),
+                hole(
+                    json!({"podSelector": {"matchExpressions": [{"key": "dryrun.dev/role", "operator": "Unknown"}]}, "egress": [{}]}),
+                ),
+            ),
+            (
+                "NetworkPolicy demo-copy-egress does not select it",
+                with("/metadata/labels", json!({})),
+                none.clone(),
+                policies(),
+            ),
+            ("no deny-all", pod(), none.clone(), json!([policies()[1]])),
+        ];
+        for (told, pod, services, policies) in cases {
+            let found = look(pod, services, policies).violations;
+            assert!(
+                found.len() == 1 && found[0].contains(told),
+                "{told}: {found:?}"
+            );
+        }
+        let other = json!({"podSelector": {"matchExpressions": [{"key": "dryrun.dev/role", "operator": "NotIn", "values": ["harness"]}]}, "egress": [{}]});
+        assert!(look(pod(), none, hole(other)).violations.is_empty());
+    }
+
+    #[test]
+    fn secrets_are_found_wherever_they_are() {
+        let mut pod = pod();
+        pod["spec"]["containers"][0]["env"] =
+            json!([{"name": "P", "valueFrom": {"secretKeyRef": {"name": "other", "key": "a"}}}]);
+        pod["spec"]["containers"][0]["envFrom"] = json!([{"secretRef": {"name": "production"}}]);
+        pod["spec"]["volumes"] = json!([
+            {"name": "whole", "secret": {"secretName": "demo-credentials"}},
+            {"name": "items", "secret": {"secretName": "demo-credentials", "defaultMode": 0o440, "items": [{"key": "k", "path": "p"}]}},
+        ]);
+        let found = look(pod, json!([]), policies());
+        let keys = ["credentials/*", "credentials/k", "other/a", "source/*"].map(str::to_owned);
+        assert_eq!(found.secrets, keys.into());
+        assert_eq!(found.modes, ["whole 0644"]);
+        let told = "harness: its environment has a secret";
+        assert!(found.violations.iter().any(|found| found == told));
+    }
+}
