@@ -1,4 +1,4 @@
-//! The cases that the model apiserver of the operator's tests passes, asked of a real one: what holds there must hold here.
+//! Conformance cases of the model apiserver, run on a real one: both must answer alike.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

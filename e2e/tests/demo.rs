@@ -29,7 +29,7 @@ fn dry_run() -> Result<DryRun> {
 }
 
 #[test]
-fn the_matrix_is_the_one_of_the_command_review() {
+fn the_matrix_has_the_reviewed_privilege_counts() {
     let mut privileges = BTreeMap::<String, usize>::new();
     let mut columns = 0;
     for grant in dry_run().unwrap().spec.privileges.grants {
@@ -49,7 +49,7 @@ fn the_matrix_is_the_one_of_the_command_review() {
 }
 
 #[test]
-fn the_twelve_scenarios_are_there_in_order() {
+fn all_twelve_scenarios_are_declared_in_order() {
     let scenarios = dry_run().unwrap().spec.harness.scenarios;
     let names: Vec<_> = scenarios
         .iter()
@@ -75,7 +75,7 @@ fn the_twelve_scenarios_are_there_in_order() {
 }
 
 #[test]
-fn a_table_whose_rows_move_is_one_of_the_twelve() {
+fn tables_with_row_deltas_are_verified() {
     let verification = dry_run().unwrap().spec.verification;
     assert_eq!(verification.tables.len(), 12);
     assert!(
@@ -87,7 +87,7 @@ fn a_table_whose_rows_move_is_one_of_the_twelve() {
 }
 
 #[test]
-fn the_approval_is_of_this_run() {
+fn the_approval_names_the_run() {
     let run = dry_run().unwrap();
     let (uid, hash) = ("0".repeat(36), format!("sha256:{}", "0".repeat(64)));
     let values = [

@@ -22,7 +22,7 @@ const IN_FORCE: Duration = Duration::from_secs(20);
 pub(crate) const ROOT: &str = "chart-root";
 
 /// The users and service accounts of these checks.
-pub(crate) struct Desk {
+pub(crate) struct Actors {
     /// The chart's administrator.
     pub(crate) admin: Actor,
     /// A cluster administrator who is not among the chart's administrators.
@@ -52,14 +52,14 @@ pub(crate) struct Desk {
     pub(crate) erin: Actor,
 }
 
-impl Desk {
+impl Actors {
     /// Binds all actors to their roles.
-    pub(crate) async fn open(release: &Release) -> Result<Self> {
+    pub(crate) async fn prepare(release: &Release) -> Result<Self> {
         let controller = |name: &str| format!("system:serviceaccount:kube-system:{name}");
         let (alice, bob, carol) = ("chart-alice", "chart-bob", "chart-carol");
         let (dave, erin) = ("chart-dave", "chart-erin");
         let actor = async |name: &'static str, user: &str| Actor::new(release, name, user).await;
-        let desk = Self {
+        let actors = Self {
             admin: Actor {
                 name: "an admin of the chart",
                 user: String::new(),
@@ -99,13 +99,13 @@ impl Desk {
             dave: actor("dave", dave).await?,
             erin: actor("erin", erin).await?,
         };
-        desk.close().await?;
+        actors.teardown().await?;
         let root = json!({
             "metadata": {"name": ROOT},
             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
             "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": ROOT}],
         });
-        Api::<ClusterRoleBinding>::all(desk.admin.client.clone())
+        Api::<ClusterRoleBinding>::all(actors.admin.client.clone())
             .create(&PostParams::default(), &serde_json::from_value(root)?)
             .await?;
         let create_only = json!({
@@ -115,7 +115,7 @@ impl Desk {
                 {"apiGroups": ["dryrun.dev"], "resources": ["dryruns"], "verbs": ["get", "patch"]},
             ],
         });
-        desk.admin.make::<Role>(create_only).await?;
+        actors.admin.make::<Role>(create_only).await?;
         for (name, kind, role, users) in [
             (
                 "requesters",
@@ -139,13 +139,13 @@ impl Desk {
                 "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": role},
                 "subjects": subjects,
             });
-            desk.admin.make::<RoleBinding>(binding).await?;
+            actors.admin.make::<RoleBinding>(binding).await?;
         }
-        Ok(desk)
+        Ok(actors)
     }
 
     /// Removes the cluster-scoped objects of these checks.
-    pub(crate) async fn close(&self) -> Result<()> {
+    pub(crate) async fn teardown(&self) -> Result<()> {
         let bindings: Api<ClusterRoleBinding> = Api::all(self.admin.client.clone());
         if bindings.get_opt(ROOT).await?.is_some() {
             bindings.delete(ROOT, &DeleteParams::default()).await?;
@@ -180,7 +180,7 @@ impl Actor {
     }
 
     /// The same actor in another namespace.
-    pub(crate) fn within(&self, namespace: &'static str) -> Self {
+    pub(crate) fn in_namespace(&self, namespace: &'static str) -> Self {
         Self {
             name: self.name,
             user: self.user.clone(),

@@ -9,7 +9,7 @@ use kube::ResourceExt;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
-use crate::actors::{Actor, Desk, Expected::Accepted, Expected::Refused};
+use crate::actors::{Actor, Actors, Expected::Accepted, Expected::Refused};
 
 /// `sha256:` followed by 64 times this digit.
 fn hash(digit: char) -> String {
@@ -62,15 +62,15 @@ fn with(mut object: Value, field: &str, value: &str) -> Value {
     object
 }
 
-pub(crate) async fn check(desk: &Desk) -> Result<()> {
-    let Desk {
+pub(crate) async fn check(actors: &Actors) -> Result<()> {
+    let Actors {
         admin,
         alice,
         bob,
         carol,
         dave,
         ..
-    } = desk;
+    } = actors;
     let sentence = format!("spec.requestedBy must be the creating user: {}", alice.user);
     alice
         .create::<DryRun>(Refused(&sentence), request("run", &bob.user))
@@ -91,7 +91,8 @@ pub(crate) async fn check(desk: &Desk) -> Result<()> {
         .await?;
     for name in ["run", "own"] {
         let plan = json!({"status": {"plan": {"hash": hash('a'), "resolved": {}}}});
-        desk.operator
+        actors
+            .operator
             .api::<DryRun>()
             .patch_status(name, &PatchParams::default(), &Patch::Merge(&plan))
             .await?;
@@ -163,8 +164,8 @@ pub(crate) async fn check(desk: &Desk) -> Result<()> {
         )
         .await?;
 
-    records(desk, &run).await?;
-    abandonment(desk).await?;
+    records(actors, &run).await?;
+    abandonment(actors).await?;
     for name in ["run", "own"] {
         alice
             .api::<DryRun>()
@@ -176,22 +177,22 @@ pub(crate) async fn check(desk: &Desk) -> Result<()> {
 
 /// Only the operator may write reports and status: a forged report would start a run, a forged
 /// status would show another plan.
-async fn records(desk: &Desk, run: &DryRun) -> Result<()> {
+async fn records(actors: &Actors, run: &DryRun) -> Result<()> {
     let sentence = "only the DryRun operator may write reports and the status of DryRuns";
     let report = json!({
         "metadata": {"name": "report"},
         "spec": {
             "dryRunName": "run", "dryRunUID": run.uid(), "planHash": hash('a'), "plan": {},
-            "requestedBy": desk.alice.user, "approvedBy": desk.bob.user, "approvalName": "approval", "approvalUID": "",
+            "requestedBy": actors.alice.user, "approvedBy": actors.bob.user, "approvalName": "approval", "approvalUID": "",
         },
     });
-    let everybody = [&desk.admin, &desk.root];
+    let everybody = [&actors.admin, &actors.root];
     for actor in everybody {
         actor
             .create::<DryRunReport>(Refused(sentence), report.clone())
             .await?;
     }
-    desk.operator.make::<DryRunReport>(report).await?;
+    actors.operator.make::<DryRunReport>(report).await?;
     let annotated = json!({"metadata": {"annotations": {"example.com/touched": "yes"}}});
     let plan = json!({"status": {"plan": {"hash": hash('c'), "resolved": {}}}});
     let verdict = json!({"status": {"verdict": ["all is well"]}});
@@ -203,33 +204,40 @@ async fn records(desk: &Desk, run: &DryRun) -> Result<()> {
             .patch_status::<DryRunReport>(Refused(sentence), "report", verdict.clone())
             .await?;
     }
-    desk.operator
+    actors
+        .operator
         .patch_status::<DryRun>(Accepted, "run", plan)
         .await?;
-    desk.operator
+    actors
+        .operator
         .patch_status::<DryRunReport>(Accepted, "report", verdict)
         .await?;
-    desk.root
+    actors
+        .root
         .patch::<DryRunReport>(Refused(sentence), "report", annotated.clone())
         .await?;
-    desk.root
+    actors
+        .root
         .delete::<DryRunReport>(Refused(sentence), "report")
         .await?;
-    desk.root
+    actors
+        .root
         .delete_all::<DryRunReport>(Refused(sentence))
         .await?;
-    desk.admin
+    actors
+        .admin
         .patch::<DryRunReport>(Accepted, "report", annotated)
         .await?;
     for actor in [
-        &desk.admin,
-        &desk.collector,
-        &desk.namespaces,
-        &desk.operator,
+        &actors.admin,
+        &actors.collector,
+        &actors.namespaces,
+        &actors.operator,
     ] {
         actor.delete::<DryRunReport>(Accepted, "report").await?;
     }
-    desk.operator
+    actors
+        .operator
         .api::<DryRunReport>()
         .delete("report", &DeleteParams::default())
         .await?;
@@ -237,10 +245,10 @@ async fn records(desk: &Desk, run: &DryRun) -> Result<()> {
 }
 
 /// Only users with the verb abandon may force the end of a run, and only in their own name.
-async fn abandonment(desk: &Desk) -> Result<()> {
-    let Desk {
+async fn abandonment(actors: &Actors) -> Result<()> {
+    let Actors {
         alice, dave, erin, ..
-    } = desk;
+    } = actors;
     let by = |name: Value| json!({"metadata": {"annotations": {ABANDONED_BY: name}}});
     let may_not = |actor: &Actor, run: &str| format!("{} may not abandon DryRun {run}", actor.user);
     let own_name = format!("must be the calling user: {}", erin.user);
@@ -284,13 +292,13 @@ async fn abandonment(desk: &Desk) -> Result<()> {
     let removed = json!({"metadata": {"finalizers": null}});
     dave.patch::<DryRun>(
         Refused(
-            "only the DryRun operator may remove its finalizer, and whoever holds the verb abandon",
+            "only the DryRun operator and users with the verb abandon may remove the finalizer dryrun.dev/teardown",
         ),
         "finalized-run",
         removed.clone(),
     )
     .await?;
-    for actor in [&desk.operator, &desk.admin, erin] {
+    for actor in [&actors.operator, &actors.admin, erin] {
         actor
             .patch::<DryRun>(Accepted, "finalized-run", removed.clone())
             .await?;

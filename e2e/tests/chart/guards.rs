@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use crate::actors::{
-    Actor, Desk, Expected, Expected::Accepted, Expected::NotForbidden, Expected::Refused, expect,
+    Actor, Actors, Expected, Expected::Accepted, Expected::NotForbidden, Expected::Refused, expect,
 };
 use crate::release::{DOOMED, PROBES, PROTECTED, REHEARSAL, remove_namespace};
 
@@ -28,21 +28,20 @@ const ESTABLISHED: Duration = Duration::from_secs(30);
 
 const CONNECT: &str = "only the DryRun operator may connect to pods of a rehearsal namespace";
 const PODS: &str = "only the DryRun operator may create or change pods of a rehearsal namespace";
-const SERVICES: &str = "a rehearsal namespace has no Services";
-const POD_STATUS: &str =
-    "a write of the status may not change labels of a pod of a rehearsal namespace";
+const SERVICES: &str = "Services are not allowed in a rehearsal namespace";
+const POD_STATUS: &str = "a status update may not change labels of a pod of a rehearsal namespace";
 const BINDERS: &str = "only Kubernetes may bind pods of a rehearsal namespace to nodes";
-const BINDING_LABELS: &str = "a binding may not label a pod dryrun.dev/*";
+const BINDING_LABELS: &str = "a binding may not set labels dryrun.dev/* on a pod";
 const POLICIES: &str =
     "only the DryRun operator may change NetworkPolicies of a rehearsal namespace";
 const MAINTAINED: &str = "NetworkPolicy dryrun-deny-all is maintained by the chart's admins (values admins.users, admins.groups), not by";
 const DENY_ALL: &str = "NetworkPolicy dryrun-deny-all must deny everything to every pod";
-const PLUGINS: &str = "a rehearsal namespace has no policies of network plugins";
+const PLUGINS: &str = "policies of network plugins are not allowed in a rehearsal namespace";
 const OBJECTS: &str = "labelled dryrun.dev/*";
 const CLAIMS: &str =
     "only the DryRun operator may create persistentvolumeclaims in a rehearsal namespace";
-const COPIES: &str = "nobody copies production's data from there";
-const NAMESPACES: &str = "the labels of a rehearsal namespace are the chart's";
+const COPIES: &str = "production's data must not be copied from it";
+const NAMESPACES: &str = "may change the labels of a rehearsal namespace, not";
 
 /// A pod that Pod Security admits and that fits no node.
 fn pod() -> Value {
@@ -103,27 +102,27 @@ fn annotated() -> Value {
     json!({"metadata": {"annotations": {"example.com/touched": "yes"}}})
 }
 
-pub(crate) async fn check(desk: &Desk) -> Result<()> {
-    pods(desk, REHEARSAL).await?;
-    pods(desk, PROBES).await?;
-    networks(desk).await?;
-    plugins(desk).await?;
-    objects(desk).await?;
-    copies(desk).await?;
-    namespaces(desk).await
+pub(crate) async fn check(actors: &Actors) -> Result<()> {
+    pods(actors, REHEARSAL).await?;
+    pods(actors, PROBES).await?;
+    networks(actors).await?;
+    plugins(actors).await?;
+    objects(actors).await?;
+    copies(actors).await?;
+    namespaces(actors).await
 }
 
 /// The probes' namespace has the same protection as a rehearsal namespace.
-async fn pods(desk: &Desk, namespace: &'static str) -> Result<()> {
+async fn pods(actors: &Actors, namespace: &'static str) -> Result<()> {
     let [admin, root, replicas, operator, collector, scheduler] = [
-        &desk.admin,
-        &desk.root,
-        &desk.replicas,
-        &desk.operator,
-        &desk.collector,
-        &desk.scheduler,
+        &actors.admin,
+        &actors.root,
+        &actors.replicas,
+        &actors.operator,
+        &actors.collector,
+        &actors.scheduler,
     ]
-    .map(|actor| actor.within(namespace));
+    .map(|actor| actor.in_namespace(namespace));
     for actor in [&admin, &root, &replicas] {
         actor.create::<Pod>(Refused(PODS), pod()).await?;
     }
@@ -234,18 +233,20 @@ async fn ephemeral(actor: &Actor) -> Result<()> {
     .await
 }
 
-async fn networks(desk: &Desk) -> Result<()> {
+async fn networks(actors: &Actors) -> Result<()> {
     let service = json!({"metadata": {"name": "service"}, "spec": {"ports": [{"port": 5432}]}});
-    desk.admin
+    actors
+        .admin
         .create::<Service>(Refused(SERVICES), service.clone())
         .await?;
-    desk.root
+    actors
+        .root
         .create::<Service>(Refused(SERVICES), service)
         .await?;
 
     let opened = json!({"spec": {"ingress": [{}]}});
     let selective = json!({"spec": {"podSelector": {"matchLabels": {"app": "none"}}}});
-    for (actor, refused) in [(&desk.admin, DENY_ALL), (&desk.root, MAINTAINED)] {
+    for (actor, refused) in [(&actors.admin, DENY_ALL), (&actors.root, MAINTAINED)] {
         actor
             .create::<NetworkPolicy>(Refused(POLICIES), allow_all("allow"))
             .await?;
@@ -256,50 +257,59 @@ async fn networks(desk: &Desk) -> Result<()> {
             .patch::<NetworkPolicy>(Refused(refused), "dryrun-deny-all", selective.clone())
             .await?;
     }
-    desk.root
+    actors
+        .root
         .patch::<NetworkPolicy>(Refused(MAINTAINED), "dryrun-deny-all", annotated())
         .await?;
-    desk.root
+    actors
+        .root
         .delete::<NetworkPolicy>(Refused(MAINTAINED), "dryrun-deny-all")
         .await?;
-    desk.root
+    actors
+        .root
         .delete_all::<NetworkPolicy>(Refused(MAINTAINED))
         .await?;
-    desk.operator
+    actors
+        .operator
         .delete::<NetworkPolicy>(Refused(MAINTAINED), "dryrun-deny-all")
         .await?;
-    desk.admin
+    actors
+        .admin
         .patch::<NetworkPolicy>(Accepted, "dryrun-deny-all", annotated())
         .await?;
-    desk.admin
+    actors
+        .admin
         .delete::<NetworkPolicy>(Accepted, "dryrun-deny-all")
         .await?;
 
-    desk.operator
+    actors
+        .operator
         .create::<NetworkPolicy>(Accepted, allow_all("allow"))
         .await?;
-    desk.operator
+    actors
+        .operator
         .make::<NetworkPolicy>(allow_all("allow"))
         .await?;
-    for actor in [&desk.admin, &desk.root] {
+    for actor in [&actors.admin, &actors.root] {
         actor
             .patch::<NetworkPolicy>(Refused(POLICIES), "allow", opened.clone())
             .await?;
     }
-    desk.root
+    actors
+        .root
         .delete::<NetworkPolicy>(Refused(POLICIES), "allow")
         .await?;
     // The admin may remove it in case the operator is gone.
-    for actor in [&desk.admin, &desk.namespaces, &desk.operator] {
+    for actor in [&actors.admin, &actors.namespaces, &actors.operator] {
         actor.delete::<NetworkPolicy>(Accepted, "allow").await?;
     }
     Ok(())
 }
 
 /// Policies of network plugins beside NetworkPolicy; their API group is installed temporarily.
-async fn plugins(desk: &Desk) -> Result<()> {
+async fn plugins(actors: &Actors) -> Result<()> {
     foreign(
-        desk,
+        actors,
         [
             "cilium.io",
             "v2",
@@ -311,7 +321,7 @@ async fn plugins(desk: &Desk) -> Result<()> {
     )
     .await?;
     foreign(
-        desk,
+        actors,
         [
             "crd.projectcalico.org",
             "v1",
@@ -327,12 +337,12 @@ async fn plugins(desk: &Desk) -> Result<()> {
 /// Installs the kind for the duration of the check, as this cluster may lack it, and expects that
 /// objects of it are refused.
 async fn foreign(
-    desk: &Desk,
+    actors: &Actors,
     [group, version, kind, plural]: [&str; 4],
     spec: Value,
     sentence: &str,
 ) -> Result<()> {
-    let crds: Api<CustomResourceDefinition> = Api::all(desk.admin.client.clone());
+    let crds: Api<CustomResourceDefinition> = Api::all(actors.admin.client.clone());
     let name = format!("{plural}.{group}");
     let crd = json!({
         // Kubernetes requires this annotation for CRDs in its own groups.
@@ -355,7 +365,7 @@ async fn foreign(
         timeout(ESTABLISHED, established).await??;
         let object = json!({"apiVersion": format!("{group}/{version}"), "kind": kind, "metadata": {"name": "object"}, "spec": spec});
         let path = |namespace: &str| format!("/apis/{group}/{version}/namespaces/{namespace}/{plural}");
-        for actor in [&desk.admin, &desk.root] {
+        for actor in [&actors.admin, &actors.root] {
             actor
                 .send(Refused(sentence), Method::POST, &path(REHEARSAL), &object)
                 .await?;
@@ -372,8 +382,8 @@ async fn foreign(
     attempts
 }
 
-async fn objects(desk: &Desk) -> Result<()> {
-    for actor in [&desk.admin, &desk.root] {
+async fn objects(actors: &Actors) -> Result<()> {
+    for actor in [&actors.admin, &actors.root] {
         actor
             .create::<Secret>(Refused(OBJECTS), secret(true))
             .await?;
@@ -381,13 +391,17 @@ async fn objects(desk: &Desk) -> Result<()> {
     }
     let config_map =
         json!({"metadata": {"name": "kept", "labels": {"dryrun.dev/retained-run": "run"}}});
-    desk.root
+    actors
+        .root
         .create::<ConfigMap>(Refused(OBJECTS), config_map)
         .await?;
 
-    desk.operator.make::<Secret>(secret(true)).await?;
-    desk.operator.make::<PersistentVolumeClaim>(claim()).await?;
-    for actor in [&desk.admin, &desk.root] {
+    actors.operator.make::<Secret>(secret(true)).await?;
+    actors
+        .operator
+        .make::<PersistentVolumeClaim>(claim())
+        .await?;
+    for actor in [&actors.admin, &actors.root] {
         actor
             .patch::<Secret>(Refused(OBJECTS), "secret", unlabelled())
             .await?;
@@ -416,31 +430,37 @@ async fn objects(desk: &Desk) -> Result<()> {
             .patch_status::<PersistentVolumeClaim>(Accepted, "claim", larger)
             .await?;
     }
-    desk.collector.delete::<Secret>(Accepted, "secret").await?;
-    desk.namespaces
+    actors
+        .collector
+        .delete::<Secret>(Accepted, "secret")
+        .await?;
+    actors
+        .namespaces
         .delete::<PersistentVolumeClaim>(Accepted, "claim")
         .await?;
-    desk.operator.delete::<Secret>(Accepted, "secret").await
+    actors.operator.delete::<Secret>(Accepted, "secret").await
 }
 
 /// Neither a claim nor a snapshot may copy production's data from a run's volume.
-async fn copies(desk: &Desk) -> Result<()> {
-    for actor in [&desk.admin, &desk.root, &desk.sets] {
+async fn copies(actors: &Actors) -> Result<()> {
+    for actor in [&actors.admin, &actors.root, &actors.sets] {
         actor
             .create::<PersistentVolumeClaim>(Refused(CLAIMS), clone_of_claim())
             .await?;
     }
     let mut another = claim();
     another["metadata"]["name"] = "another".into();
-    desk.operator
+    actors
+        .operator
         .create::<PersistentVolumeClaim>(Accepted, another)
         .await?;
-    desk.root
-        .within(PROTECTED)
+    actors
+        .root
+        .in_namespace(PROTECTED)
         .create::<PersistentVolumeClaim>(Accepted, clone_of_claim())
         .await?;
     foreign(
-        desk,
+        actors,
         [
             "snapshot.storage.k8s.io",
             "v1",
@@ -453,7 +473,7 @@ async fn copies(desk: &Desk) -> Result<()> {
     .await
 }
 
-async fn namespaces(desk: &Desk) -> Result<()> {
+async fn namespaces(actors: &Actors) -> Result<()> {
     let label = |key: &str, value: Value| json!({"metadata": {"labels": {key: value}}});
     let parameters = PatchParams {
         dry_run: true,
@@ -470,51 +490,52 @@ async fn namespaces(desk: &Desk) -> Result<()> {
         .await
     };
     attempt(
-        &desk.root,
+        &actors.root,
         Refused(NAMESPACES),
         label("dryrun.dev/rehearsal", Value::Null),
     )
     .await?;
     attempt(
-        &desk.root,
+        &actors.root,
         Refused(NAMESPACES),
         label("dryrun.dev/rehearsal", "false".into()),
     )
     .await?;
     attempt(
-        &desk.root,
+        &actors.root,
         Refused(NAMESPACES),
         label("pod-security.kubernetes.io/enforce", "privileged".into()),
     )
     .await?;
     attempt(
-        &desk.root,
+        &actors.root,
         Refused(NAMESPACES),
         json!({"metadata": {"labels": null}}),
     )
     .await?;
     attempt(
-        &desk.root,
+        &actors.root,
         Accepted,
         label("example.com/team", "shop".into()),
     )
     .await?;
     // The subresources that can change the object are covered as well.
-    let api: Api<Namespace> = Api::all(desk.root.client.clone());
+    let api: Api<Namespace> = Api::all(actors.root.client.clone());
     let whole = serde_json::to_value(api.get(REHEARSAL).await?)?;
     let mut opened = whole.clone();
     opened["metadata"]["labels"] = json!({});
     for way in ["status", "finalize"] {
         let path = format!("/api/v1/namespaces/{REHEARSAL}/{way}");
-        desk.root
+        actors
+            .root
             .send(Refused(NAMESPACES), Method::PUT, &path, &opened)
             .await?;
-        for actor in [&desk.root, &desk.namespaces] {
+        for actor in [&actors.root, &actors.namespaces] {
             actor.send(Accepted, Method::PUT, &path, &whole).await?;
         }
     }
     attempt(
-        &desk.admin,
+        &actors.admin,
         Accepted,
         label(
             "pod-security.kubernetes.io/enforce-version",
@@ -525,13 +546,13 @@ async fn namespaces(desk: &Desk) -> Result<()> {
 }
 
 /// Deletes a whole rehearsal namespace with all objects that the policies guard.
-pub(crate) async fn namespace_goes(desk: &Desk) -> Result<()> {
-    let operator = desk.operator.within(DOOMED);
+pub(crate) async fn namespace_is_deleted(actors: &Actors) -> Result<()> {
+    let operator = actors.operator.in_namespace(DOOMED);
     operator.make::<Pod>(pod()).await?;
     operator.make::<NetworkPolicy>(allow_all("allow")).await?;
     operator.make::<Secret>(secret(true)).await?;
     operator.make::<PersistentVolumeClaim>(claim()).await?;
-    remove_namespace(&desk.root.client, DOOMED).await?;
-    println!("a whole rehearsal namespace went");
+    remove_namespace(&actors.root.client, DOOMED).await?;
+    println!("a whole rehearsal namespace was deleted");
     Ok(())
 }

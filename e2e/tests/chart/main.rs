@@ -13,22 +13,22 @@ mod schema;
 
 use anyhow::Result;
 
-use actors::Desk;
+use actors::Actors;
 use release::Release;
 
 #[tokio::test]
 async fn chart() -> Result<()> {
     let release = Release::install().await?;
-    let desk = Desk::open(&release).await?;
+    let actors = Actors::prepare(&release).await?;
     release.policies_are_well_typed().await?;
-    schema::check(&desk).await?;
-    permissions::check(&desk).await?;
-    approvals::check(&desk).await?;
-    guards::check(&desk).await?;
-    guards::namespace_goes(&desk).await?;
+    schema::check(&actors).await?;
+    permissions::check(&actors).await?;
+    approvals::check(&actors).await?;
+    guards::check(&actors).await?;
+    guards::namespace_is_deleted(&actors).await?;
     release.policies_are_guarded().await?;
-    release.lock_out_has_a_way_out().await?;
-    desk.close().await?;
+    release.locked_out_installer_can_recover().await?;
+    actors.teardown().await?;
     release.upgrade().await?;
     release.uninstall().await
 }

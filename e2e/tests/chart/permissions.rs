@@ -8,7 +8,7 @@ use k8s_openapi::api::rbac::v1::ClusterRole;
 use kube::Api;
 use kube::api::PostParams;
 
-use crate::actors::{Actor, Desk};
+use crate::actors::{Actor, Actors};
 use crate::release::{PROBES, PROTECTED, REHEARSAL};
 
 /// Requests `verb resource[/subresource] [name]` in a namespace, all with the same expected answer.
@@ -356,23 +356,23 @@ const ABANDONER: &[Line] = &[
     ),
 ];
 
-pub(crate) async fn check(desk: &Desk) -> Result<()> {
+pub(crate) async fn check(actors: &Actors) -> Result<()> {
     for (actor, lines) in [
-        (&desk.operator, OPERATOR),
-        (&desk.alice, REQUESTER),
-        (&desk.bob, APPROVER),
-        (&desk.erin, ABANDONER),
+        (&actors.operator, OPERATOR),
+        (&actors.alice, REQUESTER),
+        (&actors.bob, APPROVER),
+        (&actors.erin, ABANDONER),
     ] {
         for line in lines {
             for what in line.what {
-                ask(desk, actor, line, what).await?;
+                ask(actors, actor, line, what).await?;
             }
         }
     }
-    no_role_of_the_cluster_has_ours(desk).await
+    default_roles_grant_nothing(actors).await
 }
 
-async fn ask(desk: &Desk, actor: &Actor, line: &Line, what: &str) -> Result<()> {
+async fn ask(actors: &Actors, actor: &Actor, line: &Line, what: &str) -> Result<()> {
     let (verb, resource) = what.split_once(' ').unwrap_or((what, ""));
     let (resource, name) = resource.split_once(' ').unwrap_or((resource, ""));
     let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
@@ -394,7 +394,7 @@ async fn ask(desk: &Desk, actor: &Actor, line: &Line, what: &str) -> Result<()> 
         },
         ..SubjectAccessReview::default()
     };
-    let api: Api<SubjectAccessReview> = Api::all(desk.admin.client.clone());
+    let api: Api<SubjectAccessReview> = Api::all(actors.admin.client.clone());
     let allowed = api
         .create(&PostParams::default(), &review)
         .await?
@@ -411,8 +411,8 @@ async fn ask(desk: &Desk, actor: &Actor, line: &Line, what: &str) -> Result<()> 
 }
 
 /// The roles view, edit and admin of a namespace grant nothing on this API group.
-async fn no_role_of_the_cluster_has_ours(desk: &Desk) -> Result<()> {
-    let roles: Api<ClusterRole> = Api::all(desk.admin.client.clone());
+async fn default_roles_grant_nothing(actors: &Actors) -> Result<()> {
+    let roles: Api<ClusterRole> = Api::all(actors.admin.client.clone());
     for name in ["view", "edit", "admin"] {
         let rules = roles.get(name).await?.rules.unwrap_or_default();
         let ours = rules

@@ -123,11 +123,11 @@ impl Release {
                 .iter()
                 .filter_map(|policy| policy.status.as_ref()?.type_checking.as_ref())
                 .collect();
-            let doubts: Vec<_> = checks
+            let warnings: Vec<_> = checks
                 .iter()
                 .flat_map(|check| check.expression_warnings.iter().flatten())
                 .collect();
-            ensure!(doubts.is_empty(), "the apiserver doubts: {doubts:#?}");
+            ensure!(warnings.is_empty(), "the apiserver warnings: {warnings:#?}");
             if checks.len() == all.len() {
                 return Ok(());
             }
@@ -174,15 +174,18 @@ impl Release {
 
     /// An installer who is not among the chart's admins is refused at the next upgrade, with an
     /// explanation, and can recover.
-    pub(crate) async fn lock_out_has_a_way_out(&self) -> Result<()> {
+    pub(crate) async fn locked_out_installer_can_recover(&self) -> Result<()> {
         let them = format!("--kube-as-user={ROOT}");
         let admins = format!("--set=admins.users={{{ROOT}}}");
         let refused = self.apply(&[&them, &admins]).await;
-        let message = format!("{:#}", refused.err().context("nobody was locked out")?);
-        let told = format!(
+        let message = format!(
+            "{:#}",
+            refused.err().context("the upgrade was not refused")?
+        );
+        let expected = format!(
             "maintained by the chart's admins (values admins.users, admins.groups), not by {ROOT}"
         );
-        ensure!(message.contains(&told), "it says {message}");
+        ensure!(message.contains(&expected), "the message is {message}");
 
         let bindings: Api<ValidatingAdmissionPolicyBinding> = Api::all(self.client.clone());
         bindings
@@ -196,7 +199,7 @@ impl Release {
         }
         self.in_force("Whole").await?;
         self.apply(&[&them, &admins]).await?;
-        println!("who was locked out upgrades");
+        println!("an installer who was locked out upgrades");
         self.apply(&[]).await
     }
 
@@ -325,6 +328,6 @@ pub(crate) async fn remove_namespace(client: &Client, name: &str) -> Result<()> 
     let uid = found.uid().context("a namespace has no UID")?;
     timeout(GONE, await_condition(namespaces, name, is_deleted(&uid)))
         .await
-        .with_context(|| format!("{name} does not go"))??;
+        .with_context(|| format!("{name} is not deleted"))??;
     Ok(())
 }

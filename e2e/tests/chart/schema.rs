@@ -7,7 +7,7 @@ use dryrun_e2e::toolchain::workspace;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::actors::{Desk, Expected, expect};
+use crate::actors::{Actors, Expected, expect};
 use crate::release::REHEARSAL;
 
 #[derive(Deserialize)]
@@ -24,12 +24,12 @@ struct Rule {
     accepted: Vec<Value>,
 }
 
-pub(crate) async fn check(desk: &Desk) -> Result<()> {
+pub(crate) async fn check(actors: &Actors) -> Result<()> {
     let table: Table = serde_saphyr::from_str(include_str!(
         "../../../operator/core/tests/schema/rules.yaml"
     ))?;
-    let example = as_alice(desk, table.example);
-    create(desk, "the example", Expected::Accepted, &example).await?;
+    let example = as_alice(actors, table.example);
+    create(actors, "the example", Expected::Accepted, &example).await?;
     for rule in &table.rules {
         let refused = rule
             .refused
@@ -44,7 +44,13 @@ pub(crate) async fn check(desk: &Desk) -> Result<()> {
             *object
                 .pointer_mut(&rule.at)
                 .with_context(|| format!("the example has no {}", rule.at))? = value.clone();
-            create(desk, &format!("{} is {value}", rule.at), expected, &object).await?;
+            create(
+                actors,
+                &format!("{} is {value}", rule.at),
+                expected,
+                &object,
+            )
+            .await?;
         }
     }
     let readme = std::fs::read_to_string(workspace().join("README.md"))?;
@@ -53,20 +59,20 @@ pub(crate) async fn check(desk: &Desk) -> Result<()> {
         .nth(1)
         .and_then(|rest| rest.split("```").next())
         .context("the README has no manifest")?;
-    let manifest = as_alice(desk, serde_saphyr::from_str(manifest)?);
-    create(desk, "the README's DryRun", Expected::Accepted, &manifest).await
+    let manifest = as_alice(actors, serde_saphyr::from_str(manifest)?);
+    create(actors, "the README's DryRun", Expected::Accepted, &manifest).await
 }
 
 /// The request as submitted by alice in this test.
-fn as_alice(desk: &Desk, mut request: Value) -> Value {
+fn as_alice(actors: &Actors, mut request: Value) -> Value {
     request["metadata"]["namespace"] = REHEARSAL.into();
-    request["spec"]["requestedBy"] = desk.alice.user.as_str().into();
+    request["spec"]["requestedBy"] = actors.alice.user.as_str().into();
     request
 }
 
 /// Strict like kubectl: unknown fields are refused, not dropped. The returned object has its
 /// defaults, and must be readable by the operator.
-async fn create(desk: &Desk, what: &str, expected: Expected<'_>, object: &Value) -> Result<()> {
+async fn create(actors: &Actors, what: &str, expected: Expected<'_>, object: &Value) -> Result<()> {
     let uri = format!(
         "/apis/dryrun.dev/v1alpha1/namespaces/{REHEARSAL}/dryruns?dryRun=All&fieldValidation=Strict"
     );
@@ -75,7 +81,8 @@ async fn create(desk: &Desk, what: &str, expected: Expected<'_>, object: &Value)
         let request = http::Request::post(&uri)
             .header("content-type", "application/json")
             .body(body.clone());
-        desk.alice
+        actors
+            .alice
             .client
             .request::<DryRun>(request.map_err(kube::Error::HttpError)?)
             .await

@@ -152,7 +152,10 @@ pub fn assert_ended(processes: &BTreeSet<Process>) {
         .filter(|process| identity(&Path::new("/proc").join(&process.id)).as_ref() == Some(process))
         .map(|process| &process.line)
         .collect();
-    assert!(alive.is_empty(), "these processes live on: {alive:#?}");
+    assert!(
+        alive.is_empty(),
+        "these processes are still alive: {alive:#?}"
+    );
 }
 
 /// Process id, name and start time of a living process.

@@ -72,7 +72,7 @@ fn run_until(arguments: &[&str], phase: &str) -> Child {
     let mut lines = BufReader::new(child.stderr.as_mut().unwrap()).lines();
     assert!(
         lines.any(|line| line.unwrap().contains(phase)),
-        "it never said {phase:?}"
+        "it never printed {phase:?}"
     );
     child
 }
@@ -96,7 +96,7 @@ impl Drop for Down {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn down_leaves_the_machine_as_it_was() {
+async fn down_leaves_the_machine_unchanged() {
     let _alone = alone().await;
     run(&["down"]).unwrap();
     let before = machine::snapshot();

@@ -31,14 +31,14 @@ fn deny_all() -> Result<NetworkPolicySpec> {
 }
 
 #[tokio::test]
-async fn truth_table() -> Result<()> {
+async fn policies_match_the_truth_table() -> Result<()> {
     let _alone = ALONE.lock().await;
     let bench = Bench::new().await?;
     bench.populate().await?;
     let addresses = bench.addresses().await?;
     let (mut right, mut wrong) = (0, Vec::new());
     for scene in table::scenes(&bench, &addresses)? {
-        let (ok, not_ok) = scene.play(&bench, &addresses).await?;
+        let (ok, not_ok) = scene.check(&bench, &addresses).await?;
         right += ok;
         if not_ok > 0 {
             wrong.push(scene.name);
@@ -53,7 +53,7 @@ async fn truth_table() -> Result<()> {
 /// or across nodes; without a policy it succeeds at once. The node's probes reach a pod under
 /// deny-all.
 #[tokio::test]
-async fn no_connection_in_the_first_second() -> Result<()> {
+async fn deny_all_holds_from_the_first_instruction() -> Result<()> {
     let _alone = ALONE.lock().await;
     let bench = Bench::new().await?;
     let server = bench
@@ -92,7 +92,7 @@ async fn no_connection_in_the_first_second() -> Result<()> {
 /// A pod under deny-all that sends as fast as it can never succeeds while other policies are added
 /// and removed.
 #[tokio::test]
-async fn nothing_slips_through_while_tables_are_replaced() -> Result<()> {
+async fn no_packet_passes_while_tables_are_replaced() -> Result<()> {
     let _alone = ALONE.lock().await;
     let bench = Bench::new().await?;
     let server = bench
@@ -158,7 +158,7 @@ async fn nothing_slips_through_while_tables_are_replaced() -> Result<()> {
 /// in a pod that connects continuously. A busy machine delays some changes, but not half of them,
 /// and not in every round.
 #[tokio::test]
-async fn a_policy_is_soon_in_force() -> Result<()> {
+async fn policies_take_effect_within_half_a_second() -> Result<()> {
     let _alone = ALONE.lock().await;
     let bench = Bench::new().await?;
     let server = bench.populate().await?;
@@ -206,7 +206,7 @@ async fn effects(bench: &Bench, server: &str, place: Place) -> Result<Vec<Durati
 
 /// An established connection that a new policy forbids is reset, at either end of the policy.
 #[tokio::test]
-async fn a_forbidden_connection_is_cut() -> Result<()> {
+async fn forbidden_connections_are_reset() -> Result<()> {
     let _alone = ALONE.lock().await;
     let bench = Bench::new().await?;
     let target = format!("tcp/{}:8080", bench.populate().await?);

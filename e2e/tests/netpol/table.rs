@@ -61,7 +61,7 @@ pub fn scenes(bench: &Bench, addresses: &BTreeMap<String, String>) -> Result<Vec
 impl Scene {
     /// Repeats the checks until all give the expected result, then once more, and prints the
     /// results. Returns the numbers of right and of wrong lines.
-    pub async fn play(
+    pub async fn check(
         &self,
         bench: &Bench,
         addresses: &BTreeMap<String, String>,

@@ -18,7 +18,7 @@ use kube::{
 use serde_json::json;
 
 use crate::{
-    environment::{NAMESPACE, Stage, soon},
+    environment::{Environment, NAMESPACE, eventually},
     run::{Run, condition, is, status},
 };
 
@@ -29,25 +29,25 @@ const HOLD: &str = "example.com/hold";
 
 /// The teardown cannot complete, because a foreign finalizer holds the run's volume. Carol abandons
 /// the run, and the condition lists the remaining object.
-pub(crate) async fn hanging_teardown_can_be_abandoned(stage: &Stage) -> Result<()> {
+pub(crate) async fn hanging_teardown_can_be_abandoned(env: &Environment) -> Result<()> {
     let people = json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
         "metadata": {"name": "abandoners", "namespace": NAMESPACE},
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "dryrun-abandoner"},
         "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": CAROL}],
     });
-    apply(&stage.client, &people.to_string()).await?;
-    let run = Run::begin(stage, stage.small("abandoned")).await?;
+    apply(&env.client, &people.to_string()).await?;
+    let run = Run::start(env, env.small("abandoned")).await?;
     run.at(Command::Restore).await?;
-    let claims: Api<PersistentVolumeClaim> = Api::namespaced(stage.client.clone(), NAMESPACE);
+    let claims: Api<PersistentVolumeClaim> = Api::namespaced(env.client.clone(), NAMESPACE);
     let claim = Object::DataVolume.name(&run.name, &run.uid);
     let merge = PatchParams::default();
     let held = json!({"metadata": {"finalizers": ["kubernetes.io/pvc-protection", HOLD]}});
     claims.patch(&claim, &merge, &Patch::Merge(held)).await?;
 
-    let hung = hangs(stage, &run, &claim).await;
+    let hung = hangs(env, &run, &claim).await;
     let abandoned = match hung {
-        Ok(()) => is_abandoned(stage, &run, &claim).await,
+        Ok(()) => is_abandoned(env, &run, &claim).await,
         Err(error) => Err(error),
     };
     // The claim must be released even if the test has failed.
@@ -58,7 +58,7 @@ pub(crate) async fn hanging_teardown_can_be_abandoned(stage: &Stage) -> Result<(
             .await?;
     }
     abandoned?;
-    soon("nothing is left", async || {
+    eventually("nothing is left", async || {
         Ok(run.is_gone().await.map_err(|error| error.to_string()))
     })
     .await?;
@@ -70,49 +70,52 @@ pub(crate) async fn hanging_teardown_can_be_abandoned(stage: &Stage) -> Result<(
         NAMESPACE,
         "--timeout=20s",
     ];
-    stage.kubectl.run(&arguments).await.map(drop)
+    env.kubectl.run(&arguments).await.map(drop)
 }
 
 /// Waits until only the held claim is left.
-async fn hangs(stage: &Stage, run: &Run<'_>, claim: &str) -> Result<()> {
+async fn hangs(env: &Environment, run: &Run<'_>, claim: &str) -> Result<()> {
     run.at(Command::Teardown).await?;
-    let pods: Api<Pod> = Api::namespaced(stage.client.clone(), NAMESPACE);
-    let claims: Api<PersistentVolumeClaim> = Api::namespaced(stage.client.clone(), NAMESPACE);
+    let pods: Api<Pod> = Api::namespaced(env.client.clone(), NAMESPACE);
+    let claims: Api<PersistentVolumeClaim> = Api::namespaced(env.client.clone(), NAMESPACE);
     let own = ListParams::default().labels(&format!("{RUN_LABEL}={}", run.uid));
-    soon("its pods are gone and its volume is going", async || {
-        let left = pods.list_metadata(&own).await?.items.len();
-        let going = claims
-            .get(claim)
-            .await?
-            .metadata
-            .deletion_timestamp
-            .is_some();
-        let seen = format!("{left} pods, the claim going: {going}");
-        Ok(if left == 0 && going {
-            Ok(())
-        } else {
-            Err(seen)
-        })
-    })
+    eventually(
+        "its pods are gone and its volume is being deleted",
+        async || {
+            let left = pods.list_metadata(&own).await?.items.len();
+            let going = claims
+                .get(claim)
+                .await?
+                .metadata
+                .deletion_timestamp
+                .is_some();
+            let seen = format!("{left} pods, the claim terminating: {going}");
+            Ok(if left == 0 && going {
+                Ok(())
+            } else {
+                Err(seen)
+            })
+        },
+    )
     .await?;
     ensure!(
         status(&run.api().get(&run.name).await?).outcome.is_none(),
         "it has ended\n{}",
-        run.story().await
+        run.diagnostics().await
     );
     Ok(())
 }
 
-async fn is_abandoned(stage: &Stage, run: &Run<'_>, claim: &str) -> Result<()> {
-    let carol = stage
-        .rehearsal
+async fn is_abandoned(env: &Environment, run: &Run<'_>, claim: &str) -> Result<()> {
+    let carol = env
+        .fixture
         .cluster
         .client_as(CAROL, &["system:authenticated"])
         .await?;
     let by = |name: &str| Patch::Merge(json!({"metadata": {"annotations": {ABANDONED_BY: name}}}));
     let api: Api<dryrun_core::api::DryRun> = Api::namespaced(carol, NAMESPACE);
     // A new role binding takes a moment to become effective.
-    soon("carol lets go of it", async || {
+    eventually("carol may abandon it", async || {
         match api
             .patch(&run.name, &PatchParams::default(), &by(CAROL))
             .await
@@ -132,12 +135,12 @@ async fn is_abandoned(stage: &Stage, run: &Run<'_>, claim: &str) -> Result<()> {
             && is(&ended, "Succeeded", "False", "Abandoned")
             && ended.finalizers().is_empty(),
         "{}",
-        run.story().await
+        run.diagnostics().await
     );
-    let told = &condition(&status, "NetZero")?.message;
+    let message = &condition(&status, "NetZero")?.message;
     ensure!(
-        told.contains(CAROL) && told.contains(&format!("PersistentVolumeClaim/{claim}")),
-        "NetZero says {told}"
+        message.contains(CAROL) && message.contains(&format!("PersistentVolumeClaim/{claim}")),
+        "NetZero says {message}"
     );
     let report = run.report().await?.status.unwrap_or_default();
     ensure!(

@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use crate::{
-    environment::{NAMESPACE, Stage, soon},
+    environment::{Environment, NAMESPACE, eventually},
     run::{Run, condition, is, plan_hash, status},
     waiting,
 };
@@ -34,13 +34,13 @@ const SETTLED: Duration = Duration::from_secs(2);
 const BINDING: &str = "dryrun-approver";
 
 /// The file changes between approval and start.
-pub(crate) async fn config_map_change_voids_it(stage: &Stage) -> Result<()> {
+pub(crate) async fn config_map_change_voids_it(env: &Environment) -> Result<()> {
     let map = |text: &str| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "changing", "namespace": NAMESPACE}, "data": {"file": text}});
-    apply(&stage.client, &map("as it was shown").to_string()).await?;
-    let mut request = stage.small("input-changes");
+    apply(&env.client, &map("as it was shown").to_string()).await?;
+    let mut request = env.small("input-changes");
     request["spec"]["harness"]["inputs"] = json!([{"configMapRef": {"name": "changing", "key": "file"}, "mountPath": "/opt/changing", "sha256": "0".repeat(64)}]);
-    changed(stage, request, "ConfigMap key changing/file", async || {
-        let api: Api<ConfigMap> = Api::namespaced(stage.client.clone(), NAMESPACE);
+    changed(env, request, "ConfigMap key changing/file", async || {
+        let api: Api<ConfigMap> = Api::namespaced(env.client.clone(), NAMESPACE);
         let other = format!("and as it would run, {}", Timestamp::now());
         let patch = Patch::Merge(json!({"data": {"file": other}}));
         api.patch("changing", &PatchParams::default(), &patch)
@@ -51,15 +51,15 @@ pub(crate) async fn config_map_change_voids_it(stage: &Stage) -> Result<()> {
 }
 
 /// Any change of a Secret changes its resourceVersion; its contents are not part of a plan.
-pub(crate) async fn secret_change_voids_it(stage: &Stage) -> Result<()> {
+pub(crate) async fn secret_change_voids_it(env: &Environment) -> Result<()> {
     let secret = json!({
         "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "touched", "namespace": NAMESPACE}, "stringData": {"password": "of no use"},
     });
-    apply(&stage.client, &secret.to_string()).await?;
-    let mut request = stage.small("secret-touched");
+    apply(&env.client, &secret.to_string()).await?;
+    let mut request = env.small("secret-touched");
     request["spec"]["source"]["passwordSecretRef"] = json!({"name": "touched", "key": "password"});
-    changed(stage, request, "Secret touched", async || {
-        let api: Api<Secret> = Api::namespaced(stage.client.clone(), NAMESPACE);
+    changed(env, request, "Secret touched", async || {
+        let api: Api<Secret> = Api::namespaced(env.client.clone(), NAMESPACE);
         let patch = Patch::Merge(
             json!({"metadata": {"annotations": {"example.com/touched": Timestamp::now()}}}),
         );
@@ -73,12 +73,12 @@ pub(crate) async fn secret_change_voids_it(stage: &Stage) -> Result<()> {
 /// Waits for a plan, lets `change` change a pinned input, and approves the plan as it was shown:
 /// the run is void, and the condition names the input.
 async fn changed(
-    stage: &Stage,
+    env: &Environment,
     request: Value,
     input: &str,
     change: impl AsyncFn() -> Result<()>,
 ) -> Result<()> {
-    let run = Run::ask(stage, request).await?;
+    let run = Run::request(env, request).await?;
     let mut planned = run
         .until("it waits for approval", |run| {
             is(run, "Approved", "Unknown", "AwaitingApproval")
@@ -110,12 +110,12 @@ async fn changed(
             && status.outcome == Some(Outcome::Failed)
             && is(&ended, "Stalled", "True", "Failed"),
         "{}",
-        run.story().await
+        run.diagnostics().await
     );
-    for told in [input, &shown[..19]] {
+    for expected in [input, &shown[..19]] {
         ensure!(
-            approved.message.contains(told),
-            "it does not tell of {told:?}: {}",
+            approved.message.contains(expected),
+            "the message lacks {expected:?}: {}",
             approved.message
         );
     }
@@ -124,9 +124,9 @@ async fn changed(
 
 /// The apiserver admits it, since no DryRun of the namespace contradicts it. An event informs its
 /// creator that it approves nothing.
-pub(crate) async fn of_unknown_run_is_reported(stage: &Stage) -> Result<()> {
+pub(crate) async fn of_unknown_run_is_reported(env: &Environment) -> Result<()> {
     // In a namespace without any DryRun, the apiserver refuses every approval.
-    let run = Run::ask(stage, stage.small("another-run")).await?;
+    let run = Run::request(env, env.small("another-run")).await?;
     let name = format!("of-nothing-{}", Timestamp::now().as_second());
     let approval = DryRunApproval::new(
         &name,
@@ -138,8 +138,8 @@ pub(crate) async fn of_unknown_run_is_reported(stage: &Stage) -> Result<()> {
             expires_at: Time(Timestamp::now() + SignedDuration::from_hours(1)),
         },
     );
-    let approvals: Api<DryRunApproval> = Api::namespaced(stage.bob.clone(), NAMESPACE);
-    soon("the approval is accepted", async || {
+    let approvals: Api<DryRunApproval> = Api::namespaced(env.bob.clone(), NAMESPACE);
+    eventually("the approval is accepted", async || {
         match approvals.create(&PostParams::default(), &approval).await {
             Err(kube::Error::Api(status)) if status.is_forbidden() => {
                 Ok(Err(status.message.clone()))
@@ -148,18 +148,18 @@ pub(crate) async fn of_unknown_run_is_reported(stage: &Stage) -> Result<()> {
         }
     })
     .await?;
-    let events: Api<Event> = Api::namespaced(stage.client.clone(), NAMESPACE);
-    soon("an event tells of it", async || {
+    let events: Api<Event> = Api::namespaced(env.client.clone(), NAMESPACE);
+    eventually("an event reports it", async || {
         let of_it = ListParams::default().fields(&format!("regarding.name={name}"));
         let found = events.list(&of_it).await?.items;
-        let told = found.iter().any(|event| {
+        let reported = found.iter().any(|event| {
             event.reason.as_deref() == Some("NoSuchDryRun")
                 && event
                     .note
                     .as_deref()
                     .is_some_and(|note| note.contains("never-asked-for"))
         });
-        Ok(if told {
+        Ok(if reported {
             Ok(())
         } else {
             Err(format!("{} events", found.len()))
@@ -174,14 +174,14 @@ pub(crate) async fn of_unknown_run_is_reported(stage: &Stage) -> Result<()> {
 
 /// Without the binding, the apiserver admits any approval. The operator detects this and ignores
 /// approvals created meanwhile, also after the binding is restored.
-pub(crate) async fn does_not_count_without_policies(stage: &Stage) -> Result<()> {
-    let run = Run::ask(stage, stage.small("unenforced")).await?;
+pub(crate) async fn does_not_count_without_policies(env: &Environment) -> Result<()> {
+    let run = Run::request(env, env.small("unenforced")).await?;
     run.until("it waits for approval", |run| {
         is(run, "Approved", "Unknown", "AwaitingApproval")
             && is(run, "ApprovalEnforced", "True", "Enforced")
     })
     .await?;
-    let bindings: Api<ValidatingAdmissionPolicyBinding> = Api::all(stage.client.clone());
+    let bindings: Api<ValidatingAdmissionPolicyBinding> = Api::all(env.client.clone());
     let found = bindings.get(BINDING).await?;
     bindings.delete(BINDING, &DeleteParams::default()).await?;
     let unchecked = async {
@@ -194,13 +194,13 @@ pub(crate) async fn does_not_count_without_policies(stage: &Stage) -> Result<()>
         ensure!(
             is(&seen, "Approved", "Unknown", "ApprovalNotEnforced"),
             "{}",
-            run.story().await
+            run.diagnostics().await
         );
         let status = status(&seen);
-        let told = &condition(&status, "ApprovalEnforced")?.message;
+        let message = &condition(&status, "ApprovalEnforced")?.message;
         ensure!(
-            told.contains("PolicyBinding dryrun-approver") && told.contains("helm upgrade"),
-            "it says {told}"
+            message.contains("PolicyBinding dryrun-approver") && message.contains("helm upgrade"),
+            "the message is {message}"
         );
         anyhow::Ok(())
     }
@@ -222,7 +222,7 @@ pub(crate) async fn does_not_count_without_policies(stage: &Stage) -> Result<()>
             && is(run, "Approved", "Unknown", "ApprovalOlderThanPolicy")
     })
     .await?;
-    let reports: Api<DryRunReport> = Api::namespaced(stage.client.clone(), NAMESPACE);
+    let reports: Api<DryRunReport> = Api::namespaced(env.client.clone(), NAMESPACE);
     let report = dryrun_core::run::id::report(&run.name, &run.uid);
     ensure!(reports.get_opt(&report).await?.is_none(), "it has begun");
     run.is_gone().await?;
@@ -239,10 +239,10 @@ pub(crate) async fn does_not_count_without_policies(stage: &Stage) -> Result<()>
     run.api()
         .delete(&run.name, &DeleteParams::default())
         .await?;
-    soon("it is gone", async || {
+    eventually("it is gone", async || {
         Ok(match run.api().get_opt(&run.name).await? {
             None => Ok(()),
-            Some(_) => Err(run.story().await),
+            Some(_) => Err(run.diagnostics().await),
         })
     })
     .await?;

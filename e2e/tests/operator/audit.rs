@@ -72,9 +72,9 @@ fn lines(log: &Path) -> Result<impl Iterator<Item = Result<String>>> {
 ///
 /// # Errors
 /// The log cannot be read.
-pub(crate) fn doings(log: &Path, since: Timestamp) -> Result<Vec<Write>> {
+pub(crate) fn requests(log: &Path, since: Timestamp) -> Result<Vec<Write>> {
     let operator = format!("system:serviceaccount:{SYSTEM}:dryrun-operator");
-    let mut doings = Vec::new();
+    let mut requests = Vec::new();
     for line in lines(log)? {
         let line = line?;
         if !line.contains(&operator) {
@@ -85,18 +85,18 @@ pub(crate) fn doings(log: &Path, since: Timestamp) -> Result<Vec<Write>> {
         let read = ["get", "list", "watch"].contains(&event.verb.as_str());
         let connects = CONNECTIONS.contains(&object.subresource.as_str());
         // A long connection has one event when it opens and another when it closes.
-        let told =
+        let relevant =
             event.stage == "ResponseComplete" || connects && event.stage == "ResponseStarted";
         if event.request_received_timestamp >= since
             && (!read || connects)
             && event.user.username == operator
-            && told
+            && relevant
         {
             let resource = match object.subresource.as_str() {
                 "" => object.resource,
                 part => format!("{}/{part}", object.resource),
             };
-            doings.push(Write {
+            requests.push(Write {
                 verb: event.verb,
                 resource,
                 namespace: object.namespace,
@@ -104,7 +104,7 @@ pub(crate) fn doings(log: &Path, since: Timestamp) -> Result<Vec<Write>> {
             });
         }
     }
-    Ok(doings)
+    Ok(requests)
 }
 
 /// All requests of the operator since then that write the DryRun `run`, its report or one of its
@@ -118,7 +118,7 @@ pub(crate) fn writes(
     run: &str,
     since: Timestamp,
 ) -> Result<Vec<Write>> {
-    let mut writes = doings(log, since)?;
+    let mut writes = requests(log, since)?;
     writes.retain(|write| {
         write.namespace == namespace
             && (write.name == run || write.name.starts_with(&format!("{run}-")))

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::{
     audit,
-    environment::{NAMESPACE, Stage, soon, steps},
+    environment::{Environment, NAMESPACE, eventually, steps},
     evidence,
     gates::running,
     host,
@@ -22,16 +22,16 @@ use crate::{
 
 /// An image whose server has production's system identifier, as one on a copy of production's files
 /// would: it is never started, and no harness is created.
-pub(crate) async fn physical_copy_is_never_started(stage: &Stage) -> Result<()> {
-    let images = stage
-        .rehearsal
+pub(crate) async fn physical_copy_is_never_started(env: &Environment) -> Result<()> {
+    let images = env
+        .fixture
         .cluster
         .load_images(&[Image::PhysicalCopy])
         .await?;
-    let image = images.first().context("no image was made")?;
-    let mut request = stage.small("physical-copy");
+    let image = images.first().context("no image was built")?;
+    let mut request = env.small("physical-copy");
     request["spec"]["postgres"]["image"] = json!(image.name);
-    let run = Run::begin(stage, request).await?;
+    let run = Run::start(env, request).await?;
     run.ends_at(
         "G-10",
         "IsProduction",
@@ -42,17 +42,17 @@ pub(crate) async fn physical_copy_is_never_started(stage: &Stage) -> Result<()> 
     let facts = run.report().await?.status.unwrap_or_default().facts;
     ensure!(
         facts.restore.is_none() && facts.roles.is_none() && facts.harness.is_none(),
-        "somebody worked with it: {facts:?}"
+        "the copy was used: {facts:?}"
     );
-    if let Some(log) = stage.audit_log() {
-        let writes = audit::writes(&log, NAMESPACE, &run.name, stage.since)?;
+    if let Some(log) = env.audit_log() {
+        let writes = audit::writes(&log, NAMESPACE, &run.name, env.since)?;
         let harness = Object::HarnessPod.name(&run.name, &run.uid);
         let made: Vec<_> = writes.iter().filter(|w| w.verb == "create").collect();
         ensure!(
             made.iter()
                 .any(|w| w.name == Object::PostgresPod.name(&run.name, &run.uid))
                 && made.iter().all(|w| w.name != harness),
-            "there were created {made:?}"
+            "created objects: {made:?}"
         );
     }
     Ok(())
@@ -60,16 +60,16 @@ pub(crate) async fn physical_copy_is_never_started(stage: &Stage) -> Result<()> 
 
 /// A backend is killed during a scenario, as by a segmentation fault: the server shuts down and the
 /// run ends.
-pub(crate) async fn server_crash_ends_the_run(stage: &Stage) -> Result<()> {
-    if !host::is_here(stage, "crash in a scenario") {
+pub(crate) async fn server_crash_ends_the_run(env: &Environment) -> Result<()> {
+    if !host::is_here(env, "crash in a scenario") {
         return Ok(());
     }
-    let mut request = stage.small("crash");
+    let mut request = env.small("crash");
     request["spec"]["harness"]["scenarios"] = json!([
         steps("sleeps", "SELECT pg_sleep(300)"),
         steps("never", "SELECT FROM item LIMIT 1"),
     ]);
-    let run = Run::begin(stage, request).await?;
+    let run = Run::start(env, request).await?;
     run.at(Command::Scenarios).await?;
     host::kill_by_title(&format!("postgres: {}: keeper ", run.uid)).await?;
     run.ends_at(
@@ -81,47 +81,47 @@ pub(crate) async fn server_crash_ends_the_run(stage: &Stage) -> Result<()> {
     .await
 }
 
-/// User code writes production's data to the termination log and kills the runner: no status, report
-/// or event repeats it.
-pub(crate) async fn termination_log_is_not_repeated(stage: &Stage) -> Result<()> {
+/// User code writes production's data to the termination log and kills the runner: no status,
+/// report or event repeats it.
+pub(crate) async fn termination_log_is_not_repeated(env: &Environment) -> Result<()> {
     const WORDS: &str = "a row of production";
     // In two parts, so that the request itself does not contain the text.
     let code = "import os, time; print('so far', flush=True); time.sleep(1); open('/dev/termination-log', 'w').write('a row' ' of production'); os.kill(1, 15); time.sleep(300)";
-    let mut request = stage.small("last-words");
+    let mut request = env.small("last-words");
     request["spec"]["harness"]["scenarios"] = json!([
         {"name": "speaks", "as": {"login": "keeper"}, "command": ["python", "-c", code]},
     ]);
-    let run = Run::begin(stage, request).await?;
-    run.ends_open(
+    let run = Run::start(env, request).await?;
+    run.ends_unknown(
         &["ScenariosPassed"],
         &["PodEnded"],
         "harness ended with 143: Error",
         Command::Scenarios,
     )
     .await?;
-    let files = evidence::read(stage, &evidence::kept(&run).await?).await?;
-    let said = files.get("harness/speaks.log");
+    let files = evidence::read(env, &evidence::kept(&run).await?).await?;
+    let output = files.get("harness/speaks.log");
     ensure!(
-        said.is_some_and(|said| said == b"so far\n"),
-        "what it had said by then is {said:?}"
+        output.is_some_and(|output| output == b"so far\n"),
+        "what it had output by then is {output:?}"
     );
-    let events: Api<Event> = Api::namespaced(stage.client.clone(), NAMESPACE);
-    let told = [
+    let events: Api<Event> = Api::namespaced(env.client.clone(), NAMESPACE);
+    let texts = [
         serde_json::to_string(&run.api().get(&run.name).await?)?,
         serde_json::to_string(&run.report().await?)?,
         serde_json::to_string(&events.list(&ListParams::default()).await?)?,
     ];
     ensure!(
-        told.iter().all(|text| !text.contains(WORDS)),
-        "they are repeated: {told:?}"
+        texts.iter().all(|text| !text.contains(WORDS)),
+        "the text is repeated: {texts:?}"
     );
     Ok(())
 }
 
 /// A protected pod's container is killed: the pod stays, with a new container.
-pub(crate) async fn protected_pod_restart_fails(stage: &Stage) -> Result<()> {
+pub(crate) async fn protected_pod_restart_fails(env: &Environment) -> Result<()> {
     const NAME: &str = "bystander-restarting";
-    if !host::is_here(stage, "protected pod restarts") {
+    if !host::is_here(env, "protected pod restarts") {
         return Ok(());
     }
     let pod = json!({
@@ -137,9 +137,9 @@ pub(crate) async fn protected_pod_restart_fails(stage: &Stage) -> Result<()> {
             }],
         },
     });
-    apply(&stage.client, &pod.to_string()).await?;
-    let pods: Api<Pod> = Api::namespaced(stage.client.clone(), PRODUCTION);
-    let id = soon("the bystander is running", async || {
+    apply(&env.client, &pod.to_string()).await?;
+    let pods: Api<Pod> = Api::namespaced(env.client.clone(), PRODUCTION);
+    let id = eventually("the bystander is running", async || {
         let pod = pods.get(NAME).await?;
         let status = pod.status.clone().unwrap_or_default();
         let containers = status.container_statuses.unwrap_or_default();
@@ -151,12 +151,12 @@ pub(crate) async fn protected_pod_restart_fails(stage: &Stage) -> Result<()> {
             .ok_or_else(|| "it is not".to_owned()))
     })
     .await?;
-    let mut request = stage.small("protects-restarting");
+    let mut request = env.small("protects-restarting");
     request["spec"]["protected"] = json!([{"namespace": PRODUCTION, "selector": {"app": NAME}}]);
-    let run = Run::begin(stage, request).await?;
+    let run = Run::start(env, request).await?;
     run.at(Command::Dump).await?;
     host::kill_container(&id).await?;
-    run.ends_by(
+    run.ends_during_any_command(
         "G-24",
         "Changed",
         &[&format!("{PRODUCTION}/{NAME} restarted")],

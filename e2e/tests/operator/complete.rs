@@ -32,7 +32,7 @@ use tokio::{
 
 use crate::{
     audit,
-    environment::{NAMESPACE, Stage},
+    environment::{Environment, NAMESPACE},
     run::{Run, condition, status},
 };
 
@@ -50,7 +50,7 @@ const LOGS: Duration = Duration::from_secs(60);
 pub(crate) struct Complete {
     uid: String,
     status: DryRunStatus,
-    story: String,
+    diagnostics: String,
     /// Credentials of the run and of production, by purpose.
     secrets: BTreeMap<String, String>,
     /// All texts of the run that users can read, by source.
@@ -58,17 +58,16 @@ pub(crate) struct Complete {
 }
 
 impl Complete {
-    async fn of(stage: &Stage) -> Result<&Self> {
-        stage
-            .complete
-            .get_or_try_init(async || Self::play(stage).await)
+    async fn of(env: &Environment) -> Result<&Self> {
+        env.complete
+            .get_or_try_init(async || Self::record(env).await)
             .await
     }
 
     /// Runs the demo, and gathers all texts that users can read meanwhile.
-    async fn play(stage: &Stage) -> Result<Self> {
-        let _turn = stage.acquire().await?;
-        let run = Run::ask(stage, stage.demo(NAME)).await?;
+    async fn record(env: &Environment) -> Result<Self> {
+        let _slot = env.acquire().await?;
+        let run = Run::request(env, env.demo(NAME)).await?;
         let mut seen = Seen::default();
         let ended = tokio::select! {
             ended = async {
@@ -81,49 +80,49 @@ impl Complete {
         Ok(Self {
             uid: run.uid.clone(),
             status: status(&ended),
-            story: run.story().await,
+            diagnostics: run.diagnostics().await,
             texts: seen.texts(&run).await?,
             secrets: seen.secrets,
         })
     }
 }
 
-pub(crate) async fn passes_every_gate(stage: &Stage) -> Result<()> {
-    let complete = Complete::of(stage).await?;
+pub(crate) async fn passes_every_gate(env: &Environment) -> Result<()> {
+    let complete = Complete::of(env).await?;
     for gate in gate::ALL {
         let found = condition(&complete.status, gate.name)?;
         ensure!(
             found.status == "True",
             "{} is {found:?}\n{}",
             gate.id,
-            complete.story
+            complete.diagnostics
         );
     }
     let isolated = condition(&complete.status, "PostgresIsolated")?;
     ensure!(
-        stage.audit_log().is_none() || !isolated.message.contains("without control"),
+        env.audit_log().is_none() || !isolated.message.contains("without control"),
         "the local cluster has an outside: {}",
         isolated.message
     );
-    stage.note(
+    env.note(
         "complete run: gates passed",
         complete.status.gates.clone().unwrap_or_default(),
     );
     Ok(())
 }
 
-pub(crate) async fn status_is_written_at_most_twelve_times(stage: &Stage) -> Result<()> {
-    Complete::of(stage).await?;
-    let Some(log) = stage.audit_log() else {
+pub(crate) async fn status_is_written_at_most_twelve_times(env: &Environment) -> Result<()> {
+    Complete::of(env).await?;
+    let Some(log) = env.audit_log() else {
         return Ok(());
     };
-    let writes = audit::writes(&log, NAMESPACE, NAME, stage.since)?;
+    let writes = audit::writes(&log, NAMESPACE, NAME, env.since)?;
     let of_status = writes
         .iter()
         .filter(|write| write.resource == "dryruns/status")
         .count();
-    stage.note("complete run: status writes", of_status.to_string());
-    stage.note("complete run: all writes", writes.len().to_string());
+    env.note("complete run: status writes", of_status.to_string());
+    env.note("complete run: all writes", writes.len().to_string());
     ensure!(
         (1..=WRITES).contains(&of_status),
         "the status was written {of_status} times; all writes: {}",
@@ -134,18 +133,18 @@ pub(crate) async fn status_is_written_at_most_twelve_times(stage: &Stage) -> Res
 
 /// The operator's sessions with the copy come through port-forwards, which end on the pod's
 /// loopback: the pod network is closed to it, as G-07 and G-19 prove.
-pub(crate) async fn sql_goes_through_port_forwards(stage: &Stage) -> Result<()> {
-    let complete = Complete::of(stage).await?;
+pub(crate) async fn sql_goes_through_port_forwards(env: &Environment) -> Result<()> {
+    let complete = Complete::of(env).await?;
     for gate in ["PostgresIsolated", "IsolationHeld", "MatrixExact"] {
         let found = condition(&complete.status, gate)?;
         ensure!(found.status == "True", "{gate} is {found:?}");
     }
-    let Some(log) = stage.audit_log() else {
+    let Some(log) = env.audit_log() else {
         return Ok(());
     };
     let copy = Object::PostgresPod.name(NAME, &complete.uid);
-    let forwards = audit::forwards(&log, NAMESPACE, &copy, stage.since)?;
-    stage.note(
+    let forwards = audit::forwards(&log, NAMESPACE, &copy, env.since)?;
+    env.note(
         "complete run: port-forwards to the copy",
         forwards.to_string(),
     );
@@ -158,14 +157,14 @@ pub(crate) async fn sql_goes_through_port_forwards(stage: &Stage) -> Result<()> 
 
 /// Control for the cases of unapproved runs: the writes that must be absent from their audit log
 /// are present for an approved run.
-pub(crate) async fn audit_log_contains_its_writes(stage: &Stage) -> Result<()> {
-    Complete::of(stage).await?;
-    let Some(log) = stage.audit_log() else {
+pub(crate) async fn audit_log_contains_its_writes(env: &Environment) -> Result<()> {
+    Complete::of(env).await?;
+    let Some(log) = env.audit_log() else {
         return Ok(());
     };
     let prefix = format!("{NAME}-");
-    let mut doings = audit::doings(&log, stage.since)?;
-    doings.retain(|doing| doing.name == NAME || doing.name.starts_with(&prefix));
+    let mut requests = audit::requests(&log, env.since)?;
+    requests.retain(|doing| doing.name == NAME || doing.name.starts_with(&prefix));
     for (verb, resource) in [
         ("create", "dryrunreports"),
         ("create", "secrets"),
@@ -177,11 +176,11 @@ pub(crate) async fn audit_log_contains_its_writes(stage: &Stage) -> Result<()> {
         ("delete", "pods"),
     ] {
         ensure!(
-            doings
+            requests
                 .iter()
                 .any(|doing| doing.verb == verb && doing.resource == resource),
             "there is no {verb} {resource} among {}",
-            audit::summary(&doings)
+            audit::summary(&requests)
         );
     }
     Ok(())
@@ -189,13 +188,13 @@ pub(crate) async fn audit_log_contains_its_writes(stage: &Stage) -> Result<()> {
 
 /// No value of the run's Secret and no password of production appears in an object, an event or a
 /// log, plain or in base64.
-pub(crate) async fn no_secret_appears_anywhere(stage: &Stage) -> Result<()> {
+pub(crate) async fn no_secret_appears_anywhere(env: &Environment) -> Result<()> {
     let Complete {
         uid,
         secrets,
         texts,
         ..
-    } = Complete::of(stage).await?;
+    } = Complete::of(env).await?;
     // First checks that the search has something to search.
     let places: BTreeSet<_> = texts.iter().map(|(place, _)| place.as_str()).collect();
     let silent: BTreeSet<_> = texts
@@ -207,7 +206,7 @@ pub(crate) async fn no_secret_appears_anywhere(stage: &Stage) -> Result<()> {
         .collect();
     ensure!(
         silent.is_empty(),
-        "these logs say nothing, or could not be read: {silent:?}"
+        "these logs are empty or unreadable: {silent:?}"
     );
     for pod in Object::PODS.into_iter().filter(|pod| !pod.is_outside()) {
         let log = format!("log of {}/", pod.name(NAME, uid));
@@ -227,7 +226,7 @@ pub(crate) async fn no_secret_appears_anywhere(stage: &Stage) -> Result<()> {
             .any(|(place, text)| place == what && text.contains(needle));
         ensure!(
             found,
-            "{needle} is not in the {what}, so what else is not there proves nothing"
+            "{needle} is not in the {what}, so the absence of others proves nothing"
         );
     }
     ensure!(
@@ -249,7 +248,7 @@ pub(crate) async fn no_secret_appears_anywhere(stage: &Stage) -> Result<()> {
         }
     }
     ensure!(found.is_empty(), "secrets were found: {found:?}");
-    stage.note(
+    env.note(
         "complete run: texts searched for secrets",
         texts.len().to_string(),
     );
@@ -257,13 +256,13 @@ pub(crate) async fn no_secret_appears_anywhere(stage: &Stage) -> Result<()> {
 }
 
 /// The operator writes nothing more, even when the DryRun is changed and its report is deleted.
-pub(crate) async fn nothing_is_written_after_the_end(stage: &Stage) -> Result<()> {
-    let complete = Complete::of(stage).await?;
-    let Some(log) = stage.audit_log() else {
+pub(crate) async fn nothing_is_written_after_the_end(env: &Environment) -> Result<()> {
+    let complete = Complete::of(env).await?;
+    let Some(log) = env.audit_log() else {
         return Ok(());
     };
-    let before = audit::writes(&log, NAMESPACE, NAME, stage.since)?.len();
-    let runs: Api<dryrun_core::api::DryRun> = Api::namespaced(stage.client.clone(), NAMESPACE);
+    let before = audit::writes(&log, NAMESPACE, NAME, env.since)?.len();
+    let runs: Api<dryrun_core::api::DryRun> = Api::namespaced(env.client.clone(), NAMESPACE);
     let touch = async |value: &str| {
         runs.patch(
             NAME,
@@ -273,14 +272,14 @@ pub(crate) async fn nothing_is_written_after_the_end(stage: &Stage) -> Result<()
         .await
     };
     touch("once").await?;
-    let reports: Api<DryRunReport> = Api::namespaced(stage.client.clone(), NAMESPACE);
+    let reports: Api<DryRunReport> = Api::namespaced(env.client.clone(), NAMESPACE);
     reports
         .delete(&id::report(NAME, &complete.uid), &DeleteParams::default())
         .await?;
     touch("twice").await?;
     // An absence of writes can only be shown by observing for a while.
     sleep(REST).await;
-    let writes = audit::writes(&log, NAMESPACE, NAME, stage.since)?;
+    let writes = audit::writes(&log, NAMESPACE, NAME, env.since)?;
     ensure!(
         writes.len() == before,
         "the operator wrote: {:?}",
@@ -371,7 +370,7 @@ impl Seen {
         if !self.secrets.is_empty() {
             return Ok(());
         }
-        let secrets: Api<Secret> = Api::namespaced(run.stage.client.clone(), &run.namespace);
+        let secrets: Api<Secret> = Api::namespaced(run.env.client.clone(), &run.namespace);
         for name in [
             &*Object::Secret.name(&run.name, &run.uid),
             "directus-production",
@@ -389,14 +388,9 @@ impl Seen {
 
     /// Records all objects of the namespace except Secrets.
     async fn objects(&mut self, run: &Run<'_>) -> Result<()> {
-        for kind in run
-            .stage
-            .kinds()
-            .iter()
-            .filter(|kind| kind.kind != "Secret")
-        {
+        for kind in run.env.kinds().iter().filter(|kind| kind.kind != "Secret") {
             let api: Api<DynamicObject> =
-                Api::namespaced_with(run.stage.client.clone(), &run.namespace, kind);
+                Api::namespaced_with(run.env.client.clone(), &run.namespace, kind);
             for object in api.list(&ListParams::default()).await? {
                 self.objects
                     .push((kind.kind.clone(), serde_json::to_string(&object)?));
@@ -415,7 +409,7 @@ impl Seen {
                 .await
                 .context("a log does not end with its pod")?,
         );
-        let operator: Api<Pod> = Api::namespaced(run.stage.client.clone(), SYSTEM);
+        let operator: Api<Pod> = Api::namespaced(run.env.client.clone(), SYSTEM);
         for pod in operator.list(&ListParams::default()).await? {
             texts.push((
                 "log of the operator".into(),
@@ -429,5 +423,5 @@ impl Seen {
 }
 
 fn pods(run: &Run<'_>) -> Api<Pod> {
-    Api::namespaced(run.stage.client.clone(), &run.namespace)
+    Api::namespaced(run.env.client.clone(), &run.namespace)
 }

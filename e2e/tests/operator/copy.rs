@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    environment::{NAMESPACE, Stage, soon, steps},
+    environment::{Environment, NAMESPACE, eventually, steps},
     run::{Run, condition, status},
 };
 
@@ -21,13 +21,17 @@ use crate::{
 const SMALL: &str = "small";
 
 /// A run on the small file system; none in a cluster that has none.
-async fn on_small_volume(stage: &Stage, name: &str, minimum_free: &str) -> Result<Option<Value>> {
-    let classes: Api<StorageClass> = Api::all(stage.client.clone());
+async fn on_small_volume(
+    env: &Environment,
+    name: &str,
+    minimum_free: &str,
+) -> Result<Option<Value>> {
+    let classes: Api<StorageClass> = Api::all(env.client.clone());
     if classes.get_opt(SMALL).await?.is_none() {
-        stage.note(format!("{name}: skipped, no StorageClass {SMALL}"), "");
+        env.note(format!("{name}: skipped, no StorageClass {SMALL}"), "");
         return Ok(None);
     }
-    let mut request = stage.small(name);
+    let mut request = env.small(name);
     request["spec"]["postgres"]["storage"] =
         json!({"size": "48Mi", "minimumFree": minimum_free, "storageClassName": SMALL});
     Ok(Some(request))
@@ -44,11 +48,11 @@ async fn restored(run: &Run<'_>) -> Result<RestoreFacts> {
 }
 
 /// Too little free space before the dump: production is not queried.
-pub(crate) async fn missing_space_prevents_the_dump(stage: &Stage) -> Result<()> {
-    let Some(request) = on_small_volume(stage, "full-volume", "128Mi").await? else {
+pub(crate) async fn missing_space_prevents_the_dump(env: &Environment) -> Result<()> {
+    let Some(request) = on_small_volume(env, "full-volume", "128Mi").await? else {
         return Ok(());
     };
-    let run = Run::begin(stage, request).await?;
+    let run = Run::start(env, request).await?;
     run.ends_at(
         "G-01",
         "InsufficientSpace",
@@ -66,13 +70,13 @@ pub(crate) async fn missing_space_prevents_the_dump(stage: &Stage) -> Result<()>
 
 /// Enough space for the dump, but too little while the restore writes, since a view is larger in
 /// the copy: the restore is stopped before the volume is full.
-pub(crate) async fn restore_stops_before_volume_is_full(stage: &Stage) -> Result<()> {
-    let Some(mut request) = on_small_volume(stage, "fills-up", "16Mi").await? else {
+pub(crate) async fn restore_stops_before_volume_is_full(env: &Environment) -> Result<()> {
+    let Some(mut request) = on_small_volume(env, "fills-up", "16Mi").await? else {
         return Ok(());
     };
     request["spec"]["source"]["database"] = json!("swelling");
     request["spec"]["privileges"]["grants"][0]["object"] = json!("database:swelling");
-    let run = Run::begin(stage, request).await?;
+    let run = Run::start(env, request).await?;
     run.ends_at(
         "G-01",
         "InsufficientSpace",
@@ -93,15 +97,15 @@ pub(crate) async fn restore_stops_before_volume_is_full(stage: &Stage) -> Result
 
 /// A materialized view that cannot be filled in the copy: one error, of a kind that a spec may
 /// tolerate.
-fn regional(stage: &Stage, name: &str) -> Value {
-    let mut request = stage.small(name);
+fn regional(env: &Environment, name: &str) -> Value {
+    let mut request = env.small(name);
     request["spec"]["source"]["database"] = json!("regional");
     request["spec"]["privileges"]["grants"][0]["object"] = json!("database:regional");
     request
 }
 
-pub(crate) async fn restore_error_fails(stage: &Stage) -> Result<()> {
-    let run = Run::begin(stage, regional(stage, "restore-error")).await?;
+pub(crate) async fn restore_error_fails(env: &Environment) -> Result<()> {
+    let run = Run::start(env, regional(env, "restore-error")).await?;
     run.ends_at(
         "G-08",
         "RestoreErrors",
@@ -112,11 +116,11 @@ pub(crate) async fn restore_error_fails(stage: &Stage) -> Result<()> {
 }
 
 /// The same error, tolerated. Its effect on the catalog is not covered by the tolerance.
-pub(crate) async fn tolerated_error_passes_restore(stage: &Stage) -> Result<()> {
-    let mut request = regional(stage, "tolerated-error");
+pub(crate) async fn tolerated_error_passes_restore(env: &Environment) -> Result<()> {
+    let mut request = regional(env, "tolerated-error");
     request["spec"]["restore"]["tolerate"] =
         json!([{"sqlstate": "P0001", "statement": "REFRESH", "atMost": 1}]);
-    let run = Run::begin(stage, request).await?;
+    let run = Run::start(env, request).await?;
     run.ends_at(
         "G-16",
         "CopyDiffers",
@@ -135,13 +139,13 @@ pub(crate) async fn tolerated_error_passes_restore(stage: &Stage) -> Result<()> 
 }
 
 /// The tolerated error does not occur: the plan was made for a different production.
-pub(crate) async fn unused_tolerance_fails(stage: &Stage) -> Result<()> {
-    let mut request = regional(stage, "unused-tolerance");
+pub(crate) async fn unused_tolerance_fails(env: &Environment) -> Result<()> {
+    let mut request = regional(env, "unused-tolerance");
     request["spec"]["restore"]["tolerate"] = json!([
         {"sqlstate": "P0001", "statement": "REFRESH", "atMost": 1},
         {"sqlstate": "42501", "statement": "COMMENT", "matching": "must be owner of extension", "atMost": 1},
     ]);
-    let run = Run::begin(stage, request).await?;
+    let run = Run::start(env, request).await?;
     run.ends_at(
         "G-08",
         "ToleranceUnused",
@@ -152,12 +156,12 @@ pub(crate) async fn unused_tolerance_fails(stage: &Stage) -> Result<()> {
 }
 
 /// A table whose check constraint reads a table that is restored later: its rows are lost.
-pub(crate) async fn lost_rows_fail(stage: &Stage) -> Result<()> {
-    let mut request = stage.small("lost-rows");
+pub(crate) async fn lost_rows_fail(env: &Environment) -> Result<()> {
+    let mut request = env.small("lost-rows");
     request["spec"]["source"]["database"] = json!("disordered");
     request["spec"]["restore"]["jobs"] = json!(1);
     request["spec"]["privileges"]["grants"][0]["object"] = json!("database:disordered");
-    let run = Run::begin(stage, request).await?;
+    let run = Run::start(env, request).await?;
     run.ends_at(
         "G-08",
         "RestoreErrors",
@@ -169,21 +173,21 @@ pub(crate) async fn lost_rows_fail(stage: &Stage) -> Result<()> {
 
 /// Errors that would leave rows, policies or grants out of the copy cannot be tolerated: the
 /// request is refused.
-pub(crate) async fn intolerable_errors_are_refused(stage: &Stage) -> Result<()> {
+pub(crate) async fn intolerable_errors_are_refused(env: &Environment) -> Result<()> {
     let sentence = "this class of error can never be tolerated";
-    let api: Api<DryRun> = Api::namespaced(stage.alice.clone(), crate::environment::NAMESPACE);
+    let api: Api<DryRun> = Api::namespaced(env.alice.clone(), crate::environment::NAMESPACE);
     for (sqlstate, statement) in [
         ("23514", "COPY"),
         ("42501", "CREATE POLICY"),
         ("42704", "GRANT"),
         ("53100", "CREATE TABLE"),
     ] {
-        let mut request = stage.small("intolerable");
+        let mut request = env.small("intolerable");
         request["spec"]["restore"]["tolerate"] =
             json!([{"sqlstate": sqlstate, "statement": statement, "atMost": 1}]);
         let request: DryRun = serde_json::from_value(request)?;
         // A new role binding takes a moment to become effective.
-        soon(sentence, async || {
+        eventually(sentence, async || {
             match api.create(&PostParams::default(), &request).await {
                 Err(kube::Error::Api(refusal)) if refusal.message.contains(sentence) => Ok(Ok(())),
                 Err(kube::Error::Api(refusal)) if refusal.is_forbidden() => {
@@ -200,11 +204,11 @@ pub(crate) async fn intolerable_errors_are_refused(stage: &Stage) -> Result<()> 
 
 /// An event trigger of production grants further privileges: it fires while the matrix is applied,
 /// even where triggers are disabled.
-pub(crate) async fn grant_by_event_trigger_fails(stage: &Stage) -> Result<()> {
-    let mut request = stage.small("granted-by-trigger");
+pub(crate) async fn grant_by_event_trigger_fails(env: &Environment) -> Result<()> {
+    let mut request = env.small("granted-by-trigger");
     request["spec"]["source"]["database"] = json!("meddling");
     request["spec"]["privileges"]["grants"][0]["object"] = json!("database:meddling");
-    let run = Run::begin(stage, request).await?;
+    let run = Run::start(env, request).await?;
     run.ends_at(
         "G-09",
         "MatrixDiffers",
@@ -219,10 +223,10 @@ pub(crate) async fn grant_by_event_trigger_fails(stage: &Stage) -> Result<()> {
 
 /// A declared role owns an object that the matrix does not mention: an owner has all privileges
 /// without grants.
-pub(crate) async fn undeclared_ownership_fails(stage: &Stage) -> Result<()> {
-    let mut request = stage.small("forgotten-ownership");
+pub(crate) async fn undeclared_ownership_fails(env: &Environment) -> Result<()> {
+    let mut request = env.small("forgotten-ownership");
     request["spec"]["privileges"]["roles"]["workflow_admin"] = json!({"login": true});
-    let run = Run::begin(stage, request).await?;
+    let run = Run::start(env, request).await?;
     run.ends_at(
         "G-09",
         "MatrixDiffers",
@@ -238,8 +242,8 @@ pub(crate) async fn undeclared_ownership_fails(stage: &Stage) -> Result<()> {
 
 /// A role may create in a schema: declared as a grant, but also an escalation path that the spec
 /// does not allow.
-pub(crate) async fn undeclared_escalation_path_fails(stage: &Stage) -> Result<()> {
-    let run = Run::begin(stage, creating(stage, "escalation-path")).await?;
+pub(crate) async fn undeclared_escalation_path_fails(env: &Environment) -> Result<()> {
+    let run = Run::start(env, creating(env, "escalation-path")).await?;
     run.ends_at(
         "G-09",
         "EscalationPath",
@@ -250,8 +254,8 @@ pub(crate) async fn undeclared_escalation_path_fails(stage: &Stage) -> Result<()
 }
 
 /// A run whose keeper may create tables.
-fn creating(stage: &Stage, name: &str) -> Value {
-    let mut request = stage.small(name);
+fn creating(env: &Environment, name: &str) -> Value {
+    let mut request = env.small(name);
     let grants = &mut request["spec"]["privileges"]["grants"];
     if let Some(grants) = grants.as_array_mut() {
         grants.push(json!({"to": "keeper", "object": "schema:public", "privileges": ["CREATE"]}));
@@ -266,8 +270,8 @@ fn allowed(role: &str, why: &str, what: &str) -> Value {
 
 /// A scenario changes a server setting that takes effect on reload: neither privileges nor
 /// definitions show it.
-pub(crate) async fn changed_setting_fails(stage: &Stage) -> Result<()> {
-    let mut request = stage.small("changed-setting");
+pub(crate) async fn changed_setting_fails(env: &Environment) -> Result<()> {
+    let mut request = env.small("changed-setting");
     let privileges = &mut request["spec"]["privileges"];
     if let Some(grants) = privileges["grants"].as_array_mut() {
         grants.push(
@@ -280,13 +284,13 @@ pub(crate) async fn changed_setting_fails(stage: &Stage) -> Result<()> {
     let code = "import psycopg; psycopg.connect(autocommit=True).execute(\"ALTER SYSTEM SET work_mem = '8MB'\")";
     request["spec"]["harness"]["scenarios"] =
         json!([{"name": "sets", "as": {"login": "keeper"}, "command": ["python", "-c", code]}]);
-    let run = Run::begin(stage, request).await?;
+    let run = Run::start(env, request).await?;
     run.ends_at("G-18", "SettingsDiffer", &["work_mem"], Command::Verify)
         .await
 }
 
 /// The rows of the matrix come from a frozen ConfigMap.
-pub(crate) async fn literal_matrix_passes(stage: &Stage) -> Result<()> {
+pub(crate) async fn literal_matrix_passes(env: &Environment) -> Result<()> {
     let (name, key) = ("frozen-matrix", "rows.tsv");
     let rows = [
         "database\tstock\tkeeper\tCONNECT\tfalse\t+",
@@ -294,21 +298,21 @@ pub(crate) async fn literal_matrix_passes(stage: &Stage) -> Result<()> {
         "table\tpublic.item\tkeeper\tSELECT\tfalse\t+",
     ];
     let text = rows.map(|row| format!("{row}\n")).concat();
-    let maps: Api<ConfigMap> = Api::namespaced(stage.client.clone(), NAMESPACE);
+    let maps: Api<ConfigMap> = Api::namespaced(env.client.clone(), NAMESPACE);
     let map = serde_json::from_value(json!({"metadata": {"name": name}, "data": {key: text}}))?;
     maps.create(&PostParams::default(), &map).await?;
-    let mut request = stage.small("literal-matrix");
+    let mut request = env.small("literal-matrix");
     request["spec"]["privileges"] = json!({
         "roles": {"keeper": {"login": true}},
         "matrixRef": {"configMapRef": {"name": name, "key": key}, "sha256": digest::hex(&Sha256::digest(&text))},
     });
-    let run = Run::begin(stage, request.clone()).await?;
-    run.ends_well(&[]).await?;
+    let run = Run::start(env, request.clone()).await?;
+    run.ends_passed(&[]).await?;
 
     // A list other than the pinned one is reported before approval.
     request["metadata"]["name"] = json!("literal-matrix-changed");
     request["spec"]["privileges"]["matrixRef"]["sha256"] = json!("0".repeat(64));
-    let run = Run::ask(stage, request).await?;
+    let run = Run::request(env, request).await?;
     run.until("the digest is refused", |run| {
         crate::run::is(run, "Approved", "Unknown", "MatrixDigestMismatch")
     })
@@ -317,13 +321,13 @@ pub(crate) async fn literal_matrix_passes(stage: &Stage) -> Result<()> {
 }
 
 /// A role with CREATE makes an undeclared table.
-pub(crate) async fn undeclared_change_fails(stage: &Stage) -> Result<()> {
-    let mut request = creating(stage, "undeclared-change");
+pub(crate) async fn undeclared_change_fails(env: &Environment) -> Result<()> {
+    let mut request = creating(env, "undeclared-change");
     request["spec"]["privileges"]["escalationAllowed"] =
         allowed("keeper", "CREATE in schema", "public");
     request["spec"]["harness"]["scenarios"] =
         json!([steps("makes", "CREATE TABLE public.scratch (id integer)")]);
-    let run = Run::begin(stage, request).await?;
+    let run = Run::start(env, request).await?;
     run.ends_at(
         "G-16",
         "UndeclaredChange",
@@ -334,8 +338,8 @@ pub(crate) async fn undeclared_change_fails(stage: &Stage) -> Result<()> {
 }
 
 /// A migration by the tables' owner declares its changes: all gates pass.
-pub(crate) async fn declared_migration_passes(stage: &Stage) -> Result<()> {
-    let mut request = stage.small("declared-migration");
+pub(crate) async fn declared_migration_passes(env: &Environment) -> Result<()> {
+    let mut request = env.small("declared-migration");
     let spec = &mut request["spec"];
     spec["privileges"] = json!({
         "roles": {"workflow_admin": {
@@ -353,8 +357,8 @@ pub(crate) async fn declared_migration_passes(stage: &Stage) -> Result<()> {
     spec["harness"]["scenarios"] = json!([migration]);
     spec["verification"]["catalogChanges"] =
         json!([{"kind": "index", "identity": "public.item_amount"}]);
-    let run = Run::begin(stage, request).await?;
-    run.ends_well(&[]).await?;
+    let run = Run::start(env, request).await?;
+    run.ends_passed(&[]).await?;
     let ended = run.end().await?;
     let status = status(&ended);
     let matches = condition(&status, "CatalogMatches")?;

@@ -15,13 +15,13 @@ use serde_json::{Value, json};
 
 use crate::{
     audit,
-    environment::{DOOMED, Stage, soon, steps},
+    environment::{DOOMED, Environment, eventually, steps},
     run::{Run, condition, is, status},
     waiting,
 };
 
-pub(crate) async fn before_approval_leaves_nothing(stage: &Stage) -> Result<()> {
-    let run = Run::ask(stage, stage.small("deleted-early")).await?;
+pub(crate) async fn before_approval_leaves_nothing(env: &Environment) -> Result<()> {
+    let run = Run::request(env, env.small("deleted-early")).await?;
     run.until("it waits for approval", |run| {
         is(run, "Approved", "Unknown", "AwaitingApproval")
     })
@@ -31,39 +31,36 @@ pub(crate) async fn before_approval_leaves_nothing(stage: &Stage) -> Result<()> 
 }
 
 /// The dump waits for a lock of another session.
-pub(crate) async fn during_dump_leaves_nothing(stage: &Stage) -> Result<()> {
+pub(crate) async fn during_dump_leaves_nothing(env: &Environment) -> Result<()> {
     const DATABASE: &str = "held";
-    let mut request = stage.small("deleted-dumping");
+    let mut request = env.small("deleted-dumping");
     request["spec"]["source"]["database"] = json!(DATABASE);
     request["spec"]["source"]["dump"]["lockTimeout"] = json!("2m");
     let deleted = async {
-        stage
-            .told(DATABASE, include_str!("sql/locked.sql"), "t")
+        env.wait_for_query(DATABASE, include_str!("sql/locked.sql"), "t")
             .await?;
-        let run = Run::begin(stage, request).await?;
+        let run = Run::start(env, request).await?;
         run.at(Command::Dump).await?;
-        stage
-            .told(DATABASE, include_str!("sql/waiting.sql"), "t")
+        env.wait_for_query(DATABASE, include_str!("sql/waiting.sql"), "t")
             .await?;
         delete(&run, "during the dump").await?;
         run_is_over(&run, Command::Dump).await
     };
     let deleted = tokio::select! {
         deleted = deleted => deleted,
-        held = stage.rehearsal.query(DATABASE, include_str!("sql/lock.sql")) => bail!("the lock was let go of: {held:?}"),
+        held = env.fixture.query(DATABASE, include_str!("sql/lock.sql")) => bail!("the lock was released: {held:?}"),
     };
-    stage
-        .rehearsal
+    env.fixture
         .query(DATABASE, include_str!("sql/unlock.sql"))
         .await?;
     deleted
 }
 
 /// A materialized view takes long to be filled.
-pub(crate) async fn during_restore_leaves_nothing(stage: &Stage) -> Result<()> {
-    let mut request = stage.small("deleted-restoring");
+pub(crate) async fn during_restore_leaves_nothing(env: &Environment) -> Result<()> {
+    let mut request = env.small("deleted-restoring");
     request["spec"]["source"]["database"] = json!("napping");
-    let run = Run::begin(stage, request).await?;
+    let run = Run::start(env, request).await?;
     run.at(Command::Restore).await?;
     // Once the copy is identified, only the restore remains of the command.
     run.reported("the copy was identified", |report| {
@@ -77,15 +74,15 @@ pub(crate) async fn during_restore_leaves_nothing(stage: &Stage) -> Result<()> {
     run_is_over(&run, Command::Restore).await
 }
 
-pub(crate) async fn during_scenario_leaves_nothing(stage: &Stage) -> Result<()> {
-    let run = Run::begin(stage, sleeping(stage, "deleted-rehearsing")).await?;
+pub(crate) async fn during_scenario_leaves_nothing(env: &Environment) -> Result<()> {
+    let run = Run::start(env, sleeping(env, "deleted-rehearsing")).await?;
     asleep(&run).await?;
     delete(&run, "in mid-scenario").await?;
     run_is_over(&run, Command::Scenarios).await
 }
 
-pub(crate) async fn during_teardown_leaves_nothing(stage: &Stage) -> Result<()> {
-    let run = Run::begin(stage, stage.small("deleted-ending")).await?;
+pub(crate) async fn during_teardown_leaves_nothing(env: &Environment) -> Result<()> {
+    let run = Run::start(env, env.small("deleted-ending")).await?;
     run.at(Command::Teardown).await?;
     delete(&run, "during teardown").await?;
     run_is_over(&run, Command::Evidence).await
@@ -93,10 +90,10 @@ pub(crate) async fn during_teardown_leaves_nothing(stage: &Stage) -> Result<()> 
 
 /// The report records that the approval was used: without it the run neither continues nor starts
 /// again.
-pub(crate) async fn deleted_report_ends_the_run(stage: &Stage) -> Result<()> {
-    let run = Run::begin(stage, sleeping(stage, "unreported")).await?;
+pub(crate) async fn deleted_report_ends_the_run(env: &Environment) -> Result<()> {
+    let run = Run::start(env, sleeping(env, "unreported")).await?;
     asleep(&run).await?;
-    let reports: Api<DryRunReport> = Api::namespaced(stage.client.clone(), &run.namespace);
+    let reports: Api<DryRunReport> = Api::namespaced(env.client.clone(), &run.namespace);
     let report = id::report(&run.name, &run.uid);
     reports.delete(&report, &DeleteParams::default()).await?;
     let ended = run.end().await?;
@@ -107,14 +104,14 @@ pub(crate) async fn deleted_report_ends_the_run(stage: &Stage) -> Result<()> {
             && succeeded.message.contains("ReportDeleted")
             && succeeded.message.contains(&report),
         "{}",
-        run.story().await
+        run.diagnostics().await
     );
     ensure!(
         reports.get_opt(&report).await?.is_none(),
         "there is a report"
     );
-    if let Some(log) = stage.audit_log() {
-        let writes = audit::writes(&log, &run.namespace, &run.name, stage.since)?;
+    if let Some(log) = env.audit_log() {
+        let writes = audit::writes(&log, &run.namespace, &run.name, env.since)?;
         let begins = writes
             .iter()
             .filter(|write| write.verb == "create" && write.resource == "dryrunreports");
@@ -124,42 +121,42 @@ pub(crate) async fn deleted_report_ends_the_run(stage: &Stage) -> Result<()> {
 }
 
 /// The namespace is deleted with everything in it: the run's pods first, and the report too.
-pub(crate) async fn with_its_namespace_leaves_nothing(stage: &Stage) -> Result<()> {
-    let mut request = sleeping(stage, "deleted-wholly");
+pub(crate) async fn with_its_namespace_leaves_nothing(env: &Environment) -> Result<()> {
+    let mut request = sleeping(env, "deleted-wholly");
     request["metadata"]["namespace"] = json!(DOOMED);
-    let run = Run::begin(stage, request).await?;
+    let run = Run::start(env, request).await?;
     asleep(&run).await?;
     let started = Instant::now();
-    let gone = stage
-        .rehearsal
+    let gone = env
+        .fixture
         .administrator
         .run(&["delete", "namespace", DOOMED, "--timeout=120s"])
         .await;
     if let Err(error) = gone {
         return Err(error.context(format!(
-            "the namespace does not go; the run is\n{}",
-            run.story().await
+            "the namespace is not deleted; the run is\n{}",
+            run.diagnostics().await
         )));
     }
-    stage.note(
+    env.note(
         "deleted with its namespace, in mid-scenario: gone after",
         seconds(started),
     );
-    let namespaces: Api<Namespace> = Api::all(stage.client.clone());
+    let namespaces: Api<Namespace> = Api::all(env.client.clone());
     ensure!(
         namespaces.get_opt(DOOMED).await?.is_none(),
-        "the namespace is there"
+        "the namespace still exists"
     );
     // The provisioner removes volumes some time after their claims.
-    soon("the volumes are gone", async || {
+    eventually("the volumes are gone", async || {
         Ok(run.is_gone().await.map_err(|error| error.to_string()))
     })
     .await
 }
 
 /// The second scenario sleeps.
-fn sleeping(stage: &Stage, name: &str) -> Value {
-    let mut request = stage.small(name);
+fn sleeping(env: &Environment, name: &str) -> Value {
+    let mut request = env.small(name);
     request["spec"]["harness"]["scenarios"] = json!([
         steps("reads", "SELECT FROM item LIMIT 1"),
         steps("sleeps", "SELECT pg_sleep(600)")
@@ -190,10 +187,13 @@ async fn delete(run: &Run<'_>, moment: &str) -> Result<()> {
         &run.namespace,
         "--timeout=120s",
     ];
-    if let Err(error) = run.stage.kubectl.run(&arguments).await {
-        return Err(error.context(format!("it does not go; it is\n{}", run.story().await)));
+    if let Err(error) = run.env.kubectl.run(&arguments).await {
+        return Err(error.context(format!(
+            "it is not deleted; the run is\n{}",
+            run.diagnostics().await
+        )));
     }
-    run.stage
+    run.env
         .note(format!("deleted {moment}: gone after"), seconds(started));
     Ok(())
 }
@@ -214,10 +214,10 @@ async fn run_is_over(run: &Run<'_>, last: Command) -> Result<()> {
         began
             .iter()
             .all(|command| *command <= last || *command == Command::Teardown),
-        "deleted in {}, but there began {began:?}",
+        "deleted in {}, but started {began:?}",
         last.id()
     );
     let teardown = report.facts.teardown.unwrap_or_default();
-    ensure!(teardown.proven, "net zero was not proven: {teardown:?}");
+    ensure!(teardown.proven, "NetZero was not proven: {teardown:?}");
     run.is_gone().await
 }

@@ -38,7 +38,7 @@ pub(crate) const UNPREPARED: &str = "operator-unprepared";
 pub(crate) const DATABASE: &str = "stock";
 
 /// Concurrent runs: each takes up to five pods and two volumes, and all share the machine's cores.
-const TURNS: usize = 4;
+const SLOTS: usize = 4;
 /// Cases of this module share one run, which takes one slot.
 const SHARED: &str = "complete::";
 /// Cases that must run alone, because they change or inspect the whole cluster.
@@ -51,9 +51,9 @@ const ALONE: [&str; 4] = [
 /// Time until all cases have requested a slot.
 const GATHER: Duration = Duration::from_secs(1);
 /// Deadline of conditions, except those of a run.
-const SOON: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(60);
 /// Polling interval.
-const LOOK: Duration = Duration::from_millis(100);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Password of the dump role `dump_lacking`.
 const LACKING_PASSWORD: &str = "mT5vXk2QzLr8HnWc4JpYd7BsGf9NaUe3";
@@ -61,12 +61,12 @@ const LACKING_PASSWORD: &str = "mT5vXk2QzLr8HnWc4JpYd7BsGf9NaUe3";
 const WRONG_PASSWORD: &str = "Zs6GhT1wVb9KpRm3XcNf8LyQd4JeUa7T";
 
 /// A case's slot, until it is dropped.
-pub(crate) struct Turn<'a> {
+pub(crate) struct Slot<'a> {
     permit: Option<SemaphorePermit<'a>>,
     others: Option<&'a watch::Sender<usize>>,
 }
 
-impl Drop for Turn<'_> {
+impl Drop for Slot<'_> {
     fn drop(&mut self) {
         drop(self.permit.take());
         if let Some(others) = self.others {
@@ -76,8 +76,8 @@ impl Drop for Turn<'_> {
 }
 
 /// A cluster in which runs can be requested.
-pub(crate) struct Stage {
-    pub(crate) rehearsal: Fixture,
+pub(crate) struct Environment {
+    pub(crate) fixture: Fixture,
     /// A client with the administrator's credentials.
     pub(crate) client: Client,
     pub(crate) alice: Client,
@@ -89,7 +89,7 @@ pub(crate) struct Stage {
     request: Value,
     kinds: Vec<ApiResource>,
     production: BTreeMap<String, String>,
-    turns: Semaphore,
+    slots: Semaphore,
     /// Number of waiting or running cases that are not in [`ALONE`].
     others: watch::Sender<usize>,
     figures: Mutex<Vec<(String, String)>>,
@@ -97,17 +97,17 @@ pub(crate) struct Stage {
     pub(crate) since: Timestamp,
 }
 
-impl Stage {
+impl Environment {
     /// Prepares the cluster, over the remains of an earlier execution.
-    pub(crate) async fn set() -> Result<Self> {
+    pub(crate) async fn prepare() -> Result<Self> {
         let progress = Progress::new();
         let cluster = Cluster::find(&progress)
             .await?
             .context("no cluster: set KUBECONFIG, or run `cargo cluster up`")?;
         let client = cluster.client().await?;
-        let rehearsal = Fixture::new(cluster, progress.clone());
+        let fixture = Fixture::new(cluster, progress.clone());
         let namespaces = format!("--set=rehearsalNamespaces={{{REHEARSAL},{NAMESPACE},{DOOMED}}}");
-        rehearsal
+        fixture
             .prepare(&[&namespaces, "--set=quota.persistentvolumeclaims=20"])
             .await?;
         let request = progress
@@ -115,32 +115,32 @@ impl Stage {
                 let unprepared = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": UNPREPARED}});
                 apply(&client, &unprepared.to_string()).await?;
                 for namespace in [NAMESPACE, DOOMED, UNPREPARED] {
-                    clear(&rehearsal.administrator, namespace).await?;
+                    clear(&fixture.administrator, namespace).await?;
                 }
-                rehearsal.query("postgres", include_str!("sql/remove.sql")).await?;
+                fixture.query("postgres", include_str!("sql/remove.sql")).await?;
                 let create = format!("\\set password {LACKING_PASSWORD}\n{}", include_str!("sql/create.sql"));
-                rehearsal.query("postgres", &create).await?;
-                rehearsal.query("postgres", include_str!("sql/worlds.sql")).await?;
-                let request = rehearsal.request().await?;
+                fixture.query("postgres", &create).await?;
+                fixture.query("postgres", include_str!("sql/databases.sql")).await?;
+                let request = fixture.request().await?;
                 for namespace in [NAMESPACE, DOOMED, UNPREPARED] {
-                    furnish(&client, namespace, &request.inputs).await?;
+                    seed_namespace(&client, namespace, &request.inputs).await?;
                 }
                 serde_saphyr::from_str(&request.manifest).context("reading the demo's DryRun")
             })
             .await?;
         let people = ["system:authenticated"];
         Ok(Self {
-            alice: rehearsal.cluster.client_as(REQUESTER, &people).await?,
-            bob: rehearsal.cluster.client_as(APPROVER, &people).await?,
-            kubectl: Kubectl::user(&rehearsal.cluster, REQUESTER)?,
+            alice: fixture.cluster.client_as(REQUESTER, &people).await?,
+            bob: fixture.cluster.client_as(APPROVER, &people).await?,
+            kubectl: Kubectl::user(&fixture.cluster, REQUESTER)?,
             complete: OnceCell::new(),
             kinds: leftovers::kinds(&client).await?,
             production: production(&client).await?,
-            turns: Semaphore::new(TURNS),
+            slots: Semaphore::new(SLOTS),
             others: watch::Sender::new(0),
             figures: Mutex::default(),
             since: Timestamp::now(),
-            rehearsal,
+            fixture,
             client,
             request,
         })
@@ -148,31 +148,31 @@ impl Stage {
 
     /// Waits for a case's slot. Cases in [`ALONE`] come last, because waiting for all others blocks
     /// every slot, which should happen only once.
-    pub(crate) async fn turn(&self, case: &str) -> Result<Turn<'_>> {
+    pub(crate) async fn slot(&self, case: &str) -> Result<Slot<'_>> {
         if ALONE.contains(&case) {
             let mut others = self.others.subscribe();
             sleep(GATHER).await;
             others.wait_for(|others| *others == 0).await?;
-            let all = u32::try_from(TURNS)?;
-            return Ok(Turn {
-                permit: Some(self.turns.acquire_many(all).await?),
+            let all = u32::try_from(SLOTS)?;
+            return Ok(Slot {
+                permit: Some(self.slots.acquire_many(all).await?),
                 others: None,
             });
         }
         self.others.send_modify(|others| *others += 1);
-        let mut turn = Turn {
+        let mut slot = Slot {
             permit: None,
             others: Some(&self.others),
         };
         if !case.starts_with(SHARED) {
-            turn.permit = Some(self.acquire().await?);
+            slot.permit = Some(self.acquire().await?);
         }
-        Ok(turn)
+        Ok(slot)
     }
 
     /// Waits for a slot.
     pub(crate) async fn acquire(&self) -> Result<SemaphorePermit<'_>> {
-        Ok(self.turns.acquire().await?)
+        Ok(self.slots.acquire().await?)
     }
 
     /// The demo's DryRun with another name.
@@ -207,9 +207,9 @@ impl Stage {
     pub(crate) async fn leftovers(
         &self,
         run: &leftovers::Key<'_>,
-        strangers: &[String],
+        foreign: &[String],
     ) -> Result<Vec<String>> {
-        leftovers::find(&self.client, &self.kinds, run, strangers).await
+        leftovers::find(&self.client, &self.kinds, run, foreign).await
     }
 
     /// All kinds of namespaced objects.
@@ -219,13 +219,18 @@ impl Stage {
 
     /// The apiserver's audit log, if it is accessible.
     pub(crate) fn audit_log(&self) -> Option<PathBuf> {
-        self.rehearsal.cluster.audit_log()
+        self.fixture.cluster.audit_log()
     }
 
     /// Waits until a query of production's superuser returns `expected`.
-    pub(crate) async fn told(&self, database: &str, query: &str, expected: &str) -> Result<()> {
-        soon(&format!("{expected:?} from {database}"), async || {
-            let answer = self.rehearsal.query(database, query).await?;
+    pub(crate) async fn wait_for_query(
+        &self,
+        database: &str,
+        query: &str,
+        expected: &str,
+    ) -> Result<()> {
+        eventually(&format!("{expected:?} from {database}"), async || {
+            let answer = self.fixture.query(database, query).await?;
             Ok((answer == expected).then_some(()).ok_or(answer))
         })
         .await
@@ -259,12 +264,12 @@ impl Stage {
     }
 
     /// Checks that production is unchanged, and removes the additions of these cases from it.
-    pub(crate) async fn strike(&self) -> Result<()> {
+    pub(crate) async fn teardown(&self) -> Result<()> {
         self.production_is_untouched().await?;
-        self.told("postgres", include_str!("sql/sessions.sql"), "0")
+        self.wait_for_query("postgres", include_str!("sql/sessions.sql"), "0")
             .await
             .context("sessions of runs are left")?;
-        self.rehearsal
+        self.fixture
             .query("postgres", include_str!("sql/remove.sql"))
             .await
             .map(drop)
@@ -278,21 +283,21 @@ pub(crate) fn steps(name: &str, sql: &str) -> Value {
 
 /// Polls until the attempt returns a value; until then it returns a description of the current
 /// state.
-pub(crate) async fn soon<T>(
+pub(crate) async fn eventually<T>(
     what: &str,
     attempt: impl AsyncFn() -> Result<Result<T, String>>,
 ) -> Result<T> {
-    let deadline = Instant::now() + SOON;
+    let deadline = Instant::now() + DEADLINE;
     loop {
         match attempt().await? {
             Ok(found) => return Ok(found),
             Err(seen) => ensure!(
                 Instant::now() < deadline,
                 "{what}: not within {} s; seen: {seen}",
-                SOON.as_secs()
+                DEADLINE.as_secs()
             ),
         }
-        sleep(LOOK).await;
+        sleep(POLL_INTERVAL).await;
     }
 }
 
@@ -322,7 +327,7 @@ async fn clear(administrator: &Kubectl, namespace: &str) -> Result<()> {
 
 /// Creates the users' role bindings, production's password, two unsuitable ones, and the harness's
 /// inputs.
-async fn furnish(client: &Client, namespace: &str, inputs: &[ConfigMap]) -> Result<()> {
+async fn seed_namespace(client: &Client, namespace: &str, inputs: &[ConfigMap]) -> Result<()> {
     for file in [
         "rehearsal/people.yaml",
         "rehearsal/production-password.yaml",

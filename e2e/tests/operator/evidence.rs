@@ -19,7 +19,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    environment::{NAMESPACE, Stage, soon, steps},
+    environment::{Environment, NAMESPACE, eventually, steps},
     run::Run,
 };
 
@@ -28,8 +28,8 @@ type Files = BTreeMap<String, Vec<u8>>;
 
 /// Reads the archive as a user would: concatenates its parts, checks it against the report, unpacks
 /// it, and checks the files against the manifest.
-pub(crate) async fn read(stage: &Stage, kept: &KeptEvidence) -> Result<Files> {
-    let maps: Api<ConfigMap> = Api::namespaced(stage.client.clone(), NAMESPACE);
+pub(crate) async fn read(env: &Environment, kept: &KeptEvidence) -> Result<Files> {
+    let maps: Api<ConfigMap> = Api::namespaced(env.client.clone(), NAMESPACE);
     let mut archive = Vec::new();
     for name in &kept.config_maps {
         let map = maps.get(name).await?;
@@ -83,14 +83,14 @@ pub(crate) async fn kept(run: &Run<'_>) -> Result<KeptEvidence> {
 }
 
 /// Archive and report contain everything: plan with its hash, approval, gates, facts, logs.
-pub(crate) async fn is_verifiable_without_the_cluster(stage: &Stage) -> Result<()> {
-    let mut request = stage.small("stands-alone");
+pub(crate) async fn is_verifiable_without_the_cluster(env: &Environment) -> Result<()> {
+    let mut request = env.small("stands-alone");
     request["spec"]["verification"]["trace"] = json!(true);
     request["spec"]["harness"]["scenarios"] = json!([
         steps("reads", "SELECT FROM item LIMIT 1"),
-        {"name": "speaks", "as": {"login": "keeper"}, "command": ["python", "-c", "print('a line of output')"]},
+        {"name": "speaks", "as": {"login": "keeper"}, "command": ["python", "-c", "print('a line of output')"], "expect": {"noSession": true}},
     ]);
-    let run = Run::begin(stage, request).await?;
+    let run = Run::start(env, request).await?;
     run.end().await?;
     let report = run.report().await?;
     ensure!(
@@ -99,12 +99,12 @@ pub(crate) async fn is_verifiable_without_the_cluster(stage: &Stage) -> Result<(
     );
     let kept = kept(&run).await?;
     ensure!(!kept.partial, "the evidence is partial");
-    let files = read(stage, &kept).await?;
+    let files = read(env, &kept).await?;
     let text = |path: &str| {
         let content = files.get(path).with_context(|| format!("no {path}"))?;
         Ok::<_, anyhow::Error>(String::from_utf8_lossy(content).into_owned())
     };
-    for (path, told) in [
+    for (path, expected) in [
         ("plan.json", "\"systemIdentifier\""),
         ("approval.json", "\"approvedBy\": \"bob\""),
         ("gates.json", "\"G-16\""),
@@ -112,7 +112,7 @@ pub(crate) async fn is_verifiable_without_the_cluster(stage: &Stage) -> Result<(
         ("harness/speaks.log", "a line of output"),
         ("trace/statements.jsonl", "SELECT FROM item LIMIT 1"),
     ] {
-        ensure!(text(path)?.contains(told), "{path} does not tell {told}");
+        ensure!(text(path)?.contains(expected), "{path} lacks {expected}");
     }
     text("server/server.jsonl")?;
     let status = report.status.unwrap_or_default();
@@ -126,13 +126,13 @@ pub(crate) async fn is_verifiable_without_the_cluster(stage: &Stage) -> Result<(
 
 /// A scenario prints its own password in base64: the gate names the file, and the archive has the
 /// password removed.
-pub(crate) async fn printed_secret_is_found_and_removed(stage: &Stage) -> Result<()> {
-    let mut request = stage.small("printed-secret");
+pub(crate) async fn printed_secret_is_found_and_removed(env: &Environment) -> Result<()> {
+    let mut request = env.small("printed-secret");
     let code = "import base64, os; print(base64.b64encode(open(os.environ['PGPASSFILE'], 'rb').read()).decode())";
     request["spec"]["harness"]["scenarios"] = json!([
-        {"name": "prints", "as": {"login": "keeper"}, "command": ["python", "-c", code]},
+        {"name": "prints", "as": {"login": "keeper"}, "command": ["python", "-c", code], "expect": {"noSession": true}},
     ]);
-    let run = Run::begin(stage, request).await?;
+    let run = Run::start(env, request).await?;
     run.ends_at(
         "G-22",
         "CredentialFound",
@@ -142,21 +142,21 @@ pub(crate) async fn printed_secret_is_found_and_removed(stage: &Stage) -> Result
     .await?;
     let kept = kept(&run).await?;
     ensure!(kept.partial, "the evidence of a run that failed is partial");
-    let files = read(stage, &kept).await?;
+    let files = read(env, &kept).await?;
     let log = String::from_utf8_lossy(&files["harness/prints.log"]).into_owned();
     ensure!(log.contains("[redacted scenario-0]"), "the log is {log:?}");
     Ok(())
 }
 
 /// A scenario overwrites the output of an earlier one.
-pub(crate) async fn rewritten_log_is_detected(stage: &Stage) -> Result<()> {
-    let mut request = stage.small("rewritten-log");
+pub(crate) async fn rewritten_log_is_detected(env: &Environment) -> Result<()> {
+    let mut request = env.small("rewritten-log");
     let code = |text: &str| json!(["python", "-c", text]);
     request["spec"]["harness"]["scenarios"] = json!([
-        {"name": "says", "as": {"login": "keeper"}, "command": code("print('as it was')")},
-        {"name": "rewrites", "as": {"login": "keeper"}, "command": code("open('/evidence/harness/says.log', 'w').write('as it was not')")},
+        {"name": "says", "as": {"login": "keeper"}, "command": code("print('as it was')"), "expect": {"noSession": true}},
+        {"name": "rewrites", "as": {"login": "keeper"}, "command": code("open('/evidence/harness/says.log', 'w').write('as it was not')"), "expect": {"noSession": true}},
     ]);
-    let run = Run::begin(stage, request).await?;
+    let run = Run::start(env, request).await?;
     run.ends_at(
         "G-23",
         "LogChanged",
@@ -164,7 +164,7 @@ pub(crate) async fn rewritten_log_is_detected(stage: &Stage) -> Result<()> {
         Command::Evidence,
     )
     .await?;
-    let files = read(stage, &kept(&run).await?).await?;
+    let files = read(env, &kept(&run).await?).await?;
     ensure!(
         files.contains_key("harness/rewrites.log") && !files.contains_key("harness/says.log"),
         "there are {:?}",
@@ -174,19 +174,19 @@ pub(crate) async fn rewritten_log_is_detected(stage: &Stage) -> Result<()> {
 }
 
 /// The input's ConfigMap is replaced while the scenarios run.
-pub(crate) async fn replaced_input_is_detected(stage: &Stage) -> Result<()> {
-    let maps: Api<ConfigMap> = Api::namespaced(stage.client.clone(), NAMESPACE);
+pub(crate) async fn replaced_input_is_detected(env: &Environment) -> Result<()> {
+    let maps: Api<ConfigMap> = Api::namespaced(env.client.clone(), NAMESPACE);
     let (name, text) = ("swapped", "print('as declared')");
     let map =
         serde_json::from_value(json!({"metadata": {"name": name}, "data": {"script.py": text}}))?;
     maps.create(&PostParams::default(), &map).await?;
-    let mut request = stage.small("swapped-config-map");
+    let mut request = env.small("swapped-config-map");
     request["spec"]["harness"]["inputs"] = json!([{
         "configMapRef": {"name": name, "key": "script.py"}, "mountPath": "/scripts",
         "sha256": digest::hex(&Sha256::digest(text)),
     }]);
     request["spec"]["harness"]["scenarios"] = json!([steps("waits", "SELECT pg_sleep(20)")]);
-    let run = Run::begin(stage, request).await?;
+    let run = Run::start(env, request).await?;
     run.at(Command::Scenarios).await?;
     let other = json!({"data": {"script.py": "print('something else')"}});
     maps.patch(name, &PatchParams::default(), &Patch::Merge(&other))
@@ -201,22 +201,22 @@ pub(crate) async fn replaced_input_is_detected(stage: &Stage) -> Result<()> {
 }
 
 /// Report and evidence are deleted after `evidence.retain`; all other objects stay.
-pub(crate) async fn is_deleted_after_retention(stage: &Stage) -> Result<()> {
-    let mut request = stage.small("expires");
+pub(crate) async fn is_deleted_after_retention(env: &Environment) -> Result<()> {
+    let mut request = env.small("expires");
     request["spec"]["evidence"] = json!({"retain": "30s"});
-    let run = Run::begin(stage, request).await?;
+    let run = Run::start(env, request).await?;
     run.end().await?;
     let parts = kept(&run).await?.config_maps;
-    let reports: Api<DryRunReport> = Api::namespaced(stage.client.clone(), NAMESPACE);
-    let maps: Api<ConfigMap> = Api::namespaced(stage.client.clone(), NAMESPACE);
-    soon("report and evidence are gone", async || {
+    let reports: Api<DryRunReport> = Api::namespaced(env.client.clone(), NAMESPACE);
+    let maps: Api<ConfigMap> = Api::namespaced(env.client.clone(), NAMESPACE);
+    eventually("report and evidence are gone", async || {
         let report = reports.get_opt(&id::report(&run.name, &run.uid)).await?;
         if report.is_some() {
-            return Ok(Err("the report is there".to_owned()));
+            return Ok(Err("the report still exists".to_owned()));
         }
         for part in &parts {
             if maps.get_opt(part).await?.is_some() {
-                return Ok(Err(format!("{part} is there")));
+                return Ok(Err(format!("{part} still exists")));
             }
         }
         Ok(Ok(()))

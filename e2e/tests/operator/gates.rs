@@ -12,7 +12,7 @@ use kube::{
 use serde_json::json;
 
 use crate::{
-    environment::{NAMESPACE, Stage, soon, steps},
+    environment::{Environment, NAMESPACE, eventually, steps},
     isolation::operator,
     run::Run,
 };
@@ -20,18 +20,18 @@ use crate::{
 /// A foreign volume has the name of the run's volume; it is not touched. It is created with the
 /// operator's permissions, as if it were older than the admission policies, which refuse it to all
 /// others.
-pub(crate) async fn existing_object_is_not_touched(stage: &Stage) -> Result<()> {
+pub(crate) async fn existing_object_is_not_touched(env: &Environment) -> Result<()> {
     let name = Object::DataVolume.name("taken-name", "");
-    let claims: Api<PersistentVolumeClaim> = Api::namespaced(stage.client.clone(), NAMESPACE);
+    let claims: Api<PersistentVolumeClaim> = Api::namespaced(env.client.clone(), NAMESPACE);
     let claim = serde_json::from_value(json!({
         "metadata": {"name": name},
         "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}},
     }))?;
-    let theirs = Api::<PersistentVolumeClaim>::namespaced(operator(stage).await?, NAMESPACE)
+    let theirs = Api::<PersistentVolumeClaim>::namespaced(operator(env).await?, NAMESPACE)
         .create(&PostParams::default(), &claim)
         .await?;
-    let mut run = Run::begin(stage, stage.small("taken-name")).await?;
-    run.strangers = vec![name.clone()];
+    let mut run = Run::start(env, env.small("taken-name")).await?;
+    run.foreign = vec![name.clone()];
     run.ends_at(
         "G-02",
         "NameTaken",
@@ -42,17 +42,17 @@ pub(crate) async fn existing_object_is_not_touched(stage: &Stage) -> Result<()> 
     let found = claims.get(&name).await?;
     ensure!(
         found.uid() == theirs.uid() && found.metadata.deletion_timestamp.is_none(),
-        "somebody's volume was touched"
+        "the existing volume was changed"
     );
     claims.delete(&name, &DeleteParams::default()).await?;
     Ok(())
 }
 
-pub(crate) async fn empty_protected_selector_fails(stage: &Stage) -> Result<()> {
-    let mut request = stage.small("protects-nothing");
+pub(crate) async fn empty_protected_selector_fails(env: &Environment) -> Result<()> {
+    let mut request = env.small("protects-nothing");
     request["spec"]["protected"] =
         json!([{"namespace": PRODUCTION, "selector": {"app": "nothing"}}]);
-    let run = Run::begin(stage, request).await?;
+    let run = Run::start(env, request).await?;
     run.ends_at(
         "G-03",
         "NotRecorded",
@@ -63,10 +63,10 @@ pub(crate) async fn empty_protected_selector_fails(stage: &Stage) -> Result<()> 
 }
 
 /// A server other than the declared one is only queried for its identity.
-pub(crate) async fn wrong_system_identifier_fails(stage: &Stage) -> Result<()> {
-    let mut request = stage.small("wrong-identifier");
+pub(crate) async fn wrong_system_identifier_fails(env: &Environment) -> Result<()> {
+    let mut request = env.small("wrong-identifier");
     request["spec"]["source"]["systemIdentifier"] = json!("7000000000000000001");
-    let run = Run::begin(stage, request).await?;
+    let run = Run::start(env, request).await?;
     run.ends_at(
         "G-06",
         "IdentityMismatch",
@@ -84,26 +84,26 @@ pub(crate) async fn wrong_system_identifier_fails(stage: &Stage) -> Result<()> {
         .context("no facts of the dump")?;
     ensure!(
         dump.archive.is_none() && dump.rights.is_none() && dump.roles.is_empty(),
-        "more than its identity was read: {dump:?}"
+        "more than the identity was read: {dump:?}"
     );
     Ok(())
 }
 
-pub(crate) async fn wrong_password_fails(stage: &Stage) -> Result<()> {
-    let mut request = stage.small("wrong-password");
+pub(crate) async fn wrong_password_fails(env: &Environment) -> Result<()> {
+    let mut request = env.small("wrong-password");
     request["spec"]["source"]["passwordSecretRef"]["name"] = json!("wrong");
-    let run = Run::begin(stage, request).await?;
+    let run = Run::start(env, request).await?;
     run.ends_at("G-06", "Unreachable", &["dump_ro", "28P01"], Command::Dump)
         .await
 }
 
 /// A role that may read everything except one large object: the facts contain the statement that
 /// would grant access.
-pub(crate) async fn missing_dump_privilege_fails(stage: &Stage) -> Result<()> {
-    let mut request = stage.small("missing-right");
+pub(crate) async fn missing_dump_privilege_fails(env: &Environment) -> Result<()> {
+    let mut request = env.small("missing-right");
     request["spec"]["source"]["user"] = json!("dump_lacking");
     request["spec"]["source"]["passwordSecretRef"]["name"] = json!("lacking");
-    let run = Run::begin(stage, request).await?;
+    let run = Run::start(env, request).await?;
     let grant = "GRANT SELECT ON LARGE OBJECT 737373 TO dump_lacking";
     run.ends_at(
         "G-05",
@@ -131,20 +131,20 @@ pub(crate) async fn missing_dump_privilege_fails(stage: &Stage) -> Result<()> {
 }
 
 /// A grant on a table that does not exist in production.
-pub(crate) async fn grant_on_unknown_table_fails(stage: &Stage) -> Result<()> {
-    let mut request = stage.small("unknown-table");
+pub(crate) async fn grant_on_unknown_table_fails(env: &Environment) -> Result<()> {
+    let mut request = env.small("unknown-table");
     request["spec"]["privileges"]["grants"][1]["object"] = json!("table:public.itme");
-    let run = Run::begin(stage, request).await?;
+    let run = Run::start(env, request).await?;
     run.ends_at("G-09", "InvalidMatrix", &["public.itme"], Command::Roles)
         .await
 }
 
 /// The input differs from the plan's pin: detected inside the pod, before any of its code runs.
-pub(crate) async fn changed_input_fails(stage: &Stage) -> Result<()> {
-    let mut request = stage.small("changed-input");
+pub(crate) async fn changed_input_fails(env: &Environment) -> Result<()> {
+    let mut request = env.small("changed-input");
     let other = "0".repeat(64);
     request["spec"]["harness"]["inputs"] = json!([{"configMapRef": {"name": "iu-cutter", "key": "source.tar"}, "mountPath": "/opt/iu-cutter", "sha256": other}]);
-    let run = Run::begin(stage, request).await?;
+    let run = Run::start(env, request).await?;
     run.ends_at(
         "G-13",
         "DigestMismatch",
@@ -155,13 +155,13 @@ pub(crate) async fn changed_input_fails(stage: &Stage) -> Result<()> {
 }
 
 /// The first scenario fails, so the second never starts.
-pub(crate) async fn failing_scenario_stops_the_rest(stage: &Stage) -> Result<()> {
-    let mut request = stage.small("failing-scenario");
+pub(crate) async fn failing_scenario_stops_the_rest(env: &Environment) -> Result<()> {
+    let mut request = env.small("failing-scenario");
     request["spec"]["harness"]["scenarios"] = json!([
         {"name": "fails", "as": {"login": "keeper"}, "command": ["python", "-c", "raise SystemExit(3)"]},
         steps("never", "SELECT FROM item LIMIT 1"),
     ]);
-    let run = Run::begin(stage, request).await?;
+    let run = Run::start(env, request).await?;
     run.ends_at(
         "G-14",
         "ScenarioFailed",
@@ -185,13 +185,13 @@ pub(crate) async fn failing_scenario_stops_the_rest(stage: &Stage) -> Result<()>
 }
 
 /// One row more than `verification.rowDeltas` declares.
-pub(crate) async fn undeclared_rows_fail(stage: &Stage) -> Result<()> {
-    let mut request = stage.small("undeclared-rows");
+pub(crate) async fn undeclared_rows_fail(env: &Environment) -> Result<()> {
+    let mut request = env.small("undeclared-rows");
     request["spec"]["harness"]["scenarios"] = json!([steps(
         "adds",
         "INSERT INTO item (name, amount) VALUES ('one more', 1)"
     )]);
-    let run = Run::begin(stage, request).await?;
+    let run = Run::start(env, request).await?;
     run.ends_at(
         "G-17",
         "DeltaDiffers",
@@ -203,12 +203,12 @@ pub(crate) async fn undeclared_rows_fail(stage: &Stage) -> Result<()> {
 
 /// A scenario uses a grant option: the matrix matched before the scenarios, and does not
 /// afterwards.
-pub(crate) async fn grant_in_scenario_fails(stage: &Stage) -> Result<()> {
-    let mut request = stage.small("granted-away");
+pub(crate) async fn grant_in_scenario_fails(env: &Environment) -> Result<()> {
+    let mut request = env.small("granted-away");
     request["spec"]["privileges"]["grants"][1]["grantable"] = json!(true);
     request["spec"]["harness"]["scenarios"] =
         json!([steps("hands-on", "GRANT SELECT ON item TO reader")]);
-    let run = Run::begin(stage, request).await?;
+    let run = Run::start(env, request).await?;
     run.ends_at(
         "G-18",
         "MatrixDiffers",
@@ -223,11 +223,11 @@ pub(crate) async fn grant_in_scenario_fails(stage: &Stage) -> Result<()> {
 
 /// Protected pods disappear during the run, one permanently and one to be replaced. The run fails
 /// in any phase.
-pub(crate) async fn protected_pod_deletion_fails(stage: &Stage) -> Result<()> {
-    apply(&stage.client, include_str!("bystanders.yaml")).await?;
-    let pods: Api<Pod> = Api::namespaced(stage.client.clone(), PRODUCTION);
+pub(crate) async fn protected_pod_deletion_fails(env: &Environment) -> Result<()> {
+    apply(&env.client, include_str!("bystanders.yaml")).await?;
+    let pods: Api<Pod> = Api::namespaced(env.client.clone(), PRODUCTION);
     let replaced = ListParams::default().labels("app=bystander-replaced");
-    let name = soon("the bystanders are running", async || {
+    let name = eventually("the bystanders are running", async || {
         let pod = pods.list(&replaced).await?.items.into_iter().find(running);
         let alone = pods.get("bystander").await?;
         Ok(pod
@@ -236,22 +236,22 @@ pub(crate) async fn protected_pod_deletion_fails(stage: &Stage) -> Result<()> {
             .ok_or_else(|| "a bystander is not running".to_owned()))
     })
     .await?;
-    let mut request = stage.small("protects-bystanders");
+    let mut request = env.small("protects-bystanders");
     request["spec"]["protected"] = json!([
         {"namespace": PRODUCTION, "selector": {"app": "bystander"}},
         {"namespace": PRODUCTION, "selector": {"app": "bystander-replaced"}},
     ]);
-    let run = Run::begin(stage, request).await?;
+    let run = Run::start(env, request).await?;
     run.at(Command::Dump).await?;
     for name in ["bystander", &name] {
         pods.delete(name, &DeleteParams::default()).await?;
     }
     // The first detection ends the run: the condition may mention only one of them. Both names
     // begin with this.
-    let told = [&*format!("{PRODUCTION}/bystander"), " is gone"];
-    run.ends_by("G-24", "Changed", &told).await?;
-    stage
-        .rehearsal
+    let expected = [&*format!("{PRODUCTION}/bystander"), " is gone"];
+    run.ends_during_any_command("G-24", "Changed", &expected)
+        .await?;
+    env.fixture
         .administrator
         .run(&[
             "delete",

@@ -5,14 +5,14 @@ use std::fs;
 use anyhow::{Result, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::environment::{Stage, soon};
+use crate::environment::{Environment, eventually};
 
-/// Kills all processes with this prefix of the command line, as soon as there is one.
+/// Kills all processes with this prefix of the command line, as eventually as there is one.
 ///
 /// # Errors
 /// No such process appears in time, or it cannot be killed.
 pub(crate) async fn kill_by_title(title: &str) -> Result<()> {
-    soon(&format!("a process {title:?}"), async || {
+    eventually(&format!("a process {title:?}"), async || {
         kill(&of_title(title)?, title)
     })
     .await
@@ -25,7 +25,7 @@ pub(crate) async fn kill_by_title(title: &str) -> Result<()> {
 pub(crate) async fn kill_container(id: &str) -> Result<()> {
     let id = id.rsplit('/').next().unwrap_or(id);
     ensure!(id.len() == 64, "{id:?} is no container's ID");
-    soon(&format!("a process of container {id}"), async || {
+    eventually(&format!("a process of container {id}"), async || {
         kill(&of_container(id)?, id)
     })
     .await
@@ -33,10 +33,10 @@ pub(crate) async fn kill_container(id: &str) -> Result<()> {
 
 /// Returns whether the cluster's processes run on this machine; otherwise the case is reported as
 /// skipped.
-pub(crate) fn is_here(stage: &Stage, case: &str) -> bool {
-    let here = stage.audit_log().is_some();
+pub(crate) fn is_here(env: &Environment, case: &str) -> bool {
+    let here = env.audit_log().is_some();
     if !here {
-        stage.note(format!("{case}: skipped, not a local cluster"), "");
+        env.note(format!("{case}: skipped, not a local cluster"), "");
     }
     here
 }

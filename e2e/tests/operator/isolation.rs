@@ -13,28 +13,28 @@ use serde_json::{Value, json};
 
 use crate::{
     audit,
-    environment::{NAMESPACE, Stage, steps},
+    environment::{Environment, NAMESPACE, steps},
     run::Run,
 };
 
 /// No node enforces NetworkPolicies: the run ends before the copy's containers with data or secrets
 /// start.
-pub(crate) async fn missing_enforcement_is_detected(stage: &Stage) -> Result<()> {
-    let cluster = &stage.rehearsal.cluster;
+pub(crate) async fn missing_enforcement_is_detected(env: &Environment) -> Result<()> {
+    let cluster = &env.fixture.cluster;
     if !cluster.enforce(false).await? {
-        stage.note(
+        env.note(
             "isolation that is not enforced: skipped, not a local cluster",
             "",
         );
         return Ok(());
     }
-    let played = unenforced(stage).await;
+    let ended = unenforced(env).await;
     cluster.enforce(true).await?;
-    played
+    ended
 }
 
-async fn unenforced(stage: &Stage) -> Result<()> {
-    let run = Run::begin(stage, stage.small("nothing-enforced")).await?;
+async fn unenforced(env: &Environment) -> Result<()> {
+    let run = Run::start(env, env.small("nothing-enforced")).await?;
     run.ends_at(
         "G-07",
         "Reachable",
@@ -55,8 +55,8 @@ async fn unenforced(stage: &Stage) -> Result<()> {
         facts.released.is_empty() && facts.restore.is_none() && facts.copy_identity.is_empty(),
         "the copy began: {facts:?}"
     );
-    if let Some(log) = stage.audit_log() {
-        let writes = audit::writes(&log, NAMESPACE, &run.name, stage.since)?;
+    if let Some(log) = env.audit_log() {
+        let writes = audit::writes(&log, NAMESPACE, &run.name, env.since)?;
         let harness = Object::HarnessPod.name(&run.name, &run.uid);
         ensure!(
             writes.iter().all(|write| write.name != harness),
@@ -68,7 +68,7 @@ async fn unenforced(stage: &Stage) -> Result<()> {
         .isolation
         .probes()
         .filter(|probe| probe.tally.connected > 0);
-    stage.note(
+    env.note(
         "nothing is enforced: probes that connected",
         reached.count().to_string(),
     );
@@ -76,28 +76,28 @@ async fn unenforced(stage: &Stage) -> Result<()> {
 }
 
 /// Enforcement ends during a scenario: the watch detects it, and the run ends.
-pub(crate) async fn end_of_enforcement_is_detected(stage: &Stage) -> Result<()> {
-    let cluster = &stage.rehearsal.cluster;
-    let run = Run::begin(stage, long(stage, "enforcement-ends")).await?;
+pub(crate) async fn end_of_enforcement_is_detected(env: &Environment) -> Result<()> {
+    let cluster = &env.fixture.cluster;
+    let run = Run::start(env, long(env, "enforcement-ends")).await?;
     run.at(Command::Scenarios).await?;
     if !cluster.enforce(false).await? {
-        stage.note("enforcement that ends: skipped, not a local cluster", "");
+        env.note("enforcement that ends: skipped, not a local cluster", "");
         return stop(&run).await;
     }
-    let played = run
+    let ended = run
         .ends_at("G-19", "Reachable", &["reached"], Command::Scenarios)
         .await;
     cluster.enforce(true).await?;
-    played
+    ended
 }
 
 /// A policy created with the operator's permissions opens the copy during the run.
-pub(crate) async fn foreign_policy_during_run_is_detected(stage: &Stage) -> Result<()> {
-    let run = Run::begin(stage, long(stage, "foreign-policy")).await?;
+pub(crate) async fn foreign_policy_during_run_is_detected(env: &Environment) -> Result<()> {
+    let run = Run::start(env, long(env, "foreign-policy")).await?;
     run.at(Command::Scenarios).await?;
     let selector = json!({"dryrun.dev/run": run.uid, "dryrun.dev/role": "postgres"});
-    let hole = Hole::open(stage, "foreign-hole", selector).await?;
-    let played = run
+    let hole = Hole::open(env, "foreign-hole", selector).await?;
+    let ended = run
         .ends_at(
             "G-19",
             "Reachable",
@@ -106,16 +106,16 @@ pub(crate) async fn foreign_policy_during_run_is_detected(stage: &Stage) -> Resu
         )
         .await;
     hole.close().await?;
-    played
+    ended
 }
 
 /// The policy exists before the run.
-pub(crate) async fn foreign_policy_before_run_is_detected(stage: &Stage) -> Result<()> {
+pub(crate) async fn foreign_policy_before_run_is_detected(env: &Environment) -> Result<()> {
     let name = "foreign-before";
     let selector = json!({"app.kubernetes.io/instance": name});
-    let hole = Hole::open(stage, "early-hole", selector).await?;
-    let played = async {
-        let run = Run::begin(stage, stage.small(name)).await?;
+    let hole = Hole::open(env, "early-hole", selector).await?;
+    let ended = async {
+        let run = Run::start(env, env.small(name)).await?;
         run.ends_at(
             "G-07",
             "NotIsolated",
@@ -126,13 +126,13 @@ pub(crate) async fn foreign_policy_before_run_is_detected(stage: &Stage) -> Resu
     }
     .await;
     hole.close().await?;
-    played
+    ended
 }
 
 /// No server listens on the outside address, so a failed connection from the copy proves nothing.
-pub(crate) async fn missing_positive_control_is_inconclusive(stage: &Stage) -> Result<()> {
-    let run = Run::begin(stage, silent_outside(stage, "no-control", json!([]))).await?;
-    run.ends_open(
+pub(crate) async fn missing_positive_control_is_inconclusive(env: &Environment) -> Result<()> {
+    let run = Run::start(env, silent_outside(env, "no-control", json!([]))).await?;
+    run.ends_unknown(
         &["PostgresIsolated"],
         &["NoPositiveControl"],
         "Outside 192.0.2.1:9",
@@ -142,14 +142,14 @@ pub(crate) async fn missing_positive_control_is_inconclusive(stage: &Stage) -> R
 }
 
 /// The same with an exception in the spec.
-pub(crate) async fn excused_control_passes(stage: &Stage) -> Result<()> {
-    let run = Run::begin(stage, silent_outside(stage, "excused", json!(["Outside"]))).await?;
-    run.ends_well(&[]).await?;
+pub(crate) async fn excused_control_passes(env: &Environment) -> Result<()> {
+    let run = Run::start(env, silent_outside(env, "excused", json!(["Outside"]))).await?;
+    run.ends_passed(&[]).await?;
     let found = run.report().await?.status.unwrap_or_default();
     let line = found.verdict.iter().find(|line| line.starts_with("G-07"));
     let line = line.context("the verdict has no G-07")?;
     ensure!(line.contains("without control: Outside"), "{line}");
-    let nodes: Api<Node> = Api::all(stage.client.clone());
+    let nodes: Api<Node> = Api::all(env.client.clone());
     let several = nodes.list(&ListParams::default()).await?.items.len() > 1;
     let isolation = found.facts.isolation;
     for phase in [isolation.before, isolation.after].into_iter().flatten() {
@@ -166,16 +166,16 @@ pub(crate) async fn excused_control_passes(stage: &Stage) -> Result<()> {
 }
 
 /// A port of the cluster's outside without a listener.
-fn silent_outside(stage: &Stage, name: &str, excused: Value) -> Value {
-    let mut request = stage.small(name);
+fn silent_outside(env: &Environment, name: &str, excused: Value) -> Value {
+    let mut request = env.small(name);
     request["spec"]["isolation"] =
         json!({"outsideAddress": "192.0.2.1:9", "mayBeInconclusive": excused});
     request
 }
 
 /// A run with a scenario that does not end by itself.
-fn long(stage: &Stage, name: &str) -> Value {
-    let mut request = stage.small(name);
+fn long(env: &Environment, name: &str) -> Value {
+    let mut request = env.small(name);
     request["spec"]["harness"]["scenarios"] = json!([
         steps("sleeps", "SELECT pg_sleep(300)"),
         steps("never", "SELECT FROM item LIMIT 1"),
@@ -198,8 +198,8 @@ struct Hole {
 }
 
 impl Hole {
-    async fn open(stage: &Stage, name: &str, labels: Value) -> Result<Self> {
-        let policies = Api::namespaced(operator(stage).await?, NAMESPACE);
+    async fn open(env: &Environment, name: &str, labels: Value) -> Result<Self> {
+        let policies = Api::namespaced(operator(env).await?, NAMESPACE);
         let policy = serde_json::from_value(json!({
             "metadata": {"name": name},
             "spec": {
@@ -221,8 +221,8 @@ impl Hole {
 }
 
 /// A client with the operator's permissions.
-pub(crate) async fn operator(stage: &Stage) -> Result<Client> {
+pub(crate) async fn operator(env: &Environment) -> Result<Client> {
     let user = format!("system:serviceaccount:{SYSTEM}:dryrun-operator");
     let groups = ["system:serviceaccounts", "system:authenticated"];
-    stage.rehearsal.cluster.client_as(&user, &groups).await
+    env.fixture.cluster.client_as(&user, &groups).await
 }

@@ -32,7 +32,7 @@ pub(crate) async fn kinds(client: &Client) -> Result<Vec<ApiResource>> {
         .collect())
 }
 
-/// Remaining objects of a run, as `Kind/name`. `strangers` are names of foreign objects.
+/// Remaining objects of a run, as `Kind/name`. `foreign` are names of foreign objects.
 ///
 /// # Errors
 /// The apiserver does not answer.
@@ -40,7 +40,7 @@ pub(crate) async fn find(
     client: &Client,
     kinds: &[ApiResource],
     run: &Key<'_>,
-    strangers: &[String],
+    foreign: &[String],
 ) -> Result<Vec<String>> {
     let labelled = ListParams::default().labels(&format!("{RUN_LABEL}={}", run.uid));
     let prefix = format!("{}-", run.name);
@@ -64,7 +64,7 @@ pub(crate) async fn find(
             let of = object.labels().get("app.kubernetes.io/instance");
             object.name_any().starts_with(&prefix)
                 && of.is_none_or(|of| of == run.name)
-                && !strangers.contains(&object.name_any())
+                && !foreign.contains(&object.name_any())
                 && !object.labels().contains_key(RETAINED_LABEL)
         });
         left.extend(named.map(|object| reference(kind, object)));

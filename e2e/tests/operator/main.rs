@@ -37,20 +37,20 @@ use tokio::{
     sync::OnceCell,
 };
 
-use environment::Stage;
+use environment::Environment;
 
 /// A case.
-type Case = for<'a> fn(&'a Stage) -> LocalBoxFuture<'a, Result<()>>;
+type Case = for<'a> fn(&'a Environment) -> LocalBoxFuture<'a, Result<()>>;
 
 /// Pairs cases with the names of their functions.
 macro_rules! cases {
     ($($module:ident::$case:ident),* $(,)?) => {
-        [$((concat!(stringify!($module), "::", stringify!($case)), |stage| Box::pin($module::$case(stage)))),*]
+        [$((concat!(stringify!($module), "::", stringify!($case)), |env| Box::pin($module::$case(env)))),*]
     };
 }
 
 /// All cases, the longest first.
-const CASES: [(&str, Case); 82] = cases![
+const CASES: [(&str, Case); 86] = cases![
     complete::passes_every_gate,
     complete::sql_goes_through_port_forwards,
     complete::status_is_written_at_most_twelve_times,
@@ -90,6 +90,10 @@ const CASES: [(&str, Case); 82] = cases![
     denials::read_only_error_fails,
     denials::unknown_table_error_fails,
     denials::denied_twin_fails,
+    denials::login_of_an_earlier_scenario_fails,
+    denials::denied_role_passes,
+    denials::idle_command_fails,
+    denials::scratch_is_reset_between_scenarios,
     copy::undeclared_change_fails,
     copy::undeclared_escalation_path_fails,
     copy::changed_setting_fails,
@@ -142,14 +146,14 @@ fn main() -> ExitCode {
     let runtime = match Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("no runtime: {error}");
+            eprintln!("cannot start the runtime: {error}");
             return ExitCode::FAILURE;
         }
     };
     let suite = Arc::new(Suite::new(runtime.handle().clone()));
     let trials = CASES.map(|(name, case)| {
         let suite = Arc::clone(&suite);
-        Trial::test(name, move || suite.play(name, case))
+        Trial::test(name, move || suite.run_case(name, case))
     });
     let conclusion = libtest_mimic::run(&arguments, trials.into());
     let closed = runtime.block_on(suite.close());
@@ -165,7 +169,7 @@ fn main() -> ExitCode {
 
 struct Suite {
     runtime: Handle,
-    stage: OnceCell<Stage>,
+    env: OnceCell<Environment>,
     rows: Mutex<Vec<Row>>,
 }
 
@@ -180,21 +184,21 @@ impl Suite {
     fn new(runtime: Handle) -> Self {
         Self {
             runtime,
-            stage: OnceCell::new(),
+            env: OnceCell::new(),
             rows: Mutex::default(),
         }
     }
 
-    fn play(&self, name: &'static str, case: Case) -> Result<(), Failed> {
-        let playing = async {
-            let set = async || Box::pin(Stage::set()).await;
-            let stage = self.stage.get_or_try_init(set).await?;
+    fn run_case(&self, name: &'static str, case: Case) -> Result<(), Failed> {
+        let running = async {
+            let set = async || Box::pin(Environment::prepare()).await;
+            let env = self.env.get_or_try_init(set).await?;
             // Shared preparation is not part of a case's duration.
-            let turn = stage.turn(name).await?;
+            let slot = env.slot(name).await?;
             let started = Instant::now();
-            let played = case(stage).await;
-            drop(turn);
-            let (passed, took) = (played.is_ok(), started.elapsed());
+            let ended = case(env).await;
+            drop(slot);
+            let (passed, took) = (ended.is_ok(), started.elapsed());
             self.rows
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
@@ -203,16 +207,16 @@ impl Suite {
                     passed,
                     took,
                 });
-            played
+            ended
         };
         self.runtime
-            .block_on(playing)
+            .block_on(running)
             .map_err(|error: anyhow::Error| Failed::from(format!("{error:?}")))
     }
 
     /// Prints the tables, and checks that production is unchanged.
     async fn close(&self) -> Result<()> {
-        let Some(stage) = self.stage.get() else {
+        let Some(env) = self.env.get() else {
             return Ok(());
         };
         let mut rows =
@@ -226,13 +230,13 @@ impl Suite {
                 took.as_secs_f64()
             );
         }
-        let figures = stage.figures();
+        let figures = env.figures();
         if !figures.is_empty() {
             println!("\n{:<60} {:>8}", "figure", "value");
         }
         for (what, value) in figures {
             println!("{what:<60} {value:>8}");
         }
-        stage.strike().await
+        env.teardown().await
     }
 }

@@ -7,46 +7,46 @@ use kube::Api;
 use serde_json::{Value, json};
 
 use crate::{
-    environment::{NAMESPACE, Stage, soon},
+    environment::{Environment, NAMESPACE, eventually},
     run::Run,
 };
 
 /// Namespace of these productions in the manifest.
-const MAJORS: &str = "operator-majors";
+const VERSIONS: &str = "operator-versions";
 /// Password of their dump role.
 const PASSWORD: &str = "rB8yQn3KvW6mXf1TzLc9HpJd4GsEu7Aa";
 
-pub(crate) async fn postgres_15_passes(stage: &Stage) -> Result<()> {
-    let (request, _) = production(stage, "postgres-15", Image::Postgres15).await?;
-    Run::begin(stage, request).await?.ends_well(&[]).await
+pub(crate) async fn postgres_15_passes(env: &Environment) -> Result<()> {
+    let (request, _) = production(env, "postgres-15", Image::Postgres15).await?;
+    Run::start(env, request).await?.ends_passed(&[]).await
 }
 
-pub(crate) async fn postgres_18_passes(stage: &Stage) -> Result<()> {
-    let (request, _) = production(stage, "postgres-18", Image::Postgres18).await?;
-    Run::begin(stage, request).await?.ends_well(&[]).await
+pub(crate) async fn postgres_18_passes(env: &Environment) -> Result<()> {
+    let (request, _) = production(env, "postgres-18", Image::Postgres18).await?;
+    Run::start(env, request).await?.ends_passed(&[]).await
 }
 
 /// A copy of a newer major version prints definitions differently, so their equality cannot be
 /// decided.
-pub(crate) async fn newer_copy_leaves_catalog_match_unknown(stage: &Stage) -> Result<()> {
-    let (mut request, newer) = production(stage, "postgres-15-newer", Image::Postgres15).await?;
+pub(crate) async fn newer_copy_leaves_catalog_match_unknown(env: &Environment) -> Result<()> {
+    let (mut request, newer) = production(env, "postgres-15-newer", Image::Postgres15).await?;
     request["spec"]["postgres"]["image"] = json!(newer);
-    Run::begin(stage, request)
+    Run::start(env, request)
         .await?
-        .ends_well(&[("CatalogMatches", "MajorDiffers")])
+        .ends_passed(&[("CatalogMatches", "MajorDiffers")])
         .await
 }
 
 /// Creates a production that runs `image`, one per case. Returns a run on it with a copy of the
 /// same image, and the image of the other copies.
-async fn production(stage: &Stage, name: &str, image: Image) -> Result<(Value, String)> {
-    let images = stage
-        .rehearsal
+async fn production(env: &Environment, name: &str, image: Image) -> Result<(Value, String)> {
+    let images = env
+        .fixture
         .cluster
         .load_images(&[image, Image::Postgres17])
         .await?;
     let [image, newer] = images.as_slice() else {
-        anyhow::bail!("{} images were made", images.len());
+        anyhow::bail!("{} images were built", images.len());
     };
     let values = [
         ("NAME", name),
@@ -54,16 +54,16 @@ async fn production(stage: &Stage, name: &str, image: Image) -> Result<(Value, S
         ("PASSWORD", PASSWORD),
     ];
     apply(
-        &stage.client,
+        &env.client,
         &fill(include_str!("postgres_versions.yaml"), &values)?,
     )
     .await?;
     let secret = json!({
-        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "majors", "namespace": NAMESPACE}, "stringData": {"password": PASSWORD},
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "versions", "namespace": NAMESPACE}, "stringData": {"password": PASSWORD},
     });
-    apply(&stage.client, &secret.to_string()).await?;
-    let pods: Api<Pod> = Api::namespaced(stage.client.clone(), MAJORS);
-    soon(&format!("{name} is ready"), async || {
+    apply(&env.client, &secret.to_string()).await?;
+    let pods: Api<Pod> = Api::namespaced(env.client.clone(), VERSIONS);
+    eventually(&format!("{name} is ready"), async || {
         let status = pods.get(name).await?.status.unwrap_or_default();
         let ready =
             |c: &k8s_openapi::api::core::v1::PodCondition| c.type_ == "Ready" && c.status == "True";
@@ -74,13 +74,13 @@ async fn production(stage: &Stage, name: &str, image: Image) -> Result<(Value, S
         })
     })
     .await?;
-    let identifier = stage
-        .rehearsal
+    let identifier = env
+        .fixture
         .administrator
         .run(&[
             "exec",
             "--namespace",
-            MAJORS,
+            VERSIONS,
             name,
             "--",
             "psql",
@@ -93,12 +93,12 @@ async fn production(stage: &Stage, name: &str, image: Image) -> Result<(Value, S
         ])
         .await
         .context("asking for the identifier")?;
-    let mut request = stage.small(name);
+    let mut request = env.small(name);
     let source = &mut request["spec"]["source"];
-    source["host"] = json!(format!("{name}.{MAJORS}.svc"));
+    source["host"] = json!(format!("{name}.{VERSIONS}.svc"));
     source["systemIdentifier"] = json!(identifier.trim());
-    source["passwordSecretRef"] = json!({"name": "majors", "key": "password"});
-    source["network"] = json!({"namespace": MAJORS, "podSelector": {"app": name}});
+    source["passwordSecretRef"] = json!({"name": "versions", "key": "password"});
+    source["network"] = json!({"namespace": VERSIONS, "podSelector": {"app": name}});
     request["spec"]["postgres"]["image"] = json!(image.name);
     request["spec"]["verification"]["tables"] = json!(["public.item", "public.note"]);
     Ok((request, newer.name.clone()))

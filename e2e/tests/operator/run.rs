@@ -16,7 +16,7 @@ use kube::{Api, ResourceExt, api::PostParams};
 use serde_json::Value;
 
 use crate::{
-    environment::{Stage, soon},
+    environment::{Environment, eventually},
     leftovers,
 };
 
@@ -25,25 +25,25 @@ const RUN: Duration = Duration::from_secs(600);
 
 /// A requested DryRun.
 pub(crate) struct Run<'a> {
-    pub(crate) stage: &'a Stage,
+    pub(crate) env: &'a Environment,
     pub(crate) namespace: String,
     pub(crate) name: String,
     pub(crate) uid: String,
     /// Names of foreign objects that look like the run's.
-    pub(crate) strangers: Vec<String>,
+    pub(crate) foreign: Vec<String>,
 }
 
 impl<'a> Run<'a> {
     /// Creates the DryRun as alice.
-    pub(crate) async fn ask(stage: &'a Stage, request: Value) -> Result<Self> {
+    pub(crate) async fn request(env: &'a Environment, request: Value) -> Result<Self> {
         let request: DryRun =
             serde_json::from_value(request).context("the request is no DryRun")?;
         let namespace = request
             .namespace()
             .context("the request has no namespace")?;
-        let api: Api<DryRun> = Api::namespaced(stage.alice.clone(), &namespace);
+        let api: Api<DryRun> = Api::namespaced(env.alice.clone(), &namespace);
         // A new role binding takes a moment to become effective.
-        let created = soon("the request is accepted", async || {
+        let created = eventually("the request is accepted", async || {
             match api.create(&PostParams::default(), &request).await {
                 Err(kube::Error::Api(status)) if status.is_forbidden() => {
                     Ok(Err(status.message.clone()))
@@ -54,17 +54,17 @@ impl<'a> Run<'a> {
         .await?;
         let uid = created.uid().context("the DryRun has no UID")?;
         Ok(Self {
-            stage,
+            env,
             namespace,
             name: created.name_any(),
             uid,
-            strangers: Vec::new(),
+            foreign: Vec::new(),
         })
     }
 
     /// Creates the DryRun as alice and approves it as bob.
-    pub(crate) async fn begin(stage: &'a Stage, request: Value) -> Result<Self> {
-        let run = Self::ask(stage, request).await?;
+    pub(crate) async fn start(env: &'a Environment, request: Value) -> Result<Self> {
+        let run = Self::request(env, request).await?;
         run.approve().await?;
         Ok(run)
     }
@@ -85,7 +85,7 @@ impl<'a> Run<'a> {
 
     /// Approves this plan as bob, with an approval of this name.
     pub(crate) async fn approve_as(&self, name: &str, hash: &str) -> Result<()> {
-        let api: Api<DryRunApproval> = Api::namespaced(self.stage.bob.clone(), &self.namespace);
+        let api: Api<DryRunApproval> = Api::namespaced(self.env.bob.clone(), &self.namespace);
         let approval = DryRunApproval::new(
             name,
             DryRunApprovalSpec {
@@ -97,7 +97,7 @@ impl<'a> Run<'a> {
             },
         );
         // The apiserver's policy sees a new DryRun with a short delay.
-        soon("the approval is accepted", async || {
+        eventually("the approval is accepted", async || {
             match api.create(&PostParams::default(), &approval).await {
                 Err(kube::Error::Api(status)) if status.is_forbidden() || status.is_invalid() => {
                     Ok(Err(status.message.clone()))
@@ -110,7 +110,7 @@ impl<'a> Run<'a> {
 
     /// The DryRuns of its namespace, with the administrator's client.
     pub(crate) fn api(&self) -> Api<DryRun> {
-        Api::namespaced(self.stage.client.clone(), &self.namespace)
+        Api::namespaced(self.env.client.clone(), &self.namespace)
     }
 
     /// The first state that satisfies `done`.
@@ -120,7 +120,7 @@ impl<'a> Run<'a> {
             Ok(run) => Ok(run),
             Err(error) => Err(error.context(format!(
                 "waiting until {what}; it is\n{}",
-                self.story().await
+                self.diagnostics().await
             ))),
         }
     }
@@ -135,9 +135,9 @@ impl<'a> Run<'a> {
             .await?;
         ensure!(
             here(&seen),
-            "it ended before {}\n{}",
+            "the run ended before {}\n{}",
             command.id(),
-            self.story().await
+            self.diagnostics().await
         );
         Ok(seen)
     }
@@ -148,12 +148,12 @@ impl<'a> Run<'a> {
         what: &str,
         done: impl Fn(&DryRunReport) -> bool,
     ) -> Result<()> {
-        soon(what, async || {
+        eventually(what, async || {
             let report = self.report().await?;
             Ok(if done(&report) {
                 Ok(())
             } else {
-                Err(self.story().await)
+                Err(self.diagnostics().await)
             })
         })
         .await
@@ -169,91 +169,99 @@ impl<'a> Run<'a> {
 
     /// Its report.
     pub(crate) async fn report(&self) -> Result<DryRunReport> {
-        let api: Api<DryRunReport> = Api::namespaced(self.stage.client.clone(), &self.namespace);
+        let api: Api<DryRunReport> = Api::namespaced(self.env.client.clone(), &self.namespace);
         api.get(&id::report(&self.name, &self.uid))
             .await
             .with_context(|| format!("reading the report of {}", self.name))
     }
 
     /// Asserts that it ended at this gate, whose condition has this reason and a message with all
-    /// of `told`, and that the last command before teardown was `last`.
+    /// of `expected`, and that the last command before teardown was `last`.
     pub(crate) async fn ends_at(
         &self,
         id: &str,
         reason: &str,
-        told: &[&str],
+        expected: &[&str],
         last: Command,
     ) -> Result<()> {
-        self.ends(id, reason, told, Some(last)).await
+        self.ends(id, reason, expected, Some(last)).await
     }
 
     /// Like [`Run::ends_at`], during any command: the failure was caused from outside.
-    pub(crate) async fn ends_by(&self, id: &str, reason: &str, told: &[&str]) -> Result<()> {
-        self.ends(id, reason, told, None).await
+    pub(crate) async fn ends_during_any_command(
+        &self,
+        id: &str,
+        reason: &str,
+        expected: &[&str],
+    ) -> Result<()> {
+        self.ends(id, reason, expected, None).await
     }
 
     async fn ends(
         &self,
         id: &str,
         reason: &str,
-        told: &[&str],
+        expected: &[&str],
         last: Option<Command>,
     ) -> Result<()> {
         let run = self.end().await?;
-        let checked = self.stopped(&run, id, reason, told, last).await;
+        let checked = self.stopped(&run, id, reason, expected, last).await;
         if checked.is_err() {
-            return checked.context(self.story().await);
+            return checked.context(self.diagnostics().await);
         }
         Ok(())
     }
 
     /// Asserts that it ended at `last` with no gate False, and with each of `gates` Unknown for
     /// this reason.
-    pub(crate) async fn ends_open(
+    pub(crate) async fn ends_unknown(
         &self,
         gates: &[&str],
         reasons: &[&str],
-        told: &str,
+        expected: &str,
         last: Command,
     ) -> Result<()> {
         let ended = self.end().await?;
         let status = status(&ended);
-        let story = self.story().await;
-        ensure!(status.outcome == Some(Outcome::Inconclusive), "{story}");
+        let diagnostics = self.diagnostics().await;
+        ensure!(
+            status.outcome == Some(Outcome::Inconclusive),
+            "{diagnostics}"
+        );
         for type_ in gates {
             let gate = condition(&status, type_)?;
             ensure!(
                 gate.status == "Unknown" && reasons.contains(&gate.reason.as_str()),
-                "{type_} is {gate:?}\n{story}"
+                "{type_} is {gate:?}\n{diagnostics}"
             );
             ensure!(
-                gate.message.contains(told),
-                "{type_} does not tell of {told:?}: {}\n{story}",
+                gate.message.contains(expected),
+                "{type_} lacks {expected:?}: {}\n{diagnostics}",
                 gate.message
             );
         }
         let report = self.report().await?.status.unwrap_or_default();
-        self.went_no_further(&report.facts.began.keys().cloned().collect(), Some(last))?;
+        self.started_no_later_command(&report.facts.began.keys().cloned().collect(), Some(last))?;
         self.left_nothing().await
     }
 
     /// Asserts that it ended with no gate False, and none Unknown except `open`, by type and
     /// reason.
-    pub(crate) async fn ends_well(&self, open: &[(&str, &str)]) -> Result<()> {
+    pub(crate) async fn ends_passed(&self, open: &[(&str, &str)]) -> Result<()> {
         let ended = self.end().await?;
         let status = status(&ended);
-        let story = self.story().await;
+        let diagnostics = self.diagnostics().await;
         for gate in gate::ALL {
             let found = condition(&status, gate.name)?;
             let known = open.contains(&(gate.name, found.reason.as_str()));
             ensure!(
                 found.status == "True" || found.status == "Unknown" && known,
-                "{} is {found:?}\n{story}",
+                "{} is {found:?}\n{diagnostics}",
                 gate.id
             );
         }
         for (type_, reason) in open {
-            ensure!(is(&ended, type_, "Unknown", reason), "{story}");
+            ensure!(is(&ended, type_, "Unknown", reason), "{diagnostics}");
         }
         self.left_nothing().await
     }
@@ -263,7 +271,7 @@ impl<'a> Run<'a> {
         run: &DryRun,
         id: &str,
         reason: &str,
-        told: &[&str],
+        expected: &[&str],
         last: Option<Command>,
     ) -> Result<()> {
         let gate = gate::ALL
@@ -276,10 +284,10 @@ impl<'a> Run<'a> {
             (failed.status.as_str(), failed.reason.as_str()) == ("False", reason),
             "{id} is {failed:?}"
         );
-        for needle in told {
+        for needle in expected {
             ensure!(
                 failed.message.contains(needle),
-                "{id} does not tell of {needle:?}: {}",
+                "{id} lacks {needle:?}: {}",
                 failed.message
             );
         }
@@ -301,7 +309,7 @@ impl<'a> Run<'a> {
         );
         ensure!(
             condition(&status, "Stalled")?.status == "True",
-            "it is not Stalled"
+            "Stalled is not True"
         );
 
         let report = self.report().await?.status.unwrap_or_default();
@@ -318,16 +326,17 @@ impl<'a> Run<'a> {
             "the report's first line is {:?}",
             report.verdict.first()
         );
-        self.went_no_further(&report.facts.began.keys().cloned().collect(), last)?;
+        self.started_no_later_command(&report.facts.began.keys().cloned().collect(), last)?;
         self.left_nothing().await
     }
 
     /// Asserts that only teardown started after `last`, which did start.
-    fn went_no_further(&self, began: &BTreeSet<Command>, last: Option<Command>) -> Result<()> {
-        ensure!(
-            began.contains(&Command::Teardown),
-            "there began only {began:?}"
-        );
+    fn started_no_later_command(
+        &self,
+        began: &BTreeSet<Command>,
+        last: Option<Command>,
+    ) -> Result<()> {
+        ensure!(began.contains(&Command::Teardown), "only started {began:?}");
         let Some(last) = last else {
             return Ok(());
         };
@@ -335,10 +344,10 @@ impl<'a> Run<'a> {
         let further: Vec<_> = began.iter().filter(later).collect();
         ensure!(
             further.is_empty(),
-            "after {} there began {further:?}",
+            "after {} started {further:?}",
             last.id()
         );
-        ensure!(began.contains(&last), "there began only {began:?}");
+        ensure!(began.contains(&last), "only started {began:?}");
         Ok(())
     }
 
@@ -359,13 +368,13 @@ impl<'a> Run<'a> {
             name: &self.name,
             uid: &self.uid,
         };
-        let left = self.stage.leftovers(&key, &self.strangers).await?;
+        let left = self.env.leftovers(&key, &self.foreign).await?;
         ensure!(left.is_empty(), "left behind: {left:?}");
-        self.stage.production_is_untouched().await
+        self.env.production_is_untouched().await
     }
 
     /// The run's state, for the message of a failed assertion.
-    pub(crate) async fn story(&self) -> String {
+    pub(crate) async fn diagnostics(&self) -> String {
         match self.api().get_opt(&self.name).await {
             Ok(Some(run)) => {
                 let status = status(&run);

@@ -16,33 +16,33 @@ use serde_json::{Value, json};
 
 use crate::{
     audit,
-    environment::{NAMESPACE, Stage, UNPREPARED, soon},
+    environment::{Environment, NAMESPACE, UNPREPARED, eventually},
     run::{Run, condition, is, status},
 };
 
 /// The run expires, and the operator has only written its status.
-pub(crate) async fn unapproved_run_expires(stage: &Stage) -> Result<()> {
-    let mut request = stage.small("nobody-approves");
+pub(crate) async fn unapproved_run_expires(env: &Environment) -> Result<()> {
+    let mut request = env.small("unapproved-expires");
     request["spec"]["approval"] = json!({"expiresAfter": "5s"});
-    let run = Run::ask(stage, request).await?;
+    let run = Run::request(env, request).await?;
     let ended = run.end().await?;
     ensure!(
         is(&ended, "Approved", "False", "Expired"),
         "{}",
-        run.story().await
+        run.diagnostics().await
     );
     let status = status(&ended);
     ensure!(
         status.outcome == Some(Outcome::Expired),
         "{}",
-        run.story().await
+        run.diagnostics().await
     );
     ensure!(
         condition(&status, "Succeeded")?
             .message
             .contains("nothing was created"),
         "{}",
-        run.story().await
+        run.diagnostics().await
     );
     never_began(&run).await
 }
@@ -50,15 +50,15 @@ pub(crate) async fn unapproved_run_expires(stage: &Stage) -> Result<()> {
 /// While runs are requested, planned, expired and deleted without an approval, the operator only
 /// writes statuses and events: it creates no object of any kind and opens no connection to a pod.
 /// No other run exists meanwhile, so the check needs no filter by name.
-pub(crate) async fn nothing_is_created_without_approval(stage: &Stage) -> Result<()> {
-    let Some(log) = stage.audit_log() else {
+pub(crate) async fn nothing_is_created_without_approval(env: &Environment) -> Result<()> {
+    let Some(log) = env.audit_log() else {
         return Ok(());
     };
     let since = Timestamp::now();
-    let mut request = stage.small("expires-alone");
+    let mut request = env.small("expires-alone");
     request["spec"]["approval"] = json!({"expiresAfter": "5s"});
-    let expired = Run::ask(stage, request).await?;
-    let deleted = Run::ask(stage, stage.small("deleted-alone")).await?;
+    let expired = Run::request(env, request).await?;
+    let deleted = Run::request(env, env.small("deleted-alone")).await?;
     deleted
         .until("it waits for approval", |run| {
             is(run, "Approved", "Unknown", "AwaitingApproval")
@@ -69,14 +69,14 @@ pub(crate) async fn nothing_is_created_without_approval(stage: &Stage) -> Result
         .delete(&deleted.name, &DeleteParams::default())
         .await?;
     expired.end().await?;
-    let doings = audit::doings(&log, since)?;
-    let of = |run: &Run<'_>| doings.iter().filter(|d| d.name == run.name).count();
+    let requests = audit::requests(&log, since)?;
+    let of = |run: &Run<'_>| requests.iter().filter(|d| d.name == run.name).count();
     ensure!(
         of(&expired) >= 2 && of(&deleted) >= 1,
-        "the audit log does not have what was done: {}",
-        audit::summary(&doings)
+        "the audit log lacks the writes: {}",
+        audit::summary(&requests)
     );
-    let others: Vec<_> = doings
+    let others: Vec<_> = requests
         .iter()
         .filter(|doing| !(doing.verb == "patch" && doing.resource == "dryruns/status"))
         .filter(|doing| doing.resource != "events")
@@ -89,15 +89,15 @@ pub(crate) async fn nothing_is_created_without_approval(stage: &Stage) -> Result
 }
 
 /// The apiserver refuses an approval of another hash, and nothing starts.
-pub(crate) async fn approval_of_another_plan_is_refused(stage: &Stage) -> Result<()> {
-    let mut request = stage.small("another-plan");
+pub(crate) async fn approval_of_another_plan_is_refused(env: &Environment) -> Result<()> {
+    let mut request = env.small("another-plan");
     request["spec"]["approval"] = json!({"expiresAfter": "30s"});
-    let run = Run::ask(stage, request).await?;
+    let run = Run::request(env, request).await?;
     run.until("it waits for approval", |run| {
         is(run, "Approved", "Unknown", "AwaitingApproval")
     })
     .await?;
-    let api: Api<dryrun_core::api::DryRunApproval> = Api::namespaced(stage.bob.clone(), NAMESPACE);
+    let api: Api<dryrun_core::api::DryRunApproval> = Api::namespaced(env.bob.clone(), NAMESPACE);
     let approval = serde_json::from_value(json!({
         "metadata": {"name": run.name},
         "spec": {
@@ -114,10 +114,10 @@ pub(crate) async fn approval_of_another_plan_is_refused(stage: &Stage) -> Result
     never_began(&run).await
 }
 
-pub(crate) async fn missing_config_map_is_reported(stage: &Stage) -> Result<()> {
+pub(crate) async fn missing_config_map_is_reported(env: &Environment) -> Result<()> {
     let input = json!([{"configMapRef": {"name": "absent", "key": "file"}, "mountPath": "/opt/absent", "sha256": "0".repeat(64)}]);
     unresolved(
-        stage,
+        env,
         "no-config-map",
         "/spec/harness/inputs",
         input,
@@ -127,10 +127,10 @@ pub(crate) async fn missing_config_map_is_reported(stage: &Stage) -> Result<()> 
     .await
 }
 
-pub(crate) async fn missing_config_map_key_is_reported(stage: &Stage) -> Result<()> {
+pub(crate) async fn missing_config_map_key_is_reported(env: &Environment) -> Result<()> {
     let input = json!([{"configMapRef": {"name": "iu-cutter", "key": "absent"}, "mountPath": "/opt/absent", "sha256": "0".repeat(64)}]);
     unresolved(
-        stage,
+        env,
         "keyless-config-map",
         "/spec/harness/inputs",
         input,
@@ -140,10 +140,10 @@ pub(crate) async fn missing_config_map_key_is_reported(stage: &Stage) -> Result<
     .await
 }
 
-pub(crate) async fn missing_secret_is_reported(stage: &Stage) -> Result<()> {
+pub(crate) async fn missing_secret_is_reported(env: &Environment) -> Result<()> {
     let reference = json!({"name": "absent", "key": "password"});
     unresolved(
-        stage,
+        env,
         "no-secret",
         "/spec/source/passwordSecretRef",
         reference,
@@ -153,10 +153,10 @@ pub(crate) async fn missing_secret_is_reported(stage: &Stage) -> Result<()> {
     .await
 }
 
-pub(crate) async fn missing_secret_key_is_reported(stage: &Stage) -> Result<()> {
+pub(crate) async fn missing_secret_key_is_reported(env: &Environment) -> Result<()> {
     let reference = json!({"name": "directus-production", "key": "absent"});
     unresolved(
-        stage,
+        env,
         "keyless-secret",
         "/spec/source/passwordSecretRef",
         reference,
@@ -168,37 +168,37 @@ pub(crate) async fn missing_secret_key_is_reported(stage: &Stage) -> Result<()> 
 
 /// A plan that cannot be resolved: reported at once, and final at the deadline.
 async fn unresolved(
-    stage: &Stage,
+    env: &Environment,
     name: &str,
     at: &str,
     value: Value,
     reason: &str,
-    told: &str,
+    expected: &str,
 ) -> Result<()> {
-    let mut request = stage.small(name);
+    let mut request = env.small(name);
     *request
         .pointer_mut(at)
         .context("the request has no such field")? = value;
     // The deadline counts from creation, and the missing object must be reported before.
     request["spec"]["deadlines"]["start"] = json!("30s");
-    ends_unapproved(&Run::ask(stage, request).await?, reason, told).await
+    ends_unapproved(&Run::request(env, request).await?, reason, expected).await
 }
 
 /// The operator has no permissions there, and reports how to change that.
-pub(crate) async fn unprepared_namespace_is_reported(stage: &Stage) -> Result<()> {
-    let mut request = stage.small("unprepared");
+pub(crate) async fn unprepared_namespace_is_reported(env: &Environment) -> Result<()> {
+    let mut request = env.small("unprepared");
     request["metadata"]["namespace"] = json!(UNPREPARED);
     request["spec"]["deadlines"]["start"] = json!("30s");
     ends_unapproved(
-        &Run::ask(stage, request).await?,
+        &Run::request(env, request).await?,
         "NamespaceNotPrepared",
         "rehearsalNamespaces",
     )
     .await
 }
 
-async fn ends_unapproved(run: &Run<'_>, reason: &str, told: &str) -> Result<()> {
-    run.until("it says what is missing", |run| {
+async fn ends_unapproved(run: &Run<'_>, reason: &str, expected: &str) -> Result<()> {
+    run.until("the missing object is reported", |run| {
         is(run, "Approved", "Unknown", reason)
     })
     .await?;
@@ -208,33 +208,33 @@ async fn ends_unapproved(run: &Run<'_>, reason: &str, told: &str) -> Result<()> 
     ensure!(
         (approved.status.as_str(), approved.reason.as_str()) == ("False", reason),
         "{}",
-        run.story().await
+        run.diagnostics().await
     );
     ensure!(
-        approved.message.contains(told),
-        "it does not tell of {told:?}: {}",
+        approved.message.contains(expected),
+        "the message lacks {expected:?}: {}",
         approved.message
     );
     ensure!(
         status.outcome == Some(Outcome::Failed) && is(&ended, "Stalled", "True", "Failed"),
         "{}",
-        run.story().await
+        run.diagnostics().await
     );
     never_began(run).await
 }
 
 /// A missing object is created before the deadline: the plan is resolved, and awaits approval.
-pub(crate) async fn late_config_map_is_resolved(stage: &Stage) -> Result<()> {
-    let mut request = stage.small("comes-in-time");
+pub(crate) async fn late_config_map_is_resolved(env: &Environment) -> Result<()> {
+    let mut request = env.small("comes-in-time");
     request["spec"]["harness"]["inputs"] = json!([{"configMapRef": {"name": "late", "key": "file"}, "mountPath": "/opt/late", "sha256": "0".repeat(64)}]);
-    let run = Run::ask(stage, request).await?;
-    run.until("it says what is missing", |run| {
+    let run = Run::request(env, request).await?;
+    run.until("the missing object is reported", |run| {
         is(run, "Approved", "Unknown", "ConfigMapMissing")
     })
     .await?;
     let late: ConfigMap =
         serde_json::from_value(json!({"metadata": {"name": "late"}, "data": {"file": "late"}}))?;
-    Api::<ConfigMap>::namespaced(stage.alice.clone(), NAMESPACE)
+    Api::<ConfigMap>::namespaced(env.alice.clone(), NAMESPACE)
         .create(&PostParams::default(), &late)
         .await?;
     run.until("it waits for approval", |run| {
@@ -246,13 +246,13 @@ pub(crate) async fn late_config_map_is_resolved(stage: &Stage) -> Result<()> {
 
 /// An image that no node has, of a registry that does not exist: the run starts, waits for its pod,
 /// and ends at the deadline with the kubelet's reason and the image's name.
-pub(crate) async fn missing_image_ends_at_the_deadline(stage: &Stage) -> Result<()> {
+pub(crate) async fn missing_image_ends_at_the_deadline(env: &Environment) -> Result<()> {
     const IMAGE: &str = "127.0.0.1:1/postgres:17";
-    let mut request = stage.small("missing-image");
+    let mut request = env.small("missing-image");
     request["spec"]["postgres"]["image"] = json!(IMAGE);
     request["spec"]["deadlines"] = json!({"total": "5m", "start": "45s", "dump": "1s"});
-    let run = Run::begin(stage, request).await?;
-    run.ends_open(
+    let run = Run::start(env, request).await?;
+    run.ends_unknown(
         &["SourceIdentified", "SourceReadOnly"],
         &["ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull"],
         IMAGE,
@@ -263,12 +263,12 @@ pub(crate) async fn missing_image_ends_at_the_deadline(stage: &Stage) -> Result<
 
 /// No node satisfies the copy's requests: the run waits for its pod, and ends at the deadline with
 /// the scheduler's reason.
-pub(crate) async fn unschedulable_pod_ends_at_the_deadline(stage: &Stage) -> Result<()> {
-    let mut request = stage.small("unschedulable");
+pub(crate) async fn unschedulable_pod_ends_at_the_deadline(env: &Environment) -> Result<()> {
+    let mut request = env.small("unschedulable");
     request["spec"]["postgres"]["resources"] = json!({"requests": {"memory": "4Ti"}});
     request["spec"]["deadlines"] = json!({"total": "5m", "start": "20s", "dump": "1s"});
-    let run = Run::begin(stage, request).await?;
-    run.ends_open(
+    let run = Run::start(env, request).await?;
+    run.ends_unknown(
         &["DiskHeadroom", "SourceIdentified", "SourceReadOnly"],
         &["Unschedulable"],
         "Insufficient memory",
@@ -278,7 +278,7 @@ pub(crate) async fn unschedulable_pod_ends_at_the_deadline(stage: &Stage) -> Res
 }
 
 /// Some specs that the apiserver refuses; the chart's tests have every rule.
-pub(crate) async fn bad_specs_are_refused(stage: &Stage) -> Result<()> {
+pub(crate) async fn bad_specs_are_refused(env: &Environment) -> Result<()> {
     let cases = [
         (
             "/spec/requestedBy",
@@ -316,9 +316,9 @@ pub(crate) async fn bad_specs_are_refused(stage: &Stage) -> Result<()> {
             "metadata.name may have at most 40 characters",
         ),
     ];
-    let api: Api<DryRun> = Api::namespaced(stage.alice.clone(), NAMESPACE);
+    let api: Api<DryRun> = Api::namespaced(env.alice.clone(), NAMESPACE);
     for (at, value, sentence) in cases {
-        let mut request = stage.small("bad");
+        let mut request = env.small("bad");
         *request
             .pointer_mut(at)
             .context("the request has no such field")? = value;
@@ -331,8 +331,8 @@ pub(crate) async fn bad_specs_are_refused(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-pub(crate) async fn spec_change_is_refused(stage: &Stage) -> Result<()> {
-    let run = Run::ask(stage, stage.small("unchangeable")).await?;
+pub(crate) async fn spec_change_is_refused(env: &Environment) -> Result<()> {
+    let run = Run::request(env, env.small("unchangeable")).await?;
     let change = Patch::Merge(json!({"spec": {"source": {"port": 5433}}}));
     let api = run.api();
     refused("spec is immutable: a new run is a new DryRun", async || {
@@ -347,11 +347,11 @@ pub(crate) async fn spec_change_is_refused(stage: &Stage) -> Result<()> {
 async fn refused(sentence: &str, attempt: impl AsyncFn() -> kube::Result<()>) -> Result<()> {
     // A different refusal may come first, as role bindings and policies take a moment to become
     // effective.
-    soon(sentence, async || match attempt().await {
+    eventually(sentence, async || match attempt().await {
         Err(kube::Error::Api(status)) if status.message.contains(sentence) => Ok(Ok(())),
         Err(kube::Error::Api(status)) if status.is_forbidden() => Ok(Err(status.message.clone())),
         Err(error) => Err(error.into()),
-        Ok(()) => anyhow::bail!("not refused, but {sentence}"),
+        Ok(()) => anyhow::bail!("accepted; expected: {sentence}"),
     })
     .await
 }
@@ -366,7 +366,7 @@ pub(crate) async fn never_began(run: &Run<'_>) -> Result<()> {
             found.finalizers()
         );
     }
-    let reports: Api<DryRunReport> = Api::namespaced(run.stage.client.clone(), &run.namespace);
+    let reports: Api<DryRunReport> = Api::namespaced(run.env.client.clone(), &run.namespace);
     let reports = reports.list(&ListParams::default()).await?;
     ensure!(
         reports
@@ -374,23 +374,23 @@ pub(crate) async fn never_began(run: &Run<'_>) -> Result<()> {
             .all(|report| report.spec.dry_run_uid != run.uid),
         "it has a report"
     );
-    if let Some(log) = run.stage.audit_log() {
+    if let Some(log) = run.env.audit_log() {
         let status =
             |doing: &audit::Write| doing.verb == "patch" && doing.resource == "dryruns/status";
         let prefix = format!("{}-", run.name);
         // Covers every namespace and verb, including connections to pods. The audit log may lag
         // behind the API.
-        let doings = soon("the audit log knows of it", async || {
-            let mut doings = audit::doings(&log, run.stage.since)?;
-            doings.retain(|doing| doing.name == run.name || doing.name.starts_with(&prefix));
-            Ok(if doings.iter().any(status) {
-                Ok(doings)
+        let requests = eventually("the audit log contains it", async || {
+            let mut requests = audit::requests(&log, run.env.since)?;
+            requests.retain(|doing| doing.name == run.name || doing.name.starts_with(&prefix));
+            Ok(if requests.iter().any(status) {
+                Ok(requests)
             } else {
                 Err("no status of it".to_owned())
             })
         })
         .await?;
-        let others: Vec<_> = doings
+        let others: Vec<_> = requests
             .iter()
             .filter(|doing| !status(doing) && doing.resource != "events")
             .collect();

@@ -10,7 +10,7 @@ mod support;
 use std::{
     fs,
     path::Path,
-    sync::atomic::{AtomicU32, Ordering},
+    sync::atomic::{AtomicBool, AtomicU32, Ordering},
     time::Instant,
 };
 
@@ -21,6 +21,7 @@ use dryrun_core::{
     },
     api::SslMode,
     problem::Problem,
+    run::facts::DumpFacts,
 };
 use support::{
     Agent, DEADLINE, PASSWORD, World, connect, eventually, postgres,
@@ -167,18 +168,17 @@ async fn a_locked_table_stops_the_dump_and_leaves_nothing() {
     assert!(is_empty(&world.path("dump/1")));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_source_that_changes_meanwhile_gives_no_dump() {
-    let Some(programs) = postgres() else { return };
-    let world = World::new();
-    let source = Production::start(&world, &programs, &[]).await;
-    source.admin.batch_execute(RIGHTS).await.unwrap();
-    let agent = Agent::start(&world);
-    source
-        .admin
-        .batch_execute("BEGIN; LOCK TABLE iu.parent")
-        .await
-        .unwrap();
+/// Takes a dump, and lets `change` happen to production after the snapshot and before pg_dump has
+/// its locks.
+async fn dump_amid(
+    world: &World,
+    source: &Production,
+    agent: &Agent,
+    id: &str,
+    change: &str,
+) -> DumpFacts {
+    let lock = "BEGIN; LOCK TABLE iu.parent";
+    source.admin.batch_execute(lock).await.unwrap();
     // Not the session that holds the lock: within a transaction it sees the activity as it was.
     let watcher = connect(source.port, "postgres", PASSWORD, "directus").await;
     let change = async {
@@ -191,33 +191,194 @@ async fn a_source_that_changes_meanwhile_gives_no_dump() {
             .get::<_, i64>(0)
             == 0
         {
-            assert!(start.elapsed() < DEADLINE, "the dump waits for the lock");
+            assert!(
+                start.elapsed() < DEADLINE,
+                "the dump {id} waits for the lock"
+            );
         }
-        source
-            .admin
-            .batch_execute("ALTER TABLE iu.parent ADD y int; COMMIT")
-            .await
-            .unwrap();
+        let change = format!("{change}; COMMIT");
+        source.admin.batch_execute(&change).await.unwrap();
     };
-    let facts = tokio::task::block_in_place(|| {
+    let directory = world.path("dump").join(id).display().to_string();
+    tokio::task::block_in_place(|| {
         std::thread::scope(|scope| {
             let dump = scope.spawn(|| {
-                source.dump(&world, &agent, "changed", |task| {
-                    task.lock_timeout_ms = 60_000
+                source.dump(world, agent, id, |task| {
+                    task.lock_timeout_ms = 60_000;
+                    task.directory = directory;
                 })
             });
             Handle::current().block_on(change);
             dump.join().unwrap()
         })
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_after_the_snapshot_count_only_if_the_dump_has_them() {
+    let Some(programs) = postgres() else { return };
+    let world = World::new();
+    let source = Production::start(&world, &programs, &[]).await;
+    source.admin.batch_execute(RIGHTS).await.unwrap();
+    let agent = Agent::start(&world);
+
+    let new = "CREATE TABLE iu.event_2027 PARTITION OF iu.event
+            FOR VALUES FROM ('2027-01-01') TO ('2028-01-01');
+        GRANT SELECT ON iu.event_2027 TO dump_ro;
+        ALTER TABLE iu.parent ADD y int";
+    let facts = dump_amid(&world, &source, &agent, "new", new).await;
+    assert_eq!(facts.problem, None);
+    assert_eq!(facts.archive.unwrap().counts.rows, 6);
+
+    // Postgres prints a function as it is now; a table that was emptied is so for everybody.
+    let function = "CREATE OR REPLACE FUNCTION iu.touch() RETURNS trigger LANGUAGE plpgsql AS
+        'BEGIN RETURN NULL; END'";
+    for (id, change, what) in [
+        ("function", function, "routine iu.touch()"),
+        ("truncate", "TRUNCATE iu.parent", "iu.parent"),
+    ] {
+        let facts = dump_amid(&world, &source, &agent, id, change).await;
+        let problem = facts.problem.unwrap();
+        assert_eq!(
+            (problem.reason.as_str(), problem.retry),
+            ("SourceChangedDuringDump", true),
+            "{problem}"
+        );
+        assert!(problem.message.contains(what), "{problem}");
+        assert!(facts.archive.is_none() && is_empty(&world.path("dump").join(id)));
+    }
+}
+
+/// 3,000 tables with four indexes each have 15,000 relations, more than twice what the lock table
+/// of a server with default settings holds. Tables are named as the counting orders them.
+const MANY: &str = "DO $$ BEGIN
+    FOR i IN 1..100 LOOP
+      EXECUTE format('CREATE TABLE many.t%s (id int PRIMARY KEY, a int, b int, c int)', $1 + i);
+      EXECUTE format('CREATE INDEX ON many.t%s (a)', $1 + i);
+      EXECUTE format('CREATE INDEX ON many.t%s (b)', $1 + i);
+      EXECUTE format('CREATE INDEX ON many.t%s (c)', $1 + i);
+      EXECUTE format('INSERT INTO many.t%s VALUES (1, 1, 1, 1)', $1 + i);
+    END LOOP; END $$";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_clients_keep_their_share_of_the_lock_table() {
+    let Some(programs) = postgres() else { return };
+    let world = World::new();
+    let settings = ["max_locks_per_transaction=64", "max_connections=100"];
+    let source = Production::start(&world, &programs, &settings).await;
+    source.admin.batch_execute(RIGHTS).await.unwrap();
+    let schema = "CREATE SCHEMA many";
+    source.admin.batch_execute(schema).await.unwrap();
+    // A hundred tables a transaction: creating them takes locks as well.
+    for hundred in 0..30 {
+        let tables = MANY.replace("$1", &(1000 + hundred * 100).to_string());
+        source.admin.batch_execute(&tables).await.unwrap();
+    }
+    let grant = "GRANT USAGE ON SCHEMA many TO dump_ro;
+        GRANT SELECT ON ALL TABLES IN SCHEMA many TO dump_ro";
+    source.admin.batch_execute(grant).await.unwrap();
+    let agent = Agent::start(&world);
+    let update = "DO $$ BEGIN
+        FOR i IN 3001..3100 LOOP EXECUTE format('UPDATE many.t%s SET a = a + 1', i); END LOOP;
+        END $$";
+    let ended = AtomicBool::new(false);
+    let updates = async {
+        let mut count = 0;
+        while !ended.load(Ordering::Relaxed) {
+            source.admin.batch_execute(update).await.unwrap();
+            count += 1;
+        }
+        count
+    };
+    let (facts, count) = tokio::task::block_in_place(|| {
+        std::thread::scope(|scope| {
+            let dump = scope.spawn(|| {
+                let facts = source.dump(&world, &agent, "many", |_| {});
+                ended.store(true, Ordering::Relaxed);
+                facts
+            });
+            let count: u32 = Handle::current().block_on(updates);
+            (dump.join().unwrap(), count)
+        })
     });
+    assert_eq!(facts.problem, None);
+    assert_eq!(facts.archive.unwrap().counts.rows, 3006);
+    let locks = facts.locks.unwrap();
+    assert!(locks.needed > 3000 && locks.capacity() == 6400, "{locks:?}");
+    assert!(count > 10, "{count} updates while the dump was taken");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_table_without_room_is_left_alone() {
+    let Some(programs) = postgres() else { return };
+    let world = World::new();
+    let settings = ["max_locks_per_transaction=10", "max_connections=20"];
+    let source = Production::start(&world, &programs, &settings).await;
+    source.admin.batch_execute(RIGHTS).await.unwrap();
+    let agent = Agent::start(&world);
+    let facts = source.dump(&world, &agent, "small", |_| {});
     let problem = facts.problem.unwrap();
     assert_eq!(
         (problem.reason.as_str(), problem.retry),
-        ("SourceChangedDuringDump", true),
-        "{problem}"
+        ("LockTableTooSmall", false)
     );
-    assert!(problem.message.contains("relation iu.parent"), "{problem}");
-    assert!(facts.archive.is_none() && is_empty(&world.path("dump/1")));
+    assert!(problem.message.contains("of 200 in all"), "{problem}");
+    let locks = facts.locks.unwrap();
+    assert!(facts.sessions.is_none() && is_empty(&world.path("dump/1")));
+
+    // The numbers are those that help.
+    let wanted = format!("max_locks_per_transaction={}", locks.per_slot_wanted() + 1);
+    drop(source);
+    let world = World::new();
+    let source = Production::start(&world, &programs, &[&wanted, settings[1]]).await;
+    source.admin.batch_execute(RIGHTS).await.unwrap();
+    let agent = Agent::start(&world);
+    let facts = source.dump(&world, &agent, "larger", |_| {});
+    assert_eq!(facts.problem, None);
+}
+
+/// Code of a table's owner that the planner or a scan could run.
+const OWNERS_CODE: &str = "
+    CREATE FUNCTION iu.mine(x int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN
+      IF session_user = 'dump_ro' THEN RAISE 'run by the dump role'; END IF;
+      RETURN x; END $$;
+    CREATE DOMAIN iu.checked AS int CHECK (iu.mine(VALUE) > 0);
+    CREATE TABLE iu.expression (n int, t text DEFAULT E'two\nlines');
+    CREATE INDEX ON iu.expression ((n + iu.mine(1)));
+    CREATE TABLE iu.predicate (t text DEFAULT E'\\two\nlines');
+    CREATE INDEX ON iu.predicate (t) WHERE iu.mine(1) > 0;
+    CREATE TABLE iu.statistic (n int, g int GENERATED ALWAYS AS (n + 1) STORED);
+    CREATE STATISTICS iu.expression_statistics ON (n + iu.mine(1)), n FROM iu.statistic;
+    CREATE TABLE iu.domain (n int);
+    CREATE INDEX ON iu.domain ((n + 1::iu.checked));
+    CREATE TABLE iu.policy (n int);
+    CREATE POLICY mine ON iu.policy USING (iu.mine(1) = n);
+    ALTER TABLE iu.policy ENABLE ROW LEVEL SECURITY;
+    INSERT INTO iu.expression SELECT n FROM generate_series(1, 1000) n;
+    INSERT INTO iu.predicate SELECT FROM generate_series(1, 10);
+    INSERT INTO iu.statistic SELECT n FROM generate_series(1, 100) n;
+    INSERT INTO iu.policy VALUES (1), (2);";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_code_of_an_owner_runs_as_the_dump_role() {
+    let Some(programs) = postgres() else { return };
+    let world = World::new();
+    let source = Production::start(&world, &programs, &[]).await;
+    source.admin.batch_execute(OWNERS_CODE).await.unwrap();
+    source.admin.batch_execute(RIGHTS).await.unwrap();
+    let agent = Agent::start(&world);
+    let facts = source.dump(&world, &agent, "code", |_| {});
+    assert_eq!(facts.problem, None);
+    let counts = fs::read_to_string(world.path("dump/1/counts.tsv")).unwrap();
+    for count in [
+        "iu.expression\t1000\n",
+        "iu.predicate\t10\n",
+        "iu.statistic\t100\n",
+        "iu.domain\t0\n",
+        "iu.policy\t2\n",
+    ] {
+        assert!(counts.contains(count), "{count:?} in {counts}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -95,13 +95,13 @@ pub(crate) fn spec() -> DryRunSpec {
     .unwrap()
 }
 
-/// A denial by the server's own check.
-pub(crate) fn denied(object: &str) -> LoggedError {
+/// A denial of this login by the server's own check.
+pub(crate) fn denied(login: &str, object: &str) -> LoggedError {
     LoggedError {
         sqlstate: "42501".into(),
         severity: "ERROR".into(),
         statement: "INSERT".into(),
-        user: "cutter_verify".into(),
+        user: login.into(),
         function: "aclcheck_error".into(),
         message: format!(
             "permission denied for table {}",
@@ -279,8 +279,9 @@ pub(crate) fn facts() -> Facts {
             sessions: 1,
             statements: 4,
             errors,
-            foreign: Vec::new(),
+            ..LogWindow::default()
         },
+        access: Vec::new(),
     };
     let inputs = InputFacts {
         inputs: vec![InputFact {
@@ -319,6 +320,12 @@ pub(crate) fn facts() -> Facts {
             }),
             identity: Some(identity.clone()),
             rights: Some(RightsFacts::default()),
+            locks: Some(LockFacts {
+                needed: 400,
+                held: 10,
+                slots: 100,
+                per_slot: 64,
+            }),
             sessions: Some(SessionFacts {
                 read_only: true,
                 xid_assigned: false,
@@ -361,7 +368,19 @@ pub(crate) fn facts() -> Facts {
         inputs: Some(inputs.clone()),
         scenarios: vec![
             scenario("S2", Some(0), Vec::new(), Vec::new()),
-            scenario("S9", Some(0), Vec::new(), vec![denied("iu.unit")]),
+            ScenarioFacts {
+                access: vec![Access {
+                    object: "iu.unit".into(),
+                    kind: "relation".into(),
+                    missing: vec!["INSERT".into(), "DELETE".into(), "OWNER".into()],
+                }],
+                ..scenario(
+                    "S9",
+                    Some(0),
+                    Vec::new(),
+                    vec![denied("cutter_verify", "iu.unit")],
+                )
+            },
             scenario(
                 "S10",
                 None,
@@ -369,7 +388,7 @@ pub(crate) fn facts() -> Facts {
                     sqlstate: "42501".into(),
                     rows: 0,
                 }],
-                vec![denied("iu.unit")],
+                vec![denied("cutter_exec", "iu.unit")],
             ),
         ],
         verification: Some(VerificationFacts {

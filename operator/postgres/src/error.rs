@@ -106,6 +106,11 @@ impl Error {
         self.class
     }
 
+    /// Returns the SQLSTATE, if the server gave one.
+    pub fn sqlstate(&self) -> Option<&str> {
+        self.sqlstate.as_deref()
+    }
+
     /// Returns the text without the server's words.
     pub fn terse(&self) -> String {
         match &self.sqlstate {

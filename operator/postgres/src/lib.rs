@@ -9,15 +9,16 @@ mod privileges;
 mod query;
 mod session;
 mod settings;
+mod snapshot;
 mod source;
 mod sql;
 pub mod statements;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use catalog::{catalog, counts};
+pub use catalog::{catalog, counts, counts_in};
 pub use copy::{
-    backends, end_backends, file_piece, file_size, keep, keep_first, kept, role_exists,
+    access, backends, end_backends, file_piece, file_size, keep, keep_first, kept, role_exists,
 };
 pub use error::{Class, Error, Result};
 pub use identity::{Identity, identity};
@@ -25,6 +26,5 @@ pub use privileges::{escalations, inventory, privileges};
 pub use query::run;
 pub use session::{Options, Session};
 pub use settings::{Setting, file_settings, settings};
-pub use source::{
-    export_snapshot, limit_lock_waits, requirements, rights, roles, transaction_state,
-};
+pub use snapshot::{TransactionState, end, export_snapshot, import_snapshot, rewritten};
+pub use source::{limit_lock_waits, locks, requirements, rights, roles};

@@ -61,6 +61,19 @@ pub(crate) async fn value<T: for<'a> FromSql<'a>>(
     row(client, doing, query, parameters, |row| row.try_get(0)).await
 }
 
+/// Returns how many lines a `COPY … TO STDOUT` gives.
+pub(crate) async fn lines(client: &impl GenericClient, doing: &str, copy: &str) -> Result<u64> {
+    let failed = |error: tokio_postgres::Error| Error::new(doing, &error);
+    let stream = client.client().copy_out(copy).await.map_err(failed)?;
+    stream
+        .try_fold(0, async |lines, data| {
+            // A line break in a value is escaped.
+            Ok(lines + data.iter().filter(|byte| **byte == b'\n').count() as u64)
+        })
+        .await
+        .map_err(failed)
+}
+
 /// Runs statements that return nothing, in one message.
 pub async fn run(client: &impl GenericClient, doing: &str, statements: &str) -> Result<()> {
     client

@@ -1,13 +1,13 @@
 //! Requests to production before and while it is dumped.
 
-use dryrun_core::run::facts::{RightsFacts, SourceRequirements, SourceRole};
+use dryrun_core::run::facts::{LockFacts, RightsFacts, SourceRequirements, SourceRole};
 use tokio_postgres::GenericClient;
 
 use crate::{
     error::Result,
     query,
-    sql::{MISSING_RIGHTS, REQUIREMENTS, ROLES, WRITE_RIGHTS},
-    statements::{EXPORT_SNAPSHOT, EXTENSIONS, LOCK_TIMEOUT, TRANSACTION},
+    sql::{LOCKS, MISSING_RIGHTS, REQUIREMENTS, ROLES, WRITE_RIGHTS},
+    statements::{EXTENSIONS, LOCK_TIMEOUT},
 };
 
 /// Rights that are listed by name.
@@ -89,16 +89,17 @@ pub async fn limit_lock_waits(client: &impl GenericClient, milliseconds: u64) ->
     Ok(())
 }
 
-/// Exports the snapshot of this transaction, for as long as the transaction lasts.
-pub async fn export_snapshot(transaction: &impl GenericClient) -> Result<String> {
-    query::value(transaction, "export a snapshot", EXPORT_SNAPSHOT, &[]).await
-}
-
-/// Reads whether this transaction is read-only, and whether it has a transaction ID: then it wrote.
-pub async fn transaction_state(transaction: &impl GenericClient) -> Result<(bool, bool)> {
-    let doing = "read the state of the transaction";
-    query::row(transaction, doing, TRANSACTION, &[], |row| {
-        Ok((row.try_get(0)?, row.try_get(1)?))
+/// Reads what a dump needs of the server's lock table, and its size.
+pub async fn locks(client: &impl GenericClient) -> Result<LockFacts> {
+    let doing = "read the size of the lock table";
+    query::row(client, doing, LOCKS, &[], |row| {
+        let number = |column| row.try_get(column).map(i64::cast_unsigned);
+        Ok(LockFacts {
+            needed: number("needed")?,
+            held: number("held")?,
+            slots: number("slots")?,
+            per_slot: number("per_slot")?,
+        })
     })
     .await
 }

@@ -19,7 +19,7 @@ const HOSTILE: &str = "
     CREATE FUNCTION evil.current_setting(text) RETURNS text LANGUAGE sql AS $$SELECT '1'$$;
     CREATE DOMAIN evil.int4 AS pg_catalog.int4;
     ALTER DATABASE shop SET search_path = evil, pg_catalog;
-    ALTER DATABASE shop SET statement_timeout = '1us';
+    ALTER DATABASE shop SET statement_timeout = '1ms';
     ALTER DATABASE shop SET idle_session_timeout = '1ms';
     ALTER DATABASE shop SET lock_timeout = '1ms';
     ALTER DATABASE shop SET default_transaction_read_only = on;
@@ -63,9 +63,18 @@ async fn settings_and_functions_of_a_database_do_not_reach_a_superusers_session(
         let writes = "CREATE TABLE public.written ()";
         run(&session.client, "write", writes).await.unwrap();
 
-        // Nor does it depend on the options alone.
-        let options = Options::plain().with("search_path", "evil, pg_catalog");
-        let session = Session::connect("connect", &mut server.config("postgres"), &options, NoTls)
+        // The query alone withstands the search path, too: nothing else protects a session that
+        // reads the server's own settings.
+        let mut options = Options::plain()
+            .with("search_path", "evil, pg_catalog")
+            .with("statement_timeout", "0")
+            .with("idle_session_timeout", "0")
+            .with("default_transaction_read_only", "off")
+            .with("role", "none");
+        if expected.version_num >= 170_000 {
+            options = options.with("event_triggers", "off");
+        }
+        let session = Session::connect("connect", &mut server.config("shop"), &options, NoTls)
             .await
             .unwrap();
         let found = identity(&session.client).await.unwrap().server;

@@ -12,8 +12,9 @@ use dryrun_core::{
     problem::Problem,
     run::facts::{ArchiveFacts, DiskFacts, DumpFacts, SessionFacts, SourceIdentity},
 };
-use dryrun_postgres::{Error, Options, Session};
-use tokio_postgres::{Client, IsolationLevel};
+use dryrun_postgres::{Options, Session, TransactionState};
+use tokio::sync::oneshot;
+use tokio_postgres::Client;
 
 use super::{Agent, READING, source};
 use crate::{
@@ -33,6 +34,10 @@ const LOST: [&str; 3] = [
 fn is_lost(line: &str) -> bool {
     LOST.iter().any(|lost| line.contains(lost))
 }
+
+/// How pg_dump says that it dumps the rows of a table: it has read all definitions before the first
+/// one.
+const DATA: &str = "pg_dump: dumping contents of table";
 
 /// Directory of `pg_dump`'s output below the task's directory.
 pub(super) const ARCHIVE: &str = "archive";
@@ -168,6 +173,13 @@ impl Dump<'_> {
             );
             return Err(Problem::permanent("MissingRights", message));
         }
+        let locks = dryrun_postgres::locks(client)
+            .await
+            .map_err(failure::query)?;
+        let locks = self.facts.locks.insert(locks);
+        if !locks.suffices() {
+            return Err(Problem::permanent("LockTableTooSmall", &*locks));
+        }
         if !requirements.unavailable.is_empty() {
             let message = format!(
                 "the image of the copy lacks the extensions {}",
@@ -180,7 +192,7 @@ impl Dump<'_> {
             .map_or(Ok(()), Err)
     }
 
-    /// Counts and dumps in one snapshot, between two readings of the catalog.
+    /// Reads the catalog, counts and dumps in one snapshot.
     async fn archive(
         &mut self,
         session: &mut Session,
@@ -195,44 +207,51 @@ impl Dump<'_> {
         .trim()
         .to_owned();
         let major = self.supported(&version)?;
-        let catalog = dryrun_postgres::catalog(&session.client)
+        // The session that exports the snapshot keeps its transaction open until the end, so it
+        // reads nothing: every lock that it took would be held as long.
+        let mut reader = credentials
+            .connect(&self.task.server.database, READING, &Options::read_only())
+            .await?;
+        dryrun_postgres::limit_lock_waits(&reader.client, self.task.lock_timeout_ms)
             .await
             .map_err(failure::query)?;
-        let failed = |error| failure::query(Error::new("keep the snapshot", &error));
-        let transaction = session
-            .client
-            .build_transaction()
-            .isolation_level(IsolationLevel::RepeatableRead)
-            .read_only(true)
-            .start()
-            .await
-            .map_err(failed)?;
-        let snapshot = dryrun_postgres::export_snapshot(&transaction)
+        let (transaction, snapshot) = dryrun_postgres::export_snapshot(session)
             .await
             .map_err(failure::query)?;
-        let (counts, rows) = dryrun_postgres::counts(&transaction)
-            .await
-            .map_err(failure::query)?;
+        let (catalog, reading) = catalog_in(&mut reader, &snapshot).await?;
         let arguments = self.arguments(major, &snapshot);
         let started = Instant::now();
-        self.pg_dump(programs, credentials, &arguments).await?;
-        let milliseconds = started.elapsed().as_millis() as u64;
-        let (read_only, xid_assigned) = dryrun_postgres::transaction_state(&transaction)
+        let (archived, archive) = oneshot::channel();
+        let (fail, failed) = oneshot::channel();
+        let dumping = self.pg_dump(programs, credentials, &arguments, archived, failed);
+        let checking = async {
+            // Or pg_dump has ended without a row.
+            let _ = archive.await;
+            match check(&mut reader, &snapshot, &catalog).await {
+                Ok(checked) => Ok(checked),
+                Err(problem) => {
+                    let _ = fail.send(problem);
+                    std::future::pending().await
+                }
+            }
+        };
+        let (milliseconds, (counts, checked)) = tokio::try_join!(
+            async { dumping.await.map(|()| started.elapsed().as_millis() as u64) },
+            checking
+        )?;
+        let exported = dryrun_postgres::end(transaction)
             .await
             .map_err(failure::query)?;
+        reader.close().await;
+        let state = exported.and(reading).and(checked);
         let options = arguments
             .into_iter()
             .chain([format!("PGOPTIONS={}", Options::read_only())]);
         self.facts.sessions = Some(SessionFacts {
-            read_only,
-            xid_assigned,
+            read_only: state.read_only,
+            xid_assigned: state.xid_assigned,
             dump_options: options.collect(),
         });
-        transaction.commit().await.map_err(failed)?;
-        let after = dryrun_postgres::catalog(&session.client)
-            .await
-            .map_err(failure::query)?;
-        unchanged(&catalog, &after)?;
         let (digest, bytes) = self.seal(&catalog, &counts).await?;
         self.facts.archive = Some(ArchiveFacts {
             digest,
@@ -240,7 +259,10 @@ impl Dump<'_> {
             pg_dump: version,
             catalog: catalog.summary(),
             counts: counts.summary(),
-            rows,
+            rows: counts
+                .iter()
+                .filter_map(|(_, rows)| rows.parse::<u64>().ok())
+                .sum(),
             milliseconds,
         });
         Ok(())
@@ -278,14 +300,19 @@ impl Dump<'_> {
             "--no-subscriptions".into(),
             "--no-sync".into(),
             "--no-password".into(),
+            "--verbose".into(),
         ]
     }
 
+    /// Runs pg_dump. Sends on `archived` when it has read all definitions, while it still holds all
+    /// of its locks; stops with the problem that comes from `failed`.
     async fn pg_dump(
         &self,
         programs: &Programs,
         credentials: &Credentials<'_>,
         arguments: &[String],
+        archived: oneshot::Sender<()>,
+        failed: oneshot::Receiver<Problem>,
     ) -> Result<()> {
         let mut command = programs.command("pg_dump");
         let _passfile = credentials.lend(&mut command, READING, &Options::read_only())?;
@@ -294,12 +321,29 @@ impl Dump<'_> {
             .arg("--file")
             .arg(self.archive_directory());
         let mut errors = Vec::new();
-        let finished = program::run(&self.agent.children, &mut command, |line| {
+        let mut archived = Some(archived);
+        let mut problem = None;
+        let stop = async {
+            match failed.await {
+                Ok(failed) => problem = Some(failed),
+                // There is nothing left to fail.
+                Err(_) => std::future::pending().await,
+            }
+        };
+        let finished = program::run_until(&self.agent.children, &mut command, stop, |line| {
+            if line.starts_with(DATA)
+                && let Some(archived) = archived.take()
+            {
+                let _ = archived.send(());
+            }
             if line.starts_with("pg_dump: error:") || line.starts_with("pg_dump: detail:") {
                 errors.push(line.to_owned());
             }
         })
         .await?;
+        if let Some(problem) = problem {
+            return Err(problem);
+        }
         if finished.status.success() {
             return Ok(());
         }
@@ -317,6 +361,9 @@ impl Dump<'_> {
             return Err(Problem::transient("SourceLocked", message));
         }
         let message = format!("pg_dump ended with {}: {message}", finished.status);
+        if errors.iter().any(|line| line.contains("does not exist")) {
+            return Err(changed(&message));
+        }
         if errors.iter().any(|line| is_lost(line)) {
             return Err(Problem::transient("ConnectionLost", message));
         }
@@ -348,17 +395,67 @@ pub(super) fn is(identity: &SourceIdentity, identifier: &str) -> bool {
     matches!((identity.system_identifier.parse::<u64>(), identifier.parse::<u64>()), (Ok(found), Ok(declared)) if found == declared)
 }
 
-fn unchanged(before: &Rows, after: &Rows) -> Result<(), Problem> {
-    let difference = after.difference(before, None);
-    if difference.rows == 0 {
-        return Ok(());
+/// Reads the catalog in an exported snapshot.
+async fn catalog_in(reader: &mut Session, snapshot: &str) -> Result<(Rows, TransactionState)> {
+    let transaction = dryrun_postgres::import_snapshot(reader, snapshot)
+        .await
+        .map_err(failure::query)?;
+    let catalog = dryrun_postgres::catalog(&transaction)
+        .await
+        .map_err(failure::query)?;
+    let state = dryrun_postgres::end(transaction)
+        .await
+        .map_err(failure::query)?;
+    Ok((catalog, state))
+}
+
+/// Compares the snapshot's objects with those that pg_dump has found, and counts the rows. What was
+/// made since the snapshot is not in the dump, and no difference.
+async fn check(
+    reader: &mut Session,
+    snapshot: &str,
+    before: &Rows,
+) -> Result<(Rows, TransactionState)> {
+    let (catalog, read) = catalog_in(reader, snapshot).await?;
+    let difference = catalog.difference(before, None);
+    if difference.rows > 0 {
+        let message = format!(
+            "{} definitions changed: {}",
+            difference.rows,
+            difference.examples.join(", ")
+        );
+        return Err(changed(&message));
     }
-    let message = format!(
-        "{} definitions changed while the dump was taken: {}",
-        difference.rows,
-        difference.examples.join(", ")
-    );
-    Err(Problem::transient("SourceChangedDuringDump", message))
+    let transaction = dryrun_postgres::import_snapshot(reader, snapshot)
+        .await
+        .map_err(failure::query)?;
+    let rewritten = dryrun_postgres::rewritten(&transaction)
+        .await
+        .map_err(failure::query)?;
+    let looked = dryrun_postgres::end(transaction)
+        .await
+        .map_err(failure::query)?;
+    if let Some(table) = rewritten.first() {
+        let message = format!(
+            "{} tables were emptied or rewritten, such as {table}",
+            rewritten.len()
+        );
+        return Err(changed(&message));
+    }
+    let (counts, counted) =
+        dryrun_postgres::counts_in(reader, snapshot)
+            .await
+            .map_err(|error| match error.sqlstate() {
+                // undefined_table: pg_dump has ended first, and a DROP had waited for it.
+                Some("42P01") => changed(&error.to_string()),
+                Some(_) | None => failure::query(error),
+            })?;
+    Ok((counts, read.and(looked).and(counted)))
+}
+
+fn changed(message: &str) -> Problem {
+    let message = format!("while the dump was taken: {message}");
+    Problem::transient("SourceChangedDuringDump", message)
 }
 
 #[cfg(test)]

@@ -285,7 +285,7 @@ impl Restore<'_> {
         } else {
             None
         };
-        let (counts, _) = dryrun_postgres::counts(client)
+        let counts = dryrun_postgres::counts(client)
             .await
             .map_err(failure::query)?;
         Ok(CopyFacts {
@@ -356,7 +356,8 @@ impl Restore<'_> {
     }
 }
 
-/// Collects statistics of the copy; production is never analyzed.
+/// Collects statistics of the copy, since autovacuum is off in it. Functions of expression indexes
+/// run as the table's owner: Postgres switches roles for them. Production is never analyzed.
 async fn analyze(client: &Client) -> Result<u64> {
     let started = Instant::now();
     dryrun_postgres::run(client, "analyze the copy", ANALYZE)

@@ -169,8 +169,10 @@ fn get<'a>(value: &'a Value, path: &[Segment]) -> Option<&'a Value> {
 }
 
 fn has_key(item: &Value, key: &BTreeMap<String, String>) -> bool {
-    key.iter()
-        .all(|(name, value)| item[name.as_str()].to_string() == *value)
+    key.iter().all(|(name, value)| {
+        let json = item[name.as_str()].to_string();
+        json == *value
+    })
 }
 
 /// Removes a field, and the objects that are empty then.

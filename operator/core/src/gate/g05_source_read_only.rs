@@ -6,14 +6,23 @@ use crate::commands::Command;
 pub(super) static GATE: Gate = Gate {
     id: "G-05",
     name: "SourceReadOnly",
-    doc: "Production was read in read-only sessions only: the agent's own wrote nothing, pg_dump's were started read-only with a lock timeout, and the role could read everything.",
+    doc: "Production was read in read-only sessions only: the agent's own wrote nothing, pg_dump's were started read-only with a lock timeout, its locks left room for other clients, and the role could read everything.",
     command: Command::Dump,
-    evidence: &["/dump/rights", "/dump/sessions", "/dump/archive"],
+    evidence: &[
+        "/dump/rights",
+        "/dump/locks",
+        "/dump/sessions",
+        "/dump/archive",
+    ],
     needs: &["G-06"],
     reasons: &[
         (
             "MissingRights",
             "The dump role cannot read everything; the GRANTs to run are in the facts.",
+        ),
+        (
+            "LockTableTooSmall",
+            "The locks of pg_dump would take room in the server's lock table that other clients may need; nothing was dumped.",
         ),
         (
             "WriteSession",
@@ -46,6 +55,11 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
             ),
         );
     }
+    if let Some(locks) = &dump.locks
+        && !locks.suffices()
+    {
+        return Verdict::fail("LockTableTooSmall", locks.to_string());
+    }
     if let Some(sessions) = &dump.sessions {
         if !sessions.read_only || sessions.xid_assigned {
             return Verdict::fail(
@@ -73,8 +87,8 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
     if asked && let Some(problem) = &dump.problem {
         return Verdict::fail("DumpFailed", problem.to_string());
     }
-    match (&dump.rights, &dump.sessions, &dump.archive) {
-        (Some(rights), Some(_), Some(archive)) => {
+    match (&dump.rights, &dump.locks, &dump.sessions, &dump.archive) {
+        (Some(rights), Some(_), Some(_), Some(archive)) => {
             let writes = match rights.writable_count {
                 0 => "no right to write".to_owned(),
                 n => format!("{} to write that it did not use", count(n, "right")),
@@ -102,6 +116,10 @@ fn worlds() -> crate::test_support::Worlds {
                     rights.missing =
                         vec!["GRANT SELECT ON SEQUENCE iu.unit_id_seq TO dump_ro;".into()];
                 }),
+            ),
+            (
+                "LockTableTooSmall",
+                World::with(|f| f.dump.as_mut().unwrap().locks.as_mut().unwrap().needed = 4791),
             ),
             (
                 "WriteSession",

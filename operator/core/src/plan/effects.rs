@@ -6,17 +6,25 @@ use crate::run::facts::DUMP_ATTEMPTS;
 /// The sentences, most important first.
 pub(super) fn of(spec: &DryRunSpec) -> Vec<String> {
     let (source, deadlines) = (&spec.source, &spec.deadlines);
+    let bound = format!(
+        "for at most {} and {} (deadlines.start and deadlines.dump)",
+        deadlines.start.0, deadlines.dump.0
+    );
     vec![
         format!(
-            "Production is read: {}:{}, database {}, as role {}, by pg_dump with {} jobs and by one session of the agent.",
+            "Production is read: {}:{}, database {}, as role {}, by pg_dump with {} jobs and by two sessions of the agent.",
             source.host, source.port, source.database, source.user, source.dump.jobs
         ),
         format!(
-            "While pg_dump runs it holds ACCESS SHARE on every table: ALTER TABLE, DROP, TRUNCATE and VACUUM FULL wait for it, for at most {} and {} (deadlines.start and deadlines.dump).",
-            deadlines.start.0, deadlines.dump.0
+            "While pg_dump runs it holds ACCESS SHARE on every table: ALTER TABLE, DROP, TRUNCATE and VACUUM FULL wait for it, {bound}."
+        ),
+        "Every table, sequence and view takes a place in the server's lock table meanwhile, which all clients share. If less than a quarter of that table would stay free, nothing is dumped.".into(),
+        "Tables are counted while pg_dump runs, in groups that hold ACCESS SHARE on about a hundred tables and indexes at a time.".into(),
+        format!(
+            "The dump's snapshot keeps VACUUM from removing rows of this database that are deleted meanwhile, {bound}."
         ),
         format!(
-            "For a lock that somebody else holds it waits {} at most. When the catalog changes under it the dump is taken again, {DUMP_ATTEMPTS} times in all.",
+            "For a lock that another session holds it waits {} at most. When the catalog changes under it the dump is taken again, {DUMP_ATTEMPTS} times in all.",
             source.dump.lock_timeout.0
         ),
         "Every row is read twice: to be counted, and to be dumped.".into(),
@@ -42,7 +50,10 @@ mod tests {
             "database directus",
             "role dump_ro",
             "3 jobs",
-            "ACCESS SHARE",
+            "ACCESS SHARE on every table",
+            "every table, sequence and view",
+            "tables and indexes at a time",
+            "VACUUM",
             "5m and 17m",
             "5s at most",
             "identity is read twice",

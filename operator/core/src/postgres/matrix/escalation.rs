@@ -12,7 +12,7 @@ const EXAMPLES: usize = 3;
 /// What the path of an attribute of the role itself is called in escalations.sql.
 const OF_ATTRIBUTE: &str = "attribute";
 
-/// A row that a server answered to [`crate::postgres::sql::ESCALATIONS`].
+/// A way in which a role could get more: a row of the query `escalations.sql`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct EscalationPath {
     /// The role, `public` when the path is open to everybody.

@@ -8,7 +8,7 @@ use super::name::{self, ObjectName};
 use super::selector::Selector;
 use crate::api::Privileges;
 
-/// A row that a server answered to [`crate::postgres::sql::OBJECTS`].
+/// An object that a matrix may name: a row of the query `objects.sql`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CatalogObject {
     /// Class of the object.
@@ -34,7 +34,7 @@ pub struct Inventory {
 }
 
 impl Inventory {
-    /// Names of the columns that grants, profiles and the list of rows name: the parameter of [`crate::postgres::sql::OBJECTS`].
+    /// Names of the columns that grants, profiles and the list of rows name: the parameter of `objects.sql`.
     pub fn columns_wanted(privileges: &Privileges, literal: Option<&Literal>) -> Vec<String> {
         let grants = privileges.grants.iter().map(|grant| &grant.columns);
         let profiles = privileges
@@ -50,7 +50,7 @@ impl Inventory {
         columns.into_iter().collect()
     }
 
-    /// Orders what the server answered to [`crate::postgres::sql::OBJECTS`]; the version is its `server_version_num`.
+    /// Orders the rows of `objects.sql`; the version is its `server_version_num`.
     pub fn new(server_version_num: u32, objects: impl IntoIterator<Item = CatalogObject>) -> Self {
         let mut inventory = Self {
             server_version_num,

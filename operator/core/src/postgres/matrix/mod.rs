@@ -1,6 +1,6 @@
 //! The frozen privilege matrix as a set of rows.
 //!
-//! Every privilege of a database is a row of the privilege catalog ([`crate::postgres::sql::PRIVILEGES`] and [`crate::postgres::sql::ATTRIBUTES`]). What the spec declares is
+//! Every privilege of a database is a row of the privilege catalog (the queries `privileges.sql` and `attributes.sql`). What the spec declares is
 //! expanded to rows ([`compile`]) or read from a list of them ([`Literal`]), what production granted is taken away ([`revoke`]), the rows are brought about ([`apply`]), read back and
 //! compared as sets ([`compare`]). Rows are the one form of all of it; statements are only ever made from rows.
 
@@ -28,7 +28,7 @@ pub use expected::{Compiled, compile};
 pub use inventory::{CatalogObject, Inventory};
 pub use literal::{InvalidLiteral, Literal};
 pub use log_settings::{LogSetting, log_settings};
-pub(crate) use name::name_parts;
+pub(crate) use name::{argument_types, name_parts};
 pub use profile::declared_grants;
 pub use revoke::revoke;
 pub use row::{PUBLIC, Reading, line, parse, summary};

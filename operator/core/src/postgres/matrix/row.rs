@@ -12,7 +12,7 @@ use crate::{
 /// The grantee that stands for everybody.
 pub const PUBLIC: &str = "public";
 
-/// What a server answered to [`crate::postgres::sql::PRIVILEGES`] and [`crate::postgres::sql::ATTRIBUTES`].
+/// Every privilege of a database: the rows of `privileges.sql` and `attributes.sql`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reading {
     /// The rows.

@@ -1,35 +1,9 @@
-//! SQL text that operator and agents share, and the quoting of identifiers.
-//!
-//! No statement is put together anywhere else: each stands in a `.sql` file of its own.
+//! Statements with places, and the quoting of what is put into them.
 
 pub(crate) mod statements;
 mod template;
 
 pub use template::Template;
-
-/// Puts a session into the state in which [`CATALOG`] and [`COUNTS`] are comparable between servers.
-pub const SESSION: &str = include_str!("../../../sql/session.sql");
-/// Who a server is: one row for [`crate::run::facts::SourceIdentity`] and [`crate::run::facts::CopyIdentity`].
-pub const IDENTITY: &str = include_str!("../../../sql/identity.sql");
-/// Every definition of the database, as (kind, identity, md5).
-pub const CATALOG: &str = include_str!("../../../sql/catalog.sql");
-/// The statements that count every table; the rows of each are (table, rows).
-pub const COUNTS: &str = include_str!("../../../sql/counts.sql");
-
-/// Every granted privilege, as (class, object, grantee, privilege, grantable, sign, grantors): a [`crate::postgres::matrix::Reading`] together with
-/// [`ATTRIBUTES`]. Needs the session of [`SESSION`].
-pub const PRIVILEGES: &str = include_str!("../../../sql/privileges.sql");
-/// Every privilege that is no ACL entry, in the columns of [`PRIVILEGES`].
-pub const ATTRIBUTES: &str = include_str!("../../../sql/attributes.sql");
-/// Everything that a matrix may name, as (class, name, owner, initial): a [`crate::postgres::matrix::Inventory`]. Its parameter is the names of the columns
-/// that are wanted.
-pub const OBJECTS: &str = include_str!("../../../sql/objects.sql");
-/// How roles could get more than the catalog shows them to have, as (role, why, what): a set of [`crate::postgres::matrix::EscalationPath`]s. Needs the session of
-/// [`SESSION`].
-pub const ESCALATIONS: &str = include_str!("../../../sql/escalations.sql");
-
-/// Every setting of a server as (name, value, of_server).
-pub const SETTINGS: &str = include_str!("../../../sql/settings.sql");
 
 /// Quotes an identifier. Always quoted, so that no list of reserved words is needed; NUL cannot occur in a Postgres name.
 pub fn identifier(name: &str) -> String {

@@ -1,35 +1,53 @@
-//! Statements that change roles and privileges. Their places take identifiers, literals and the server's own words, each quoted by whoever fills them.
+//! Statements that change roles and privileges. Their places take identifiers, literals and the
+//! server's own words; the caller quotes each.
 
 use super::Template;
 
-/// Declares a constant template for each file, checked against the names of its places when it is compiled.
+/// Declares a constant template for each statement, checked against the names of its places when it
+/// is compiled.
 macro_rules! statements {
-    ($($name:ident = $file:literal [$($place:ident),+];)+) => {
+    ($($name:ident = $text:literal [$($place:ident),+];)+) => {
         $(pub(crate) const $name: Template<{ [$(stringify!($place)),+].len() }> =
-            Template::new(include_str!(concat!("../../../sql/statements/", $file)), [$(stringify!($place)),+]);)+
+            Template::new($text, [$(stringify!($place)),+]);)+
     };
 }
 
 statements! {
-    CREATE_ROLE = "create_role.sql" [role];
-    ALTER_ROLE = "alter_role.sql" [role, attributes];
-    SET_PARAMETER = "set_parameter.sql" [role, parameter, value];
-    SET_PARAMETER_FROM_CURRENT = "set_parameter_from_current.sql" [role, parameter];
-    SET_CONFIG = "set_config.sql" [parameter, value];
-    RESET_PARAMETER = "reset_parameter.sql" [role, parameter];
-    RESET_PARAMETER_IN_DATABASE = "reset_parameter_in_database.sql" [role, database, parameter];
-    GRANT_ROLE = "grant_role.sql" [role, member];
-    GRANT_ROLE_WITH_ADMIN = "grant_role_with_admin.sql" [role, member];
-    GRANT_ROLE_WITH_OPTIONS = "grant_role_with_options.sql" [role, member, admin, inherit, set];
-    REVOKE_ROLE = "revoke_role.sql" [role, member];
-    REVOKE_ROLE_GRANTED_BY = "revoke_role_granted_by.sql" [role, member, grantor];
-    GRANT = "grant.sql" [privileges, kind, objects, grantee];
-    GRANT_WITH_OPTION = "grant_with_option.sql" [privileges, kind, objects, grantee];
-    REVOKE = "revoke.sql" [privileges, kind, objects, grantee];
-    REVOKE_DEFAULT = "revoke_default.sql" [owner, privilege, kind, grantee];
-    REVOKE_DEFAULT_IN_SCHEMA = "revoke_default_in_schema.sql" [owner, schema, privilege, kind, grantee];
-    SET_ROLE = "set_role.sql" [role];
+    CREATE_ROLE = "CREATE ROLE {role} NOLOGIN" [role];
+    ALTER_ROLE = "ALTER ROLE {role} {attributes}" [role, attributes];
+    SET_PARAMETER = "ALTER ROLE {role} SET {parameter} TO {value}" [role, parameter, value];
+    SET_PARAMETER_FROM_CURRENT = "ALTER ROLE {role} SET {parameter} FROM CURRENT" [role, parameter];
+    SET_CONFIG = "SELECT pg_catalog.set_config({parameter}, {value}, true)" [parameter, value];
+    RESET_PARAMETER = "ALTER ROLE {role} RESET {parameter}" [role, parameter];
+    RESET_PARAMETER_IN_DATABASE =
+        "ALTER ROLE {role} IN DATABASE {database} RESET {parameter}"
+        [role, database, parameter];
+    GRANT_ROLE = "GRANT {role} TO {member}" [role, member];
+    GRANT_ROLE_WITH_ADMIN = "GRANT {role} TO {member} WITH ADMIN OPTION" [role, member];
+    GRANT_ROLE_WITH_OPTIONS =
+        "GRANT {role} TO {member} WITH ADMIN {admin}, INHERIT {inherit}, SET {set}"
+        [role, member, admin, inherit, set];
+    REVOKE_ROLE = "REVOKE {role} FROM {member} CASCADE" [role, member];
+    REVOKE_ROLE_GRANTED_BY =
+        "REVOKE {role} FROM {member} GRANTED BY {grantor} CASCADE"
+        [role, member, grantor];
+    GRANT =
+        "GRANT {privileges} ON {kind} {objects} TO {grantee}"
+        [privileges, kind, objects, grantee];
+    GRANT_WITH_OPTION =
+        "GRANT {privileges} ON {kind} {objects} TO {grantee} WITH GRANT OPTION"
+        [privileges, kind, objects, grantee];
+    REVOKE =
+        "REVOKE {privileges} ON {kind} {objects} FROM {grantee} CASCADE"
+        [privileges, kind, objects, grantee];
+    REVOKE_DEFAULT =
+        "ALTER DEFAULT PRIVILEGES FOR ROLE {owner} REVOKE {privilege} ON {kind} FROM {grantee} CASCADE"
+        [owner, privilege, kind, grantee];
+    REVOKE_DEFAULT_IN_SCHEMA =
+        "ALTER DEFAULT PRIVILEGES FOR ROLE {owner} IN SCHEMA {schema} REVOKE {privilege} ON {kind} FROM {grantee} CASCADE"
+        [owner, schema, privilege, kind, grantee];
+    SET_ROLE = "SET LOCAL ROLE {role}" [role];
 }
 
 /// Ends [`SET_ROLE`].
-pub(crate) const RESET_ROLE: &str = include_str!("../../../sql/statements/reset_role.sql");
+pub(crate) const RESET_ROLE: &str = "RESET ROLE";

@@ -16,6 +16,8 @@ pub struct DumpFacts {
     pub identity: Option<SourceIdentity>,
     /// What the dump role may and may not do.
     pub rights: Option<RightsFacts>,
+    /// Room for the dump's locks in production's lock table.
+    pub locks: Option<LockFacts>,
     /// The sessions in which production was read.
     pub sessions: Option<SessionFacts>,
     /// What the copy's server needs to be able to hold it.
@@ -82,6 +84,58 @@ pub struct RightsFacts {
     pub writable_count: u64,
 }
 
+/// Room in a server's lock table. All clients share it: when it is full, statements of any of them
+/// fail.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LockFacts {
+    /// Relations that pg_dump locks until it ends.
+    pub needed: u64,
+    /// Locks that were held before the dump.
+    pub held: u64,
+    /// `max_connections` and `max_prepared_transactions` together.
+    pub slots: u64,
+    /// `max_locks_per_transaction`.
+    pub per_slot: u64,
+}
+
+impl LockFacts {
+    /// The part of the lock table that stays free for production's own clients during the dump.
+    const RESERVE: u64 = 4;
+
+    /// Number of locks that the table holds.
+    pub fn capacity(&self) -> u64 {
+        self.slots.saturating_mul(self.per_slot)
+    }
+
+    /// Returns true if the dump's locks fit and leave the reserve free.
+    pub fn suffices(&self) -> bool {
+        let capacity = self.capacity();
+        self.needed + self.held <= capacity - capacity / Self::RESERVE
+    }
+
+    /// Smallest `max_locks_per_transaction` with which they would.
+    pub fn per_slot_wanted(&self) -> u64 {
+        let locks = self.needed + self.held;
+        let capacity = (locks * Self::RESERVE).div_ceil(Self::RESERVE - 1);
+        capacity.div_ceil(self.slots.max(1))
+    }
+}
+
+impl std::fmt::Display for LockFacts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "pg_dump locks {} relations and {} locks are held, of {} in all; a quarter stays free for other clients; max_locks_per_transaction must be {} or more, not {}",
+            self.needed,
+            self.held,
+            self.capacity(),
+            self.per_slot_wanted(),
+            self.per_slot
+        )
+    }
+}
+
 /// The sessions in which production was read.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -138,7 +192,7 @@ pub struct ArchiveFacts {
     pub bytes: u64,
     /// Version of `pg_dump`, as `pg_dump --version` prints it.
     pub pg_dump: String,
-    /// The source's catalog before the dump; after it, it was the same.
+    /// The source's catalog in the dump's snapshot, the same before and after pg_dump read it.
     pub catalog: SetSummary,
     /// Exact row counts of the source's tables inside the dump's snapshot.
     pub counts: SetSummary,
@@ -150,3 +204,26 @@ pub struct ArchiveFacts {
 
 /// How often a dump is tried when the source's catalog changes under it.
 pub const DUMP_ATTEMPTS: u8 = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quarter_of_the_lock_table_stays_free() {
+        let locks = |needed| LockFacts {
+            needed,
+            held: 100,
+            slots: 100,
+            per_slot: 64,
+        };
+        assert!(locks(4700).suffices());
+        assert!(!locks(4701).suffices());
+        let wanted = LockFacts {
+            per_slot: locks(4701).per_slot_wanted(),
+            ..locks(4701)
+        };
+        assert_eq!(wanted.per_slot, 65);
+        assert!(wanted.suffices());
+    }
+}

@@ -11,20 +11,18 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use dryrun_core::api::Privileges;
-use dryrun_core::postgres::matrix::{
-    self, CatalogObject, Compiled, EscalationPath, Inventory, Literal, Reading, Statement,
-};
-use dryrun_core::postgres::sql;
+use dryrun_core::postgres::matrix::{self, Compiled, EscalationPath, Literal, Reading, Statement};
 use dryrun_core::run::facts::{EscalationFacts, MatrixDifference, PrivilegeRow, RowGroup};
 use dryrun_postgres::testing::{SUPERUSER, Server, installations, skip};
-use tokio_postgres::{Client, NoTls};
+use dryrun_postgres::{Options, Session};
+use tokio_postgres::NoTls;
 
 const DATABASE: &str = "directus";
 const PRIVILEGES: &str = include_str!("matrix/privileges.yaml");
 
 /// A restored copy.
 struct World {
-    client: Client,
+    session: Session,
     version: u32,
     own: BTreeSet<String>,
     _server: Server,
@@ -32,42 +30,31 @@ struct World {
 
 impl World {
     async fn start(server: Server) -> Self {
-        let mut config = tokio_postgres::Config::new();
-        config.host_path(server.socket()).user(SUPERUSER);
-        let client = connect(config.clone().dbname("postgres")).await;
-        client
+        let options = Options::superuser(0);
+        let open = async |database| {
+            let mut config = server.config(database);
+            let session = Session::connect("connect", &mut config, &options, NoTls).await;
+            session.unwrap()
+        };
+        let create = open("postgres").await;
+        create
+            .client
             .batch_execute("CREATE DATABASE directus")
             .await
             .unwrap();
-        let client = connect(config.dbname(DATABASE)).await;
-        client
+        let session = open(DATABASE).await;
+        session
+            .client
             .batch_execute(include_str!("matrix/world.sql"))
             .await
             .unwrap();
-        client.batch_execute(sql::SESSION).await.unwrap();
-        let version: i32 = client
-            .query_one("SELECT current_setting('server_version_num')::int", &[])
-            .await
-            .unwrap()
-            .get(0);
+        let identity = dryrun_postgres::identity(&session.client).await.unwrap();
         Self {
-            client,
-            version: version.try_into().unwrap(),
+            session,
+            version: identity.server.version_num,
             own: [SUPERUSER.to_owned()].into(),
             _server: server,
         }
-    }
-
-    async fn inventory(&self, privileges: &Privileges, literal: Option<&Literal>) -> Inventory {
-        let wanted = Inventory::columns_wanted(privileges, literal);
-        let rows = self.client.query(sql::OBJECTS, &[&wanted]).await.unwrap();
-        let object = |row: &tokio_postgres::Row| CatalogObject {
-            class: row.get(0),
-            name: row.get(1),
-            owner: row.get(2),
-            initial: row.get(3),
-        };
-        Inventory::new(self.version, rows.iter().map(object))
     }
 
     async fn compile(&self, yaml: &str) -> Compiled {
@@ -76,53 +63,36 @@ impl World {
 
     async fn compile_with(&self, yaml: &str, literal: Option<&Literal>) -> Compiled {
         let privileges: Privileges = serde_saphyr::from_str(yaml).unwrap();
-        let inventory = self.inventory(&privileges, literal).await;
+        let client = &self.session.client;
+        let inventory = dryrun_postgres::inventory(client, self.version, &privileges, literal)
+            .await
+            .unwrap();
         let today = jiff::civil::date(2026, 11, 23);
         matrix::compile(&privileges, literal, &inventory, today).unwrap()
     }
 
     async fn escalations(&self, matrix: &Compiled) -> EscalationFacts {
-        let rows = self.client.query(sql::ESCALATIONS, &[]).await.unwrap();
-        let path = |row: &tokio_postgres::Row| EscalationPath {
-            role: row.get(0),
-            why: row.get(1),
-            what: row.get(2),
-        };
-        matrix::escalations(matrix, &rows.iter().map(path).collect())
+        let client = &self.session.client;
+        let paths = dryrun_postgres::escalations(client).await.unwrap();
+        matrix::escalations(matrix, &paths)
     }
 
     async fn read(&self) -> Reading {
-        let mut reading = Reading::default();
-        for query in [sql::PRIVILEGES, sql::ATTRIBUTES] {
-            for row in self.client.query(query, &[]).await.unwrap() {
-                let (class, object, grantee, privilege) =
-                    (row.get(0), row.get(1), row.get(2), row.get(3));
-                reading.insert(
-                    PrivilegeRow {
-                        class,
-                        object,
-                        grantee,
-                        privilege,
-                        grantable: row.get(4),
-                        sign: row.get(5),
-                    },
-                    row.get(6),
-                );
-            }
-        }
-        reading
+        let client = &self.session.client;
+        dryrun_postgres::privileges(client).await.unwrap()
     }
 
     async fn run(&self, statements: &[Statement]) {
         for statement in statements {
-            if let Err(error) = self.client.batch_execute(statement.as_str()).await {
+            if let Err(error) = self.session.client.batch_execute(statement.as_str()).await {
                 panic!("{statement}: {error:?}");
             }
         }
     }
 
     async fn begin(&self) {
-        self.client
+        self.session
+            .client
             .batch_execute("BEGIN; SET LOCAL session_replication_role = replica")
             .await
             .unwrap();
@@ -150,7 +120,7 @@ impl World {
             "not revoked"
         );
         self.run(&matrix::apply(matrix)).await;
-        self.client.batch_execute("COMMIT").await.unwrap();
+        self.session.client.batch_execute("COMMIT").await.unwrap();
         baseline
     }
 }
@@ -159,12 +129,6 @@ impl World {
 fn is_kept(row: &PrivilegeRow) -> bool {
     row.class.starts_with("owner_")
         || ["role_attr", "policy", "secdef"].contains(&row.class.as_str())
-}
-
-async fn connect(config: &tokio_postgres::Config) -> Client {
-    let (client, connection) = config.connect(NoTls).await.unwrap();
-    tokio::spawn(connection);
-    client
 }
 
 fn render(difference: &MatrixDifference) -> Vec<String> {
@@ -264,11 +228,9 @@ async fn every_class_is_applied_and_read_back() {
         let baseline = world.bring_about(&matrix).await;
         let applied = matrix::compare(&matrix, &world.read().await.rows, &baseline, &world.own);
         assert_eq!(render(&applied), Vec::<String>::new());
-        let rows = world.client.query(sql::ESCALATIONS, &[]).await.unwrap();
-        let paths: Vec<[String; 3]> = rows
-            .iter()
-            .map(|row| [row.get(0), row.get(1), row.get(2)])
-            .collect();
+        let paths = dryrun_postgres::escalations(&world.session.client)
+            .await
+            .unwrap();
         for (why, what) in [
             ("attribute", "CREATEDB"),
             ("reaches superuser", "cutter_ro"),
@@ -278,10 +240,10 @@ async fn every_class_is_applied_and_read_back() {
             ("SET/ALTER SYSTEM on parameter", "work_mem"),
             ("CREATE in schema", "public"),
         ] {
-            assert!(
-                paths.contains(&["cutter_exec", why, what].map(str::to_owned)),
-                "{why} {what}: {paths:?}"
-            );
+            let is_it = |path: &EscalationPath| {
+                path.role == "cutter_exec" && path.why == why && path.what == what
+            };
+            assert!(paths.iter().any(is_it), "{why} {what}: {paths:?}");
         }
     })
     .await;
@@ -306,10 +268,15 @@ async fn every_escalation_path_is_found() {
         let mut report = String::new();
         for fault in include_str!("matrix/escalations.sql").lines() {
             world.begin().await;
-            let injected = world.client.batch_execute(fault).await;
+            let injected = world.session.client.batch_execute(fault).await;
             injected.unwrap_or_else(|error| panic!("{fault}: {error:?}"));
             let facts = world.escalations(&matrix).await;
-            world.client.batch_execute("ROLLBACK").await.unwrap();
+            world
+                .session
+                .client
+                .batch_execute("ROLLBACK")
+                .await
+                .unwrap();
             assert_ne!(facts.unexpected, 0, "{fault}");
             report.extend([fault, "\n"]);
             report.extend(facts.examples.iter().map(|path| format!("  {path}\n")));
@@ -332,9 +299,9 @@ async fn allowed_paths_pass_and_must_be_there() {
         assert_eq!(world.escalations(&matrix).await.vain, [message]);
         world.begin().await;
         let grants = "GRANT EXECUTE ON FUNCTION iu.close_day(date) TO PUBLIC; GRANT USAGE ON SCHEMA iu TO PUBLIC";
-        world.client.batch_execute(grants).await.unwrap();
+        world.session.client.batch_execute(grants).await.unwrap();
         let facts = world.escalations(&matrix).await;
-        world.client.batch_execute("ROLLBACK").await.unwrap();
+        world.session.client.batch_execute("ROLLBACK").await.unwrap();
         assert_eq!(facts, EscalationFacts { found: 1, ..EscalationFacts::default() });
     })
     .await;
@@ -365,6 +332,7 @@ async fn a_frozen_matrix_is_the_same_matrix() {
             async || matrix::compare(&matrix, &world.read().await.rows, &baseline, &world.own);
         assert_eq!(render(&compare().await), Vec::<String>::new());
         world
+            .session
             .client
             .batch_execute("DROP POLICY own ON iu.unit")
             .await
@@ -385,11 +353,11 @@ async fn what_production_logs_is_reset() {
         let production = "ALTER DATABASE directus SET log_min_messages TO panic; ALTER ROLE reader SET log_statement TO none; \
             ALTER ROLE ALL SET log_error_verbosity TO terse; ALTER ROLE reader IN DATABASE directus SET client_connection_check_interval TO 0; \
             ALTER DATABASE directus SET lc_messages TO 'POSIX'; ALTER DATABASE directus SET bytea_output TO escape";
-        world.client.batch_execute(production).await.unwrap();
+        world.session.client.batch_execute(production).await.unwrap();
         let settings = matrix::log_settings(&world.read().await);
         assert_eq!(settings.len(), 5, "{settings:?}");
         for setting in settings {
-            world.client.batch_execute(setting.reset().as_str()).await.unwrap();
+            world.session.client.batch_execute(setting.reset().as_str()).await.unwrap();
         }
         assert_eq!(matrix::log_settings(&world.read().await), []);
         let left: Vec<String> = world.read().await.rows.iter().filter(|row| row.class == "setting" && row.object == "db:directus").map(|row| row.privilege.clone()).collect();
@@ -407,6 +375,7 @@ async fn a_whole_database_can_be_declared() {
             async || matrix::compare(&matrix, &world.read().await.rows, &baseline, &world.own);
         assert_eq!(render(&compare().await), Vec::<String>::new());
         world
+            .session
             .client
             .batch_execute("CREATE ROLE stranger")
             .await
@@ -429,7 +398,7 @@ async fn a_whole_database_can_be_declared() {
 #[ignore = "asserts nothing about time, which depends on the machine and the profile"]
 async fn ten_thousand_tables() {
     against_every_server(async |world| {
-        world.client.batch_execute(include_str!("matrix/large.sql")).await.unwrap();
+        world.session.client.batch_execute(include_str!("matrix/large.sql")).await.unwrap();
         let roles: String = (1..=5).map(|role| format!("app_{role}: {{}}, ")).collect();
         let grant = |role, schema| format!("{{to: app_{role}, object: 'table:s{schema}.*', privileges: [SELECT, INSERT, UPDATE], expectRows: 1500}}, ");
         let grants: String = (1..=5).flat_map(|role| (1..=20).map(move |schema| grant(role, schema))).collect();
@@ -485,12 +454,18 @@ async fn inject(
     for fault in faults.lines() {
         world.begin().await;
         world
+            .session
             .client
             .batch_execute(fault)
             .await
             .unwrap_or_else(|error| panic!("{fault}: {error:?}"));
         let difference = matrix::compare(matrix, &world.read().await.rows, baseline, &world.own);
-        world.client.batch_execute("ROLLBACK").await.unwrap();
+        world
+            .session
+            .client
+            .batch_execute("ROLLBACK")
+            .await
+            .unwrap();
         let mut found = render(&difference);
         if difference.rest != before.rest {
             found.push("the rest".to_owned());

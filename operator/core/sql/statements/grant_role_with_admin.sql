@@ -1,1 +1,0 @@
-GRANT {role} TO {member} WITH ADMIN OPTION

@@ -1,1 +1,0 @@
-GRANT {privileges} ON {kind} {objects} TO {grantee} WITH GRANT OPTION

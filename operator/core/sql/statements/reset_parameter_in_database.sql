@@ -1,1 +1,0 @@
-ALTER ROLE {role} IN DATABASE {database} RESET {parameter}

@@ -1,1 +1,0 @@
-REVOKE {privileges} ON {kind} {objects} FROM {grantee} CASCADE

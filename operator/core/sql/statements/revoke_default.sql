@@ -1,1 +1,0 @@
-ALTER DEFAULT PRIVILEGES FOR ROLE {owner} REVOKE {privilege} ON {kind} FROM {grantee} CASCADE

@@ -1,1 +1,0 @@
-REVOKE {role} FROM {member} CASCADE

@@ -1,1 +1,0 @@
-REVOKE {role} FROM {member} GRANTED BY {grantor} CASCADE
