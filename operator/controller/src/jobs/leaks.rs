@@ -11,10 +11,8 @@ use dryrun_core::run::object::{Object, RunPod};
 use futures::{AsyncRead, AsyncReadExt};
 use k8s_openapi::api::core::v1::{Event, PersistentVolumeClaim, Pod, Secret};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
-use kube::api::{ListParams, LogParams};
+use kube::api::{ApiResource, DynamicObject, ListParams, LogParams};
 use kube::{Api, ResourceExt};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::io;
 use std::pin::pin;
@@ -155,16 +153,20 @@ struct Text {
     cut: bool,
 }
 
+/// Objects of a kind as the apiserver has them, whatever version of the operator has written them.
+fn objects_of<K>(scope: &Scope) -> Api<DynamicObject>
+where
+    K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>,
+{
+    let resource = ApiResource::erase::<K>(&());
+    Api::namespaced_with(scope.client.clone(), &scope.run.namespace, &resource)
+}
+
 async fn texts<K>(scope: &Scope, kind: &str, params: &ListParams) -> Result<Vec<Text>, Problem>
 where
-    K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
-        + Clone
-        + std::fmt::Debug
-        + DeserializeOwned
-        + Serialize,
+    K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>,
 {
-    let api: Api<K> = Api::namespaced(scope.client.clone(), &scope.run.namespace);
-    let found = api
+    let found = objects_of::<K>(scope)
         .list(params)
         .await
         .map_err(|e| Problem::transient("ObjectsUnreadable", e))?;
@@ -173,24 +175,16 @@ where
 
 async fn text<K>(scope: &Scope, kind: &str, name: &str) -> Result<Vec<Text>, Problem>
 where
-    K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
-        + Clone
-        + std::fmt::Debug
-        + DeserializeOwned
-        + Serialize,
+    K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>,
 {
-    let api: Api<K> = Api::namespaced(scope.client.clone(), &scope.run.namespace);
-    let found = api
+    let found = objects_of::<K>(scope)
         .get_opt(name)
         .await
         .map_err(|e| Problem::transient("ObjectsUnreadable", e))?;
     found.iter().map(|object| json(kind, object)).collect()
 }
 
-fn json<K: Serialize + kube::Resource<DynamicType = ()>>(
-    kind: &str,
-    object: &K,
-) -> Result<Text, Problem> {
+fn json(kind: &str, object: &DynamicObject) -> Result<Text, Problem> {
     let bytes = serde_json::to_vec(object)
         .map_err(|e| Problem::permanent("InvalidObject", e.to_string()))?;
     Ok(Text {

@@ -338,13 +338,19 @@ fn told(model: &Model) -> String {
     let mut lines: Vec<String> = writes.map(line).collect();
     lines.push(format!("the last of {} calls:", calls.len()));
     lines.extend(calls.iter().rev().take(20).map(line));
-    let runs = model.all::<DryRun>();
+    let runs = model.state().store.objects("dryruns");
     let conditions = runs
         .iter()
-        .flat_map(|run| run.status.iter().flat_map(|s| &s.conditions));
+        .flat_map(|run| run["status"]["conditions"].as_array());
     let open = conditions
-        .filter(|condition| condition.status != "True")
-        .map(|c| format!("{} {} {}: {}", c.type_, c.status, c.reason, c.message));
+        .flatten()
+        .filter(|condition| condition["status"] != "True")
+        .map(|c| {
+            format!(
+                "{} {} {}: {}",
+                c["type"], c["status"], c["reason"], c["message"]
+            )
+        });
     lines.extend(open);
     lines.join("\n")
 }
