@@ -36,6 +36,17 @@ const RESTORING: &str = "dryrun-restore";
 const SCRATCH: &str = "dryrun_scratch_catalog";
 /// What is never restored: the entry of a table of contents begins with two or three numbers and this.
 const FILTERED: &str = "USER MAPPING";
+/// Entries that give privileges.
+const PRIVILEGES: &[&str] = &["ACL ", "DEFAULT ACL "];
+/// The entry of the privileges on the database.
+const OF_DATABASE: &str = "ACL - DATABASE ";
+/// Entries that come after those.
+const LAST: &[&str] = &[
+    "EVENT TRIGGER ",
+    "COMMENT - EVENT TRIGGER ",
+    "SECURITY LABEL - EVENT TRIGGER ",
+    "MATERIALIZED VIEW DATA ",
+];
 /// How `pg_restore` begins the first line of an error. The lines after it quote the statement, which may hold anything.
 const SAYS: &str = "pg_restore: error:";
 /// How many errors travel as text.
@@ -196,16 +207,47 @@ impl Restore<'_> {
     }
 
     /// `pg_restore` with owners and privileges into a database that it creates.
+    ///
+    /// Privileges come one after the other, in the order of the archive: `pg_restore` would give them in parallel, and a role that hands on a privilege on
+    /// a table must have its privilege on the schema by then.
     async fn restore(&self) -> Result<RestoreClaim> {
-        let list = self.list().await?;
+        let Passes {
+            objects,
+            privileges,
+            last,
+        } = Passes::of(&self.contents().await?);
+        let task = self.task;
+        let mut claim = self.pass(&objects, None, task.jobs).await?;
+        for (list, jobs) in [(&privileges, 1), (&last, task.jobs)] {
+            if list.is_empty() || claim.lowest_free_bytes < task.minimum_free {
+                continue;
+            }
+            let further = self.pass(list, Some(&task.database), jobs).await?;
+            claim.error_lines += further.error_lines;
+            claim.errors.extend(further.errors);
+            claim.errors.truncate(ERRORS);
+            claim.milliseconds += further.milliseconds;
+            claim.lowest_free_bytes = claim.lowest_free_bytes.min(further.lowest_free_bytes);
+            if claim.exit_code == 0 {
+                claim.exit_code = further.exit_code;
+            }
+        }
+        Ok(claim)
+    }
+
+    /// Restores what a list names into a database, or into one that it makes.
+    async fn pass(&self, list: &str, database: Option<&str>, jobs: u8) -> Result<RestoreClaim> {
+        let list = written(list)?;
         let mut command = self.programs.command("pg_restore");
         let _passfile = self.lend(&mut command, &options(self.version_num))?;
+        if database.is_none() {
+            command.arg("--create");
+        }
         command
-            .arg("--create")
-            .args(["--dbname", &self.task.server.database])
+            .args(["--dbname", database.unwrap_or(&self.task.server.database)])
             .arg("--use-list")
             .arg(list.path());
-        self.run(&mut command).await
+        self.run(&mut command, jobs).await
     }
 
     /// Ready when less is free on the volume than must be. One that cannot be looked at is looked at again at the end.
@@ -220,12 +262,12 @@ impl Restore<'_> {
         }
     }
 
-    async fn run(&self, command: &mut Command) -> Result<RestoreClaim> {
+    async fn run(&self, command: &mut Command, jobs: u8) -> Result<RestoreClaim> {
         let volume = Path::new(&self.task.directory);
         let lowest = AtomicU64::new(directory::free_bytes(volume)?);
         let full = self.filled(&lowest);
         command
-            .arg(format!("--jobs={}", self.task.jobs))
+            .arg(format!("--jobs={jobs}"))
             .args([
                 "--no-tablespaces",
                 "--no-publications",
@@ -249,7 +291,7 @@ impl Restore<'_> {
     }
 
     /// The archive's table of contents without what must not be restored.
-    async fn list(&self) -> Result<NamedTempFile> {
+    async fn contents(&self) -> Result<String> {
         let contents = program::succeed(
             &self.agent.children,
             self.programs
@@ -258,10 +300,7 @@ impl Restore<'_> {
                 .arg(self.archive()),
         )
         .await?;
-        let mut list = directory::temporary("restore-")?;
-        list.write_all(filtered(&contents).as_bytes())
-            .map_err(|error| failure::file(list.path(), &error))?;
-        Ok(list)
+        Ok(filtered(&contents))
     }
 
     fn lend(&self, command: &mut Command, options: &Options) -> Result<NamedTempFile> {
@@ -318,7 +357,7 @@ impl Restore<'_> {
     }
 
     async fn scratch_catalog(&self) -> Result<Rows> {
-        let list = self.list().await?;
+        let list = written(&self.contents().await?)?;
         let mut command = self.programs.command("pg_restore");
         let _passfile = self.lend(&mut command, &unlogged(self.version_num))?;
         self.run(
@@ -327,6 +366,7 @@ impl Restore<'_> {
                 .args(["--dbname", SCRATCH])
                 .arg("--use-list")
                 .arg(list.path()),
+            self.task.jobs,
         )
         .await?;
         // Unlogged, too: the server may still have this session when the database is dropped, and would tell of its end among the restore's errors.
@@ -380,6 +420,44 @@ fn filtered(contents: &str) -> String {
         .collect()
 }
 
+/// A table of contents in the passes that `pg_restore` itself makes of it.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Passes {
+    objects: String,
+    privileges: String,
+    /// What may need privileges or must not see others' doing.
+    last: String,
+}
+
+impl Passes {
+    fn of(contents: &str) -> Self {
+        let mut passes = Self::default();
+        for line in contents.lines() {
+            let Some(entry) = entry(line) else { continue };
+            let is = |kinds: &[&str]| kinds.iter().any(|kind| entry.starts_with(kind));
+            // The privileges on the database are restored only where it is made.
+            let list = if is(PRIVILEGES) && !entry.starts_with(OF_DATABASE) {
+                &mut passes.privileges
+            } else if is(LAST) {
+                &mut passes.last
+            } else {
+                &mut passes.objects
+            };
+            list.push_str(line);
+            list.push('\n');
+        }
+        passes
+    }
+}
+
+/// A list of entries as a file.
+fn written(list: &str) -> Result<NamedTempFile> {
+    let mut file = directory::temporary("restore-")?;
+    file.write_all(list.as_bytes())
+        .map_err(|error| failure::file(file.path(), &error))?;
+    Ok(file)
+}
+
 /// What follows the numbers in `3401; 1418 16413 USER MAPPING - USER MAPPING alice SERVER other postgres`.
 fn entry(line: &str) -> Option<&str> {
     let (id, rest) = line.split_once("; ")?;
@@ -407,6 +485,35 @@ CONTEXT:  COPY unit, line 1, column id: "ERROR:"
 pg_restore: error: could not read from input file: end of file
 pg_restore: warning: errors ignored on restore: 2"#;
         assert_eq!(said.lines().filter(|line| is_of_server(line)).count(), 2);
+    }
+
+    #[test]
+    fn privileges_are_a_pass_of_their_own() {
+        let line = |entry: &str| format!("10; 1259 16390 {entry}\n");
+        let objects = ["TABLE public ACL owner", "ACL - DATABASE shop owner"];
+        let privileges = [
+            "ACL - SCHEMA app owner",
+            "ACL app TABLE orders owner",
+            "DEFAULT ACL app DEFAULT PRIVILEGES FOR TABLES owner",
+        ];
+        let last = [
+            "EVENT TRIGGER - watch postgres",
+            "COMMENT - EVENT TRIGGER watch postgres",
+            "MATERIALIZED VIEW DATA public totals owner",
+        ];
+        let text = |entries: &[&str]| entries.iter().map(|entry| line(entry)).collect::<String>();
+        let contents = format!(
+            ";\n; Archive\n{}{}{}",
+            text(&last),
+            text(&privileges),
+            text(&objects)
+        );
+        let expected = Passes {
+            objects: text(&objects),
+            privileges: text(&privileges),
+            last: text(&last),
+        };
+        assert_eq!(Passes::of(&contents), expected);
     }
 
     #[test]
