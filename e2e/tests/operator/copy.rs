@@ -100,7 +100,13 @@ pub(crate) async fn restore_stops_before_volume_is_full(env: &Environment) -> Re
 fn regional(env: &Environment, name: &str) -> Value {
     let mut request = env.small(name);
     request["spec"]["source"]["database"] = json!("regional");
-    request["spec"]["privileges"]["grants"][0]["object"] = json!("database:regional");
+    let grants = &mut request["spec"]["privileges"]["grants"];
+    grants[0]["object"] = json!("database:regional");
+    if let Some(grants) = grants.as_array_mut() {
+        grants.push(
+            json!({"to": "public", "object": "function:public.region()", "privileges": ["EXECUTE"]}),
+        );
+    }
     request
 }
 
@@ -320,6 +326,23 @@ pub(crate) async fn literal_matrix_passes(env: &Environment) -> Result<()> {
     .map(drop)
 }
 
+/// Everybody may overwrite a table that the matrix does not name: the run ends before a scenario could.
+pub(crate) async fn privileges_through_public_fail(env: &Environment) -> Result<()> {
+    let mut request = env.small("rights-through-public");
+    request["spec"]["source"]["database"] = json!("generous");
+    request["spec"]["privileges"]["grants"][0]["object"] = json!("database:generous");
+    request["spec"]["harness"]["scenarios"] =
+        json!([steps("steals", "UPDATE public.salary SET amount = 0")]);
+    let run = Run::begin(env, request).await?;
+    run.ends_at(
+        "G-09",
+        "EscalationPath",
+        &["through PUBLIC: UPDATE on table:public.salary"],
+        Command::Roles,
+    )
+    .await
+}
+
 /// A role with CREATE makes an undeclared table.
 pub(crate) async fn undeclared_change_fails(env: &Environment) -> Result<()> {
     let mut request = creating(env, "undeclared-change");
@@ -347,7 +370,10 @@ pub(crate) async fn declared_migration_passes(env: &Environment) -> Result<()> {
             "owns": ["database:stock", "table:public.item", "sequence:public.item_id_seq", "large_object:737373"],
         }},
         "grants": [],
-        "escalationAllowed": allowed("workflow_admin", "CREATE in schema", "public"),
+        "escalationAllowed": [
+            {"role": "workflow_admin", "why": "CREATE in schema", "what": "public", "reason": "it migrates"},
+            {"role": "workflow_admin", "why": "predefined role", "what": "pg_database_owner", "reason": "it owns the database"},
+        ],
     });
     let mut migration = steps(
         "migrates",

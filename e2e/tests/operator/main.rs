@@ -78,6 +78,7 @@ const CASES: [(&str, Case); 86] = cases![
     postgres_versions::postgres_15_passes,
     postgres_versions::newer_copy_leaves_catalog_match_unknown,
     copy::declared_migration_passes,
+    copy::privileges_through_public_fail,
     breakdowns::server_crash_ends_the_run,
     breakdowns::termination_log_is_not_repeated,
     breakdowns::protected_pod_restart_fails,

@@ -100,6 +100,11 @@ async fn production(env: &Environment, name: &str, image: Image) -> Result<(Valu
     source["passwordSecretRef"] = json!({"name": "versions", "key": "password"});
     source["network"] = json!({"namespace": VERSIONS, "podSelector": {"app": name}});
     request["spec"]["postgres"]["image"] = json!(image.name);
+    if let Some(grants) = request["spec"]["privileges"]["grants"].as_array_mut() {
+        grants.push(
+            json!({"to": "public", "object": "function:public.worth(bigint)", "privileges": ["EXECUTE"]}),
+        );
+    }
     request["spec"]["verification"]["tables"] = json!(["public.item", "public.note"]);
     Ok((request, newer.name.clone()))
 }

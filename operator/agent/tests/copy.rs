@@ -8,7 +8,7 @@
 mod support;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
@@ -23,9 +23,9 @@ use dryrun_core::{
         tasks::{IdentifyTask, Login, RestoreTask, Server, SqlTask},
     },
     api::{SqlExpectation, SqlStep, SslMode},
-    postgres::{settings, sql},
+    postgres::{matrix, settings},
     problem::Problem,
-    run::facts::{RestoreClaim, SourceRequirements, StepClaim},
+    run::facts::{DumpFacts, RestoreClaim, SourceRequirements, StepClaim},
 };
 use support::{
     Agent, DEADLINE, PASSWORD, Process, World, connect, free_port, postgres,
@@ -82,14 +82,15 @@ fn start_copy(
 }
 
 /// Makes the roles that the restore needs, as the operator does, and gives its session.
-async fn prepare(config: &PostgresConfig, roles: impl Iterator<Item = &str>) -> Client {
+async fn prepare(config: &PostgresConfig, dump: &DumpFacts, roles: &BTreeSet<String>) -> Client {
     let operator = connect(config.port, &config.bootstrap_role, PASSWORD, "postgres").await;
     let restorer = config.restore_role.as_deref().unwrap();
     let statement = format!("CREATE ROLE {restorer} LOGIN SUPERUSER PASSWORD '{PASSWORD}'");
     operator.batch_execute(&statement).await.unwrap();
-    for role in roles {
-        let statement = format!("CREATE ROLE {}", sql::identifier(role));
-        operator.batch_execute(&statement).await.unwrap();
+    let rights = matrix::undeclared(dump.role_rights.iter().cloned(), roles, &BTreeSet::new());
+    let version = dump.identity.as_ref().unwrap().version_num;
+    for statement in [matrix::create(roles), matrix::give(&rights, version)].concat() {
+        operator.batch_execute(statement.as_str()).await.unwrap();
     }
     operator
 }
@@ -197,12 +198,12 @@ async fn a_copy_is_restored_equal_and_judged_by_its_own_checks() {
     let agent = Agent::start(&world);
     let dump = source.dump(&world, &agent, "dump", |_| {});
     assert_eq!(dump.problem, None);
-    let archive = dump.archive.unwrap();
+    let archive = dump.archive.clone().unwrap();
 
-    let requirements = dump.requirements.unwrap();
+    let requirements = dump.requirements.clone().unwrap();
     assert_eq!(requirements.settings_unseen, ["TimeZone", "xmlbinary"]);
     let (_copy, config) = start_copy(&world, &source, requirements);
-    let operator = prepare(&config, dump.roles.iter().map(|role| role.name.as_str())).await;
+    let operator = prepare(&config, &dump, &dump.roles).await;
     let found: BTreeMap<String, String> = dryrun_postgres::settings(&operator)
         .await
         .unwrap()
@@ -410,14 +411,11 @@ async fn a_restore_without_a_role_tells_what_was_lost() {
     source.admin.batch_execute(RIGHTS).await.unwrap();
     let agent = Agent::start(&world);
     let dump = source.dump(&world, &agent, "dump", |_| {});
-    let digest = dump.archive.unwrap().digest;
-    let (_copy, config) = start_copy(&world, &source, dump.requirements.unwrap());
-    let roles = dump
-        .roles
-        .iter()
-        .map(|role| role.name.as_str())
-        .filter(|name| *name != "app_reader");
-    prepare(&config, roles).await;
+    let digest = dump.archive.clone().unwrap().digest;
+    let (_copy, config) = start_copy(&world, &source, dump.requirements.clone().unwrap());
+    let mut roles = dump.roles.clone();
+    roles.remove("app_reader");
+    prepare(&config, &dump, &roles).await;
     let claim = match restore(&source, &agent, "restore", &config, &world, &digest) {
         TaskResult::Restore(claim) => claim,
         other => panic!("{other:?}"),
@@ -516,5 +514,61 @@ fn list(directory: &Path, listing: &mut Vec<(PathBuf, u64, SystemTime)>) {
         if metadata.is_dir() {
             list(&entry.path(), listing);
         }
+    }
+}
+
+/// A second superuser, a role that bypasses row security, and one that hands on what it was lent act in the copy as they do in production.
+#[tokio::test(flavor = "multi_thread")]
+async fn other_roles_are_as_strong_as_in_production() {
+    let Some(programs) = postgres() else { return };
+    let world = World::new();
+    let source = Production::start(&world, &programs, &[]).await;
+    source.admin.batch_execute(RIGHTS).await.unwrap();
+    source
+        .admin
+        .batch_execute(include_str!("strong.sql"))
+        .await
+        .unwrap();
+    let agent = Agent::start(&world);
+    let dump = source.dump(&world, &agent, "dump", |_| {});
+    assert_eq!(dump.problem, None);
+    let (_copy, config) = start_copy(&world, &source, dump.requirements.clone().unwrap());
+    prepare(&config, &dump, &dump.roles).await;
+    let digest = dump.archive.clone().unwrap().digest;
+    let claim = match restore(&source, &agent, "restore", &config, &world, &digest) {
+        TaskResult::Restore(claim) => claim,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((claim.exit_code, claim.errors), (0, vec![]));
+    assert_eq!(claim.copy.catalog_difference.rows, 0);
+
+    let copy = connect(config.port, &config.bootstrap_role, PASSWORD, "directus").await;
+    let found = dryrun_postgres::role_rights(&copy).await.unwrap();
+    let found = matrix::undeclared(found, &dump.roles, &BTreeSet::new());
+    assert_eq!(matrix::differing(&dump.role_rights, &found), [""; 0]);
+    for server in [&source.admin, &copy] {
+        let seen = server
+            .query_one(include_str!("strong_seen.sql"), &[])
+            .await
+            .unwrap();
+        assert_eq!(
+            (seen.get::<_, i64>(0), seen.get::<_, i64>(1)),
+            (1, 60),
+            "a total, and what the lender handed on"
+        );
+        server
+            .batch_execute("SET ROLE cutter_verify")
+            .await
+            .unwrap();
+        let customers = server
+            .query_one("SELECT count(*) FROM app.all_customers", &[])
+            .await
+            .unwrap();
+        assert_eq!(customers.get::<_, i64>(0), 9);
+        let secret = server
+            .query_one("SELECT secret FROM app.peek()", &[])
+            .await
+            .unwrap();
+        assert_eq!(secret.get::<_, &str>(0), "x");
     }
 }

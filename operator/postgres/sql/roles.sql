@@ -1,5 +1,5 @@
--- Roles that the database refers to, and those whose rights they have through membership: (name, is the bootstrap superuser, member of).
--- The bootstrap superuser owns things without any dependency being recorded. Predefined roles exist everywhere and are named as groups only.
+-- Roles that the database refers to, and those whose rights they have through membership.
+-- The bootstrap superuser (10) owns things without any dependency being recorded. Predefined roles exist everywhere and are named as groups only.
 WITH RECURSIVE this AS (
   SELECT oid FROM pg_database WHERE datname = current_database()
 ), reached(oid) AS (
@@ -12,10 +12,7 @@ WITH RECURSIVE this AS (
   UNION
   SELECT m.roleid FROM reached r JOIN pg_auth_members m ON m.member = r.oid
 )
-SELECT r.rolname::text,
-       r.oid = 10 AS bootstrap,
-       ARRAY(SELECT DISTINCT g.rolname::text FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid WHERE m.member = r.oid ORDER BY 1) AS member_of
+SELECT r.rolname::text
   FROM reached
   JOIN pg_roles r USING (oid)
  WHERE r.rolname !~ '^pg_'
- ORDER BY r.rolname

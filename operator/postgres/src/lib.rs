@@ -22,7 +22,7 @@ pub use copy::{
 };
 pub use error::{Class, Error, Result};
 pub use identity::{Identity, identity};
-pub use privileges::{escalations, inventory, privileges};
+pub use privileges::{escalations, inventory, privileges, role_rights};
 pub use query::run;
 pub use session::{Options, Session};
 pub use settings::{Setting, file_settings, settings};

@@ -12,7 +12,7 @@ use tokio_postgres::GenericClient;
 use crate::{
     error::Result,
     query,
-    sql::{ATTRIBUTES, ESCALATIONS, OBJECTS, PRIVILEGES},
+    sql::{ATTRIBUTES, ESCALATIONS, OBJECTS, PRIVILEGES, ROLE_RIGHTS},
 };
 
 /// Reads every privilege, granted or otherwise.
@@ -35,6 +35,22 @@ pub async fn privileges(client: &impl GenericClient) -> Result<Reading> {
         }
     }
     Ok(reading)
+}
+
+/// Reads the rights of roles that no dump of a database carries.
+pub async fn role_rights(client: &impl GenericClient) -> Result<Vec<PrivilegeRow>> {
+    let doing = "read the rights of roles";
+    query::rows(client, doing, ROLE_RIGHTS, &[], |row| {
+        Ok(PrivilegeRow {
+            class: row.try_get(0)?,
+            object: row.try_get(1)?,
+            grantee: row.try_get(2)?,
+            privilege: row.try_get(3)?,
+            grantable: row.try_get(4)?,
+            sign: "+".to_owned(),
+        })
+    })
+    .await
 }
 
 /// Reads every way in which a role could get more than its privileges say.

@@ -1,10 +1,16 @@
 //! Requests to production before and while it is dumped.
 
-use dryrun_core::run::facts::{LockFacts, RightsFacts, SourceRequirements, SourceRole};
+use std::collections::BTreeSet;
+
+use dryrun_core::{
+    postgres::matrix,
+    run::facts::{LockFacts, PrivilegeRow, RightsFacts, SourceRequirements},
+};
 use tokio_postgres::GenericClient;
 
 use crate::{
     error::Result,
+    privileges::role_rights,
     query,
     sql::{LOCKS, MISSING_RIGHTS, REQUIREMENTS, ROLES, WRITE_RIGHTS},
     statements::{EXTENSIONS, LOCK_TIMEOUT},
@@ -62,23 +68,14 @@ pub async fn requirements(client: &impl GenericClient) -> Result<(SourceRequirem
     Ok((requirements, bytes.cast_unsigned()))
 }
 
-/// Reads the roles that the database refers to, and their memberships as (role, member).
+/// Reads the roles that the database refers to, and their rights that no dump carries.
 pub async fn roles(
     client: &impl GenericClient,
-) -> Result<(Vec<SourceRole>, Vec<(String, String)>)> {
-    let found = query::rows(client, "read the roles", ROLES, &[], |row| {
-        let role = SourceRole {
-            name: row.try_get("rolname")?,
-            bootstrap: row.try_get("bootstrap")?,
-        };
-        Ok((role, row.try_get::<_, Vec<String>>("member_of")?))
-    });
-    let (mut roles, mut memberships) = (Vec::new(), Vec::new());
-    for (member, groups) in found.await? {
-        memberships.extend(groups.into_iter().map(|group| (group, member.name.clone())));
-        roles.push(member);
-    }
-    Ok((roles, memberships))
+) -> Result<(BTreeSet<String>, BTreeSet<PrivilegeRow>)> {
+    let names = query::rows(client, "read the roles", ROLES, &[], |row| row.try_get(0));
+    let names = names.await?.into_iter().collect();
+    let rights = matrix::undeclared(role_rights(client).await?, &names, &BTreeSet::new());
+    Ok((names, rights))
 }
 
 /// Bounds how long a request waits for a table that another session has locked.

@@ -21,6 +21,10 @@ pub(crate) const OBJECTS: &str = include_str!("../sql/objects.sql");
 /// [`SESSION`].
 pub(crate) const ESCALATIONS: &str = include_str!("../sql/escalations.sql");
 
+/// Rights of roles that no dump of a database carries, as (class, object, grantee, privilege,
+/// grantable).
+pub(crate) const ROLE_RIGHTS: &str = include_str!("../sql/role_rights.sql");
+
 /// What a login lacks on each object of a name, as (kind, missing). Needs the session of [`SESSION`].
 pub(crate) const ACCESS: &str = include_str!("../sql/access.sql");
 /// Every setting of the server, as (name, value, of_server).
@@ -38,5 +42,5 @@ pub(crate) const LOCKS: &str = include_str!("../sql/locks.sql");
 pub(crate) const REWRITTEN: &str = include_str!("../sql/rewritten.sql");
 /// Encoding, locale, checksums and size of the database.
 pub(crate) const REQUIREMENTS: &str = include_str!("../sql/requirements.sql");
-/// Roles that the database refers to, as (name, bootstrap, member of).
+/// Roles that the database refers to.
 pub(crate) const ROLES: &str = include_str!("../sql/roles.sql");

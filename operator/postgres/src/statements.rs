@@ -82,6 +82,3 @@ pub const LOCK_ROLE: Template<1> = Template::new(
     "ALTER ROLE {role} NOLOGIN NOSUPERUSER PASSWORD NULL",
     ["role"],
 );
-/// Makes the twin of the source's bootstrap superuser, who owns what only a superuser may own.
-pub const BOOTSTRAP_TWIN: Template<1> =
-    Template::new("ALTER ROLE {role} SUPERUSER NOLOGIN", ["role"]);

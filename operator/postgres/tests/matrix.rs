@@ -74,7 +74,7 @@ impl World {
     async fn escalations(&self, matrix: &Compiled) -> EscalationFacts {
         let client = &self.session.client;
         let paths = dryrun_postgres::escalations(client).await.unwrap();
-        matrix::escalations(matrix, &paths)
+        matrix::escalations(matrix, &paths, &self.read().await.rows)
     }
 
     async fn read(&self) -> Reading {
@@ -255,9 +255,19 @@ async fn an_innocent_matrix_has_no_escalation_path() {
     against_every_server(async |world| {
         let matrix = world.compile(PRIVILEGES).await;
         world.bring_about(&matrix).await;
-        assert_eq!(world.escalations(&matrix).await, EscalationFacts::default());
+        assert_eq!(world.escalations(&matrix).await, innocent(0));
     })
     .await;
+}
+
+/// What is found where everybody may execute what the matrix declares, and so many paths are allowed.
+fn innocent(found: u64) -> EscalationFacts {
+    let routines = [("function".to_owned(), 3), ("procedure".to_owned(), 1)];
+    EscalationFacts {
+        found,
+        executable_by_public: routines.into(),
+        ..EscalationFacts::default()
+    }
 }
 
 #[tokio::test]
@@ -291,18 +301,40 @@ async fn allowed_paths_pass_and_must_be_there() {
     against_every_server(async |world| {
         let yaml = format!(
             "{PRIVILEGES}\nescalationAllowed:\n\
-             - {{role: public, why: SECURITY DEFINER as workflow_admin, what: iu.close_day(date), reason: batch}}\n"
+             - {{role: public, why: 'SECURITY DEFINER as workflow_admin, search_path unpinned', what: iu.close_day(date), reason: batch}}\n"
         );
         let matrix = world.compile(&yaml).await;
         world.bring_about(&matrix).await;
-        let message = "the allowed escalation `public: SECURITY DEFINER as workflow_admin: iu.close_day(date)` matches nothing";
+        let message = "the allowed escalation `public: SECURITY DEFINER as workflow_admin, search_path unpinned: iu.close_day(date)` matches nothing";
         assert_eq!(world.escalations(&matrix).await.vain, [message]);
         world.begin().await;
-        let grants = "GRANT EXECUTE ON FUNCTION iu.close_day(date) TO PUBLIC; GRANT USAGE ON SCHEMA iu TO PUBLIC";
-        world.session.client.batch_execute(grants).await.unwrap();
+        world.session.client.batch_execute("GRANT EXECUTE ON FUNCTION iu.close_day(date) TO PUBLIC").await.unwrap();
         let facts = world.escalations(&matrix).await;
         world.session.client.batch_execute("ROLLBACK").await.unwrap();
-        assert_eq!(facts, EscalationFacts { found: 1, ..EscalationFacts::default() });
+        let mut expected = innocent(1);
+        expected.executable_by_public.insert("function".into(), 4);
+        assert_eq!(facts, expected);
+    })
+    .await;
+}
+
+/// A shop of functions that run as their owner is one line, and so is what everybody may execute.
+#[tokio::test]
+async fn hundreds_of_functions_are_one_line() {
+    against_every_server(async |world| {
+        world.session.client.batch_execute(include_str!("matrix/shop.sql")).await.unwrap();
+        let yaml = format!(
+            "{PRIVILEGES}\nescalationAllowed:\n\
+             - {{role: public, why: SECURITY DEFINER as bootstrap, what: public.api_*, expectPaths: 300, reason: the interface}}\n\
+             - {{role: public, why: through PUBLIC, what: 'EXECUTE on function:public.*', expectPaths: 300, reason: with the rights of the caller}}\n"
+        );
+        let matrix = world.compile(&yaml).await;
+        world.bring_about(&matrix).await;
+        let mut expected = innocent(600);
+        expected.executable_by_public.insert("function".into(), 603);
+        assert_eq!(world.escalations(&matrix).await, expected);
+        world.session.client.batch_execute("DROP FUNCTION public.api_7(), public.plain_7()").await.unwrap();
+        assert_eq!(world.escalations(&matrix).await.vain.len(), 2);
     })
     .await;
 }
@@ -414,6 +446,10 @@ async fn ten_thousand_tables() {
         lap("compare");
         eprintln!("{} rows declared, {} found, {} other", difference.declared, difference.found, difference.rest.rows);
         assert_eq!(render(&difference), Vec::<String>::new());
+        lap("-");
+        let facts = world.escalations(&matrix).await;
+        lap("read again, escalations");
+        assert_eq!(facts.vain, Vec::<String>::new());
     })
     .await;
 }

@@ -64,5 +64,15 @@ CREATE MATERIALIZED VIEW flood AS
 GRANT SELECT ON flood TO dump_ro;
 RESET ROLE;
 
-REVOKE ALL ON DATABASE meddling, regional, disordered, swelling FROM PUBLIC;
-GRANT CONNECT ON DATABASE meddling, regional, disordered, swelling TO dump_ro;
+-- A table that everybody may overwrite.
+\connect postgres
+CREATE DATABASE generous OWNER workflow_admin TEMPLATE stock;
+\connect generous
+SET ROLE workflow_admin;
+CREATE TABLE salary (id bigint PRIMARY KEY, amount integer);
+INSERT INTO salary SELECT n, 1000 FROM generate_series(1, 500) n;
+GRANT SELECT, UPDATE ON salary TO PUBLIC;
+RESET ROLE;
+
+REVOKE ALL ON DATABASE meddling, regional, disordered, swelling, generous FROM PUBLIC;
+GRANT CONNECT ON DATABASE meddling, regional, disordered, swelling, generous TO dump_ro;

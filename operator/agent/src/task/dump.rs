@@ -158,7 +158,7 @@ impl Dump<'_> {
         requirements.unavailable =
             source::unavailable(children, programs, &requirements.extensions).await?;
         let requirements = &*self.facts.requirements.insert(requirements);
-        (self.facts.roles, self.facts.memberships) = dryrun_postgres::roles(client)
+        (self.facts.roles, self.facts.role_rights) = dryrun_postgres::roles(client)
             .await
             .map_err(failure::query)?;
         let rights = dryrun_postgres::rights(client)

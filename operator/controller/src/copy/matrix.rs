@@ -3,12 +3,11 @@
 use dryrun_core::api::DryRunSpec;
 use dryrun_core::postgres::matrix::{self, Compiled, Literal, Reading};
 use dryrun_core::postgres::row_set::Rows;
-use dryrun_core::postgres::sql::identifier;
 use dryrun_core::problem::Problem;
-use dryrun_core::run::facts::{DumpFacts, MatrixDifference, RolesFacts};
+use dryrun_core::run::facts::{DumpFacts, MatrixDifference, PrivilegeRow, RolesFacts};
 use dryrun_core::run::id;
-use dryrun_postgres::statements::{BOOTSTRAP_TWIN, MATRIX_SESSION};
-use dryrun_postgres::{Error, escalations, inventory, privileges, run};
+use dryrun_postgres::statements::MATRIX_SESSION;
+use dryrun_postgres::{Class, Error, escalations, inventory, privileges, role_rights, run};
 use std::collections::BTreeSet;
 use std::time::Instant;
 use tokio_postgres::GenericClient;
@@ -18,25 +17,21 @@ use super::{Session, baseline as kept};
 
 /// The roles that are made before the restore: those that the dump refers to, and the declared ones.
 pub(crate) fn roles(spec: &DryRunSpec, dump: &DumpFacts) -> BTreeSet<String> {
-    let referenced = dump
-        .roles
+    dump.roles
         .iter()
-        .map(|role| &role.name)
-        .filter(|name| !name.starts_with("pg_"));
-    referenced
         .chain(spec.privileges.roles.keys())
         .chain(&spec.restore.create_roles)
         .cloned()
         .collect()
 }
 
-/// Makes them, all without LOGIN and attributes.
+/// Makes them, all without LOGIN and password; those that the matrix does not declare are given what they have in production. A right that the copy's
+/// server refuses is told by G-09, which compares.
 pub(crate) async fn create_roles(
     session: &Session,
     spec: &DryRunSpec,
     dump: &DumpFacts,
 ) -> Result<(), Problem> {
-    let declared: BTreeSet<String> = spec.privileges.roles.keys().cloned().collect();
     let wanted = roles(spec, dump);
     let mut missing = BTreeSet::new();
     for role in &wanted {
@@ -44,16 +39,7 @@ pub(crate) async fn create_roles(
             missing.insert(role.clone());
         }
     }
-    let memberships: BTreeSet<(String, String)> = dump
-        .memberships
-        .iter()
-        .filter(|(role, member)| {
-            wanted.contains(member) && !declared.contains(member) && !declared.contains(role)
-        })
-        .filter(|(role, _)| wanted.contains(role) || role.starts_with("pg_"))
-        .cloned()
-        .collect();
-    for statement in matrix::create(&missing, &memberships) {
+    for statement in matrix::create(&missing) {
         run(
             session.client(),
             "create a role of the source",
@@ -62,17 +48,39 @@ pub(crate) async fn create_roles(
         .await
         .map_err(failed)?;
     }
-    for twin in dump.roles.iter().filter(|role| role.bootstrap) {
-        let statement = BOOTSTRAP_TWIN.fill([&identifier(&twin.name)]);
-        run(
-            session.client(),
-            "create the source's superuser",
-            &statement,
-        )
-        .await
-        .map_err(failed)?;
+    let version = dump.identity.as_ref().map_or(0, |of| of.version_num);
+    for statement in matrix::give(&undeclared(spec, dump), version) {
+        let doing = "give a role what it has in production";
+        match run(session.client(), doing, statement.as_str()).await {
+            Err(error) if error.class() != Class::Refused => return Err(failed(error)),
+            Ok(()) | Err(_) => {}
+        }
     }
     Ok(())
+}
+
+/// What undeclared roles have in production, and no dump carries.
+fn undeclared(spec: &DryRunSpec, dump: &DumpFacts) -> BTreeSet<PrivilegeRow> {
+    matrix::undeclared(
+        dump.role_rights.iter().cloned(),
+        &dump.roles,
+        &declared_roles(spec),
+    )
+}
+
+fn declared_roles(spec: &DryRunSpec) -> BTreeSet<String> {
+    spec.privileges.roles.keys().cloned().collect()
+}
+
+/// The rights of undeclared roles that are not as in production.
+async fn differing(
+    client: &impl GenericClient,
+    spec: &DryRunSpec,
+    dump: &DumpFacts,
+) -> Result<Vec<String>, Problem> {
+    let found = role_rights(client).await.map_err(failed)?;
+    let found = matrix::undeclared(found, &dump.roles, &declared_roles(spec));
+    Ok(matrix::differing(&undeclared(spec, dump), &found))
 }
 
 /// The roles of the run itself, which no matrix speaks of.
@@ -116,7 +124,7 @@ fn text(reading: &Reading) -> String {
     lines.join("\n")
 }
 
-fn parsed(text: &str) -> BTreeSet<dryrun_core::run::facts::PrivilegeRow> {
+fn parsed(text: &str) -> BTreeSet<PrivilegeRow> {
     text.lines().filter_map(matrix::parse).collect()
 }
 
@@ -126,8 +134,8 @@ const BASELINE: &str = "privileges-revoked";
 /// The name under which the facts of what production granted and logged are kept.
 const PRODUCTION: &str = "production";
 
-/// How many of production's settings of the log are named in the facts.
-const SETTINGS_SHOWN: usize = 20;
+/// How many of production's settings of the log, and how many rights that differ, are named in the facts.
+const SHOWN: usize = 20;
 
 /// C-06: what production granted to declared roles is recorded and revoked, the matrix applied, read back and compared.
 ///
@@ -136,6 +144,7 @@ pub(crate) async fn apply(
     session: &mut Session,
     maintenance: &Session,
     matrix: &Declared<'_>,
+    dump: &DumpFacts,
 ) -> Result<RolesFacts, Problem> {
     let spec = matrix.spec;
     let compiled = match compile(session.client(), matrix).await? {
@@ -151,14 +160,14 @@ pub(crate) async fn apply(
             });
         }
     };
-    let (declared, own) = (
-        spec.privileges.roles.keys().cloned().collect(),
-        own(matrix.uid),
-    );
+    let (declared, own) = (declared_roles(spec), own(matrix.uid));
     let restored = privileges(session.client()).await.map_err(failed)?;
     let log_settings = matrix::log_settings(&restored);
-    let shown = log_settings.iter().take(SETTINGS_SHOWN);
+    let shown = log_settings.iter().take(SHOWN);
+    let differing = differing(session.client(), spec, dump).await?;
     let granted = RolesFacts {
+        differing_count: differing.len() as u64,
+        differing: differing.into_iter().take(SHOWN).collect(),
         production: matrix::compare(&compiled, &restored.rows, &restored.rows, &own),
         log_settings_reset: shown.map(ToString::to_string).collect(),
         ..RolesFacts::default()
@@ -210,7 +219,7 @@ pub(crate) async fn apply(
     let found = privileges(session.client()).await.map_err(failed)?;
     let paths = escalations(session.client()).await.map_err(failed)?;
     let applied = MatrixDifference {
-        escalations: matrix::escalations(&compiled, &paths),
+        escalations: matrix::escalations(&compiled, &paths, &found.rows),
         ..matrix::compare(&compiled, &found.rows, &baseline.rows, &own)
     };
     Ok(RolesFacts {
@@ -243,7 +252,7 @@ pub(crate) async fn compare_again(
     let found = privileges(session.client()).await.map_err(failed)?;
     let paths = escalations(session.client()).await.map_err(failed)?;
     let difference = MatrixDifference {
-        escalations: matrix::escalations(&compiled, &paths),
+        escalations: matrix::escalations(&compiled, &paths, &found.rows),
         ..matrix::compare(&compiled, &found.rows, &baseline, &own(matrix.uid))
     };
     Ok((difference, as_rows(&found)))

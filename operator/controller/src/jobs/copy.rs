@@ -118,6 +118,7 @@ pub(super) async fn apply_matrix(scope: &Scope) -> Result<(RolesFacts, CopyIdent
         &mut session,
         &maintenance,
         &declared(scope, literal.as_ref()),
+        scope.dump()?,
     )
     .await?;
     Ok((facts, maintenance.identity("harness")))

@@ -39,7 +39,8 @@ pub struct Privileges {
     /// The rows themselves, as a run has frozen them, instead of grants and profiles.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub matrix_ref: Option<MatrixRef>,
-    /// Escalation paths of declared roles that are meant to exist. An attribute that `roles` declares needs no entry here.
+    /// Ways of declared roles to more than their rows show that are meant to exist. Of the attributes that `roles` declares only CREATEDB and
+    /// BYPASSRLS need no entry: the others reach another role or the server's operating system.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub escalation_allowed: Vec<Escalation>,
@@ -343,19 +344,28 @@ pub struct MatrixRef {
     pub sha256: String,
 }
 
-/// An escalation path that is meant to exist.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// An escalation path that is meant to exist, or all that a pattern matches.
+///
+/// What PUBLIC is granted and no grant `to: public` declares is a path of `public`: `through PUBLIC`, with a privilege and an object such as
+/// `EXECUTE on function:app.*`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = kube::core::Rule::new("!(self.why.contains('*') || self.what.contains('*')) || has(self.expectPaths)")
+    .message("a pattern needs expectPaths, the number of paths that it must match"))]
 pub struct Escalation {
     /// The declared role, or `public` for a path that is open to everybody.
     #[schemars(length(min = 1, max = 63))]
     pub role: String,
-    /// The kind of path, as the report names it.
+    /// The kind of path, as the report names it. `*` stands for any text.
     #[schemars(length(min = 1, max = 128))]
     pub why: String,
-    /// What is reached.
+    /// What is reached. `*` stands for any text.
     #[schemars(length(min = 1, max = 320))]
     pub what: String,
+    /// The number of paths that a pattern must match.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100000))]
+    pub expect_paths: Option<u32>,
     /// Why it is accepted.
     #[schemars(length(min = 1, max = 256))]
     pub reason: String,

@@ -48,8 +48,17 @@ pub(super) fn judge(difference: &MatrixDifference, milliseconds: Option<u64>) ->
         );
     }
     let took = milliseconds.map_or_else(String::new, |ms| format!(" in {ms} ms"));
+    let executable: Vec<String> = paths
+        .executable_by_public
+        .iter()
+        .map(|(class, routines)| count(*routines, class))
+        .collect();
+    let executable = match executable.as_slice() {
+        [] => String::new(),
+        _ => format!("; PUBLIC may EXECUTE {}", executable.join(", ")),
+    };
     Verdict::pass(format!(
-        "{} equal{took}; {} outside the scope; {} allowed",
+        "{} equal{took}; {} outside the scope; {} allowed{executable}",
         count(difference.found, "row"),
         difference.rest.rows,
         count(paths.found, "escalation path")
@@ -64,11 +73,11 @@ pub(super) const REASONS: [(&str, &str); 3] = [
     ),
     (
         "InvalidMatrix",
-        "A declaration cannot hold: a pattern matches nothing or another number of rows, an object does not exist, a waiver has expired, an accepted difference or path is not there.",
+        "A declaration cannot hold: a pattern matches nothing or another number of rows, an object does not exist, a waiver has expired, an accepted difference or path is not there or not as often.",
     ),
     (
         "EscalationPath",
-        "A declared role could get more than its rows say, by a path that privileges.escalationAllowed does not name.",
+        "A declared role could get more than its rows say, through PUBLIC for one, by a path that privileges.escalationAllowed does not name.",
     ),
 ];
 
@@ -100,7 +109,7 @@ pub(super) fn spoil() -> Vec<(&'static str, Spoil)> {
                 found: 2,
                 unexpected: 1,
                 examples: vec!["cutter_exec: CREATE in schema: public".into()],
-                vain: Vec::new(),
+                ..EscalationFacts::default()
             }
         }),
     ]

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Compiled;
 use super::class::RowClass;
+use super::expected::MEMBERSHIP_OPTIONS;
+use super::row::PUBLIC;
 use super::statement::{Statement, bundles, setting, words};
 use crate::postgres::sql::{identifier, literal, statements};
 use crate::run::facts::PrivilegeRow;
@@ -18,18 +20,22 @@ const LISTS: [&str; 6] = [
     "unix_socket_directories",
 ];
 
-/// Makes roles without login, password or attribute, and the given memberships (role, member) among them.
-pub fn create(
-    roles: &BTreeSet<String>,
-    memberships: &BTreeSet<(String, String)>,
-) -> Vec<Statement> {
-    let roles = roles
+/// Makes roles without login and password.
+pub fn create(roles: &BTreeSet<String>) -> Vec<Statement> {
+    roles
         .iter()
-        .map(|role| statements::CREATE_ROLE.fill([&identifier(role)]));
-    let memberships = memberships.iter().map(|(role, member)| {
-        statements::GRANT_ROLE.fill([&identifier(role), &identifier(member)])
-    });
-    roles.chain(memberships).map(Statement::from).collect()
+        .map(|role| statements::CREATE_ROLE.fill([&identifier(role)]).into())
+        .collect()
+}
+
+/// Gives undeclared roles what they have in production (see [`super::undeclared`]); memberships have options of their own from 16 on.
+///
+/// A setting of all roles is left to be told as a difference: it would be one of the operator's own sessions.
+pub fn give(rights: &BTreeSet<PrivilegeRow>, server_version_num: u32) -> Vec<Statement> {
+    let of_roles = rights
+        .iter()
+        .filter(|row| row.grantee != PUBLIC || RowClass::parse(&row.class) != RowClass::Setting);
+    bring_about(of_roles, server_version_num >= MEMBERSHIP_OPTIONS)
 }
 
 /// Brings the declared rows about: attributes, memberships, grants, settings, and LOGIN last. Ownership is left as it is.
@@ -37,10 +43,17 @@ pub fn create(
 /// The roles must exist. The statements belong into one transaction of a superuser with `session_replication_role = replica`, so that no event
 /// trigger of production's interferes. A declared setting of `search_path` is that transaction's own from there to its end.
 pub fn apply(matrix: &Compiled) -> Vec<Statement> {
+    bring_about(matrix.brought_about(), matrix.membership_options)
+}
+
+fn bring_about<'a>(
+    rows: impl Iterator<Item = &'a PrivilegeRow>,
+    membership_options: bool,
+) -> Vec<Statement> {
     let mut attributes: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     let (mut memberships, mut grants, mut settings, mut logins) =
         (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for row in matrix.brought_about() {
+    for row in rows {
         match RowClass::parse(&row.class) {
             RowClass::Attribute if row.privilege == "LOGIN=true" => {
                 logins.push(statements::ALTER_ROLE.fill([&identifier(&row.grantee), "LOGIN"]));
@@ -49,7 +62,7 @@ pub fn apply(matrix: &Compiled) -> Vec<Statement> {
                 .entry(&row.grantee)
                 .or_default()
                 .extend(attribute(&row.privilege)),
-            RowClass::Membership => memberships.push(membership(row, matrix.membership_options)),
+            RowClass::Membership => memberships.push(membership(row, membership_options)),
             RowClass::Object(_) | RowClass::Column => grants.push(row),
             RowClass::Setting => settings.extend(set(row)),
             RowClass::DefaultAcl
@@ -138,21 +151,55 @@ mod tests {
     use super::*;
     use crate::postgres::matrix::compile;
     use crate::postgres::matrix::inventory::tests::inventory;
+    use crate::postgres::matrix::row::granted;
+
+    fn texts(statements: &[Statement]) -> Vec<&str> {
+        statements.iter().map(Statement::as_str).collect()
+    }
 
     #[test]
     fn roles_are_made_without_anything() {
-        let statements = create(
-            &["b".to_owned(), "a\"; x".to_owned()].into(),
-            &[("a".to_owned(), "b".to_owned())].into(),
-        );
-        let texts: Vec<&str> = statements.iter().map(Statement::as_str).collect();
+        let statements = create(&["b".to_owned(), "a\"; x".to_owned()].into());
         assert_eq!(
-            texts,
+            texts(&statements),
             [
                 "CREATE ROLE \"a\"\"; x\" NOLOGIN",
-                "CREATE ROLE \"b\" NOLOGIN",
-                "GRANT \"a\" TO \"b\""
+                "CREATE ROLE \"b\" NOLOGIN"
             ]
+        );
+    }
+
+    #[test]
+    fn undeclared_roles_are_given_what_they_have() {
+        let rights = [
+            granted("role_attr", "boss", "boss", "SUPERUSER=true", false),
+            granted("role_attr", "boss", "boss", "INHERIT=false", false),
+            granted(
+                "membership",
+                "g",
+                "boss",
+                "MEMBER INHERIT=false SET=true",
+                true,
+            ),
+            granted("setting", "cluster", "boss", "role=g", false),
+            granted("setting", "cluster", "public", "role=g", false),
+            granted("parameter", "work_mem", "public", "SET", false),
+        ]
+        .into();
+        let attributes = "ALTER ROLE \"boss\" NOINHERIT SUPERUSER";
+        let rest = [
+            "GRANT SET ON PARAMETER \"work_mem\" TO public",
+            "ALTER ROLE \"boss\" SET \"role\" TO 'g'",
+        ];
+        let membership = "GRANT \"g\" TO \"boss\" WITH ADMIN true, INHERIT false, SET true";
+        assert_eq!(
+            texts(&give(&rights, 160_000)),
+            [attributes, membership, rest[0], rest[1]]
+        );
+        let membership = "GRANT \"g\" TO \"boss\" WITH ADMIN OPTION";
+        assert_eq!(
+            texts(&give(&rights, 150_000)),
+            [attributes, membership, rest[0], rest[1]]
         );
     }
 

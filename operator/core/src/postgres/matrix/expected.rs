@@ -4,7 +4,7 @@ use jiff::civil::Date;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::class::{ATTRIBUTE, MEMBERSHIP, SETTING};
-use super::escalation::EscalationPath;
+use super::escalation::{Allowed, EscalationPath};
 use super::inventory::Inventory;
 use super::literal::Literal;
 use super::log_settings::decides_log;
@@ -15,7 +15,7 @@ use crate::api::{
 use crate::run::facts::PrivilegeRow;
 
 /// First version in which memberships have options of their own.
-const MEMBERSHIP_OPTIONS: u32 = 160_000;
+pub(super) const MEMBERSHIP_OPTIONS: u32 = 160_000;
 
 /// A matrix with its patterns expanded: what [`super::apply`] brings about and [`super::compare`] judges by.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub struct Compiled {
     /// Rows that may differ.
     pub(super) waivers: BTreeSet<PrivilegeRow>,
     /// Escalation paths that may be there.
-    pub(super) escalation_allowed: BTreeSet<EscalationPath>,
+    pub(super) escalation_allowed: BTreeSet<Allowed>,
     /// Names of the declared roles.
     pub(super) roles: BTreeSet<String>,
     pub(super) scope: PrivilegeScope,
@@ -245,7 +245,13 @@ impl Compiler<'_> {
             why: why.clone(),
             what: what.clone(),
         };
-        if !self.matrix.escalation_allowed.insert(path) {
+        let allowed = &mut self.matrix.escalation_allowed;
+        let known = allowed.iter().any(|allowed| allowed.path == path);
+        allowed.insert(Allowed {
+            path,
+            expected: escalation.expect_paths,
+        });
+        if known {
             self.errors.push(format!("{at} stands there twice"));
         }
     }

@@ -106,7 +106,7 @@ fn wildcard(class: ObjectClass, text: &str) -> Option<(Option<&str>, Vec<String>
 }
 
 /// Whether a name consists of the pieces in their order, with anything in between.
-fn matches(pieces: &[String], name: &str) -> bool {
+pub(super) fn matches(pieces: &[String], name: &str) -> bool {
     let [first, middle @ .., last] = pieces else {
         return false;
     };

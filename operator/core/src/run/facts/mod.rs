@@ -27,7 +27,7 @@ pub use scenarios::{
 };
 pub use source::{
     ArchiveFacts, DUMP_ATTEMPTS, DiskFacts, DumpFacts, LockFacts, RightsFacts, SessionFacts,
-    SourceIdentity, SourceRequirements, SourceRole,
+    SourceIdentity, SourceRequirements,
 };
 
 use jiff::Timestamp;

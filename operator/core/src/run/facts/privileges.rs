@@ -1,6 +1,7 @@
 //! C-06: the frozen matrix, and what was found of it.
 
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 use super::SetSummary;
 
@@ -48,11 +49,13 @@ pub struct MatrixDifference {
 pub struct EscalationFacts {
     /// Paths that declared roles have, those that are open to everybody included.
     pub found: u64,
-    /// How many of them nobody has allowed.
+    /// How many of them no entry allows.
     pub unexpected: u64,
+    /// How many routines PUBLIC may EXECUTE, declared or not, by class: function, procedure.
+    pub executable_by_public: BTreeMap<String, u64>,
     /// At most three of those, as `role: why: what`.
     pub examples: Vec<String>,
-    /// Entries of the allow-list that match no path; at most 64 stand there.
+    /// Entries of the allow-list that match no path, or another number than they must; at most 64 stand there.
     pub vain: Vec<String>,
 }
 
@@ -82,6 +85,10 @@ pub struct RolesFacts {
     pub applied: MatrixDifference,
     /// Statements that were run.
     pub statements: u64,
+    /// Undeclared roles whose rights beside grants on objects are not as in production; at most 20 stand here.
+    pub differing: Vec<String>,
+    /// How many differ.
+    pub differing_count: u64,
     /// Milliseconds of reading back and comparing.
     pub milliseconds: u64,
     /// Production's settings of roles and databases that were taken away, since they decide what the copy logs; at most 20 stand here.

@@ -1,9 +1,9 @@
 //! C-03: what was found out of production.
 
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::SetSummary;
+use super::{PrivilegeRow, SetSummary};
 use crate::problem::Problem;
 
 /// C-03: how far the dump pod came. Each part is present once its stage was reached.
@@ -23,9 +23,9 @@ pub struct DumpFacts {
     /// What the copy's server needs to be able to hold it.
     pub requirements: Option<SourceRequirements>,
     /// Roles that the database refers to, to be made before the restore.
-    pub roles: Vec<SourceRole>,
-    /// Memberships among them, as (role, member).
-    pub memberships: Vec<(String, String)>,
+    pub roles: BTreeSet<String>,
+    /// What `role_rights.sql` says of them and of PUBLIC: no dump of a database carries it.
+    pub role_rights: BTreeSet<PrivilegeRow>,
     /// The dump itself.
     pub archive: Option<ArchiveFacts>,
     /// What stopped it before its end.
@@ -170,16 +170,6 @@ pub struct SourceRequirements {
     pub settings: BTreeMap<String, String>,
     /// Those of them that could not be seen, since the dump's role, its session or the database has a value of its own.
     pub settings_unseen: Vec<String>,
-}
-
-/// A role of the source that the dump refers to.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct SourceRole {
-    /// Name.
-    pub name: String,
-    /// It is the source's bootstrap superuser (OID 10).
-    pub bootstrap: bool,
 }
 
 /// The dump.
