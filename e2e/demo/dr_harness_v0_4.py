@@ -26,7 +26,7 @@ from psycopg import Connection, errors
 
 ENVIRONMENT = {"PGHOST", "PGPORT", "PGDATABASE", "PGUSER", "PGPASSFILE"}
 DEADLINE = 10.0
-"""Seconds that a scenario waits for something that must come about."""
+"""Deadline of a scenario's waits, in seconds."""
 
 RETURNS = "kb/returns-policy"
 SAFETY = "kb/warehouse-safety"
@@ -96,7 +96,7 @@ def scalar(session: Session, query: Any, *parameters: object) -> Any:
 
 
 def footprint(session: Session, document: str) -> dict[str, int]:
-    """How many rows the document has in the tables that a cut writes."""
+    """Numbers of the document's rows in the tables written by a cut."""
     query = """
         SELECT (SELECT count(*) FROM iu.cut_run r WHERE r.document_id = d.id), count(u.id), count(p.id),
                (SELECT count(*) FROM iu.unit_relation r JOIN iu.unit x ON x.id = r.unit_id WHERE x.document_id = d.id),
@@ -128,7 +128,7 @@ def refused(error: type[psycopg.Error], table: str | None = None) -> Iterator[No
 
 @contextmanager
 def connection_refused(reason: str) -> Iterator[None]:
-    """Asserts that no session comes about, for that reason. libpq gives no SQLSTATE for a connection that was never made."""
+    """Asserts that no session is established, for that reason. libpq gives no SQLSTATE for a connection that was never made."""
     try:
         yield
     except psycopg.OperationalError as refusal:
@@ -180,7 +180,7 @@ def replay() -> None:
 
 @scenario("S4")
 def conflict() -> None:
-    """A unit that somebody made by hand is in the way: nothing of the cut stays, not even the units before it."""
+    """A unit that was added by hand conflicts: the whole cut rolls back, including the units before it."""
     with connect() as session:
         before = footprint(session, SAFETY)
         check("planned units", len(plan_cut(session, SAFETY).units) > 3, True)
@@ -195,7 +195,7 @@ def conflict() -> None:
 
 @scenario("S5")
 def verify_cut() -> None:
-    """What S2 cut stands up to every check, and verifying it again changes nothing."""
+    """The units cut by S2 pass every check, and verifying them again changes nothing."""
     with connect() as session:
         result = verify(session, CUT_KEY, VERIFY_KEY)
         check("verified", (result.outcome, result.checks, result.replayed), ("passed", 32, False))
@@ -261,7 +261,7 @@ def cutter_verifies() -> None:
 
 @scenario("S11")
 def reader_logs_in() -> None:
-    """The reader has a password, and still may not log in."""
+    """The reader has a password but may not log in."""
     role = os.environ["PGUSER"]
     with connection_refused(f'role "{role}" is not permitted to log in'), connect():
         pass
@@ -282,7 +282,7 @@ def read_as_member() -> None:
 
 @scenario("S12")
 def killed_client() -> None:
-    """The client is killed in mid-cut, waiting for another one: its session ends by itself and leaves nothing."""
+    """The client is killed during a cut that waits for another one: its session ends and leaves nothing."""
     with connect() as holder:
         with holder.transaction(force_rollback=True):
             cut(holder, COLD_CHAIN, "dry-run/s12/holder")

@@ -1,4 +1,5 @@
-//! `cargo generate`: files made from code and kept beside it: the CRDs, and the tables of gates, commands and fields in `docs/`.
+//! `cargo generate`: files generated from code: the CRDs, and the tables of gates, commands and
+//! fields in `docs/`.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -184,7 +185,7 @@ fn add_fields(text: &mut String, path: &str, schema: &JSONSchemaProps) -> Result
     Ok(())
 }
 
-/// The type of a field in words, the schema of what it holds, and what its path gets appended for that.
+/// Name of a field's type, schema of its elements, and the suffix of their path.
 fn held(field: &JSONSchemaProps) -> (String, &JSONSchemaProps, &'static str) {
     let kind = field.type_.clone().unwrap_or_else(|| "quantity".into());
     if let Some(JSONSchemaPropsOrArray::Schema(item)) = &field.items {

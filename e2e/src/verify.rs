@@ -85,7 +85,7 @@ impl Verification {
         );
         if let Err(error) = interrupt::unless(alone).await {
             // A test that was killed has had no time to remove its cluster.
-            self.tell(Cluster::remove(&self.progress).await);
+            self.print_error(Cluster::remove(&self.progress).await);
             return Err(error);
         }
         let options = Options {
@@ -99,18 +99,18 @@ impl Verification {
             .as_ref()
             .is_err_and(|error| !error.is::<Interrupted>())
         {
-            self.tell(interrupt::unless(self.keep_logs(&cluster)).await);
+            self.print_error(interrupt::unless(self.keep_logs(&cluster)).await);
         }
         let removed = cluster.down().await;
         if tested.is_err() {
-            self.tell(removed);
+            self.print_error(removed);
             return tested;
         }
         removed
     }
 
     /// Prints an error that is secondary to the one being returned.
-    fn tell(&self, outcome: Result<()>) {
+    fn print_error(&self, outcome: Result<()>) {
         if let Err(error) = outcome {
             self.progress.say(&format!("{error:#}"));
         }
@@ -170,7 +170,8 @@ impl Verification {
         self.workflows().await
     }
 
-    /// The workflows of the hosted runners. Programs that actionlint would use if the machine has them are left out: the result must not depend on them.
+    /// Checks the workflows of the hosted runners. Optional helpers of actionlint are disabled: the
+    /// result must not depend on the machine's programs.
     async fn workflows(&self) -> Result<()> {
         let mut lint = Command::new(tools::actionlint(&self.cache, &self.progress).await?);
         lint.args(["-shellcheck=", "-pyflakes="])

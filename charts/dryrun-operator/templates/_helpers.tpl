@@ -11,7 +11,7 @@ app.kubernetes.io/name: dryrun-operator
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
-{{/* The operator's own image: its agent works in the pods of every run. */}}
+{{/* The operator's image, which also contains the agent of every run's pods. */}}
 {{- define "dryrun.image" -}}
 {{- with .Values.image -}}
 {{- if .digest -}}
@@ -22,7 +22,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 {{- end }}
 
-{{/* The operator as the apiserver knows it. */}}
+{{/* The operator's user name. */}}
 {{- define "dryrun.username" -}}
 system:serviceaccount:{{ .Release.Namespace }}:dryrun-operator
 {{- end }}

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Makes production's data directory, once. A load that was cut short leaves nothing: the directory gets its name when it is complete.
+# Creates production's data directory, once. An interrupted load leaves nothing: the directory is
+# renamed when it is complete.
 set -eu
 umask 077
 
@@ -12,7 +13,8 @@ loading="$PGDATA.loading"
 rm -rf "$loading"
 initdb --pgdata="$loading" --username=postgres --auth=peer --encoding=UTF8 --locale-provider=builtin --locale=C.UTF-8 --data-checksums --no-sync
 
-# Nothing can be lost while there is nothing yet, so the load runs without durability; what it made is synchronised before it counts.
+# There is no data to lose yet, so the load runs without durability; the result is synchronised
+# before the rename.
 pg_ctl --pgdata="$loading" --wait --silent --log="$loading/load.log" --options="-c listen_addresses='' -c unix_socket_directories=/tmp \
     -c fsync=off -c synchronous_commit=off -c full_page_writes=off -c wal_level=minimal -c max_wal_senders=0 -c autovacuum=off \
     -c max_wal_size=4GB -c checkpoint_timeout=1h -c shared_buffers=128MB -c maintenance_work_mem=128MB" start

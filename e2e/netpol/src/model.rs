@@ -1,4 +1,5 @@
-//! The objects that policies are about, reduced to what decides a packet's fate and parsed once.
+//! Pods, namespaces and policies, parsed once and reduced to the properties that decide about
+//! packets.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -40,22 +41,22 @@ impl Protocol {
     }
 }
 
-/// A pod that has an address of its own: it can be the subject of a policy and a peer in one.
+/// A pod with its own address: it can be the subject of a policy and a peer in one.
 #[derive(Clone, Debug)]
 pub struct Pod {
     /// Namespace.
     pub namespace: String,
     /// Name.
     pub name: String,
-    /// The node that it runs on.
+    /// Its node.
     pub node: String,
     /// Its IPv4 address.
     pub address: Ipv4Addr,
     /// Labels.
     pub labels: Labels,
-    /// The ports that its containers name.
+    /// The named ports of its containers.
     pub ports: Vec<PodPort>,
-    /// When the object was created: of two pods that claim one address, the later holds it.
+    /// Creation time: of two pods that claim one address, the later one holds it.
     pub created: Option<Timestamp>,
 }
 
@@ -71,9 +72,11 @@ pub struct PodPort {
 }
 
 impl Pod {
-    /// Reads a Pod. `None` if policies have nothing to do with it: it shares the node's network, has ended, or has no IPv4 address yet.
+    /// Reads a Pod. Returns `None` if policies do not apply to it: it shares the node's network,
+    /// has ended, or has no IPv4 address yet.
     ///
-    /// `sandbox` is the address that the CNI plugin announced for it; it is newer than what the status says, often by a second.
+    /// `sandbox` is the address announced by the CNI plugin; it is often a second newer than the
+    /// status.
     pub fn read(pod: &core::Pod, sandbox: Option<Ipv4Addr>) -> Option<Self> {
         let (spec, status) = (pod.spec.as_ref()?, pod.status.as_ref());
         let ended = matches!(
@@ -84,7 +87,7 @@ impl Pod {
             return None;
         }
         let address = sandbox.or_else(|| status?.pod_ip.as_ref()?.parse().ok())?;
-        // An init container serves while the others run only if it is a sidecar.
+        // An init container serves ports beside the others only if it is a sidecar.
         let sidecars = spec
             .init_containers
             .iter()
@@ -106,7 +109,7 @@ impl Pod {
         })
     }
 
-    /// The numbers that the pod gives to a port name.
+    /// The numbers of the pod's ports with this name.
     pub(crate) fn numbers(&self, protocol: Protocol, name: &str) -> impl Iterator<Item = u16> {
         self.ports
             .iter()
@@ -128,51 +131,53 @@ impl PodPort {
 /// A NetworkPolicy.
 #[derive(Clone, Debug)]
 pub struct Policy {
-    /// Namespace: the policy's subjects are pods of it.
+    /// Namespace of the policy and of its subjects.
     pub namespace: String,
     /// Name.
     pub name: String,
-    /// Which pods of the namespace are its subjects.
+    /// Selects its subjects among the namespace's pods.
     pub subjects: Selector,
-    /// What it lets in; `None` if it says nothing about ingress, an empty list if it lets nothing in.
+    /// Allowed ingress; `None` if the policy does not cover ingress, an empty list if it allows
+    /// none.
     pub ingress: Option<Vec<Rule>>,
-    /// What it lets out; `None` if it says nothing about egress.
+    /// Allowed egress; `None` if the policy does not cover egress.
     pub egress: Option<Vec<Rule>>,
 }
 
 /// One rule: traffic with any of the peers on any of the ports.
 #[derive(Clone, Debug)]
 pub struct Rule {
-    /// The other ends; none listed means all.
+    /// The other ends; an empty list means all.
     pub peers: Vec<Peer>,
-    /// The ports at the receiving end; none listed means all, of every protocol.
+    /// The ports at the receiving end; an empty list means all, of every protocol.
     pub ports: Vec<PortMatch>,
 }
 
-/// The other ends that one entry of `from` or `to` names.
+/// The other ends of one entry of `from` or `to`.
 #[derive(Clone, Debug)]
 pub enum Peer {
     /// Pods by label.
     Pods {
-        /// Whose namespaces match; `None` for the policy's own namespace.
+        /// Selects their namespaces; `None` means the policy's own namespace.
         namespaces: Option<Selector>,
-        /// Which of their pods.
+        /// Selects the pods.
         pods: Selector,
     },
-    /// Addresses: a block less its exceptions.
+    /// Addresses: a block without its exceptions.
     Block(Ranges),
 }
 
-/// What one entry of `ports` names.
+/// One entry of `ports`.
 #[derive(Clone, Debug)]
 pub enum PortMatch {
     /// Port numbers.
     Numbers(Protocol, RangeInclusive<u16>),
-    /// A port by the name that the receiving pod gives it.
+    /// A port by the receiving pod's name for it.
     Named(Protocol, String),
 }
 
-/// Why a NetworkPolicy cannot be understood. The API server admits none of these; they guard against a newer API.
+/// Reason why a NetworkPolicy cannot be parsed. The API server admits none of these; they guard
+/// against a newer API.
 #[derive(Debug, thiserror::Error)]
 pub enum Unreadable {
     /// A selector with an unknown operator.
@@ -181,7 +186,7 @@ pub enum Unreadable {
     /// A protocol other than TCP, UDP and SCTP.
     #[error("unknown protocol {0:?}")]
     Protocol(String),
-    /// An address block that is none.
+    /// An invalid address block.
     #[error("address block: {0}")]
     Block(#[from] ipnet::AddrParseError),
     /// A port number out of range.
@@ -197,7 +202,8 @@ impl TryFrom<&networking::NetworkPolicy> for Policy {
 
     fn try_from(policy: &networking::NetworkPolicy) -> Result<Self, Unreadable> {
         let spec = policy.spec.as_ref().ok_or(Unreadable::Empty)?;
-        // The API server fills policyTypes in by the same rule, so this default matters for manifests alone.
+        // The API server fills in policyTypes by the same rule, so this default only matters for
+        // manifests.
         let covers = |direction: &str| match spec.policy_types.as_deref() {
             None | Some([]) => {
                 direction == "Ingress"
@@ -225,7 +231,8 @@ impl TryFrom<&networking::NetworkPolicy> for Policy {
 }
 
 impl Policy {
-    /// What stands in for a policy that cannot be read: it isolates every pod of the namespace, in both directions.
+    /// Replacement for a policy that cannot be parsed: it isolates every pod of the namespace, in
+    /// both directions.
     pub fn isolating(policy: &networking::NetworkPolicy) -> Self {
         Self {
             namespace: policy.namespace().unwrap_or_default(),
@@ -296,12 +303,12 @@ impl PortMatch {
     }
 }
 
-/// A selector that is left out is an empty one: it selects everything.
+/// A missing selector is equivalent to an empty one, which selects everything.
 fn selector(selector: Option<&LabelSelector>) -> Result<Selector, ParseExpressionError> {
     selector.cloned().unwrap_or_default().try_into()
 }
 
-/// The IPv4 addresses of a block; none if it is one of IPv6.
+/// The IPv4 addresses of a block; none for an IPv6 block.
 fn ipv4(block: &str) -> Result<Ranges, ipnet::AddrParseError> {
     Ok(match block.parse()? {
         IpNet::V4(network) => Ranges::network(network),
@@ -309,7 +316,7 @@ fn ipv4(block: &str) -> Result<Ranges, ipnet::AddrParseError> {
     })
 }
 
-/// Everything that policies depend on, cluster-wide.
+/// All inputs of policies, cluster-wide.
 #[derive(Clone, Debug, Default)]
 pub struct World {
     /// The pods by address.
@@ -321,7 +328,7 @@ pub struct World {
 }
 
 impl World {
-    /// Puts a world together; the order of the inputs does not matter.
+    /// Assembles a world; the order of the inputs does not matter.
     pub fn new(
         pods: impl IntoIterator<Item = Pod>,
         namespaces: impl IntoIterator<Item = (String, Labels)>,
@@ -329,7 +336,7 @@ impl World {
     ) -> Self {
         let mut by_address = BTreeMap::new();
         for pod in pods {
-            // An address can be given to a new pod before the API server has heard that the old one is gone.
+            // An address can be reused before the API server knows that the old pod has ended.
             let age = |pod: &Pod| (pod.created, pod.namespace.clone(), pod.name.clone());
             if by_address
                 .get(&pod.address)

@@ -1,4 +1,4 @@
-//! The one command that changes the kernel.
+//! The command that changes the kernel.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -11,29 +11,30 @@ use tokio::time::timeout;
 use crate::render::{Turn, render};
 use crate::table::Table;
 
-/// A load takes tens of milliseconds; one that takes this long hangs.
+/// Deadline of a load, which takes tens of milliseconds.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// The kernel's side: which of the two tables is in force.
+/// The kernel's state: the table in force.
 ///
-/// Tables take turns because no transaction is atomic for a packet on its way. If one replaced a table, the packet could pass the new
-/// table's hook before the switch and the old table's hook after it, and so go through unjudged: at a high rate of packets, one
-/// replacement in sixty let one through. A packet that meets both tables has to please both, and there is always one to meet.
+/// Tables alternate because no transaction is atomic for a packet in flight. If one replaced a
+/// table, a packet could pass the new table's hook before the switch and the old table's hook after
+/// it, and so avoid both: at a high rate of packets, one replacement in sixty let one through. A
+/// packet that meets both tables must be accepted by both, and there is always one to meet.
 pub(crate) struct Kernel {
     turn: Turn,
 }
 
 impl Kernel {
-    /// The kernel as an earlier agent may have left it.
+    /// The kernel in the state that an earlier agent may have left.
     pub(crate) fn new() -> Self {
         Self { turn: Turn::B }
     }
 
-    /// Puts a table in force in place of the one before. What it denies is denied when half of that is done, what it allows is allowed
-    /// at the end.
+    /// Puts a table in force in place of the previous one. Its denials take effect after the first
+    /// half, its allowances at the end.
     ///
     /// # Errors
-    /// If `nft` fails; it is then safe to try again.
+    /// If `nft` fails; a retry is then safe.
     pub(crate) async fn replace(&mut self, table: &Table) -> Result<()> {
         let next = self.turn.next();
         load(&render(table, next))
@@ -46,7 +47,7 @@ impl Kernel {
         Ok(())
     }
 
-    /// Removes every table, also of an earlier agent.
+    /// Removes every table, including those of an earlier agent.
     ///
     /// # Errors
     /// If `nft` fails.
@@ -57,7 +58,7 @@ impl Kernel {
     }
 }
 
-/// Loads a ruleset in one transaction: either all of it is done, or nothing.
+/// Loads a ruleset in one transaction, completely or not at all.
 async fn load(ruleset: &str) -> Result<()> {
     timeout(DEADLINE, run(ruleset))
         .await
@@ -73,7 +74,7 @@ async fn run(ruleset: &str) -> Result<()> {
         .spawn()
         .context("cannot start nft")?;
     let mut stdin = nft.stdin.take().context("nft has no standard input")?;
-    // nft reads everything before it says anything, so there is no reader to wait for while writing.
+    // nft reads all input before it writes, so nothing has to be read while writing.
     stdin
         .write_all(ruleset.as_bytes())
         .await

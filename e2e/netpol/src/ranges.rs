@@ -5,7 +5,8 @@ use std::ops::RangeInclusive;
 
 use ipnet::Ipv4Net;
 
-/// A set of numbers, kept as sorted ranges that do not overlap, which is what nftables demands of an interval set's elements.
+/// A set of numbers, kept as sorted ranges that do not overlap, as nftables requires for the
+/// elements of an interval set.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ranges(Vec<(u32, u32)>);
 
@@ -15,7 +16,7 @@ impl Ranges {
         Self::from_iter([network.network()..=network.broadcast()])
     }
 
-    /// The addresses themselves.
+    /// A set of single addresses.
     pub fn addresses(addresses: impl IntoIterator<Item = Ipv4Addr>) -> Self {
         addresses
             .into_iter()
@@ -23,12 +24,12 @@ impl Ranges {
             .collect()
     }
 
-    /// What is in `self` and not in `other`.
+    /// The numbers of `self` that are not in `other`.
     #[must_use]
     pub fn minus(&self, other: &Self) -> Self {
         let mut left = Vec::new();
         for &(start, end) in &self.0 {
-            // The part of this range that no hole has been cut into yet; `None` once a hole reaches its end.
+            // Start of the remaining part of this range; `None` once a hole reaches its end.
             let mut rest = Some(start);
             for &(hole_start, hole_end) in other
                 .0
@@ -45,14 +46,14 @@ impl Ranges {
         Self(left)
     }
 
-    /// Whether the set has `number`.
+    /// Returns whether the set contains `number`.
     pub fn contains(&self, number: u32) -> bool {
         self.0
             .iter()
             .any(|&(start, end)| (start..=end).contains(&number))
     }
 
-    /// Whether the set has nothing at all.
+    /// Returns whether the set is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -9,7 +9,8 @@ use crate::model::Protocol;
 use crate::ranges::Ranges;
 use crate::table::{Allowance, Match, Peers, Table};
 
-/// The two nftables tables that take turns: the next one is loaded beside the one in force, which is removed thereafter.
+/// The two alternating nftables tables: the next one is loaded beside the one in force, which is
+/// then removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
     /// `netpol_a`.
@@ -22,7 +23,7 @@ impl Turn {
     /// Both.
     pub const ALL: [Self; 2] = [Self::A, Self::B];
 
-    /// The one that comes next.
+    /// The next one.
     #[must_use]
     pub fn next(self) -> Self {
         match self {
@@ -31,7 +32,8 @@ impl Turn {
         }
     }
 
-    /// Removes the table. It is declared first, because deleting one that does not exist is an error.
+    /// Removes the table. It is declared first, because deleting one that does not exist is an
+    /// error.
     pub fn removal(self) -> String {
         format!("table ip {self}\ndelete table ip {self}\n")
     }
@@ -46,18 +48,23 @@ impl Display for Turn {
     }
 }
 
-/// The most bytes that nftables takes as a comment.
+/// Maximum length of a comment in nftables, in bytes.
 const COMMENT_LIMIT: usize = 128;
 
-/// The text that makes `turn` the table, whatever it was before.
+/// The text that creates the table of `turn` from any earlier state.
 ///
-/// - A match in a pod's chain returns, so that the other end's chain is looked at too; only the end of a chain refuses.
-/// - The hooks come after the translation of Service addresses. `forward` sees traffic between a pod and anything but its node; `input`
-///   what a pod sends to its node. What the node itself sends (`output`) is not judged.
-/// - A packet that connection tracking cannot place is dropped, and its sender sends again: it would not be translated, so that a connection
-///   through a Service would be refused, and with that be reset (kubernetes/kubernetes issue 74839).
-/// - Refused TCP is answered with a reset: the kernel limits the rate of ICMP errors, and a client would then wait for its timeout.
-/// - An address of the node's pod network that no known pod has is cut off: its policies are not known either.
+/// - A match in a pod's chain returns, so that the other end's chain is evaluated too; only the end
+///   of a chain refuses.
+/// - The hooks come after the translation of Service addresses. `forward` sees traffic between a
+///   pod and anything except its node; `input` sees traffic from a pod to its node. Traffic from
+///   the node (`output`) is not filtered.
+/// - A packet without connection tracking state is dropped, and its sender retransmits: it would
+///   not be translated, so that a connection through a Service would be refused and thereby reset
+///   (kubernetes/kubernetes issue 74839).
+/// - Refused TCP is answered with a reset: the kernel limits the rate of ICMP errors, and a client
+///   would then wait for its timeout.
+/// - Traffic of pod network addresses without a known pod is dropped, because their policies are
+///   unknown.
 pub fn render(table: &Table, turn: Turn) -> String {
     let mut sets = Sets::default();
     let mut chains = String::new();
@@ -119,7 +126,7 @@ pub fn render(table: &Table, turn: Turn) -> String {
     )
 }
 
-/// The way that a packet goes, as seen from the pod whose chain it is in.
+/// Direction of a packet, relative to the pod that owns the chain.
 #[derive(Clone, Copy)]
 enum Direction {
     Ingress,
@@ -127,7 +134,7 @@ enum Direction {
 }
 
 impl Direction {
-    /// The header field that has the other end's address.
+    /// The header field with the other end's address.
     fn peer(self) -> &'static str {
         match self {
             Self::Ingress => "ip saddr",
@@ -221,7 +228,7 @@ fn peers(peers: &Peers, direction: Direction, sets: &mut Sets) -> Option<String>
     }
 }
 
-/// Addresses as nftables writes them: single ones, networks where a range is one, ranges.
+/// Addresses in nftables syntax: single ones, networks where possible, ranges.
 fn spans(addresses: &Ranges) -> Vec<String> {
     let span = |start: Ipv4Addr, end: Ipv4Addr| {
         let mut networks = Ipv4Subnets::new(start, end, 0);
@@ -237,12 +244,14 @@ fn spans(addresses: &Ranges) -> Vec<String> {
         .collect()
 }
 
-/// The named sets of a table. Rules that mean the same peers share one, so the text grows with pods plus peers and not with their product.
+/// The named sets of a table. Rules with equal peers share one, so the text grows with the sum of
+/// pods and peers, not with their product.
 #[derive(Default)]
 struct Sets(Vec<String>);
 
 impl Sets {
-    /// How a rule names these elements: a single one by itself, more by their set; `None` if there is none.
+    /// A rule's reference to these elements: a single one inline, several by their set; `None` if
+    /// there is none.
     fn reference(&mut self, kind: &str, members: &[String]) -> Option<String> {
         let [first, rest @ ..] = members else {
             return None;
@@ -276,7 +285,8 @@ impl Display for Sets {
     }
 }
 
-/// The elements of a set or map, one a line; nothing if there are none, since nftables does not take an empty list.
+/// The elements of a set or map, one per line; empty without any, since nftables refuses an empty
+/// list.
 fn elements(members: &[String]) -> String {
     match members {
         [] => String::new(),
@@ -287,7 +297,8 @@ fn elements(members: &[String]) -> String {
     }
 }
 
-/// Names of Kubernetes objects are ASCII without quotes, but two of them together can be too long.
+/// Shortens a comment: names of Kubernetes objects are ASCII without quotes, but two of them can
+/// exceed the limit.
 fn comment(text: &str) -> &str {
     text.get(..COMMENT_LIMIT).unwrap_or(text)
 }

@@ -1,6 +1,8 @@
-//! How the CNI plugin asks the agent to let a pod sandbox start: one line each way over a unix socket.
+//! Protocol in which the CNI plugin asks the agent to admit a pod sandbox: one line each way over a
+//! Unix socket.
 //!
-//! The request is "namespace name uid address", the answer "ok" once the rules for that address are in the kernel, or the reason why not.
+//! The request is "namespace name uid address", the reply "ok" once the rules for that address are
+//! in the kernel, or the reason for a refusal.
 
 use std::fmt::{self, Display, Formatter};
 use std::io::{self, BufRead, BufReader, Write};
@@ -10,25 +12,26 @@ use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// The answer that lets a sandbox start.
+/// The reply that admits a sandbox.
 pub const ADMITTED: &str = "ok";
 
-/// How long the agent tries before it answers with the reason why not. The kubelet then tries again with a new sandbox.
+/// Deadline of the agent, after which it replies with the reason for the refusal. The kubelet then
+/// retries with a new sandbox.
 pub const ADMISSION_DEADLINE: Duration = Duration::from_secs(4);
 
-/// How long the plugin waits for an answer: so much longer than the agent that its reason arrives on a machine that is busy, too.
+/// Deadline of the plugin: long enough for the agent's reason to arrive on a busy machine.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(20);
 
-/// A pod sandbox that has been given its address.
+/// A pod sandbox with an assigned address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sandbox {
     /// The pod's namespace.
     pub namespace: String,
     /// The pod's name.
     pub name: String,
-    /// The pod's UID: a new pod of the same name is another one.
+    /// The pod's UID, which distinguishes it from another pod with its name.
     pub uid: String,
-    /// The address that the sandbox was given.
+    /// The sandbox's address.
     pub address: Ipv4Addr,
 }
 
@@ -66,10 +69,11 @@ impl FromStr for Sandbox {
     }
 }
 
-/// Asks the agent at `socket` and waits for its answer.
+/// Sends the request to the agent at `socket` and waits for its reply.
 ///
 /// # Errors
-/// If there is no agent, if it does not answer in time, or if it refuses; the last with [`io::ErrorKind::Other`] and its reason.
+/// If there is no agent, if it does not reply in time, or if it refuses; the last with
+/// [`io::ErrorKind::Other`] and its reason.
 pub fn admit(socket: &Path, sandbox: &Sandbox) -> io::Result<()> {
     let mut agent = UnixStream::connect(socket)?;
     agent.set_read_timeout(Some(ANSWER_DEADLINE))?;
@@ -89,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sandbox_survives_the_wire() {
+    fn a_sandbox_round_trips() {
         let sandbox = Sandbox {
             namespace: "a".into(),
             name: "b".into(),

@@ -1,4 +1,4 @@
-//! From the world to the rules of one node.
+//! Compilation of a world to the rules of one node.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -9,19 +9,19 @@ use kube::core::SelectorExt;
 use crate::model::{Peer, Pod, Policy, PortMatch, Protocol, Rule, World};
 use crate::ranges::Ranges;
 
-/// The node whose pods a table is for.
+/// The node of a table.
 #[derive(Clone, Debug)]
 pub struct Node {
     /// The Node object's name.
     pub name: String,
-    /// The network that its pods' addresses come from.
+    /// The network of its pods' addresses.
     pub pod_cidr: Ipv4Net,
 }
 
-/// What the kernel of one node is to enforce.
+/// The rules to be enforced by the kernel of one node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table {
-    /// The network that the node's pods' addresses come from. An address of it that no pod has is cut off.
+    /// The network of the node's pods. Traffic of its addresses without a known pod is dropped.
     pub pod_cidr: Ipv4Net,
     /// The node's pods by address.
     pub pods: BTreeMap<Ipv4Addr, PodRules>,
@@ -30,24 +30,25 @@ pub struct Table {
 /// The rules of one pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodRules {
-    /// "namespace/name", for people.
+    /// "namespace/name", for comments.
     pub pod: String,
-    /// What may come in; `None` if no policy isolates the pod for ingress.
+    /// Allowed ingress; `None` if no policy isolates the pod for ingress.
     pub ingress: Option<Vec<Allowance>>,
-    /// What may go out; `None` if no policy isolates the pod for egress.
+    /// Allowed egress; `None` if no policy isolates the pod for egress.
     pub egress: Option<Vec<Allowance>>,
 }
 
-/// One reason to let a packet pass.
+/// An allowed set of packets and its origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Allowance {
-    /// "namespace/name" of the policy that gives it, for people.
+    /// "namespace/name" of its policy, for comments.
     pub policy: String,
     /// The packets.
     pub packets: Match,
 }
 
-/// A set of packets. Ports are those of the receiving end, peers those at the other end than the pod whose rule it is.
+/// A set of packets. Ports are those of the receiving end, peers are the other ends of the rule's
+/// pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Match {
     /// Every packet to or from these peers.
@@ -99,7 +100,7 @@ impl Table {
     }
 }
 
-/// What the policies together allow in one direction; `None` if none of them covers it.
+/// The sum of the policies' allowances in one direction; `None` if none of them covers it.
 fn allowances<'a>(
     policies: impl Iterator<Item = &'a Policy>,
     direction: impl Fn(&'a Policy) -> Option<&'a [Rule]>,
@@ -122,7 +123,7 @@ fn allowances<'a>(
 }
 
 impl World {
-    /// What `rule` lets into `receiver`.
+    /// The traffic that `rule` allows into `receiver`.
     fn ingress(&self, policy: &Policy, rule: &Rule, receiver: &Pod) -> Vec<Match> {
         let peers = self.peers(policy, rule);
         if rule.ports.is_empty() {
@@ -149,7 +150,7 @@ impl World {
             .collect()
     }
 
-    /// What `rule` lets out of each of the policy's subjects.
+    /// The traffic that `rule` allows out of each of the policy's subjects.
     fn egress(&self, policy: &Policy, rule: &Rule) -> Vec<Match> {
         let peers = self.peers(policy, rule);
         if rule.ports.is_empty() {
@@ -162,7 +163,8 @@ impl World {
                 PortMatch::Numbers(protocol, range) => {
                     numbers.entry(*protocol).or_default().push(range.clone())
                 }
-                // A name means on each receiving pod what that pod says, whichever way the pod came to be a peer.
+                // A name refers to the receiving pod's own port, however the pod was selected as a
+                // peer.
                 PortMatch::Named(protocol, name) => {
                     for pod in self.pods.values().filter(|pod| peers.contain(pod.address)) {
                         for number in pod.numbers(*protocol, name) {
@@ -184,7 +186,7 @@ impl World {
         numbers.chain(receivers).collect()
     }
 
-    /// The addresses that a rule's peers have now.
+    /// The current addresses of a rule's peers.
     fn peers(&self, policy: &Policy, rule: &Rule) -> Peers {
         if rule.peers.is_empty() {
             return Peers::Any;
@@ -194,7 +196,8 @@ impl World {
             Peer::Pods { namespaces, pods } => {
                 let in_namespace = |pod: &Pod| match namespaces {
                     None => pod.namespace == policy.namespace,
-                    // Of a namespace that is not known yet, no labels are known: it does not match, not even "everything but".
+                    // The labels of an unknown namespace are unknown: it matches no selector, not
+                    // even a negative one.
                     Some(namespaces) => self
                         .namespaces
                         .get(&pod.namespace)
@@ -213,7 +216,7 @@ impl World {
 }
 
 impl Peers {
-    /// Whether they contain `address`.
+    /// Returns whether they contain `address`.
     pub fn contain(&self, address: Ipv4Addr) -> bool {
         match self {
             Self::Any => true,

@@ -1,4 +1,4 @@
-//! The CNI plugin as a runtime calls it, with a made-up agent and with the real one.
+//! The CNI plugin as called by a runtime, with a fake agent and with the real one.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-/// Calls the plugin; returns whether it succeeded, and what it printed.
+/// Calls the plugin; returns its success and its output.
 fn call(command: &str, arguments: &str, configuration: &Value) -> (bool, Value) {
     let mut plugin = Command::new(env!("CARGO_BIN_EXE_netpol-cni"))
         .env_clear()
@@ -26,7 +26,7 @@ fn call(command: &str, arguments: &str, configuration: &Value) -> (bool, Value) 
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    // The plugin need not read what it has no use for.
+    // The plugin may exit without reading its input.
     let _ = write!(plugin.stdin.take().unwrap(), "{configuration}");
     let output = plugin.wait_with_output().unwrap();
     let printed = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
@@ -44,7 +44,7 @@ fn configuration(socket: &Path) -> Value {
     json!({"cniVersion": "1.0.0", "name": "pods", "type": "netpol-cni", "socket": socket, "prevResult": result()})
 }
 
-/// An agent that answers one request; returns the request.
+/// A fake agent that replies to one request; returns the request.
 fn agent(socket: &Path, answer: &'static str) -> thread::JoinHandle<String> {
     let listener = UnixListener::bind(socket).unwrap();
     thread::spawn(move || {
@@ -57,7 +57,7 @@ fn agent(socket: &Path, answer: &'static str) -> thread::JoinHandle<String> {
 }
 
 #[test]
-fn add_returns_the_result_that_it_was_given_once_the_agent_agrees() {
+fn add_returns_the_previous_result_once_admitted() {
     let directory = tempfile::tempdir().unwrap();
     let socket = directory.path().join("s");
     let agent = agent(&socket, "ok\n");
@@ -66,7 +66,7 @@ fn add_returns_the_result_that_it_was_given_once_the_agent_agrees() {
 }
 
 #[test]
-fn check_asks_again_and_prints_nothing() {
+fn check_repeats_the_request_and_prints_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let socket = directory.path().join("s");
     let agent = agent(&socket, "ok\n");
@@ -78,7 +78,7 @@ fn check_asks_again_and_prints_nothing() {
 }
 
 #[test]
-fn no_sandbox_starts_without_the_agents_word() {
+fn no_sandbox_starts_without_a_reply_of_the_agent() {
     let directory = tempfile::tempdir().unwrap();
     let nobody = directory.path().join("nobody");
     let (succeeded, error) = call("ADD", POD, &configuration(&nobody));
@@ -105,7 +105,7 @@ fn deletion_needs_no_agent() {
 }
 
 #[test]
-fn version() {
+fn version_lists_the_supported_versions() {
     let (succeeded, printed) = call("VERSION", "", &json!({"cniVersion": "1.0.0"}));
     assert!(succeeded);
     assert_eq!(
@@ -115,7 +115,7 @@ fn version() {
 }
 
 #[test]
-fn errors_have_the_specifications_codes() {
+fn errors_have_the_codes_of_the_specification() {
     let good = configuration(Path::new("/nonexistent"));
     let with = |key: &str, value: Value| {
         let mut changed = good.clone();
@@ -149,10 +149,10 @@ fn errors_have_the_specifications_codes() {
     }
 }
 
-/// How long the agent may take until it listens.
+/// Deadline for the agent to listen.
 const SOCKET: Duration = Duration::from_secs(60);
 
-/// The real agent, in a network namespace of its own, from where no API server can be reached.
+/// The real agent in its own network namespace, which has no route to an API server.
 struct Agent {
     process: Child,
     directory: tempfile::TempDir,
@@ -191,7 +191,7 @@ impl Agent {
         self.directory.path().join("s")
     }
 
-    /// Asks it to stop; returns whether it did so cleanly and left no socket.
+    /// Sends SIGTERM; returns whether the agent ended cleanly and left no socket.
     fn stop(mut self) -> bool {
         let terminate = Command::new("kill")
             .arg(self.process.id().to_string())
@@ -202,16 +202,16 @@ impl Agent {
 }
 
 impl Drop for Agent {
-    /// A test that fails leaves nothing running either.
+    /// Ends the agent of a failed test.
     fn drop(&mut self) {
-        // It has ended if the test passed.
+        // It has ended already if the test passed.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
 }
 
 #[test]
-fn an_agent_that_does_not_know_the_policies_lets_nothing_start() {
+fn an_agent_without_policies_admits_no_sandbox() {
     if !*support::ABLE {
         return;
     }
@@ -226,7 +226,7 @@ fn an_agent_that_does_not_know_the_policies_lets_nothing_start() {
 }
 
 #[test]
-fn a_permissive_agent_lets_everything_start() {
+fn a_permissive_agent_admits_every_sandbox() {
     if !*support::ABLE {
         return;
     }

@@ -1,4 +1,4 @@
-//! What is read of objects that the worlds do not have.
+//! Parsing of properties that the manifests in `worlds/` do not have.
 #![allow(clippy::unwrap_used, reason = "a helper of a test may panic")]
 
 use std::net::Ipv4Addr;
@@ -18,7 +18,7 @@ fn pod(status: Value) -> core::Pod {
 }
 
 #[test]
-fn the_sandboxs_address_is_newer_than_the_status() {
+fn the_sandbox_address_overrides_the_status() {
     let sandbox = Ipv4Addr::new(10, 244, 1, 8);
     for status in [
         json!({}),
@@ -35,7 +35,7 @@ fn the_sandboxs_address_is_newer_than_the_status() {
 }
 
 #[test]
-fn a_policy_that_cannot_be_read_isolates_its_namespace() {
+fn an_unreadable_policy_isolates_its_namespace() {
     let unreadable = [
         json!({"podSelector": {"matchExpressions": [{"key": "a", "operator": "Like", "values": ["b"]}]}}),
         json!({"podSelector": {}, "ingress": [{"ports": [{"protocol": "QUIC"}]}]}),

@@ -1,4 +1,4 @@
-//! Every world in `worlds/`, as manifests, and the table that the node n1 gets for it.
+//! The manifests in `worlds/`, and the resulting tables of node n1.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -22,9 +22,10 @@ fn tables() {
     });
 }
 
-/// Tables take turns, one can be loaded again, and all go at the end, whether they are there or not.
+/// Tables alternate, loading one again is safe, and removal succeeds even if a table does not
+/// exist.
 #[test]
-fn tables_take_turns() {
+fn tables_alternate() {
     let world = support::parse(include_str!("worlds/shared-peers.yaml"));
     let ruleset = render(&Table::compile(&support::node("n1"), &world), Turn::A);
     let next = ruleset.replace(&Turn::A.to_string(), &Turn::B.to_string());

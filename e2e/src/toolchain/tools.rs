@@ -111,7 +111,8 @@ impl Tools {
     }
 }
 
-/// actionlint, which checks the workflows of the hosted runners. A module and cache entry of its own: a new version must not rebuild Kubernetes.
+/// actionlint, which checks the workflows of the hosted runners. It has its own module and cache
+/// entry, so that a new version does not rebuild Kubernetes.
 ///
 /// # Errors
 /// Go is missing or the build fails.

@@ -292,7 +292,7 @@ async fn abandonment(actors: &Actors) -> Result<()> {
     let removed = json!({"metadata": {"finalizers": null}});
     dave.patch::<DryRun>(
         Refused(
-            "only the DryRun operator may remove its finalizer, and whoever holds the verb abandon",
+            "only the DryRun operator and users with the verb abandon may remove the finalizer dryrun.dev/teardown",
         ),
         "finalized-run",
         removed.clone(),

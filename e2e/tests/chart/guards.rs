@@ -28,21 +28,20 @@ const ESTABLISHED: Duration = Duration::from_secs(30);
 
 const CONNECT: &str = "only the DryRun operator may connect to pods of a rehearsal namespace";
 const PODS: &str = "only the DryRun operator may create or change pods of a rehearsal namespace";
-const SERVICES: &str = "a rehearsal namespace has no Services";
-const POD_STATUS: &str =
-    "a write of the status may not change labels of a pod of a rehearsal namespace";
+const SERVICES: &str = "Services are not allowed in a rehearsal namespace";
+const POD_STATUS: &str = "a status update may not change labels of a pod of a rehearsal namespace";
 const BINDERS: &str = "only Kubernetes may bind pods of a rehearsal namespace to nodes";
-const BINDING_LABELS: &str = "a binding may not label a pod dryrun.dev/*";
+const BINDING_LABELS: &str = "a binding may not set labels dryrun.dev/* on a pod";
 const POLICIES: &str =
     "only the DryRun operator may change NetworkPolicies of a rehearsal namespace";
 const MAINTAINED: &str = "NetworkPolicy dryrun-deny-all is maintained by the chart's admins (values admins.users, admins.groups), not by";
 const DENY_ALL: &str = "NetworkPolicy dryrun-deny-all must deny everything to every pod";
-const PLUGINS: &str = "a rehearsal namespace has no policies of network plugins";
+const PLUGINS: &str = "policies of network plugins are not allowed in a rehearsal namespace";
 const OBJECTS: &str = "labelled dryrun.dev/*";
 const CLAIMS: &str =
     "only the DryRun operator may create persistentvolumeclaims in a rehearsal namespace";
-const COPIES: &str = "nobody copies production's data from there";
-const NAMESPACES: &str = "the labels of a rehearsal namespace are the chart's";
+const COPIES: &str = "production's data must not be copied from it";
+const NAMESPACES: &str = "may change the labels of a rehearsal namespace, not";
 
 /// A pod that Pod Security admits and that fits no node.
 fn pod() -> Value {

@@ -96,7 +96,7 @@ impl Drop for Down {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn down_leaves_the_machine_as_it_was() {
+async fn down_leaves_the_machine_unchanged() {
     let _alone = alone().await;
     run(&["down"]).unwrap();
     let before = machine::snapshot();

@@ -81,8 +81,8 @@ pub(crate) async fn server_crash_ends_the_run(env: &Environment) -> Result<()> {
     .await
 }
 
-/// User code writes production's data to the termination log and kills the runner: no status, report
-/// or event repeats it.
+/// User code writes production's data to the termination log and kills the runner: no status,
+/// report or event repeats it.
 pub(crate) async fn termination_log_is_not_repeated(env: &Environment) -> Result<()> {
     const WORDS: &str = "a row of production";
     // In two parts, so that the request itself does not contain the text.

@@ -72,7 +72,7 @@ pub(crate) async fn forged_denial_fails(env: &Environment) -> Result<()> {
     run.ends_at(
         "G-15",
         "DenialForged",
-        &["forged: 42501 was not raised by an access check of the server"],
+        &["forged: procedural code raised 42501, not the server"],
         Command::Scenarios,
     )
     .await?;
@@ -160,6 +160,80 @@ pub(crate) async fn denied_twin_fails(env: &Environment) -> Result<()> {
         "G-15",
         "TwinFailed",
         &["second is denied, but its twin first has not passed"],
+        Command::Scenarios,
+    )
+    .await
+}
+
+/// A scenario keeps its password for a later one with another login.
+pub(crate) async fn login_of_an_earlier_scenario_fails(env: &Environment) -> Result<()> {
+    let keeps = "cp \"$PGPASSFILE\" /evidence/harness/kept";
+    let borrows = "import os, psycopg; os.environ.update(PGPASSFILE='/evidence/harness/kept', PGUSER='keeper')\ntry: psycopg.connect().execute('DELETE FROM item')\nexcept psycopg.Error as e: print(e)";
+    let mut request = env.small("denial-borrowed");
+    request["spec"]["harness"]["scenarios"] = json!([
+        {"name": "keeps", "as": {"login": "keeper"}, "command": ["sh", "-c", keeps], "expect": {"noSession": true}},
+        {"name": "borrows", "as": {"login": "reader"}, "command": ["python", "-c", borrows]},
+        steps("never", "SELECT FROM item LIMIT 1"),
+    ]);
+    let run = Run::start(env, request).await?;
+    run.ends_at(
+        "G-14",
+        "ForeignLogin",
+        &["borrows: 1× 28P01 by keeper"],
+        Command::Scenarios,
+    )
+    .await
+}
+
+/// The server denies SET ROLE, with another message than it has for objects.
+pub(crate) async fn denied_role_passes(env: &Environment) -> Result<()> {
+    let mut request = env.small("denial-role");
+    let mut scenario = denied("becomes", &["SET ROLE workflow_admin"]);
+    scenario["steps"][0]["expect"]["object"] = json!("role:workflow_admin");
+    request["spec"]["harness"]["scenarios"] = json!([scenario]);
+    let run = Run::start(env, request).await?;
+    run.ends_passed(&[]).await
+}
+
+/// A command ends well without a session.
+pub(crate) async fn idle_command_fails(env: &Environment) -> Result<()> {
+    let mut request = env.small("nothing-done");
+    request["spec"]["harness"]["scenarios"] = json!([
+        {"name": "idles", "as": {"login": "keeper"}, "command": ["true"]},
+        steps("never", "SELECT FROM item LIMIT 1"),
+    ]);
+    let run = Run::start(env, request).await?;
+    run.ends_at(
+        "G-14",
+        "NothingDone",
+        &["idles opened no session as keeper"],
+        Command::Scenarios,
+    )
+    .await
+}
+
+/// The files of a scenario are gone before the next, those of setup are not.
+pub(crate) async fn scratch_is_reset_between_scenarios(env: &Environment) -> Result<()> {
+    let command = |name: &str, script: &str| json!({"name": name, "as": {"login": "keeper"}, "command": ["sh", "-c", script], "expect": {"noSession": true}});
+    let mut request = env.small("fresh-scratch");
+    let harness = &mut request["spec"]["harness"];
+    harness["setup"] = json!([{"command": ["sh", "-c", "echo 1 > /scratch/left-by-setup"]}]);
+    harness["scenarios"] = json!([
+        command("leaves", "touch /scratch/x /tmp/x /dev/shm/x"),
+        command(
+            "finds",
+            "cat /scratch/left-by-setup && test ! -e /scratch/x -a ! -e /tmp/x -a ! -e /dev/shm/x"
+        ),
+    ]);
+    let run = Run::start(env, request.clone()).await?;
+    run.ends_passed(&[]).await?;
+    request["metadata"]["name"] = json!("kept-scratch");
+    request["spec"]["harness"]["keepScratch"] = json!(true);
+    let run = Run::start(env, request).await?;
+    run.ends_at(
+        "G-14",
+        "ScenarioFailed",
+        &["finds ended with exit code 1, not 0"],
         Command::Scenarios,
     )
     .await

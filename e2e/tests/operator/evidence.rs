@@ -88,7 +88,7 @@ pub(crate) async fn is_verifiable_without_the_cluster(env: &Environment) -> Resu
     request["spec"]["verification"]["trace"] = json!(true);
     request["spec"]["harness"]["scenarios"] = json!([
         steps("reads", "SELECT FROM item LIMIT 1"),
-        {"name": "speaks", "as": {"login": "keeper"}, "command": ["python", "-c", "print('a line of output')"]},
+        {"name": "speaks", "as": {"login": "keeper"}, "command": ["python", "-c", "print('a line of output')"], "expect": {"noSession": true}},
     ]);
     let run = Run::start(env, request).await?;
     run.end().await?;
@@ -130,7 +130,7 @@ pub(crate) async fn printed_secret_is_found_and_removed(env: &Environment) -> Re
     let mut request = env.small("printed-secret");
     let code = "import base64, os; print(base64.b64encode(open(os.environ['PGPASSFILE'], 'rb').read()).decode())";
     request["spec"]["harness"]["scenarios"] = json!([
-        {"name": "prints", "as": {"login": "keeper"}, "command": ["python", "-c", code]},
+        {"name": "prints", "as": {"login": "keeper"}, "command": ["python", "-c", code], "expect": {"noSession": true}},
     ]);
     let run = Run::start(env, request).await?;
     run.ends_at(
@@ -153,8 +153,8 @@ pub(crate) async fn rewritten_log_is_detected(env: &Environment) -> Result<()> {
     let mut request = env.small("rewritten-log");
     let code = |text: &str| json!(["python", "-c", text]);
     request["spec"]["harness"]["scenarios"] = json!([
-        {"name": "says", "as": {"login": "keeper"}, "command": code("print('as it was')")},
-        {"name": "rewrites", "as": {"login": "keeper"}, "command": code("open('/evidence/harness/says.log', 'w').write('as it was not')")},
+        {"name": "says", "as": {"login": "keeper"}, "command": code("print('as it was')"), "expect": {"noSession": true}},
+        {"name": "rewrites", "as": {"login": "keeper"}, "command": code("open('/evidence/harness/says.log', 'w').write('as it was not')"), "expect": {"noSession": true}},
     ]);
     let run = Run::start(env, request).await?;
     run.ends_at(

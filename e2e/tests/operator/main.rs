@@ -50,7 +50,7 @@ macro_rules! cases {
 }
 
 /// All cases, the longest first.
-const CASES: [(&str, Case); 82] = cases![
+const CASES: [(&str, Case); 86] = cases![
     complete::passes_every_gate,
     complete::sql_goes_through_port_forwards,
     complete::status_is_written_at_most_twelve_times,
@@ -90,6 +90,10 @@ const CASES: [(&str, Case); 82] = cases![
     denials::read_only_error_fails,
     denials::unknown_table_error_fails,
     denials::denied_twin_fails,
+    denials::login_of_an_earlier_scenario_fails,
+    denials::denied_role_passes,
+    denials::idle_command_fails,
+    denials::scratch_is_reset_between_scenarios,
     copy::undeclared_change_fails,
     copy::undeclared_escalation_path_fails,
     copy::changed_setting_fails,

@@ -22,7 +22,7 @@ use crate::{
 
 /// The run expires, and the operator has only written its status.
 pub(crate) async fn unapproved_run_expires(env: &Environment) -> Result<()> {
-    let mut request = env.small("nobody-approves");
+    let mut request = env.small("unapproved-expires");
     request["spec"]["approval"] = json!({"expiresAfter": "5s"});
     let run = Run::request(env, request).await?;
     let ended = run.end().await?;

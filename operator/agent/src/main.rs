@@ -14,6 +14,7 @@ mod postgres;
 mod probe;
 mod program;
 mod registry;
+mod scratch;
 mod serve;
 mod task;
 mod tls;
@@ -24,6 +25,7 @@ use std::{io, path::PathBuf, process};
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use dryrun_core::run::layout;
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use tokio::runtime::Runtime;
 use tracing_subscriber::{
     filter::{LevelFilter, Targets},
@@ -59,6 +61,8 @@ enum Command {
 }
 
 fn main() -> Result<()> {
+    // Code of the user's may run as the same user: it must neither trace this process nor read its memory, where passwords of later logins pass.
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     // Libraries' messages may quote rows.
     let own = Targets::new().with_target(env!("CARGO_CRATE_NAME"), LevelFilter::INFO);
     let to_stderr = fmt::layer().json().with_writer(io::stderr).with_filter(own);

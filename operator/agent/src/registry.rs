@@ -1,4 +1,4 @@
-//! Tasks by their id: each runs once, whoever asks for it how often, and again only when it says that it may.
+//! Tasks by their id: each runs once, however often it is asked for, and again only when it says that it may.
 
 use dryrun_core::problem::Problem;
 use std::{
@@ -6,7 +6,8 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use dryrun_core::agent_api::protocol::TaskResult;
+use dryrun_core::agent_api::protocol::{Task, TaskResult};
+use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
 /// The result of a task, when there is one.
@@ -14,11 +15,36 @@ type Outcome = watch::Receiver<Option<Arc<TaskResult>>>;
 
 /// All tasks of this agent, with their results: a pod has at most a few hundred.
 #[derive(Default)]
-pub(crate) struct Registry(Mutex<BTreeMap<String, Outcome>>);
+pub(crate) struct Registry(Mutex<BTreeMap<String, Known>>);
 
-/// Another task, with this id, is running.
+/// A task that runs or has ended.
+struct Known {
+    digest: TaskDigest,
+    outcome: Outcome,
+}
+
+/// Says whether two tasks are the same, without keeping one: a task may hold a password.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TaskDigest([u8; 32]);
+
+impl TaskDigest {
+    /// Takes the digest of a task.
+    ///
+    /// # Errors
+    /// The task cannot be written as JSON.
+    pub(crate) fn of(task: &Task) -> serde_json::Result<Self> {
+        Ok(Self(Sha256::digest(serde_json::to_vec(task)?).into()))
+    }
+}
+
+/// Why a task is not run.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Busy(pub(crate) String);
+pub(crate) enum Refused {
+    /// Another task is running.
+    Busy,
+    /// The id belongs to another task.
+    Taken,
+}
 
 impl Registry {
     /// Waits for the result of the task `id`, which `start` begins unless it runs or has ended already; one that has ended with a transient failure
@@ -26,12 +52,13 @@ impl Registry {
     pub(crate) async fn run<F>(
         &self,
         id: &str,
+        digest: TaskDigest,
         start: impl FnOnce() -> F,
-    ) -> Result<Arc<TaskResult>, Busy>
+    ) -> Result<Arc<TaskResult>, Refused>
     where
         F: Future<Output = TaskResult> + Send + 'static,
     {
-        let mut outcome = self.admit(id, start)?;
+        let mut outcome = self.admit(id, digest, start)?;
         let lost = || {
             Arc::new(TaskResult::Failed(Problem::permanent(
                 "AgentFailed",
@@ -46,25 +73,38 @@ impl Registry {
             .unwrap_or_else(lost))
     }
 
-    fn admit<F>(&self, id: &str, start: impl FnOnce() -> F) -> Result<Outcome, Busy>
+    fn admit<F>(
+        &self,
+        id: &str,
+        digest: TaskDigest,
+        start: impl FnOnce() -> F,
+    ) -> Result<Outcome, Refused>
     where
         F: Future<Output = TaskResult> + Send + 'static,
     {
         let mut tasks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(outcome) = tasks.get(id)
-            && !may_be_repeated(outcome)
+        if let Some(known) = tasks.get(id)
+            && !may_be_repeated(&known.outcome)
         {
-            return Ok(outcome.clone());
+            return if known.digest == digest {
+                Ok(known.outcome.clone())
+            } else {
+                Err(Refused::Taken)
+            };
         }
         // A sender that is gone has ended too, without a result.
-        if let Some((running, _)) = tasks
-            .iter()
-            .find(|(_, outcome)| outcome.borrow().is_none() && outcome.has_changed().is_ok())
+        if tasks
+            .values()
+            .any(|known| known.outcome.borrow().is_none() && known.outcome.has_changed().is_ok())
         {
-            return Err(Busy(running.clone()));
+            return Err(Refused::Busy);
         }
         let (sender, outcome) = watch::channel(None);
-        tasks.insert(id.to_owned(), outcome.clone());
+        let known = Known {
+            digest,
+            outcome: outcome.clone(),
+        };
+        tasks.insert(id.to_owned(), known);
         let task = start();
         tokio::spawn(async move { sender.send_replace(Some(Arc::new(task.await))) });
         Ok(outcome)
@@ -86,6 +126,10 @@ mod tests {
         TaskResult::Failed(Problem::permanent(reason, ""))
     }
 
+    fn task(what: &str) -> TaskDigest {
+        TaskDigest(Sha256::digest(what).into())
+    }
+
     #[tokio::test]
     async fn the_same_id_joins_and_repeats_and_another_is_refused_meanwhile() {
         let registry = Registry::default();
@@ -103,18 +147,30 @@ mod tests {
             async { result("Second") }
         };
         let (first, joined, refused, ()) = tokio::join!(
-            registry.run("a", start),
-            registry.run("a", again),
-            registry.run("b", again),
+            registry.run("a", task("a"), start),
+            registry.run("a", task("a"), again),
+            registry.run("b", task("b"), again),
             async { finish.send(()).unwrap() }
         );
         let first = first.unwrap();
         assert_eq!(*first, result("First"));
         assert_eq!(joined.unwrap(), first);
-        assert_eq!(refused, Err(Busy("a".into())));
-        assert_eq!(registry.run("a", again).await.unwrap(), first);
+        assert_eq!(refused, Err(Refused::Busy));
+        assert_eq!(registry.run("a", task("a"), again).await.unwrap(), first);
         assert_eq!(starts.load(Ordering::Relaxed), 1);
-        assert_eq!(*registry.run("b", again).await.unwrap(), result("Second"));
+        assert_eq!(
+            *registry.run("b", task("b"), again).await.unwrap(),
+            result("Second")
+        );
+    }
+
+    #[tokio::test]
+    async fn an_id_does_not_answer_for_another_task() {
+        let registry = Registry::default();
+        let run = |digest| registry.run("a", digest, || async { result("First") });
+        run(task("asked")).await.unwrap();
+        assert_eq!(run(task("another")).await, Err(Refused::Taken));
+        assert_eq!(*run(task("asked")).await.unwrap(), result("First"));
     }
 
     #[tokio::test]
@@ -122,17 +178,17 @@ mod tests {
         let registry = Registry::default();
         let unreachable = || async { TaskResult::Failed(Problem::transient("ConnectFailed", "")) };
         for _ in 0..2 {
-            let failed = registry.run("a", unreachable).await.unwrap();
+            let failed = registry.run("a", task("a"), unreachable).await.unwrap();
             assert_eq!(*failed, unreachable().await);
         }
         assert_eq!(
             *registry
-                .run("a", || async { result("Lasts") })
+                .run("a", task("a"), || async { result("Lasts") })
                 .await
                 .unwrap(),
             result("Lasts")
         );
-        let lasting = registry.run("a", unreachable).await.unwrap();
+        let lasting = registry.run("a", task("a"), unreachable).await.unwrap();
         assert_eq!(*lasting, result("Lasts"));
     }
 
@@ -141,8 +197,13 @@ mod tests {
         let registry = Registry::default();
         let panics = || async { panic!("on purpose") };
         assert!(
-            matches!(&*registry.run("a", panics).await.unwrap(), TaskResult::Failed(error) if error.reason == "AgentFailed")
+            matches!(&*registry.run("a", task("a"), panics).await.unwrap(), TaskResult::Failed(error) if error.reason == "AgentFailed")
         );
-        assert!(registry.run("b", || async { result("Fine") }).await.is_ok());
+        assert!(
+            registry
+                .run("b", task("b"), || async { result("Fine") })
+                .await
+                .is_ok()
+        );
     }
 }

@@ -30,7 +30,7 @@ use hyper::{
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::{Serialize, de::DeserializeOwned};
-use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
 use tokio::{
     net::{TcpListener, TcpStream},
     signal::unix::{SignalKind, signal},
@@ -39,7 +39,13 @@ use tokio::{
 };
 
 use crate::{
-    children::Children, door::Door, echo, probe::watch::Watch, registry::Registry, task::Agent,
+    children::Children,
+    door::Door,
+    echo,
+    probe::watch::Watch,
+    registry::{Refused, Registry, TaskDigest},
+    scratch::Scratch,
+    task::Agent,
 };
 
 /// Bytes of a request: a task carries at most the SQL of one scenario.
@@ -99,7 +105,7 @@ pub(crate) async fn run(options: Serve) -> Result<i32> {
         children,
         secrets: options.secrets,
         logs: options.logs,
-        scratch: options.scratch,
+        scratch: Scratch::new(options.scratch),
         archive: Mutex::default(),
     };
     let service = Arc::new(Service::new(agent, token.as_deref().map(str::trim)));
@@ -131,8 +137,8 @@ fn make(directory: &Path) -> Result<()> {
 
 struct Service {
     agent: Arc<Agent>,
-    /// Digest of the token: comparing digests takes the same time wherever two tokens differ. None: only probes are made, for whoever asks.
-    token: Option<[u8; 32]>,
+    /// The token. None: only probes are made, for every caller.
+    token: Option<String>,
     registry: Registry,
     watch: Watch,
     exit: Notify,
@@ -141,6 +147,8 @@ struct Service {
 /// Status, media type and body.
 type Answer = (StatusCode, &'static str, Bytes);
 
+/// Path that is always answered.
+const HEALTH: &str = "/v1/healthz";
 const JSON: &str = "application/json";
 const ZSTD: &str = "application/zstd";
 
@@ -148,7 +156,7 @@ impl Service {
     fn new(agent: Agent, token: Option<&str>) -> Self {
         Self {
             agent: Arc::new(agent),
-            token: token.map(|token| Sha256::digest(token).into()),
+            token: token.map(str::to_owned),
             registry: Registry::default(),
             watch: Watch::default(),
             exit: Notify::new(),
@@ -162,14 +170,18 @@ impl Service {
         let admitted = Notify::new();
         let service = service_fn(|request: Request<Incoming>| async {
             let exit = request.method() == Method::POST && request.uri().path() == "/v1/exit";
+            let greets = request.uri().path() == HEALTH;
             let (status, media_type, body) = self.answer(request, &admitted).await;
             let mut response = Response::builder()
                 .status(status)
                 .header(CONTENT_TYPE, media_type);
-            if exit && status == StatusCode::OK {
-                leaving.store(true, Ordering::Relaxed);
-                // The connection ends with this answer, and the agent with the connection.
+            if !greets {
+                // A request that was sent behind this one, by code that is gone by now, is never read.
                 response = response.header(CONNECTION, "close");
+            }
+            if exit && status == StatusCode::OK {
+                // The agent ends with the connection.
+                leaving.store(true, Ordering::Relaxed);
             }
             response.body(Full::new(body))
         });
@@ -201,7 +213,7 @@ impl Service {
     /// Answers a request, and says so to `admitted` when its token is the right one.
     async fn answer(&self, request: Request<Incoming>, admitted: &Notify) -> Answer {
         let path = request.uri().path().to_owned();
-        if (request.method(), path.as_str()) == (&Method::GET, "/v1/healthz") {
+        if (request.method(), path.as_str()) == (&Method::GET, HEALTH) {
             return done();
         }
         if let Some(token) = &self.token
@@ -248,16 +260,28 @@ impl Service {
                 "this agent makes probes and nothing else",
             );
         }
+        let digest = match TaskDigest::of(&task) {
+            Ok(digest) => digest,
+            Err(error) => {
+                return refuse(
+                    StatusCode::BAD_REQUEST,
+                    "InvalidRequest",
+                    &error.to_string(),
+                );
+            }
+        };
         match self
             .registry
-            .run(id, || Arc::clone(&self.agent).run(task))
+            .run(id, digest, || Arc::clone(&self.agent).run(task))
             .await
         {
             Ok(result) => json(StatusCode::OK, &*result),
-            Err(busy) => refuse(
-                StatusCode::CONFLICT,
-                "Busy",
-                &format!("task {} is running", busy.0),
+            // Not its id: code of the user's can ask as well.
+            Err(Refused::Busy) => refuse(StatusCode::CONFLICT, "Busy", "another task is running"),
+            Err(Refused::Taken) => refuse(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "Taken",
+                "the id belongs to another task",
             ),
         }
     }
@@ -274,18 +298,12 @@ impl Service {
     }
 }
 
-fn admits(token: &[u8; 32], request: &Request<Incoming>) -> bool {
+fn admits(token: &str, request: &Request<Incoming>) -> bool {
     let given = request
         .headers()
         .get(AUTHORIZATION)
         .and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
-    let Some(given) = given else { return false };
-    let given: [u8; 32] = Sha256::digest(given).into();
-    token
-        .iter()
-        .zip(given)
-        .fold(0, |differing, (ours, theirs)| differing | (ours ^ theirs))
-        == 0
+    given.is_some_and(|given| given.ct_eq(token.as_bytes()).into())
 }
 
 /// What the request carries, or the answer that says why it cannot be read.

@@ -12,6 +12,7 @@ use std::{
     fs,
     io::{ErrorKind, Read, Write},
     net::TcpStream,
+    os::unix::fs::MetadataExt,
     process::Command,
     thread,
     time::{Duration, Instant},
@@ -34,6 +35,7 @@ fn command(name: &str, script: &str, timeout: Duration) -> CommandTask {
         command: vec!["sh".into(), "-c".into(), script.into()],
         env: BTreeMap::from([("PLAN".to_owned(), "declared".to_owned())]),
         login: None,
+        fresh: false,
         timeout_ms: timeout.as_millis().try_into().unwrap(),
     }
 }
@@ -172,6 +174,88 @@ fn a_task_is_joined_repeated_and_never_run_twice() {
         fs::read_to_string(world.path("scratch/count")).unwrap(),
         "ran\n"
     );
+}
+
+#[test]
+fn an_id_does_not_answer_for_another_task() {
+    let world = World::new();
+    let agent = Agent::start(&world);
+    let task = |script: &str| {
+        serde_json::to_string(&Task::RunCommand(command("S1", script, LONG))).unwrap()
+    };
+    let ask = |task: &str| agent.request("POST", "/v1/tasks/a", Some(TOKEN), task).0;
+    assert_eq!(ask(&task("true")), 200);
+    assert_eq!(ask(&task("touch other")), 422);
+    assert_eq!(ask(&task("true")), 200);
+    assert!(!world.path("scratch/other").exists());
+}
+
+/// The answer to the first may come when who sent both is long gone.
+#[test]
+fn a_request_behind_another_one_is_never_read() {
+    let world = World::new();
+    let agent = Agent::start(&world);
+    let request = |id: &str, script: &str| {
+        let task = Task::RunCommand(command("S1", script, LONG));
+        let body = serde_json::to_string(&task).unwrap();
+        let length = body.len();
+        format!(
+            "POST /v1/tasks/{id} HTTP/1.1\r\nHost: agent\r\nAuthorization: Bearer {TOKEN}\r\nContent-Length: {length}\r\n\r\n{body}"
+        )
+    };
+    let mut stream = TcpStream::connect(("127.0.0.1", agent.port)).unwrap();
+    let both = request("a", "touch first") + &request("b", "touch second");
+    stream.write_all(both.as_bytes()).unwrap();
+    stream.set_read_timeout(Some(LONG)).unwrap();
+    let mut answers = Vec::new();
+    // With what is unread the connection ends by a reset.
+    let _ = stream.read_to_end(&mut answers);
+    let answers = String::from_utf8_lossy(&answers);
+    assert!(answers.matches("HTTP/1.1").count() <= 1, "{answers}");
+    let first = Task::RunCommand(command("S1", "touch first", LONG));
+    agent.run("a", &first);
+    assert!(world.path("scratch/first").exists());
+    assert!(!world.path("scratch/second").exists());
+}
+
+/// Of a process that may not be dumped nothing below /proc belongs to its user.
+#[test]
+fn its_memory_is_its_own() {
+    let world = World::new();
+    let agent = Agent::start(&world);
+    let memory = format!("/proc/{}/mem", agent.process.0.id());
+    assert_eq!(fs::metadata(&memory).unwrap().uid(), 0);
+    let script = format!("cat {memory} > /dev/null");
+    let task = Task::RunCommand(command("S1", &script, LONG));
+    assert_ne!(claim(agent.run("a", &task)).exit_code, Some(0));
+    // What it starts is like any other process.
+    let task = Task::RunCommand(command("S2", "stat -c %u /proc/$$/mem; id -u", LONG));
+    assert_eq!(claim(agent.run("b", &task)).exit_code, Some(0));
+    let log = fs::read_to_string(world.path("logs/S2.log")).unwrap();
+    let (owner, user) = log.trim().split_once('\n').unwrap();
+    assert_eq!(owner, user);
+}
+
+#[test]
+fn a_fresh_command_finds_what_setup_left_and_no_more() {
+    let world = World::new();
+    let agent = Agent::start(&world);
+    let mut number = 0;
+    let mut run = |script: &str, fresh: bool| {
+        number += 1;
+        let task = CommandTask {
+            fresh,
+            ..command("S", script, LONG)
+        };
+        claim(agent.run(&number.to_string(), &Task::RunCommand(task))).exit_code
+    };
+    assert_eq!(run("mkdir venv && echo 1 > venv/bin", false), Some(0));
+    let caches = r#"cp venv/bin copy && echo login > "$HOME/.cache""#;
+    assert_eq!(run(caches, true), Some(0));
+    assert_eq!(run(r#"test -e "$HOME/.cache""#, false), Some(0));
+    assert_eq!(run("ls -A > ../seen; cat venv/bin", true), Some(0));
+    let seen = fs::read_to_string(world.path("seen")).unwrap();
+    assert_eq!(seen, "venv\n");
 }
 
 #[test]

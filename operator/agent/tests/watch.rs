@@ -102,6 +102,7 @@ async fn totals_grow_while_a_task_runs() {
             .into(),
         env: BTreeMap::new(),
         login: None,
+        fresh: false,
         timeout_ms: 60_000,
     });
     thread::scope(|scope| {

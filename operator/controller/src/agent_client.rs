@@ -205,6 +205,10 @@ async fn exchange(
                 "AgentRefused",
                 "the agent does not accept the run's token",
             )),
+            StatusCode::UNPROCESSABLE_ENTITY => Err(Problem::permanent(
+                "TaskTaken",
+                "the agent has another task under this id",
+            )),
             other => Err(unreachable("the agent refused the task", other)),
         }
     }

@@ -16,5 +16,5 @@ pub mod postgres;
 pub mod problem;
 pub mod run;
 pub mod step;
-#[cfg(test)]
-mod test_support;
+#[cfg(any(test, feature = "test-support"))]
+pub mod test_support;

@@ -1,4 +1,9 @@
-//! Worlds for unit tests: a complete run of a small demo, which tests then spoil in one place.
+//! Worlds for tests: a complete run of a small demo, which tests then spoil in one place.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![cfg_attr(
+    not(test),
+    allow(dead_code, reason = "other crates use the complete run alone")
+)]
 
 use std::collections::BTreeMap;
 
@@ -10,15 +15,17 @@ use crate::run::facts::{IsolationFacts, Phase, Probe, *};
 use crate::run::object::Object;
 
 /// Production's system identifier in all tests: near 2^63, where floats and signed numbers go wrong.
-pub(crate) const PRODUCTION: &str = "7611578671664259111";
+pub const PRODUCTION: &str = "7611578671664259111";
 /// UID of the run in all tests.
-pub(crate) const UID: &str = "0f1e2d3c-4b5a-4697-8897-a6b5c4d3e2f1";
+pub const UID: &str = "0f1e2d3c-4b5a-4697-8897-a6b5c4d3e2f1";
 
 /// A spec and what was found out.
 #[derive(Clone, Debug)]
-pub(crate) struct World {
-    pub(crate) spec: DryRunSpec,
-    pub(crate) facts: Facts,
+pub struct World {
+    /// The spec.
+    pub spec: DryRunSpec,
+    /// What was found out.
+    pub facts: Facts,
 }
 
 /// Worlds that fail a gate or leave it unknown, with the reason that it must give. [`World::passing`] passes all.
@@ -35,7 +42,8 @@ impl World {
         }
     }
 
-    pub(crate) fn passing() -> Self {
+    /// A run that passes every gate.
+    pub fn passing() -> Self {
         Self {
             spec: spec(),
             facts: facts(),
@@ -87,13 +95,13 @@ pub(crate) fn spec() -> DryRunSpec {
     .unwrap()
 }
 
-/// A denial by the server's own check.
-pub(crate) fn denied(object: &str) -> LoggedError {
+/// A denial of this login by the server's own check.
+pub(crate) fn denied(login: &str, object: &str) -> LoggedError {
     LoggedError {
         sqlstate: "42501".into(),
         severity: "ERROR".into(),
         statement: "INSERT".into(),
-        user: "cutter_verify".into(),
+        user: login.into(),
         function: "aclcheck_error".into(),
         message: format!(
             "permission denied for table {}",
@@ -271,8 +279,9 @@ pub(crate) fn facts() -> Facts {
             sessions: 1,
             statements: 4,
             errors,
-            foreign: Vec::new(),
+            ..LogWindow::default()
         },
+        access: Vec::new(),
     };
     let inputs = InputFacts {
         inputs: vec![InputFact {
@@ -359,7 +368,19 @@ pub(crate) fn facts() -> Facts {
         inputs: Some(inputs.clone()),
         scenarios: vec![
             scenario("S2", Some(0), Vec::new(), Vec::new()),
-            scenario("S9", Some(0), Vec::new(), vec![denied("iu.unit")]),
+            ScenarioFacts {
+                access: vec![Access {
+                    object: "iu.unit".into(),
+                    kind: "relation".into(),
+                    missing: vec!["INSERT".into(), "DELETE".into(), "OWNER".into()],
+                }],
+                ..scenario(
+                    "S9",
+                    Some(0),
+                    Vec::new(),
+                    vec![denied("cutter_verify", "iu.unit")],
+                )
+            },
             scenario(
                 "S10",
                 None,
@@ -367,7 +388,7 @@ pub(crate) fn facts() -> Facts {
                     sqlstate: "42501".into(),
                     rows: 0,
                 }],
-                vec![denied("iu.unit")],
+                vec![denied("cutter_exec", "iu.unit")],
             ),
         ],
         verification: Some(VerificationFacts {

@@ -1,10 +1,12 @@
 //! Requests to the copy's server: its log, its sessions, and what is kept in it.
 
+use dryrun_core::{gate::DeniedObject, run::facts::Access};
 use tokio_postgres::{GenericClient, Row};
 
 use crate::{
     error::{Class, Error, Result},
     query,
+    sql::ACCESS,
     statements::{
         BACKENDS, BASELINE_CREATE, BASELINE_READ, BASELINE_WRITE, BASELINE_WRITE_FIRST, FILE_PIECE,
         FILE_SIZE, ROLE_EXISTS, TERMINATE,
@@ -28,6 +30,37 @@ pub async fn file_piece(
     let (offset, length) = (offset.cast_signed(), i64::from(length));
     let doing = "read the copy's log";
     query::value(client, doing, FILE_PIECE, &[&file, &offset, &length]).await
+}
+
+/// Reads what a login lacks on each object of a name. Needs the session of
+/// `sql/session.sql`.
+pub async fn access(
+    client: &impl GenericClient,
+    login: &str,
+    denied: &DeniedObject,
+) -> Result<Vec<Access>> {
+    let access = |row: &Row| {
+        Ok(Access {
+            object: denied.object.clone(),
+            kind: row.try_get(0)?,
+            missing: row.try_get(1)?,
+        })
+    };
+    let doing = "look up a login's privileges";
+    let DeniedObject {
+        schema,
+        name,
+        arguments,
+        ..
+    } = denied;
+    query::rows(
+        client,
+        doing,
+        ACCESS,
+        &[&login, schema, name, arguments],
+        access,
+    )
+    .await
 }
 
 /// Returns whether there is a role of this name.

@@ -21,6 +21,8 @@ pub(crate) const OBJECTS: &str = include_str!("../sql/objects.sql");
 /// [`SESSION`].
 pub(crate) const ESCALATIONS: &str = include_str!("../sql/escalations.sql");
 
+/// What a login lacks on each object of a name, as (kind, missing). Needs the session of [`SESSION`].
+pub(crate) const ACCESS: &str = include_str!("../sql/access.sql");
 /// Every setting of the server, as (name, value, of_server).
 pub(crate) const SETTINGS: &str = include_str!("../sql/settings.sql");
 /// Settings in the server's configuration files.

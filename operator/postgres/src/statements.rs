@@ -62,13 +62,16 @@ pub const UNLOGGED: &str = "
     SET LOCAL log_min_error_statement = 'panic';
     SET LOCAL log_min_duration_statement = -1";
 
-/// Writes a text into the log of statements.
-pub const MARKER: Template<1> = Template::new("SELECT {text} AS marker", ["text"]);
+/// Covers what the session said before: a role that may read `pg_stat_activity` sees its last
+/// statement, and a marker of the log is to be known to the operator alone.
+pub const COVER: &str = "SELECT";
 /// Sets a password by its SCRAM verifier. Only in a transaction of [`UNLOGGED`].
 pub const PASSWORD: Template<2> = Template::new(
     "ALTER ROLE {role} PASSWORD {verifier}",
     ["role", "verifier"],
 );
+/// Lets a role in no more. Only in a transaction of [`UNLOGGED`].
+pub const NO_PASSWORD: Template<1> = Template::new("ALTER ROLE {role} PASSWORD NULL", ["role"]);
 /// Makes the superuser that restores over the network. Only in a transaction of [`UNLOGGED`].
 pub const RESTORE_ROLE: Template<2> = Template::new(
     "CREATE ROLE {role} SUPERUSER LOGIN PASSWORD {verifier}",

@@ -14,7 +14,7 @@ STANDARD = "standard"
 
 
 def plan_cut(connection: Connection[Any], document_key: str, profile: str = STANDARD) -> CutPlan:
-    """What :func:`cut` would write. Reads only."""
+    """The plan that :func:`cut` would write. Reads only."""
     return plan(store.read_document(connection, document_key), store.read_profile(connection, profile))
 
 

@@ -1,4 +1,4 @@
-"""What can go wrong that is not the database's fault."""
+"""Errors that the database does not raise."""
 
 
 class CutterError(Exception):

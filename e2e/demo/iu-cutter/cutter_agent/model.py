@@ -12,7 +12,7 @@ def digest(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """How large units are: a unit is closed at a paragraph's end from ``min_characters`` on, and never exceeds ``max_characters``
+    """Size limits of units: a unit is closed at a paragraph's end from ``min_characters`` on, and never exceeds ``max_characters``
     unless a single sentence does."""
 
     id: int
@@ -50,7 +50,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class PlannedUnit:
-    """A unit that a cut will write, with the place that it comes from."""
+    """A unit that a cut will write, with its provenance."""
 
     key: str
     ordinal: int
@@ -76,14 +76,14 @@ class CutPlan:
 
     @property
     def sha256(self) -> str:
-        """Digest over document, profile and every unit: what a run key stands for."""
+        """Digest over document, profile and every unit, which identifies a run key's content."""
         head = (self.document.key, self.profile.name)
         return digest("\n".join(chain(head, (f"{unit.key} {unit.section_id} {unit.span} {unit.body_sha256}" for unit in self.units))))
 
 
 @dataclass(frozen=True, slots=True)
 class CutResult:
-    """What a cut left in the database."""
+    """Result of a cut in the database."""
 
     run_id: int
     units: int
@@ -92,7 +92,7 @@ class CutResult:
 
 @dataclass(frozen=True, slots=True)
 class StoredUnit:
-    """A unit as it is in the database, with the section that it claims to come from."""
+    """A unit as it is in the database, with its recorded section."""
 
     id: int
     key: str
@@ -106,7 +106,7 @@ class StoredUnit:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """The outcome of one check of one unit; ``detail`` says what is wrong."""
+    """The outcome of one check of one unit; ``detail`` describes the failure."""
 
     unit_id: int
     name: str
@@ -120,7 +120,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class VerifyResult:
-    """What a verification left in the database."""
+    """Result of a verification in the database."""
 
     run_id: int
     outcome: str

@@ -126,7 +126,7 @@ CREATE TABLE context_pack_items (
 ALTER TABLE context_packs ENABLE ROW LEVEL SECURITY;
 CREATE POLICY published_only ON context_packs FOR SELECT TO context_pack_readonly USING (status = 'published');
 
--- Ends the sessions that have expired. With the owner's rights, so nobody may call it but whom the owner allows (60-grants.sql).
+-- Ends the sessions that have expired. Runs with the owner's privileges, so only roles with a grant may call it (60-grants.sql).
 CREATE FUNCTION expire_sessions(moment timestamp with time zone) RETURNS bigint
     LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$

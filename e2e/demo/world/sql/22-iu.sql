@@ -1,4 +1,4 @@
--- Schema iu: information units that are cut from source documents, where each came from, and what verification found.
+-- Schema iu: information units cut from source documents, their provenance, and the results of verification.
 \set ON_ERROR_STOP on
 SET ROLE workflow_admin;
 
@@ -124,7 +124,7 @@ CREATE INDEX unit_document ON iu.unit (document_id, ordinal);
 CREATE INDEX unit_draft ON iu.unit (cut_run_id) WHERE state IN ('draft', 'verified');
 CREATE INDEX event_subject ON iu.event (subject, occurred_at);
 
--- Writers may change single columns of a unit; the time of the change is not theirs to state.
+-- Writers may change single columns of a unit; the time of the change is set by the server.
 CREATE FUNCTION iu.touch_unit() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     NEW.updated_at := now();

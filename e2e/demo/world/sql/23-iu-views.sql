@@ -1,4 +1,4 @@
--- What readers of schema iu get instead of its tables: 13 views, which run with their owner's rights.
+-- The 13 views that readers of schema iu use instead of its tables; they run with their owner's privileges.
 \set ON_ERROR_STOP on
 SET ROLE workflow_admin;
 

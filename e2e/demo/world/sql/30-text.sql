@@ -1,10 +1,10 @@
--- What the data files share: invented prose and a fixed present. Everything is a function of row numbers, so every load gives the same rows.
+-- Helpers of the data files: generated prose and a fixed current time. Everything is a function of row numbers, so every load gives the same rows.
 \set ON_ERROR_STOP on
 
 CREATE FUNCTION pg_temp.key(kind text, n bigint) RETURNS uuid LANGUAGE sql IMMUTABLE AS
     $$ SELECT md5(kind || ':' || n)::uuid $$;
 
--- n steps of the given length before the fixed present.
+-- n steps of the given length before the fixed current time.
 CREATE FUNCTION pg_temp.ago(n bigint, step interval) RETURNS timestamp with time zone LANGUAGE sql IMMUTABLE AS
     $$ SELECT timestamp with time zone '2026-05-17 06:00:00+00' - n * step $$;
 

@@ -1,4 +1,4 @@
--- Directus' own rows: people and their rights, the data model, files, and a year of activity with its revisions.
+-- Directus' own rows: users and their permissions, the data model, files, and a year of activity with its revisions.
 \set ON_ERROR_STOP on
 
 INSERT INTO directus_roles (id, name, icon, description)

@@ -1,4 +1,4 @@
--- The project's rows: procedures of an invented warehouse, their chunks, the runs that maintained them.
+-- The project's rows: procedures of a fictitious warehouse, their chunks, and the runs that maintained them.
 \set ON_ERROR_STOP on
 
 INSERT INTO languages (code, name) VALUES ('en-US', 'English'), ('de-DE', 'German'), ('vi-VN', 'Vietnamese');

@@ -1,4 +1,4 @@
--- What production has cut and verified so far: 300 documents, and the original of one of them as a large object.
+-- Units that production has cut and verified so far: 300 documents, and the original of one of them as a large object.
 \set ON_ERROR_STOP on
 
 INSERT INTO iu.cut_profile (name, min_characters, max_characters) VALUES ('standard', 120, 360), ('coarse', 400, 1200);
@@ -35,7 +35,7 @@ SELECT v.id, u.id, c, 'passed'
 INSERT INTO iu.event (occurred_at, actor, kind, subject, payload)
 SELECT r.finished_at, 'workflow_admin', 'cut', r.run_key, jsonb_build_object('units', r.unit_count) FROM iu.cut_run r ORDER BY r.id;
 
--- 32 KiB that stand for a scan. The OID is fixed, so that two loads are equal.
+-- 32 KiB in place of a scan. The OID is fixed, so that two loads are equal.
 SELECT lo_from_bytea(424242, decode(string_agg(md5('scan' || n), '' ORDER BY n), 'hex')) AS original FROM generate_series(1, 2048) n \gset
 ALTER LARGE OBJECT :original OWNER TO workflow_admin;
 UPDATE iu.source_document SET original = :original WHERE document_key = 'kb/procedure-1';

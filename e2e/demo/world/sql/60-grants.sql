@@ -1,17 +1,17 @@
--- What production grants, and what it takes away from everybody.
+-- Production's grants, and revokes of default grants.
 \set ON_ERROR_STOP on
 SET ROLE workflow_admin;
 
--- Readers of context packs: published packs by row security, and of a person no more than the name.
+-- Readers of context packs: published packs by row security, and only the names of users.
 GRANT SELECT ON context_packs, context_pack_items TO context_pack_readonly;
 GRANT SELECT (id, status, document_key, title) ON knowledge_documents TO context_pack_readonly;
 GRANT SELECT (id, first_name, last_name) ON directus_users TO context_pack_readonly;
 
--- It runs with its owner's rights: nobody else may call it.
+-- It runs with its owner's privileges, so PUBLIC may not call it.
 REVOKE EXECUTE ON FUNCTION expire_sessions(timestamp with time zone) FROM PUBLIC;
 ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
 
--- Exactly what pg_dump needs, also of tables that are made later.
+-- The privileges of pg_dump, including those on future tables.
 GRANT USAGE ON SCHEMA iu TO dump_ro;
 GRANT SELECT ON ALL TABLES IN SCHEMA public, iu TO dump_ro;
 GRANT SELECT ON ALL SEQUENCES IN SCHEMA public, iu TO dump_ro;

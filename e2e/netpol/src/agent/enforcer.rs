@@ -1,4 +1,4 @@
-//! Keeps the kernel equal to the caches.
+//! Synchronises the kernel with the caches.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -17,17 +17,17 @@ use crate::model::{Pod, Policy, World};
 use crate::nft::Kernel;
 use crate::table::{Node, Table};
 
-/// The caches, and what of them is in the kernel.
+/// The caches, and the state of the kernel.
 pub(super) struct Enforcer {
     node: Node,
     pods: Store<ApiPod>,
     namespaces: Store<Namespace>,
     policies: Store<NetworkPolicy>,
-    /// What the CNI plugin said, by pod UID.
+    /// Sandbox addresses announced by the CNI plugin, by pod UID.
     addresses: BTreeMap<String, Ipv4Addr>,
     waiting: Vec<Waiting>,
     kernel: Kernel,
-    /// What the kernel enforces; `None` before the first load.
+    /// The table in the kernel; `None` before the first load.
     loaded: Option<Table>,
 }
 
@@ -52,12 +52,13 @@ impl Enforcer {
         }
     }
 
-    /// Takes in a sandbox, to be admitted by an update.
+    /// Queues a sandbox, to be admitted by an update.
     pub(super) fn admit(&mut self, waiting: Waiting) {
         self.waiting.push(waiting);
     }
 
-    /// Brings the kernel up to the caches, and admits the sandboxes whose rules are then in force.
+    /// Brings the kernel up to date with the caches, and admits the sandboxes whose rules are then
+    /// in force.
     pub(super) async fn update(&mut self) -> Result<()> {
         let started = Instant::now();
         let pods: BTreeMap<_, _> = self
@@ -68,7 +69,8 @@ impl Enforcer {
             .collect();
         self.addresses.retain(|uid, _| pods.contains_key(uid));
         self.waiting.retain(|waiting| !waiting.is_late());
-        // A pod that is not in the cache has no labels yet: its sandbox waits for the watch.
+        // The labels of a pod that is not in the cache are unknown: its sandbox waits for the
+        // watch.
         let known = |waiting: &mut Waiting| pods.contains_key(&waiting.sandbox.uid);
         let admissible: Vec<_> = self.waiting.extract_if(.., known).collect();
         self.addresses.extend(

@@ -1,4 +1,4 @@
-//! The agent: what it watches, when it renders, and whom it lets wait.
+//! The agent: its watches, the schedule of its updates, and the sandboxes that wait for it.
 
 mod enforcer;
 mod socket;
@@ -24,16 +24,18 @@ use enforcer::Enforcer;
 pub use socket::Socket;
 use socket::Waiting;
 
-/// Changes come in bursts (a policy and its pods, a pod's status and its endpoints): those within this time are loaded as one.
+/// Changes come in bursts (a policy and its pods, a pod's status and its endpoints): those within
+/// this time are loaded together.
 const COALESCE: Duration = Duration::from_millis(5);
 
-/// How long to wait after the kernel refused a table.
+/// Delay before the next attempt after the kernel has refused a table.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// Enforces the policies of `node` until `shutdown` is ready; then removes its table.
 ///
 /// # Errors
-/// If a watch cannot be kept or the table cannot be removed at the end. Failures in between are logged and tried again.
+/// If a watch cannot be kept or the table cannot be removed at the end. Failures in between are
+/// logged and tried again.
 pub async fn enforce(
     client: Client,
     node: Node,
@@ -46,7 +48,8 @@ pub async fn enforce(
     let mut changes = select_all([pod_changes, namespace_changes, policy_changes]);
     let mut enforcer = Enforcer::new(node, pods.clone(), namespaces.clone(), policies.clone());
 
-    // Until everything is known, a table would leave some policies out: what an earlier agent left is better, and no sandbox starts.
+    // Until the caches are complete, a table would omit policies: the table of an earlier agent is
+    // kept, and no sandbox starts.
     let mut complete = false;
     let mut listed = pin!(async {
         tokio::try_join!(
@@ -61,7 +64,7 @@ pub async fn enforce(
     let mut admission = pin!(socket.serve(sender));
     loop {
         tokio::select! {
-            // In this order, so that a table is made of everything that has arrived.
+            // In this order, so that a table includes everything that has arrived.
             biased;
             () = &mut shutdown => break,
             result = &mut admission => return result,
@@ -92,7 +95,7 @@ pub async fn enforce(
     Kernel::clear().await
 }
 
-/// Enforces nothing and lets every sandbox start, until `shutdown` is ready.
+/// Enforces nothing and admits every sandbox, until `shutdown` is ready.
 ///
 /// # Errors
 /// If the table of an earlier agent cannot be removed.
@@ -111,13 +114,13 @@ pub async fn permit(socket: &Socket, shutdown: impl Future<Output = ()>) -> Resu
     }
 }
 
-/// What is due already, or `delay` from now if that is earlier.
+/// The earlier of `due` and `delay` from now.
 fn sooner(due: Option<Instant>, delay: Duration) -> Option<Instant> {
     let soon = Instant::now() + delay;
     Some(due.map_or(soon, |due| due.min(soon)))
 }
 
-/// Ready at `due`; never without one.
+/// Completes at `due`; never without one.
 async fn at(due: Option<Instant>) {
     match due {
         Some(due) => sleep_until(due).await,
@@ -125,7 +128,8 @@ async fn at(due: Option<Instant>) {
     }
 }
 
-/// A cache of all objects of a kind, and a stream that must be polled to keep it current and yields whenever it has changed.
+/// A cache of all objects of a kind, and a stream that must be polled to keep it current and that
+/// yields after each change.
 fn watch<K>(client: &Client) -> (Store<K>, BoxStream<'static, ()>)
 where
     K: kube::Resource<DynamicType = ()>

@@ -1,4 +1,4 @@
-//! The agent's end of the unix socket at which the CNI plugin asks.
+//! The agent's end of the Unix socket used by the CNI plugin.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use tracing::{debug, warn};
 
 use crate::sandbox::{ADMISSION_DEADLINE, ADMITTED, Sandbox};
 
-/// The socket that the CNI plugin asks at. Its file goes with the value.
+/// The socket to which the CNI plugin connects. Its file is removed with the value.
 #[derive(Debug)]
 pub struct Socket {
     path: PathBuf,
@@ -20,8 +20,9 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// Binds the socket, in place of one that a killed agent left. The path is there once it can be connected to: a bound socket that does
-    /// not listen yet refuses (unix(7)), so it has another name until then.
+    /// Binds the socket, in place of one that a killed agent left. The path appears only when
+    /// connections are accepted: a bound socket that does not listen yet refuses them (unix(7)), so
+    /// it has another name until then.
     ///
     /// # Errors
     /// If the path cannot be bound.
@@ -41,7 +42,7 @@ impl Socket {
         })
     }
 
-    /// Answers the plugin's requests, each by a task of its own.
+    /// Serves the plugin's requests, each in its own task.
     pub(super) async fn serve(&self, sender: mpsc::Sender<Waiting>) -> Result<()> {
         loop {
             let (plugin, _) = self
@@ -61,7 +62,7 @@ impl Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        // Nothing can be done about a failure, and `bind` removes what is left.
+        // A failure cannot be handled here, and `bind` removes the remaining file.
         let _ = fs::remove_file(&self.path);
     }
 }
@@ -100,14 +101,15 @@ async fn ask(sandbox: Sandbox, sender: mpsc::Sender<Waiting>) -> Result<()> {
     }
 }
 
-/// A sandbox that waits for its rules. The answer may come too late: then nobody listens to it any more.
+/// A sandbox that waits for its rules. The reply may come too late, when the plugin no longer
+/// waits.
 pub(super) struct Waiting {
     pub(super) sandbox: Sandbox,
     admitted: oneshot::Sender<()>,
 }
 
 impl Waiting {
-    /// Whether the plugin has given up.
+    /// Returns whether the plugin has given up.
     pub(super) fn is_late(&self) -> bool {
         self.admitted.is_closed()
     }
@@ -115,7 +117,7 @@ impl Waiting {
     /// Lets the sandbox start.
     pub(super) fn admit(self) {
         debug!(sandbox = %self.sandbox, "admitted");
-        // If the plugin has given up, the kubelet tries again.
+        // If the plugin has given up, the kubelet will retry.
         let _ = self.admitted.send(());
     }
 }

@@ -1,7 +1,8 @@
-//! Chained CNI plugin (CNI 1.0): lets a pod sandbox start once the rules for its address are in the kernel.
+//! Chained CNI plugin (CNI 1.0) that admits a pod sandbox once the rules for its address are in the
+//! kernel.
 //!
-//! It comes last in the chain and changes nothing: its result is the one that it was given. Without an agent it fails, so that no pod
-//! starts outside its policies; the kubelet tries again.
+//! It comes last in the chain and changes nothing: it returns the previous plugin's result. Without
+//! an agent it fails, so that no pod starts outside its policies; the kubelet retries.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -14,13 +15,13 @@ use dryrun_netpol::sandbox::{Sandbox, admit};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// The version that errors and VERSION are answered in.
+/// The version of errors and of the VERSION reply.
 const CNI_VERSION: &str = "1.0.0";
 
-/// The versions that the configuration may name.
+/// The versions that the configuration may request.
 const SUPPORTED: [&str; 3] = ["0.3.1", "0.4.0", CNI_VERSION];
 
-/// An error as the specification's section 5 has it.
+/// An error as defined by section 5 of the specification.
 struct Failure {
     code: u32,
     message: &'static str,
@@ -60,7 +61,7 @@ impl Failure {
         }
     }
 
-    /// "Try again later": what the agent does not admit now, it may admit soon.
+    /// "Try again later": a sandbox that is refused now may be admitted soon.
     fn not_admitted(error: impl ToString) -> Self {
         Self {
             code: 11,
@@ -99,7 +100,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Does what CNI_COMMAND says and returns what to print.
+/// Executes CNI_COMMAND and returns the output.
 fn run() -> Result<Option<Value>, Failure> {
     let command = variable("CNI_COMMAND")?;
     match command.as_str() {
@@ -107,15 +108,16 @@ fn run() -> Result<Option<Value>, Failure> {
             json!({"cniVersion": CNI_VERSION, "supportedVersions": SUPPORTED}),
         )),
         "ADD" => await_rules().map(Some),
-        // Asking again is checking: the agent answers once the rules are in the kernel, and they are unless somebody took them out.
+        // The check repeats the request: the agent replies once the rules are in the kernel, which
+        // they still are unless they were removed.
         "CHECK" => await_rules().map(|_| None),
-        // The rules go with the Pod object.
+        // The rules are removed with the Pod object.
         "DEL" => Ok(None),
         other => Err(Failure::environment(format!("CNI_COMMAND={other}"))),
     }
 }
 
-/// Waits until the sandbox's rules are in force; returns the result of the plugin before this one.
+/// Waits until the sandbox's rules are in force; returns the previous plugin's result.
 fn await_rules() -> Result<Value, Failure> {
     let configuration: Configuration =
         serde_json::from_reader(io::stdin().lock()).map_err(Failure::undecodable)?;
@@ -130,7 +132,7 @@ fn await_rules() -> Result<Value, Failure> {
     Ok(result)
 }
 
-/// The sandbox that the runtime asks about.
+/// The sandbox named by the runtime.
 fn sandbox(result: &Value) -> Result<Sandbox, Failure> {
     let arguments = variable("CNI_ARGS")?;
     let arguments: BTreeMap<_, _> = arguments

@@ -17,19 +17,19 @@ use tracing_subscriber::EnvFilter;
 /// Enforces NetworkPolicies for the pods of one node.
 #[derive(Parser)]
 struct Arguments {
-    /// Kubeconfig of a user who may list and watch pods, namespaces and networkpolicies.
+    /// Kubeconfig of a user with list and watch on pods, namespaces and networkpolicies.
     #[arg(long)]
     kubeconfig: PathBuf,
     /// Name of the Node object.
     #[arg(long)]
     node: String,
-    /// Network of the node's pods; an address of it that no known pod has is cut off.
+    /// Network of the node's pods; traffic of its addresses without a known pod is dropped.
     #[arg(long)]
     pod_cidr: Ipv4Net,
-    /// Unix socket at which the CNI plugin asks.
+    /// Unix socket for the CNI plugin.
     #[arg(long)]
     cni_socket: PathBuf,
-    /// Enforce nothing, and let every sandbox start.
+    /// Enforce nothing and admit every sandbox.
     #[arg(long)]
     permissive: bool,
 }

@@ -1,4 +1,5 @@
-//! Says what a pod can reach. One static file, so that it looks from its first instruction on.
+//! Reports the connections that a pod can make. A single static file, so that it can probe from its
+//! first instruction on.
 
 use std::fmt::{self, Display, Formatter};
 use std::io::{self, ErrorKind, Read, Write};
@@ -9,10 +10,10 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 
-/// Serves ports, or tries to reach those of others.
+/// Serves ports, or probes those of other pods.
 #[derive(Parser)]
 enum Command {
-    /// Echo whatever arrives at these ports.
+    /// Echo all data received on these ports.
     Serve {
         /// TCP ports.
         #[arg(long)]
@@ -21,42 +22,44 @@ enum Command {
         #[arg(long)]
         udp: Vec<u16>,
     },
-    /// Try each target once; prints a line "TARGET SEEN" for each.
+    /// Try each target once; print a line "TARGET RESULT" for each.
     Connect {
         /// Targets, as in "tcp/10.244.1.8:8080".
         targets: Vec<Target>,
     },
-    /// Try a target again and again; prints a line "MICROSECONDS SEEN" for each change of what is seen, and "attempts N open N" at the end.
+    /// Try a target repeatedly; print a line "MICROSECONDS RESULT" for each change of the result,
+    /// and "attempts N open N" at the end.
     Watch {
         /// The target.
         target: Target,
         #[command(flatten)]
         length: Length,
     },
-    /// Send datagrams as fast as can be, to a UDP target; prints "sent N echoed N" at the end.
+    /// Send datagrams to a UDP target as fast as possible; print "sent N echoed N" at the end.
     Flood {
         /// The target.
         target: Target,
         #[command(flatten)]
         length: Length,
     },
-    /// Keep one connection busy; prints "open" when it is there, and "cut: REASON" when it breaks.
+    /// Keep one connection busy; print "open" when it is established, and "cut: REASON" when it
+    /// breaks.
     Hold {
         /// The target.
         target: Target,
     },
 }
 
-/// How long to go on.
+/// Conditions for the end of a probe.
 #[derive(clap::Args)]
 struct Length {
-    /// At least so long, in milliseconds.
+    /// Minimum duration in milliseconds.
     #[arg(long)]
     for_ms: u64,
-    /// Until so many attempts were made, be it for longer.
+    /// Minimum number of attempts.
     #[arg(long, default_value_t = 0)]
     tries: u64,
-    /// Until so many answers came, be it for longer.
+    /// Minimum number of answers.
     #[arg(long, default_value_t = 0)]
     answers: u64,
 }
@@ -69,22 +72,25 @@ impl Length {
     }
 }
 
-/// How long to wait at most for as many attempts or answers as are asked for. On a busy machine they take a while.
+/// Maximum duration of waiting for the required attempts or answers, which takes a while on a busy
+/// machine.
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// How long a connection that is held may be silent: for longer than any busy machine makes it, and not for ever.
+/// Read timeout of a held connection: longer than any delay of a busy machine.
 const SILENCE: Duration = Duration::from_secs(30);
 
-/// How long a target may take to answer. Everything is on one machine.
+/// Timeout of an attempt. All targets are on one machine.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// The pause between two attempts of a watch that were answered at once: leaves the processor to others, and ephemeral ports in supply.
+/// Delay between two attempts of a watch that were answered at once: it yields the processor and
+/// keeps ephemeral ports available.
 const PAUSE: Duration = Duration::from_micros(200);
 
-/// The pause between two messages of a connection that is held.
+/// Delay between two messages of a held connection.
 const BEAT: Duration = Duration::from_millis(5);
 
-/// A DNS query for the address of kubernetes.default.svc.cluster.local: name servers answer it, echo servers return it.
+/// A DNS query for the address of kubernetes.default.svc.cluster.local: name servers answer it,
+/// echo servers return it.
 const QUERY: &[u8] = b"\0\x07\x01\0\0\x01\0\0\0\0\0\0\x0akubernetes\x07default\x03svc\x07cluster\x05local\0\0\x01\0\x01";
 
 /// A port to reach.
@@ -125,14 +131,14 @@ impl Display for Target {
     }
 }
 
-/// What came of an attempt.
+/// Result of an attempt.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Seen {
     /// The target answered.
     Open,
-    /// Somebody said no: a reset, or an ICMP error.
+    /// A reset or an ICMP error was received.
     Refused,
-    /// Silence.
+    /// No answer was received.
     Timeout,
 }
 
@@ -174,7 +180,7 @@ fn serve(tcp: &[u16], udp: &[u16]) -> io::Result<()> {
         for listener in tcp {
             scope.spawn(move || {
                 for client in listener.incoming().flatten() {
-                    // A client that goes away ends its thread, whatever the error.
+                    // A disconnected client ends its thread, regardless of the error.
                     thread::spawn(move || io::copy(&mut &client, &mut &client));
                 }
             });
@@ -183,7 +189,7 @@ fn serve(tcp: &[u16], udp: &[u16]) -> io::Result<()> {
             scope.spawn(move || {
                 let mut datagram = [0; 1500];
                 loop {
-                    // An error is that of an earlier answer, whose receiver is gone.
+                    // An error belongs to an earlier answer, whose receiver has closed.
                     if let Ok((length, client)) = socket.recv_from(&mut datagram) {
                         let _ = socket.send_to(&datagram[..length], client);
                     }
@@ -213,7 +219,8 @@ fn exchange(address: SocketAddr) -> io::Result<()> {
     socket.recv(&mut [0; 1500]).map(drop)
 }
 
-/// What an error says about the target; an error of our own stays one, for it must not pass for a closed port.
+/// Classifies an error of the target; a local error stays an error, because it must not count as a
+/// closed port.
 #[expect(
     clippy::wildcard_enum_match_arm,
     reason = "ErrorKind is not exhaustive"
@@ -253,7 +260,7 @@ fn flood(target: Target, length: &Length) -> io::Result<()> {
     let started = Instant::now();
     let (mut sent, mut echoed) = (0u64, 0u64);
     while length.goes_on(started, sent, echoed) {
-        // Errors are full buffers and ICMP's answers to earlier datagrams.
+        // Errors are full buffers and ICMP answers to earlier datagrams.
         sent += u64::from(socket.send(b".").is_ok());
         echoed += u64::from(socket.recv(&mut [0]).is_ok());
     }

@@ -1,4 +1,4 @@
-//! What the documentation says of a packet.
+//! Evaluation of packets according to the API's documentation.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -16,7 +16,7 @@ use crate::Packet;
 use crate::random::name;
 use crate::support::Objects;
 
-/// Whether the policies let a packet through, by the letter of the API's documentation.
+/// Returns whether the policies allow a packet according to the API's documentation.
 pub fn allowed(objects: &Objects, packet: Packet) -> bool {
     let pod = |address: Ipv4Addr| {
         objects

@@ -1,4 +1,5 @@
-//! The table against a second reading of the API's documentation, packet by packet, in random worlds.
+//! Comparison of the table with an independent implementation of the API's documentation, packet by
+//! packet, in random worlds.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -40,7 +41,7 @@ fn rules(objects: &Objects) -> BTreeMap<Ipv4Addr, PodRules> {
         .collect()
 }
 
-/// Whether the rules of both ends let a packet through, as the kernel reads them.
+/// Returns whether the rules of both ends allow a packet, as the kernel evaluates them.
 fn passes(pods: &BTreeMap<Ipv4Addr, PodRules>, packet: Packet) -> bool {
     let verdict = |allowances: Option<&Vec<Allowance>>, peer: Ipv4Addr| {
         allowances.is_none_or(|allowances| {
@@ -74,14 +75,14 @@ fn matches(packets: &Match, peer: Ipv4Addr, packet: Packet) -> bool {
 
 proptest! {
     #[test]
-    fn tables_do_what_the_documentation_says(objects in objects()) {
+    fn tables_match_the_documentation(objects in objects()) {
         let rules = rules(&objects);
         for packet in packets() {
             prop_assert_eq!(passes(&rules, packet), allowed(&objects, packet), "{:?}", packet);
         }
     }
 
-    /// A further policy takes nothing from a pod that is isolated in its directions already.
+    /// An additional policy removes nothing from a pod that is already isolated in its directions.
     #[test]
     fn policies_add_up(objects in objects(), more in policy(9)) {
         let isolate = NetworkPolicy {
@@ -103,11 +104,11 @@ proptest! {
 }
 
 proptest! {
-    // Each case is a process.
+    // Each case starts a process.
     #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
-    fn nftables_takes_what_is_rendered(objects in objects()) {
+    fn nftables_accepts_rendered_tables(objects in objects()) {
         support::load(&render(&Table::compile(&support::node("n1"), &objects.world()), Turn::A));
     }
 }

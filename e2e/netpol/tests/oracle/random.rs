@@ -1,4 +1,4 @@
-//! Random worlds, and the packets that tell them apart.
+//! Random worlds, and packets that distinguish them.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -32,7 +32,7 @@ const BLOCKS: [&str; 6] = [
     "2001:db8::/32",
 ];
 
-/// A protocol as the API writes it.
+/// A protocol in the API's spelling.
 pub fn name(protocol: Protocol) -> &'static str {
     match protocol {
         Protocol::Tcp => "TCP",
@@ -219,7 +219,7 @@ pub fn objects() -> impl Strategy<Value = Objects> {
     })
 }
 
-/// Packets between all pods and addresses outside, to ports that rules name and others.
+/// Packets between all pods and addresses outside, to ports of rules and others.
 pub fn packets() -> impl Iterator<Item = Packet> {
     let addresses = [
         [10, 244, 1, 2],

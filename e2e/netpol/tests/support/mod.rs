@@ -1,4 +1,4 @@
-//! What the tests share.
+//! Helpers of all tests.
 #![allow(dead_code, reason = "each test uses a part")]
 
 use std::io::Write;
@@ -23,7 +23,7 @@ pub fn node(name: &str) -> Node {
     }
 }
 
-/// The objects of a cluster as the API server has them.
+/// The objects of a cluster, as returned by the API server.
 #[derive(Clone, Debug, Default)]
 pub struct Objects {
     pub pods: Vec<core::Pod>,
@@ -63,7 +63,8 @@ fn read<T: DeserializeOwned>(object: Value) -> T {
     serde_json::from_value(object).unwrap()
 }
 
-/// Whether rulesets can be loaded here; says so once if not, or fails where no test may be skipped.
+/// True if rulesets can be loaded on this machine. Prints a message if not, or fails if tests must
+/// not be skipped.
 pub static ABLE: LazyLock<bool> = LazyLock::new(|| {
     let able = unshare(&["nft", "list", "ruleset"])
         .output()
@@ -78,14 +79,14 @@ pub static ABLE: LazyLock<bool> = LazyLock::new(|| {
     able
 });
 
-/// A command in a network namespace that is gone with it.
+/// A command in a temporary network namespace.
 pub fn unshare(command: &[&str]) -> Command {
     let mut unshare = Command::new("unshare");
     unshare.arg("--net").args(command);
     unshare
 }
 
-/// Loads a ruleset into the kernel and forgets it. Does nothing where that cannot be done.
+/// Loads a ruleset into a temporary kernel namespace. Does nothing if that is not possible.
 pub fn load(ruleset: &str) {
     if !*ABLE {
         return;

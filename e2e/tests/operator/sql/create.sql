@@ -1,4 +1,4 @@
--- A small production beside the demo's, so that runs are short; :password is that of a dump role with a right too few.
+-- A small production beside the demo's, so that runs are short; :password is that of a dump role that lacks a privilege.
 CREATE ROLE dump_lacking LOGIN BYPASSRLS PASSWORD :'password' IN ROLE pg_read_all_data;
 
 CREATE DATABASE stock OWNER workflow_admin TEMPLATE template0;
@@ -19,7 +19,7 @@ RESET ROLE;
 \connect postgres
 -- Its table is locked while it is dumped.
 CREATE DATABASE held OWNER workflow_admin TEMPLATE stock;
--- It takes long to restore: the copy has a cluster_name, production has none.
+-- Slow to restore: the copy has a cluster_name, production has none.
 CREATE DATABASE napping OWNER workflow_admin TEMPLATE stock;
 \connect napping
 SET ROLE workflow_admin;

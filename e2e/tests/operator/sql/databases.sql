@@ -1,6 +1,6 @@
--- Productions that cannot be rehearsed as they are, each for a reason of its own.
+-- Databases that fail a gate, each for a different reason.
 
--- Whoever grants anything grants more than that: the trigger fires even where triggers are off.
+-- Each grant causes another one: the event trigger fires even where triggers are disabled.
 CREATE DATABASE meddling OWNER workflow_admin TEMPLATE stock;
 \connect meddling
 SET ROLE workflow_admin;
@@ -19,7 +19,7 @@ $$;
 CREATE EVENT TRIGGER hand_on ON ddl_command_end WHEN TAG IN ('GRANT') EXECUTE FUNCTION hand_on();
 ALTER EVENT TRIGGER hand_on ENABLE ALWAYS;
 
--- A materialized view that asks for a setting of the session that made it, which no dump knows.
+-- A materialized view that needs a setting of the session that created it, which no dump contains.
 \connect postgres
 CREATE DATABASE regional OWNER workflow_admin TEMPLATE stock;
 \connect regional
@@ -39,7 +39,7 @@ CREATE MATERIALIZED VIEW turnover AS SELECT public.region() AS region, sum(amoun
 GRANT SELECT ON turnover TO dump_ro;
 RESET ROLE;
 
--- A check that looks at another table: in the order of their names, its own table's rows come first.
+-- A check constraint that reads another table: in alphabetical order, its own table is restored first.
 \connect postgres
 CREATE DATABASE disordered OWNER workflow_admin TEMPLATE stock;
 \connect disordered
@@ -53,7 +53,7 @@ INSERT INTO bill SELECT n, 'EUR' FROM generate_series(1, 100) n;
 GRANT SELECT ON currency, bill TO dump_ro;
 RESET ROLE;
 
--- A materialized view that is small here and large where there is a cluster_name, as the copy has one.
+-- A materialized view that is small in production and large in the copy, which has a cluster_name.
 \connect postgres
 CREATE DATABASE swelling OWNER workflow_admin TEMPLATE stock;
 \connect swelling

@@ -25,6 +25,9 @@ const DRAIN: Duration = Duration::from_secs(2);
 
 /// Runs the command to its end or its timeout, and leaves no process of it behind.
 pub(super) async fn run(agent: &Agent, task: CommandTask) -> Result<ScenarioClaim> {
+    if task.fresh {
+        agent.scratch.refresh().await?;
+    }
     let mut log = Log::create(&agent.logs, &task.name)?;
     let passfile = task
         .login
@@ -60,11 +63,11 @@ fn command(agent: &Agent, task: &CommandTask, passfile: Option<&NamedTempFile>) 
     let mut command = Command::new(task.command.first().map_or("", String::as_str));
     command
         .args(task.command.iter().skip(1))
-        .current_dir(&agent.scratch)
+        .current_dir(agent.scratch.home())
         .env_clear();
     command
         .env("PATH", program::search_path())
-        .env("HOME", &agent.scratch)
+        .env("HOME", agent.scratch.home())
         .env("TMPDIR", directory::TEMPORARY)
         .envs(&task.env);
     if let (Some(login), Some(passfile)) = (&task.login, passfile) {

@@ -32,6 +32,7 @@ use crate::{
     connection::Credentials,
     failure::{self, Result},
     probe,
+    scratch::Scratch,
 };
 
 /// `application_name` of the sessions that read production.
@@ -46,7 +47,7 @@ pub(crate) struct Agent {
     /// Where the output of commands is kept.
     pub(crate) logs: PathBuf,
     /// Where commands work.
-    pub(crate) scratch: PathBuf,
+    pub(crate) scratch: Scratch,
     /// The archive that was sealed last.
     pub(crate) archive: Mutex<Option<Bytes>>,
 }

@@ -1,9 +1,8 @@
 //! The copy's log, read through SQL.
 
 use dryrun_core::postgres::server_log::{self, Entry, Lines, WindowReader};
-use dryrun_core::postgres::sql::literal;
 use dryrun_core::problem::Problem;
-use dryrun_postgres::statements::{MARKER, RELOAD, TRACE};
+use dryrun_postgres::statements::{COVER, RELOAD, TRACE};
 use std::time::Duration;
 
 use super::Session;
@@ -35,9 +34,11 @@ pub(crate) async fn size(session: &Session) -> Result<u64, Problem> {
 
 /// Writes a marker into the log.
 pub(crate) async fn mark(session: &Session, marker: &str) -> Result<(), Problem> {
-    let statement = MARKER.fill([&literal(marker)]);
     let doing = "mark the copy's log";
-    short(dryrun_postgres::run(session.client(), doing, &statement)).await
+    for statement in [&*server_log::marker(marker), COVER] {
+        short(dryrun_postgres::run(session.client(), doing, statement)).await?;
+    }
+    Ok(())
 }
 
 async fn piece(session: &Session, offset: u64) -> Result<Vec<u8>, Problem> {
@@ -78,25 +79,20 @@ pub(crate) async fn has_marker(
     }
 }
 
-/// All entries that `keep` says yes to.
+/// Shows every entry that there is so far. A line that is too long to be held is passed over.
 pub(crate) async fn entries(
     session: &Session,
-    keep: impl Fn(&Entry) -> bool,
-) -> Result<Vec<Entry>, Problem> {
+    mut show: impl FnMut(&Entry),
+) -> Result<(), Problem> {
     let end = size(session).await?;
-    let (mut offset, mut lines, mut kept) = (0_u64, Lines::default(), Vec::new());
+    let (mut offset, mut lines) = (0_u64, Lines::default());
     while offset < end {
         let bytes = piece(session, offset).await?;
         if bytes.is_empty() {
             break;
         }
         offset += bytes.len() as u64;
-        let lines = lines.feed(&bytes);
-        kept.extend(
-            server_log::split(&lines)
-                .filter_map(Entry::read)
-                .filter(&keep),
-        );
+        lines.feed(&bytes, |line| line.entry().iter().for_each(&mut show));
     }
-    Ok(kept)
+    Ok(())
 }

@@ -1,9 +1,10 @@
 //! One connection to the copy.
 
+use dryrun_core::gate::DeniedObject;
 use dryrun_core::postgres::sql::{identifier, literal};
 use dryrun_core::problem::Problem;
-use dryrun_core::run::facts::CopyIdentity;
-use dryrun_postgres::statements::{LOCK_ROLE, PASSWORD, RESTORE_ROLE, UNLOGGED};
+use dryrun_core::run::facts::{Access, CopyIdentity};
+use dryrun_postgres::statements::{LOCK_ROLE, NO_PASSWORD, PASSWORD, RESTORE_ROLE, UNLOGGED};
 use dryrun_postgres::{Class, Options};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
@@ -160,6 +161,25 @@ impl Session {
     pub(crate) async fn set_password(&self, role: &str, password: &str) -> Result<(), Problem> {
         let statement = PASSWORD.fill([&identifier(role), &verifier(password)]);
         self.unlogged("set a password", &statement).await
+    }
+
+    /// Takes their passwords from these roles, so that none of them gets in.
+    pub(crate) async fn clear_passwords(&self, roles: &[String]) -> Result<(), Problem> {
+        let statements: Vec<String> = roles
+            .iter()
+            .map(|role| NO_PASSWORD.fill([&identifier(role)]))
+            .collect();
+        self.unlogged("clear passwords", &statements.join(";\n"))
+            .await
+    }
+
+    /// Asks the catalog what a login lacks on all objects of a name.
+    pub(crate) async fn access(
+        &self,
+        login: &str,
+        denied: &DeniedObject,
+    ) -> Result<Vec<Access>, Problem> {
+        short(dryrun_postgres::access(self.client(), login, denied)).await
     }
 
     /// Runs a statement that the copy's log must not show. Each part is sent by itself, see

@@ -41,7 +41,7 @@ async fn resolve(host: &str) -> Result<IpAddr, Problem> {
         .await
         .map_err(|e| Problem::transient("HostUnknown", &e))?;
     chosen(found.iter())
-        .ok_or_else(|| Problem::transient("HostUnknown", &format_args!("{host} has no address")))
+        .ok_or_else(|| Problem::transient("HostUnknown", format_args!("{host} has no address")))
 }
 
 /// Of several addresses always the same, whichever a name server tells first: all pods of the run must mean one server. IPv4 comes before IPv6.
@@ -133,6 +133,7 @@ pub(super) async fn setup(scope: &Scope, index: usize) -> Result<ScenarioClaim, 
         command: command.command.clone(),
         env: scope.spec.harness.env.clone(),
         login: None,
+        fresh: false,
         timeout_ms: millis(command.timeout.or(Duration::from_secs(120))),
     });
     claim(scope, &format!("setup-{index}"), &setup_log(index), &task).await

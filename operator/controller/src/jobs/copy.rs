@@ -6,7 +6,11 @@ use dryrun_core::{
         tasks::{RestoreTask, Server},
     },
     api::{RowDelta, SslMode, bytes_of},
-    postgres::{matrix::Literal, row_set::Rows, server_log},
+    postgres::{
+        matrix::Literal,
+        row_set::Rows,
+        server_log::{Crashes, Errors},
+    },
     problem::Problem,
     run::{
         facts::{CopyIdentity, CopySummary, RestoreFacts, RolesFacts, VerificationFacts},
@@ -79,20 +83,25 @@ pub(super) async fn restore(scope: &Scope) -> Result<RestoreFacts, Problem> {
         // It was stopped for want of space; the copy's server may not be able to tell anything any more.
         return Ok(RestoreFacts {
             claim,
-            logged: Vec::new(),
             roles_created,
+            ..RestoreFacts::default()
         });
     }
     let session = Session::maintenance(&scope.copy().await?).await?;
     let role = id::restore_role(&scope.uid);
-    let errors = copy::log::entries(&session, |e| {
-        e.is_error() && e.user.as_deref() == Some(&role)
+    let mut errors = Errors::default();
+    copy::log::entries(&session, |entry| {
+        if entry.is_error() && entry.user.as_deref() == Some(&role) {
+            errors.add(entry);
+        }
     })
     .await?;
+    let (logged, overflow) = errors.finish();
     session.lock_role(&role).await?;
     Ok(RestoreFacts {
         claim,
-        logged: server_log::group(&errors),
+        logged,
+        overflow,
         roles_created,
     })
 }
@@ -191,10 +200,8 @@ pub(super) async fn verify(scope: &Scope) -> Result<VerificationFacts, Problem> 
         .iter()
         .map(|table| (table.clone(), now.get(table).copied()))
         .collect();
-    let crashes = copy::log::entries(&maintenance, |entry| {
-        !server_log::crashes([entry]).is_empty()
-    })
-    .await?;
+    let mut crashes = Crashes::default();
+    copy::log::entries(&maintenance, |entry| crashes.add(entry)).await?;
     let pods = scope.pods();
     let labelled = ListParams::default().labels(&format!("{RUN_LABEL}={}", scope.uid));
     let pods = read("PodsUnreadable", "the run's pods", pods.list(&labelled)).await?;
@@ -212,7 +219,7 @@ pub(super) async fn verify(scope: &Scope) -> Result<VerificationFacts, Problem> 
         matrix: difference,
         privileges_changed: privileges.difference(&privileges_before, None),
         pods: pods.iter().map(fingerprint).collect(),
-        crashes: server_log::crashes(&crashes),
+        crashes: crashes.finish(),
         settings,
         ..VerificationFacts::default()
     })

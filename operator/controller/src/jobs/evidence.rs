@@ -80,8 +80,12 @@ async fn keep(scope: &Scope, partial: bool) -> Result<EvidenceFacts, Problem> {
             .map_err(|e| Problem::permanent("InvalidQuantity", e.to_string()))?,
     });
     let agent = scope.agent(Object::SealPod, SEAL).await?;
-    let id = if partial { "seal-partly" } else { "seal" };
-    let TaskResult::Seal(seal) = agent.run(id, &task).await? else {
+    // An id of its own for each task: the documents may be others after a restart of the operator.
+    let task_digest = digest::hex(&Sha256::digest(
+        serde_json::to_vec(&task).map_err(|e| Problem::permanent("InvalidTask", e.to_string()))?,
+    ));
+    let id = if partial { "seal-partly" } else { SEAL };
+    let TaskResult::Seal(seal) = agent.run(&format!("{id}-{task_digest}"), &task).await? else {
         return Err(confused());
     };
     if seal.search.found_count > 0 {
@@ -96,7 +100,7 @@ async fn keep(scope: &Scope, partial: bool) -> Result<EvidenceFacts, Problem> {
     if digest::prefixed(&Sha256::digest(&archive)) != seal.archive {
         return Err(Problem::transient(
             "ArchiveDiffers",
-            &"the archive came broken",
+            "the archive came broken",
         ));
     }
     let (config_maps, stored) = store(scope, &report, partial, &archive).await?;

@@ -253,7 +253,7 @@ async fn watched(scope: &Scope) -> Result<Vec<Probe>, Problem> {
         if tallies.iter().any(|tally| tally.attempts == 0) {
             return Err(Problem::transient(
                 "NotTriedYet",
-                &"the watch has only begun",
+                "the watch has only begun",
             ));
         }
         found.extend(named(pod, &targets, tallies));

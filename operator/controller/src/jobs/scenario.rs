@@ -1,16 +1,18 @@
 //! C-10: one scenario, between two barriers.
 //!
-//! The barrier before it: no backend of a declared role, a new password, a marker in the copy's log. The barrier after it: again no backend, and
-//! a marker. What the log has in between is the scenario's, whatever its code says. A restarted operator that finds the first marker joins the
-//! scenario that runs: password and markers are derived from a secret of the run, so they are the same again.
+//! The barrier before it: no declared role has a password, none has a backend; then the scenario's login gets a new password, and the copy's log a
+//! marker. The barrier after it: again no password and no backend, and a marker. What the log has in between is the scenario's, whatever its code
+//! says. A restarted operator that finds the first marker joins the scenario that runs: password and markers are derived from a secret of the run, so
+//! they are the same again.
 
 use dryrun_core::agent_api::protocol::Task;
 use dryrun_core::agent_api::tasks::{CommandTask, Login, SqlTask};
 use dryrun_core::api::Scenario;
-use dryrun_core::postgres::server_log::WindowReader;
+use dryrun_core::gate;
+use dryrun_core::postgres::server_log::{Markers, Who, WindowReader};
 use dryrun_core::problem::Problem;
-use dryrun_core::run::credentials::{scenario_password, scenario_secret};
-use dryrun_core::run::facts::ScenarioFacts;
+use dryrun_core::run::credentials::{scenario_password, scenario_secret, scenario_task};
+use dryrun_core::run::facts::{Access, ScenarioFacts};
 use dryrun_core::run::id;
 use dryrun_core::run::object::key;
 use std::time::Duration;
@@ -31,6 +33,7 @@ pub(super) async fn run(scope: &Scope, index: usize) -> Result<ScenarioFacts, Pr
         .get(index)
         .ok_or_else(|| Problem::permanent("NoSuchScenario", "there is no such scenario"))?;
     let roles: Vec<String> = scope.spec.privileges.roles.keys().cloned().collect();
+    let login = &scenario.identity.login;
     let session = Session::maintenance(&scope.copy().await?).await?;
     let superuser = scope.credential(key::SUPERUSER).await?;
     let secret = scenario_secret(&superuser, &scope.uid, index);
@@ -42,38 +45,61 @@ pub(super) async fn run(scope: &Scope, index: usize) -> Result<ScenarioFacts, Pr
         .scenarios
         .last()
         .map_or(0, |last| last.window.end_offset);
+    let markers = Markers {
+        begin: marker("begins"),
+        end: marker("ends"),
+    };
     let reader = || {
-        let (begin, end) = (marker("begins"), marker("ends"));
-        WindowReader::new(
-            offset,
-            begin,
-            end,
-            roles.iter().cloned().collect(),
-            id::bootstrap_role(&scope.uid),
-        )
+        let who = Who {
+            login: login.clone(),
+            roles: roles.iter().cloned().collect(),
+            operator: id::bootstrap_role(&scope.uid),
+        };
+        WindowReader::new(offset, &markers, who)
     };
     if !copy::log::has_marker(&session, reader()).await? {
+        session.clear_passwords(&roles).await?;
         session.quiesce(&roles, Duration::ZERO).await?;
-        session
-            .set_password(&scenario.identity.login, &password)
-            .await?;
+        session.set_password(login, &password).await?;
         if index == 0 {
             // The search for credentials must find it again, or it proves nothing.
             copy::log::mark(&session, &scope.credential(key::CANARY).await?).await?;
         }
-        copy::log::mark(&session, &marker("begins")).await?;
+        copy::log::mark(&session, &markers.begin).await?;
     }
     let task = task(scope, scenario, password).await?;
-    let id = format!("scenario-{index}");
-    let claim = agents::claim(scope, &id, &scenario.name, &task).await?;
+    let task_id = scenario_task(&superuser, &scope.uid, index);
+    let claim = agents::claim(scope, &task_id, &scenario.name, &task).await?;
+    session.clear_passwords(&roles).await?;
     session.quiesce(&roles, PATIENCE).await?;
-    copy::log::mark(&session, &marker("ends")).await?;
+    copy::log::mark(&session, &markers.end).await?;
     let mut reader = reader();
     copy::log::follow(&session, &mut reader).await?;
     Ok(ScenarioFacts {
         claim,
         window: reader.finish(),
+        access: access(scope, scenario, &session).await?,
     })
+}
+
+/// What the login lacks on the objects that it must be denied on.
+async fn access(
+    scope: &Scope,
+    scenario: &Scenario,
+    maintenance: &Session,
+) -> Result<Vec<Access>, Problem> {
+    let objects = gate::denied_objects(scenario);
+    if objects.is_empty() {
+        return Ok(Vec::new());
+    }
+    let session = maintenance
+        .restored(&scope.copy().await?, &scope.spec.source.database)
+        .await?;
+    let mut found = Vec::new();
+    for object in objects {
+        found.extend(session.access(&scenario.identity.login, &object).await?);
+    }
+    Ok(found)
 }
 
 async fn task(scope: &Scope, scenario: &Scenario, password: String) -> Result<Task, Problem> {
@@ -92,6 +118,7 @@ async fn task(scope: &Scope, scenario: &Scenario, password: String) -> Result<Ta
             command: command.clone(),
             env: scope.spec.harness.env.clone(),
             login: Some(login),
+            fresh: !scope.spec.harness.keep_scratch,
             timeout_ms,
         }),
         (None, steps) => Task::RunSql(SqlTask {

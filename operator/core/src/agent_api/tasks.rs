@@ -123,6 +123,8 @@ pub struct CommandTask {
     pub env: BTreeMap<String, String>,
     /// The login, absent for setup.
     pub login: Option<Login>,
+    /// Whether what fresh commands before it have added to the scratch directories, or changed in them, is removed first.
+    pub fresh: bool,
     /// Milliseconds after which everything in the container but the agent is killed.
     pub timeout_ms: u64,
 }

@@ -32,10 +32,15 @@ pub struct Harness {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schema::texts")]
     pub env: BTreeMap<String, String>,
-    /// Commands that prepare the work volume, in order, with no way out of the pod and no login.
+    /// Commands that prepare the work volume, in order, with no way out of the pod and no login. What they leave in `/scratch` (HOME) and `/tmp` is there
+    /// for every scenario.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub setup: Vec<SetupCommand>,
+    /// States that each scenario finds what earlier ones left in `/scratch` (HOME) and `/tmp`. Otherwise what a scenario added to them or changed in
+    /// them is removed before the next.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub keep_scratch: bool,
     /// The scenarios, run one after the other.
     #[schemars(length(min = 1, max = 128))]
     #[x_kube(merge_strategy = kube::core::ListMerge::Map(vec!["name".into()]))]
@@ -154,10 +159,14 @@ pub struct ScenarioExpectation {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 5, max = 5), regex(pattern = r"^[0-9A-Z]{5}$"))]
     pub sqlstate: Option<String>,
-    /// The object that the error must be about, schema-qualified.
+    /// The object that the denial must be about: `iu.unit`, schema-qualified, or with its kind, such as `role:app`, `parameter:log_statement` or
+    /// `schema:iu`. The login must lack the privilege on it. Left out where the server names none, as for CREATE ROLE or COPY to a program.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 320))]
     pub object: Option<String>,
+    /// States that the scenario opens no session of its login. One that is not declared so and opens none fails: it has shown nothing.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub no_session: bool,
     /// Further errors that the copy's log may show in the window. Any other error fails the scenario.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(
@@ -187,7 +196,7 @@ pub struct SqlExpectation {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 5, max = 5), regex(pattern = r"^[0-9A-Z]{5}$"))]
     pub sqlstate: Option<String>,
-    /// The object that the error must be about, schema-qualified.
+    /// The object that the denial must be about, as `object` of a scenario.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 320))]
     pub object: Option<String>,

@@ -18,6 +18,10 @@ pub(super) static GATE: Gate = Gate {
             "RestoreErrors",
             "The copy's log has errors that the spec does not tolerate.",
         ),
+        (
+            "LogTooLarge",
+            "The copy's log has too many different errors of the restore.",
+        ),
         ("RestoreFailed", "pg_restore did not come to its end."),
         (
             "ErrorCountMismatch",
@@ -53,6 +57,10 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
     let logged: u64 = restore.logged.iter().map(|l| u64::from(l.count)).sum();
     if !errors.is_empty() {
         return Verdict::fail("RestoreErrors", examples(&errors));
+    }
+    if restore.overflow > 0 {
+        let more = count(restore.overflow, "error");
+        return Verdict::fail("LogTooLarge", format!("{more} more than can be kept"));
     }
     // pg_restore ends with 1 also when all errors were ignored.
     if restore.claim.exit_code != 0 && !(restore.claim.exit_code == 1 && logged > 0) {
@@ -138,6 +146,10 @@ fn worlds() -> crate::test_support::Worlds {
             (
                 "RestoreErrors",
                 tolerating(logged(vec![error("PANIC", 1)], 1, 1)),
+            ),
+            (
+                "LogTooLarge",
+                World::with(|f| f.restore.as_mut().unwrap().overflow = 1),
             ),
             ("RestoreFailed", logged(vec![], 0, 137)),
             ("RestoreFailed", logged(vec![], 0, 1)),

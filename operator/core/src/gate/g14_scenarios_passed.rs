@@ -3,12 +3,12 @@
 use super::{Evidence, Gate, Verdict, count};
 use crate::api::Scenario;
 use crate::commands::Command;
-use crate::run::facts::{LoggedError, ScenarioFacts};
+use crate::run::facts::{LogWindow, LoggedError, ScenarioFacts};
 
 pub(super) static GATE: Gate = Gate {
     id: "G-14",
     name: "ScenariosPassed",
-    doc: "Every scenario ended as expected, and the copy's own log shows its expected errors and no other between its markers.",
+    doc: "Every scenario ended as expected and used the copy as its own login alone, and the copy's own log, whole between its markers, shows its expected errors and no other.",
     command: Command::Scenarios,
     evidence: &["/scenarios"],
     needs: &["G-13", "G-09"],
@@ -27,8 +27,24 @@ pub(super) static GATE: Gate = Gate {
             "The copy's log has an error that the scenario does not expect.",
         ),
         (
+            "ForeignLogin",
+            "Another login than the scenario's used the copy, or tried to.",
+        ),
+        (
+            "NothingDone",
+            "A scenario left no session, or less statements than it has steps, in the copy's log.",
+        ),
+        (
+            "UnexpectedSession",
+            "A scenario that expects no session opened one.",
+        ),
+        (
             "Unattributable",
-            "The markers of a scenario are missing from the copy's log.",
+            "The copy's log lacks the markers of a scenario, or is not whole between them.",
+        ),
+        (
+            "LogTooLarge",
+            "The copy's log has too many different errors of a scenario, or one in too long a line.",
         ),
         ("SetupFailed", "A setup command failed."),
     ],
@@ -118,11 +134,8 @@ pub(super) fn failure(scenario: &Scenario, facts: &ScenarioFacts) -> Option<Verd
             ));
         }
     }
-    if !window.enclosed {
-        return Some(Verdict::fail(
-            "Unattributable",
-            format!("the markers of {name} are not in the copy's log"),
-        ));
+    if let Some(doubt) = doubt(scenario, window) {
+        return Some(doubt);
     }
     let expected = expected_errors(scenario);
     if let Some(missing) = expected
@@ -138,27 +151,89 @@ pub(super) fn failure(scenario: &Scenario, facts: &ScenarioFacts) -> Option<Verd
         !expected.iter().any(|e| e.is(l)) && !scenario.expect.may_log.contains(&l.sqlstate)
     });
     if let Some(error) = surplus.or(window.foreign.first()) {
+        // A connection that was let in has no error.
+        let (reason, who) = if surplus.is_none() && !error.user.is_empty() {
+            ("ForeignLogin", format!(" by {}", error.user))
+        } else {
+            ("UnexpectedError", String::new())
+        };
+        let (count, sqlstate) = (error.count, &error.sqlstate);
+        let told = format!("{name}: {count}× {sqlstate} {}", error.statement);
+        return Some(Verdict::fail(reason, format!("{}{who}", told.trim_end())));
+    }
+    nothing_done(scenario, window)
+}
+
+/// Why it is not known what happened in a window.
+pub(super) fn doubt(scenario: &Scenario, window: &LogWindow) -> Option<Verdict> {
+    let name = &scenario.name;
+    if !window.enclosed {
         return Some(Verdict::fail(
-            "UnexpectedError",
-            format!(
-                "{name}: {}× {} {}",
-                error.count, error.sqlstate, error.statement
-            ),
+            "Unattributable",
+            format!("the markers of {name} are not in the copy's log"),
         ));
     }
-    None
+    if window.unreadable > 0 {
+        let lines = count(window.unreadable, "line");
+        return Some(Verdict::fail(
+            "Unattributable",
+            format!("{name}: {lines} of the copy's log broken or missing"),
+        ));
+    }
+    (window.overflow > 0).then(|| {
+        let errors = count(window.overflow, "error");
+        Verdict::fail(
+            "LogTooLarge",
+            format!("{name}: {errors} more than can be kept of the copy's log"),
+        )
+    })
+}
+
+/// Why a scenario has not shown anything, or more than it should.
+fn nothing_done(scenario: &Scenario, window: &LogWindow) -> Option<Verdict> {
+    let name = &scenario.name;
+    if scenario.expect.no_session {
+        return (window.sessions > 0).then(|| {
+            let sessions = count(window.sessions, "session");
+            Verdict::fail(
+                "UnexpectedSession",
+                format!("{name} opened {sessions} and is to open none"),
+            )
+        });
+    }
+    // A connection that was refused is an error of the login.
+    if window.sessions == 0 && window.errors.is_empty() {
+        return Some(Verdict::fail(
+            "NothingDone",
+            format!("{name} opened no session as {}", scenario.identity.login),
+        ));
+    }
+    let steps = scenario.steps.iter().flatten().count() as u64;
+    let refused = window.errors.iter().any(|l| l.severity == "FATAL");
+    (window.statements < steps && !refused).then(|| {
+        Verdict::fail(
+            "NothingDone",
+            format!(
+                "{name}: {} in the copy's log, of {}",
+                count(window.statements, "statement"),
+                count(steps, "step")
+            ),
+        )
+    })
 }
 
 /// An error that a scenario must leave in the copy's log.
 #[derive(Clone, Debug)]
 pub(super) struct ExpectedError<'a> {
+    /// Who must make it.
+    pub(super) login: &'a str,
     pub(super) sqlstate: &'a str,
     pub(super) object: Option<&'a str>,
 }
 
 impl ExpectedError<'_> {
     pub(super) fn is(&self, logged: &LoggedError) -> bool {
-        logged.sqlstate == self.sqlstate
+        logged.sqlstate == self.sqlstate && logged.user == self.login
     }
 }
 
@@ -178,7 +253,11 @@ pub(super) fn expected_errors(scenario: &Scenario) -> Vec<ExpectedError<'_>> {
         .filter_map(|(sqlstate, object)| {
             sqlstate
                 .filter(|s| *s != "00000")
-                .map(|sqlstate| ExpectedError { sqlstate, object })
+                .map(|sqlstate| ExpectedError {
+                    login: &scenario.identity.login,
+                    sqlstate,
+                    object,
+                })
         })
         .collect()
 }
@@ -224,13 +303,41 @@ fn worlds() -> crate::test_support::Worlds {
             ),
             (
                 "UnexpectedError",
-                first(|s| s.window.errors = vec![denied("iu.unit")]),
+                first(|s| s.window.errors = vec![denied("cutter_exec", "iu.unit")]),
             ),
             (
                 "UnexpectedError",
-                first(|s| s.window.foreign = vec![denied("iu.unit")]),
+                first(|s| s.window.foreign = vec![denied("", "iu.unit")]),
+            ),
+            // It came in as the login of the scenario before.
+            (
+                "ForeignLogin",
+                World::with(|f| {
+                    f.scenarios[1].window.foreign = vec![denied("cutter_exec", "iu.unit")]
+                }),
+            ),
+            (
+                "ErrorMissing",
+                World::with(|f| {
+                    f.scenarios[1].window.errors = vec![denied("cutter_exec", "iu.unit")]
+                }),
             ),
             ("Unattributable", first(|s| s.window.enclosed = false)),
+            ("Unattributable", first(|s| s.window.unreadable = 1)),
+            ("LogTooLarge", first(|s| s.window.overflow = 1)),
+            (
+                "NothingDone",
+                first(|s| (s.window.sessions, s.window.statements) = (0, 0)),
+            ),
+            (
+                "NothingDone",
+                World::with(|f| f.scenarios[2].window.statements = 0),
+            ),
+            ("UnexpectedSession", {
+                let mut world = World::passing();
+                world.spec.harness.scenarios[0].expect.no_session = true;
+                world
+            }),
             ("SetupFailed", {
                 let mut world = World::with(|f| {
                     f.setup = vec![ScenarioClaim {
@@ -247,5 +354,40 @@ fn worlds() -> crate::test_support::Worlds {
             ("Pending", World::empty()),
             ("Pending", World::with(|f| drop(f.scenarios.pop()))),
         ],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gate::Status;
+    use crate::test_support::World;
+
+    fn status(world: &World) -> Status {
+        evaluate(&world.evidence()).status
+    }
+
+    #[test]
+    fn a_scenario_may_be_declared_to_open_no_session() {
+        let mut world = World::with(|f| {
+            let window = &mut f.scenarios[0].window;
+            (window.sessions, window.statements) = (0, 0);
+        });
+        assert_eq!(status(&world), Status::False);
+        world.spec.harness.scenarios[0].expect.no_session = true;
+        assert_eq!(status(&world), Status::True);
+    }
+
+    /// Its steps have the SQLSTATE of the refusal, and no statement is in the log.
+    #[test]
+    fn a_refused_connection_is_something_done() {
+        let mut world = World::with(|f| {
+            let window = &mut f.scenarios[2].window;
+            (window.sessions, window.statements) = (0, 0);
+            window.errors[0].severity = "FATAL".into();
+        });
+        assert_eq!(status(&world), Status::True);
+        world.facts.scenarios[2].window.errors[0].severity = "ERROR".into();
+        assert_eq!(status(&world), Status::False);
     }
 }

@@ -1,7 +1,7 @@
 //! G-15 DenialsProven.
 
-use super::denial::{DENIED, is_about, is_checked, name_of};
-use super::g14_scenarios_passed::{ExpectedError, expected_errors, failure};
+use super::denial::{DENIED, Object, is_explained, is_of_server, is_of_this_kind};
+use super::g14_scenarios_passed::{ExpectedError, doubt, expected_errors, failure};
 use super::{Evidence, Gate, Verdict, count, examples};
 use crate::api::{Scenario, SqlStep};
 use crate::commands::Command;
@@ -10,7 +10,7 @@ use crate::run::facts::{LoggedError, ScenarioFacts};
 pub(super) static GATE: Gate = Gate {
     id: "G-15",
     name: "DenialsProven",
-    doc: "Every expected denial was raised by the server's own access check, on an object of the declared name, and its twin passed: a twin of SQL steps with the same SQL. What is declared as unpaired is named.",
+    doc: "Every expected denial was made by the server itself and not by procedural code, of the scenario's login, on an object of the declared name on which that login lacks the privilege by the copy's catalog; and its twin passed: a twin of SQL steps with the same SQL. What is declared as unpaired or without an object is named.",
     command: Command::Scenarios,
     evidence: &["/scenarios"],
     needs: &["G-13", "G-09"],
@@ -21,9 +21,25 @@ pub(super) static GATE: Gate = Gate {
         ),
         (
             "DenialForged",
-            "The denial was not raised by the server's own access check.",
+            "Procedural code raised the denial, not the server.",
         ),
         ("WrongObject", "The denial is about another object."),
+        (
+            "ObjectUnknown",
+            "The copy has no object of the declared name.",
+        ),
+        (
+            "PrivilegeHeld",
+            "The login has what it was denied, by the copy's catalog: something else of that name was denied.",
+        ),
+        (
+            "Unattributable",
+            "The copy's log lacks the markers of a scenario, or is not whole between them.",
+        ),
+        (
+            "LogTooLarge",
+            "The copy's log has too many different errors of a scenario, or one in too long a line.",
+        ),
         (
             "TwinFailed",
             "The twin, in which the statement must be allowed, has not passed, or has other SQL.",
@@ -39,6 +55,7 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
     let with_facts = || declared.iter().zip(&evidence.facts.scenarios);
     let mut proven: u64 = 0;
     let mut unpaired = Vec::new();
+    let mut unnamed = Vec::new();
     for (scenario, facts) in with_facts() {
         let mut denials = expected_errors(scenario);
         denials.retain(|expected| expected.sqlstate == DENIED);
@@ -52,6 +69,9 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
             return failure;
         }
         proven += denials.len() as u64;
+        if denials.iter().any(|expected| expected.object.is_none()) {
+            unnamed.push(&scenario.name);
+        }
         let Some(twin) = &scenario.twin else {
             unpaired.push(&scenario.name);
             continue;
@@ -66,14 +86,18 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
     if evidence.facts.scenarios.len() < declared.len() {
         return Verdict::pending();
     }
-    let alone = if unpaired.is_empty() {
-        String::new()
-    } else {
-        format!("; without a twin: {}", examples(&unpaired))
+    let without = |what: &str, names: &[&String]| {
+        if names.is_empty() {
+            String::new()
+        } else {
+            format!("; without {what}: {}", examples(names))
+        }
     };
     Verdict::pass(format!(
-        "{} by the server's own check{alone}",
-        count(proven, "denial")
+        "{} by the server itself{}{}",
+        count(proven, "denial"),
+        without("a twin", &unpaired),
+        without("an object", &unnamed)
     ))
 }
 
@@ -121,11 +145,14 @@ fn denial_failure(
     expected: &ExpectedError<'_>,
 ) -> Option<Verdict> {
     let name = &scenario.name;
+    if let Some(doubt) = doubt(scenario, &facts.window) {
+        return Some(doubt);
+    }
     let denials: Vec<&LoggedError> = facts
         .window
         .errors
         .iter()
-        .filter(|l| l.sqlstate == DENIED)
+        .filter(|l| expected.is(l))
         .collect();
     if denials.is_empty() {
         return Some(Verdict::fail(
@@ -133,18 +160,48 @@ fn denial_failure(
             format!("{name}: no {DENIED} in the copy's log"),
         ));
     }
-    let checked: Vec<_> = denials.into_iter().filter(|l| is_checked(l)).collect();
-    if checked.is_empty() {
+    let genuine: Vec<_> = denials.into_iter().filter(|l| is_of_server(l)).collect();
+    if genuine.is_empty() {
         return Some(Verdict::fail(
             "DenialForged",
-            format!("{name}: {DENIED} was not raised by an access check of the server"),
+            format!("{name}: procedural code raised {DENIED}, not the server"),
         ));
     }
-    let object = expected.object?;
-    (!checked.iter().any(|l| is_about(&l.message, object))).then(|| {
-        Verdict::fail(
+    let named = expected.object?;
+    let object = Object::parse(named);
+    let about: Vec<_> = genuine
+        .into_iter()
+        .filter_map(|l| Some((l, object.kind_in(&l.message)?)))
+        .collect();
+    if about.is_empty() {
+        return Some(Verdict::fail(
             "WrongObject",
-            format!("{name}: the denial is not about {}", name_of(object)),
+            format!("{name}: the denial is not about {}", object.name()),
+        ));
+    }
+    let known = |(l, kind): &(&'_ LoggedError, &'static str)| {
+        let (l, kind) = (*l, *kind);
+        facts
+            .access
+            .iter()
+            .filter(move |access| access.object == named && is_of_this_kind(access, kind))
+            .map(move |access| is_explained(l, access))
+            .collect::<Vec<_>>()
+    };
+    let explained: Vec<bool> = about.iter().flat_map(known).collect();
+    if explained.is_empty() {
+        return Some(Verdict::fail(
+            "ObjectUnknown",
+            format!("{name}: the copy has no {named}; is its schema missing?"),
+        ));
+    }
+    (!explained.contains(&true)).then(|| {
+        Verdict::fail(
+            "PrivilegeHeld",
+            format!(
+                "{name}: {} has what it was denied on {named}",
+                scenario.identity.login
+            ),
         )
     })
 }
@@ -162,20 +219,38 @@ fn worlds() -> crate::test_support::Worlds {
                 second(|s| s.window.errors[0].function = "exec_stmt_raise".into()),
             ),
             (
-                "WrongObject",
-                second(|s| s.window.errors = vec![denied("iu.another")]),
+                "DenialForged",
+                second(|s| s.window.errors[0].function = "dblink_res_error".into()),
             ),
             (
                 "WrongObject",
-                second(|s| s.window.errors = vec![denied("iu.x unit")]),
+                second(|s| s.window.errors = vec![denied("cutter_verify", "iu.another")]),
             ),
+            (
+                "WrongObject",
+                second(|s| s.window.errors = vec![denied("cutter_verify", "iu.x unit")]),
+            ),
+            // A login that was kept from the scenario before.
+            (
+                "DenialMissing",
+                second(|s| s.window.errors = vec![denied("cutter_exec", "iu.unit")]),
+            ),
+            ("ObjectUnknown", second(|s| s.access.clear())),
+            // It was denied its own temporary table.
+            (
+                "PrivilegeHeld",
+                second(|s| s.access[0].missing = vec!["DELETE".into(), "OWNER".into()]),
+            ),
+            ("Unattributable", second(|s| s.window.unreadable = 1)),
+            ("LogTooLarge", second(|s| s.window.overflow = 1)),
             (
                 "TwinFailed",
                 World::with(|f| f.scenarios[0].claim.exit_code = Some(1)),
             ),
             ("TwinFailed", {
-                let mut world =
-                    World::with(|f| f.scenarios[0].window.errors = vec![denied("iu.unit")]);
+                let mut world = World::with(|f| {
+                    f.scenarios[0].window.errors = vec![denied("cutter_exec", "iu.unit")]
+                });
                 world.spec.harness.scenarios[0].expect.sqlstate = Some(DENIED.into());
                 world.spec.harness.scenarios[0].unpaired = Some(true);
                 world
@@ -219,19 +294,22 @@ mod tests {
 
     #[test]
     fn row_security_and_columns_deny_as_well() {
-        for (function, message) in [
+        for (function, message, missing) in [
             (
                 "ExecWithCheckOptions",
                 "new row violates row-level security policy for table \"unit\"",
+                "ROW SECURITY",
             ),
             (
                 "aclcheck_error_col",
                 "permission denied for column \"c\" of relation \"unit\"",
+                "INSERT",
             ),
         ] {
             let world = World::with(|f| {
                 let denial = &mut f.scenarios[1].window.errors[0];
                 (denial.function, denial.message) = (function.into(), message.into());
+                f.scenarios[1].access[0].missing = vec![missing.into()];
             });
             let verdict = evaluate(&world.evidence());
             assert_eq!(verdict.status, Status::True, "{}", verdict.message);
@@ -239,13 +317,13 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_twin_is_named() {
+    fn what_has_no_twin_or_object_is_named() {
         let mut world = World::passing();
         world.spec.harness.scenarios[2].twin = None;
         let message = evaluate(&world.evidence()).message;
         assert_eq!(
             message,
-            "2 denials by the server's own check; without a twin: S10"
+            "2 denials by the server itself; without a twin: S10; without an object: S10"
         );
     }
 }

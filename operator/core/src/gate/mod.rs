@@ -40,6 +40,8 @@ use crate::conditions;
 use crate::run::facts::{Facts, Leak};
 use crate::run::object::Object;
 
+pub use denial::{DeniedObject, denied_objects};
+
 /// Every gate, in order.
 pub static ALL: [&Gate; 25] = [
     &g01_disk_headroom::GATE,

@@ -18,6 +18,13 @@ pub fn scenario_password(superuser: &str, uid: &str, scenario: usize) -> String 
     derived(superuser, uid, &format!("scenario {scenario} password"))
 }
 
+/// Derives the id of a scenario's task. An agent answers an id that it knows with the result that it has, so code of an earlier scenario, which can
+/// read the agent's token, must not be able to guess it.
+pub fn scenario_task(superuser: &str, uid: &str, scenario: usize) -> String {
+    let secret = derived(superuser, uid, &format!("scenario {scenario} task"));
+    format!("scenario-{scenario}-{secret}")
+}
+
 /// Expands the run's secret by HKDF (RFC 5869), salted with the run's UID. Hex digits read the same raw and in JSON, SQL, CSV, URLs and connection
 /// strings.
 fn derived(superuser: &str, uid: &str, purpose: &str) -> String {
@@ -40,6 +47,10 @@ mod tests {
             .collect();
         assert_eq!(passwords.len(), 128);
         assert!(passwords.iter().all(|p| p.len() == 32));
+        let task = scenario_task("s", "u", 7);
+        let secret = task.strip_prefix("scenario-7-").unwrap_or_default();
+        assert!(secret.len() == 32 && !passwords.contains(secret));
+        assert_ne!(task, scenario_task("s", "other", 7));
         assert_ne!(
             scenario_password("s", "u", 0),
             scenario_password("s", "other", 0)

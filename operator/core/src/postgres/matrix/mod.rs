@@ -28,7 +28,7 @@ pub use expected::{Compiled, compile};
 pub use inventory::{CatalogObject, Inventory};
 pub use literal::{InvalidLiteral, Literal};
 pub use log_settings::{LogSetting, log_settings};
-pub(crate) use name::name_parts;
+pub(crate) use name::{argument_types, name_parts};
 pub use profile::declared_grants;
 pub use revoke::revoke;
 pub use row::{PUBLIC, Reading, line, parse, summary};

@@ -95,6 +95,11 @@ pub(crate) fn name_parts(text: &str) -> Option<Vec<String>> {
     split(name, '.')?.into_iter().map(part).collect()
 }
 
+/// The types of a routine's arguments, as [`arguments`] gives them.
+pub(crate) fn argument_types(text: &str) -> Option<String> {
+    arguments(text).map(|(_, types)| types)
+}
+
 /// Splits `owner/schema/KIND`, as the rows of class `default_acl` have it; `None` for the schema stands for all.
 pub(super) fn default_acl(text: &str) -> Option<(String, Option<String>, &str)> {
     match split(text, '/')?.as_slice() {

@@ -8,10 +8,45 @@ mod statement;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::postgres::sql::{Template, literal};
 use crate::run::facts::{LogWindow, LoggedError};
 
-/// Function of PL/pgSQL that raises what a RAISE says.
-pub(crate) const RAISE: &str = "exec_stmt_raise";
+/// How the names of functions begin that raise what procedural code tells them to, SQLSTATE and message included: those of PL/pgSQL's RAISE, of
+/// PL/Perl, PL/Python and PL/Tcl, and of links to servers that may be told the same.
+const PROCEDURAL: [&str; 7] = [
+    "exec_stmt_raise",
+    "plperl_",
+    "PLy_",
+    "pltcl_",
+    "throw_tcl_error",
+    "dblink_res_error",
+    "pgfdw_report",
+];
+/// Bytes of a line that are held; of a longer one only the begin is looked at.
+const LINE: usize = 1 << 20;
+/// Different errors that are kept of one log; of further ones only the number.
+const KINDS: usize = 256;
+/// Characters of a statement's class.
+const CLASS: usize = 40;
+/// Sessions whose entries are counted at a time. More cannot live at once; what never got in leaves no line at its end.
+const SESSIONS: usize = 1 << 14;
+/// How many crashes are told of.
+const CRASHES: usize = 20;
+/// SQLSTATE of a session whose client is gone.
+const CLIENT_GONE: &str = "08006";
+
+/// Writes a text into the log of statements.
+const MARKER: Template<1> = Template::new("SELECT {text} AS marker", ["text"]);
+
+/// The statement that marks the log with a text.
+pub fn marker(text: &str) -> String {
+    MARKER.fill([&literal(text)])
+}
+
+/// Whether it is a function that raises what procedural code tells it to.
+pub(crate) fn is_procedural(function: &str) -> bool {
+    PROCEDURAL.iter().any(|begin| function.starts_with(begin))
+}
 
 /// One line of the log, as far as gates need it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -21,6 +56,8 @@ pub struct Entry {
     pub timestamp: String,
     /// The session that it belongs to.
     pub session_id: Option<String>,
+    /// Its number in the log of its session, from 1 on.
+    pub line_num: u64,
     /// `client backend`, `checkpointer`, `parallel worker`, …
     pub backend_type: String,
     /// Login role; absent for background processes. `SET ROLE` does not change it.
@@ -62,12 +99,57 @@ impl Entry {
         let named = ["42", "28", "53", "57"]
             .iter()
             .any(|class| sqlstate.starts_with(class));
-        let raised = self.func_name.as_deref() == Some(RAISE);
+        let raised = is_procedural(self.func_name.as_deref().unwrap_or_default());
         if named && !raised {
             self.message.chars().take(200).collect()
         } else {
             String::new()
         }
+    }
+
+    /// The begin of a line that is too long to be held, as far as it goes: the message and what follows it are missing, but for the message's first
+    /// characters.
+    fn read_begin(line: &[u8]) -> Option<Self> {
+        // Inside of a string every quote has a backslash in front of it.
+        const MESSAGE: &[u8] = br#","message":""#;
+        let at = line
+            .windows(MESSAGE.len())
+            .position(|bytes| bytes == MESSAGE)?;
+        let (head, message) = line.split_at(at);
+        let message = message.get(MESSAGE.len()..)?.iter().take(32).copied();
+        let mut entry = Self::read(&[head, b"}"].concat())?;
+        entry.message = String::from_utf8_lossy(&message.collect::<Vec<u8>>()).into_owned();
+        Some(entry)
+    }
+
+    /// Whether the server itself says in its log that a session began.
+    fn is_session(&self) -> bool {
+        self.is_of_server() && self.message.starts_with("connection authorized")
+    }
+
+    /// Whether the server itself says in its log which statement it runs.
+    fn is_statement(&self) -> bool {
+        let runs = ["statement:", "execute "];
+        self.is_of_server() && runs.iter().any(|begin| self.message.starts_with(begin))
+    }
+
+    /// Whether it is a message of the server's under LOG; a RAISE LOG may say the same.
+    fn is_of_server(&self) -> bool {
+        self.error_severity == "LOG"
+            && !is_procedural(self.func_name.as_deref().unwrap_or_default())
+    }
+
+    /// Whether it tells of a crash: a backend ended by a signal, a recovery, a PANIC. What a client makes the server log is no such thing.
+    fn is_crash(&self) -> bool {
+        let told = [
+            "was terminated by signal",
+            "terminating any other active server processes",
+            "was not properly shut down",
+        ];
+        self.error_severity == "PANIC"
+            || matches!(self.error_severity.as_str(), "LOG" | "FATAL")
+                && matches!(self.backend_type.as_str(), "postmaster" | "startup")
+                && told.iter().any(|words| self.message.contains(words))
     }
 
     /// What kept facts say of an error.
@@ -97,7 +179,7 @@ pub fn statement_class(text: &str) -> String {
             worst = Some(class);
         }
     }
-    worst.unwrap_or_default()
+    worst.unwrap_or_default().chars().take(CLASS).collect()
 }
 
 /// How much would be missing from the copy after an error in a statement of this class.
@@ -128,106 +210,171 @@ pub fn is_tolerable(sqlstate: &str, statement: &str) -> bool {
         && (sqlstate != "42704" || SETTINGS.contains(&statement))
 }
 
-/// Groups equal errors.
-pub fn group<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Vec<LoggedError> {
-    let mut groups: BTreeMap<LoggedError, u32> = BTreeMap::new();
-    for entry in entries {
-        *groups.entry(entry.logged()).or_default() += 1;
+/// Errors, grouped while a log is read: whatever it says, what is kept of it has a bound.
+#[derive(Clone, Debug, Default)]
+pub struct Errors {
+    kinds: BTreeMap<LoggedError, u32>,
+    overflow: u64,
+}
+
+impl Errors {
+    /// Takes one more.
+    pub fn add(&mut self, entry: &Entry) {
+        let logged = entry.logged();
+        if let Some(count) = self.kinds.get_mut(&logged) {
+            *count = count.saturating_add(1);
+        } else if self.kinds.len() < KINDS {
+            self.kinds.insert(logged, 1);
+        } else {
+            self.overflow += 1;
+        }
     }
-    groups
-        .into_iter()
-        .map(|(error, count)| LoggedError { count, ..error })
-        .collect()
+
+    /// Takes one of which too little is known.
+    fn add_unknown(&mut self) {
+        self.overflow += 1;
+    }
+
+    /// The groups, and the number of errors that are in none.
+    pub fn finish(self) -> (Vec<LoggedError>, u64) {
+        let groups = self
+            .kinds
+            .into_iter()
+            .map(|(error, count)| LoggedError { count, ..error });
+        (groups.collect(), self.overflow)
+    }
 }
 
-/// What a log tells of crashes: a backend ended by a signal, a recovery, a PANIC.
-pub fn crashes<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Vec<String> {
-    let told = |e: &Entry| {
-        e.error_severity == "PANIC"
-            || e.message.contains("was terminated by signal")
-            || e.message
-                .contains("terminating any other active server processes")
-            || e.message.contains("was not properly shut down")
-    };
-    entries
-        .into_iter()
-        .filter(|e| told(e))
-        .map(|e| e.message.chars().take(120).collect())
-        .collect()
+/// What a log tells of crashes, while it is read.
+#[derive(Clone, Debug, Default)]
+pub struct Crashes(Vec<String>);
+
+impl Crashes {
+    /// Looks at one more entry.
+    pub fn add(&mut self, entry: &Entry) {
+        if entry.is_crash() && self.0.len() < CRASHES {
+            self.0.push(entry.message.chars().take(120).collect());
+        }
+    }
+
+    /// The messages.
+    pub fn finish(self) -> Vec<String> {
+        self.0
+    }
 }
 
-/// Puts the lines of a log together that comes in pieces.
+/// Puts the lines of a log together that comes in pieces. However long a line is, only its begin is held.
 #[derive(Clone, Debug, Default)]
 pub struct Lines {
     /// The begin of a line that has not ended yet.
-    partial: Vec<u8>,
+    begun: Vec<u8>,
+    /// Bytes of that line so far.
+    length: u64,
 }
 
 impl Lines {
-    /// Takes the next piece, and gives all lines that have ended with it. Each byte is looked at once, however many lines there are.
-    pub fn feed(&mut self, piece: &[u8]) -> Vec<u8> {
-        let ended = piece.iter().rposition(|b| *b == b'\n').map(|at| at + 1);
-        let (ended, begun) = piece.split_at(ended.unwrap_or_default());
-        if ended.is_empty() {
-            self.partial.extend_from_slice(begun);
-            return Vec::new();
+    /// Takes the next piece, and shows each line that has ended with it.
+    pub fn feed(&mut self, piece: &[u8], mut show: impl FnMut(Line<'_>)) {
+        for part in piece.split_inclusive(|b| *b == b'\n') {
+            let room = LINE - self.begun.len();
+            self.begun.extend_from_slice(&part[..part.len().min(room)]);
+            self.length += part.len() as u64;
+            if part.ends_with(b"\n") {
+                show(Line {
+                    held: &self.begun,
+                    length: self.length,
+                });
+                self.begun.clear();
+                self.length = 0;
+            }
         }
-        let mut lines = std::mem::replace(&mut self.partial, begun.to_vec());
-        lines.extend_from_slice(ended);
-        lines
     }
 }
 
-/// Each line with its end.
-pub fn split(lines: &[u8]) -> impl Iterator<Item = &[u8]> {
-    lines.split_inclusive(|b| *b == b'\n')
+/// A line of a log with its end.
+#[derive(Clone, Copy, Debug)]
+pub struct Line<'a> {
+    /// The begin of it that is held.
+    held: &'a [u8],
+    /// All bytes that it has.
+    length: u64,
+}
+
+impl Line<'_> {
+    /// The entry that it is; nothing for a line that is none, or is too long.
+    pub fn entry(&self) -> Option<Entry> {
+        self.is_whole().then(|| Entry::read(self.held)).flatten()
+    }
+
+    fn is_whole(&self) -> bool {
+        self.length == self.held.len() as u64
+    }
 }
 
 /// Reads a log piece by piece and keeps what lies between two markers.
 #[derive(Clone, Debug)]
 pub struct WindowReader {
-    begin: String,
-    end: String,
-    roles: BTreeSet<String>,
-    own: String,
+    markers: Markers,
+    who: Who,
     inside: bool,
     closed: bool,
     lines: Lines,
     offset: u64,
     sessions: u64,
     statements: u64,
-    errors: Vec<Entry>,
-    foreign: Vec<Entry>,
+    errors: Errors,
+    foreign: Errors,
+    unreadable: u64,
+    /// The number of each session's last entry.
+    numbers: BTreeMap<String, u64>,
+}
+
+/// The texts of the markers around a window.
+#[derive(Clone, Debug)]
+pub struct Markers {
+    /// Before it.
+    pub begin: String,
+    /// After it.
+    pub end: String,
+}
+
+/// Who is who in a window.
+#[derive(Clone, Debug)]
+pub struct Who {
+    /// The scenario's login.
+    pub login: String,
+    /// The declared roles.
+    pub roles: BTreeSet<String>,
+    /// The operator's role, whose statements the markers are.
+    pub operator: String,
 }
 
 impl WindowReader {
-    /// A reader from `offset` of the file on. `roles` are the declared roles, `own` is the operator's, whose statements hold the markers.
-    pub fn new(
-        offset: u64,
-        begin: String,
-        end: String,
-        roles: BTreeSet<String>,
-        own: String,
-    ) -> Self {
+    /// A reader from `offset` of the file on.
+    pub fn new(offset: u64, markers: &Markers, who: Who) -> Self {
+        let logged = |text: &str| format!("statement: {}", marker(text));
         Self {
-            begin,
-            end,
-            roles,
-            own,
+            markers: Markers {
+                begin: logged(&markers.begin),
+                end: logged(&markers.end),
+            },
+            who,
             inside: false,
             closed: false,
             lines: Lines::default(),
             offset,
             sessions: 0,
             statements: 0,
-            errors: Vec::new(),
-            foreign: Vec::new(),
+            errors: Errors::default(),
+            foreign: Errors::default(),
+            unreadable: 0,
+            numbers: BTreeMap::new(),
         }
     }
 
     /// Where the next piece must begin.
     pub fn next_offset(&self) -> u64 {
-        self.offset + self.lines.partial.len() as u64
+        self.offset + self.lines.length
     }
 
     /// Whether the opening marker was seen.
@@ -237,55 +384,101 @@ impl WindowReader {
 
     /// Takes the next piece. True once the closing marker was seen.
     pub fn feed(&mut self, piece: &[u8]) -> bool {
-        for line in split(&self.lines.feed(piece)) {
-            if self.closed {
-                break;
-            }
-            self.offset += line.len() as u64;
-            if let Some(entry) = Entry::read(line) {
-                self.entry(entry);
-            }
-        }
+        let mut lines = std::mem::take(&mut self.lines);
+        lines.feed(piece, |line| self.line(line));
+        self.lines = lines;
         self.closed
     }
 
-    fn entry(&mut self, entry: Entry) {
+    fn line(&mut self, line: Line<'_>) {
+        if self.closed {
+            return;
+        }
+        self.offset += line.length;
+        let whole = line.is_whole();
+        let entry = if whole {
+            Entry::read(line.held)
+        } else {
+            Entry::read_begin(line.held)
+        };
+        match entry {
+            Some(entry) if self.inside => self.entry(&entry, whole),
+            Some(entry) => self.inside = self.is_marker(&entry, &self.markers.begin),
+            None if self.inside => self.unreadable += 1,
+            None => {}
+        }
+    }
+
+    /// Nothing else may be taken for a marker: a client can choose the names of role and database in a message about a connection that is refused.
+    fn is_marker(&self, entry: &Entry, message: &str) -> bool {
+        entry.user.as_ref() == Some(&self.who.operator)
+            && entry.is_of_server()
+            && entry.message == message
+    }
+
+    fn entry(&mut self, entry: &Entry, whole: bool) {
         let user = entry.user.as_deref().unwrap_or_default();
-        if user == self.own {
-            if !self.inside {
-                self.inside = entry.message.contains(&self.begin);
-            } else if entry.message.contains(&self.end) {
-                self.closed = true;
+        let declared = self.who.roles.contains(user);
+        self.count(entry, declared);
+        if self.is_marker(entry, &self.markers.end) {
+            self.closed = true;
+            return;
+        }
+        let own = user == self.who.login;
+        let acts = entry.is_session() || entry.is_statement();
+        // A session of the operator's that was given up in the middle of a question.
+        let given_up =
+            user == self.who.operator && entry.state_code.as_deref() == Some(CLIENT_GONE);
+        if entry.is_error() && !given_up || entry.is_crash() || declared && !own && acts {
+            let errors = if own {
+                &mut self.errors
+            } else {
+                &mut self.foreign
+            };
+            if whole {
+                errors.add(entry);
+            } else {
+                errors.add_unknown();
             }
+        } else if own {
+            self.sessions += u64::from(entry.is_session());
+            self.statements += u64::from(entry.is_statement());
+        }
+    }
+
+    /// Looks whether an entry is missing before this one in its session. Sessions of declared roles begin inside of the window.
+    fn count(&mut self, entry: &Entry, declared: bool) {
+        let Some(session) = &entry.session_id else {
+            return;
+        };
+        let follows = match self.numbers.get(session) {
+            Some(last) => entry.line_num == last + 1,
+            None => entry.line_num == 1 || !declared,
+        };
+        self.unreadable += u64::from(!follows);
+        if entry.is_of_server() && entry.message.starts_with("disconnection: ") {
+            self.numbers.remove(session);
             return;
         }
-        if !self.inside {
-            return;
-        }
-        if !self.roles.contains(user) {
-            if entry.is_error() || !crashes([&entry]).is_empty() {
-                self.foreign.push(entry);
-            }
-            return;
-        }
-        if entry.is_error() {
-            self.errors.push(entry);
-        } else if entry.message.starts_with("connection authorized") {
-            self.sessions += 1;
-        } else if entry.message.starts_with("statement:") || entry.message.starts_with("execute ") {
-            self.statements += 1;
+        self.numbers.insert(session.clone(), entry.line_num);
+        if self.numbers.len() > SESSIONS {
+            self.numbers.pop_first();
         }
     }
 
     /// What was found.
     pub fn finish(self) -> LogWindow {
+        let (errors, more) = self.errors.finish();
+        let (foreign, foreign_more) = self.foreign.finish();
         LogWindow {
             enclosed: self.closed,
             end_offset: self.offset,
             sessions: self.sessions,
             statements: self.statements,
-            errors: group(&self.errors),
-            foreign: group(&self.foreign),
+            errors,
+            foreign,
+            unreadable: self.unreadable,
+            overflow: more + foreign_more,
         }
     }
 }
@@ -294,19 +487,59 @@ impl WindowReader {
 mod tests {
     use super::*;
 
+    /// A line, with its members in the order of Postgres.
+    fn entry(
+        session: &str,
+        number: u64,
+        user: &str,
+        severity: &str,
+        code: &str,
+        message: &str,
+    ) -> String {
+        let message = serde_json::Value::from(message);
+        let session = if session.is_empty() {
+            String::new()
+        } else {
+            format!(r#""session_id":"{session}","line_num":{number},"#)
+        };
+        format!(
+            r#"{{"user":"{user}","pid":7,{session}"error_severity":"{severity}","state_code":"{code}","message":{message},"func_name":"f"}}"#
+        ) + "\n"
+    }
+
     fn line(user: &str, severity: &str, code: &str, message: &str) -> String {
-        let value = serde_json::json!({"user": user, "error_severity": severity, "state_code": code, "message": message, "func_name": "f", "pid": 7});
-        format!("{value}\n")
+        entry("", 0, user, severity, code, message)
+    }
+
+    /// A line of a session.
+    fn said(session: &str, number: u64, message: &str) -> String {
+        entry(session, number, "app", "LOG", "00000", message)
+    }
+
+    fn mark(text: &str) -> String {
+        let message = format!("statement: {}", marker(text));
+        line("op", "LOG", "00000", &message)
     }
 
     fn reader(offset: u64) -> WindowReader {
-        WindowReader::new(
-            offset,
-            "begin-1".into(),
-            "end-1".into(),
-            BTreeSet::from(["app".to_owned()]),
-            "op".into(),
-        )
+        let markers = Markers {
+            begin: "begin-1".into(),
+            end: "end-1".into(),
+        };
+        let who = Who {
+            login: "app".into(),
+            roles: ["app", "other"].map(str::to_owned).into(),
+            operator: "op".into(),
+        };
+        WindowReader::new(offset, &markers, who)
+    }
+
+    /// What lies between the markers.
+    fn window(between: &[String]) -> LogWindow {
+        let mut reader = reader(0);
+        let log = [mark("begin-1"), between.concat(), mark("end-1")].concat();
+        assert!(reader.feed(log.as_bytes()), "the window has an end");
+        reader.finish()
     }
 
     #[test]
@@ -314,26 +547,27 @@ mod tests {
         let text = b"a\n\nbcd\nrest";
         for size in 1..=text.len() {
             let mut lines = Lines::default();
-            let whole: Vec<u8> = text.chunks(size).flat_map(|p| lines.feed(p)).collect();
-            assert_eq!(whole, b"a\n\nbcd\n");
-            assert_eq!(lines.partial, b"rest");
+            let mut whole = Vec::new();
+            for piece in text.chunks(size) {
+                lines.feed(piece, |line| whole.push(line.held.to_vec()));
+            }
+            assert_eq!(whole, [&b"a\n"[..], b"\n", b"bcd\n"]);
+            assert_eq!((lines.begun.as_slice(), lines.length), (&b"rest"[..], 4));
         }
-        assert!(split(b"a\n\nbcd\n").eq([&b"a\n"[..], b"\n", b"bcd\n"]));
-        assert_eq!(split(b"").count(), 0);
     }
 
     #[test]
     fn only_what_lies_between_the_markers_counts() {
         let log = [
             line("app", "ERROR", "42501", "before"),
-            line("op", "LOG", "00000", "statement: SELECT 'begin-1'"),
+            mark("begin-1"),
             line("app", "LOG", "00000", "connection authorized: user=app"),
             line("app", "LOG", "00000", "statement: SELECT 1"),
             line("app", "ERROR", "42501", "permission denied for table t"),
             line("app", "ERROR", "42501", "permission denied for table t"),
             line("", "ERROR", "XX000", "from a worker"),
-            line("app", "LOG", "00000", "statement: SELECT 'end-1'"),
-            line("op", "LOG", "00000", "statement: SELECT 'end-1'"),
+            line("app", "LOG", "00000", "statement: SELECT 'end-1' AS marker"),
+            mark("end-1"),
         ]
         .concat();
         let rest = line("app", "ERROR", "42501", "after");
@@ -362,13 +596,148 @@ mod tests {
         }
     }
 
+    /// A client chooses the names of role and database in the message of a refused connection; a role that may speak under LOG chooses its words.
     #[test]
-    fn a_marker_of_somebody_else_is_none() {
+    fn only_the_operators_own_statement_is_a_marker() {
+        let text = format!("statement: {}", marker("end-1"));
+        let raised = serde_json::json!({"user": "op", "error_severity": "LOG", "message": text, "func_name": "exec_stmt_raise"});
+        let forged = [
+            line("app", "LOG", "00000", &text),
+            line("op", "FATAL", "28000", &text),
+            line("op", "LOG", "00000", "no entry for database \"end-1\""),
+            line("op", "LOG", "00000", &format!("{text};")),
+            format!("{raised}\n"),
+        ];
+        for end in forged {
+            let mut reader = reader(0);
+            assert!(!reader.feed([mark("begin-1"), end.clone()].concat().as_bytes()));
+            reader.feed(line("app", "ERROR", "42501", "permission denied for table t").as_bytes());
+            assert!(reader.feed(mark("end-1").as_bytes()));
+            assert_eq!(reader.finish().errors.len(), 1, "{end}");
+        }
         let mut reader = reader(0);
-        assert!(
-            !reader.feed(line("app", "LOG", "00000", "statement: SELECT 'begin-1'").as_bytes())
+        reader.feed(
+            line(
+                "op",
+                "FATAL",
+                "28000",
+                "statement: SELECT 'begin-1' AS marker",
+            )
+            .as_bytes(),
         );
         assert!(!reader.begun());
+    }
+
+    #[test]
+    fn errors_under_the_operators_name_are_foreign() {
+        let window = window(&[
+            line("op", "LOG", "00000", "statement: SELECT 1"),
+            line("op", "FATAL", "28000", "no pg_hba.conf entry"),
+            // The operator was restarted in the middle of a question.
+            line("op", "FATAL", "08006", "connection to client lost"),
+        ]);
+        assert_eq!(window.errors, []);
+        assert_eq!(window.foreign.len(), 1);
+        assert_eq!(
+            (
+                window.foreign[0].user.as_str(),
+                &*window.foreign[0].sqlstate
+            ),
+            ("op", "28000")
+        );
+    }
+
+    #[test]
+    fn whatever_another_declared_login_does_is_foreign() {
+        for message in ["connection authorized: user=other", "statement: SELECT 1"] {
+            let window = window(&[line("other", "LOG", "00000", message)]);
+            assert_eq!((window.sessions, window.statements), (0, 0));
+            assert_eq!(window.foreign[0].user, "other", "{message}");
+        }
+        let window = window(&[line(
+            "other",
+            "ERROR",
+            "42501",
+            "permission denied for table t",
+        )]);
+        assert_eq!((window.errors.len(), window.foreign.len()), (0, 1));
+        let ended = window_of_an_end();
+        assert_eq!(ended.foreign, []);
+    }
+
+    /// The end of a session that the barrier saw go may be logged after the marker.
+    fn window_of_an_end() -> LogWindow {
+        window(&[line(
+            "other",
+            "LOG",
+            "00000",
+            "disconnection: session time: 0:00:00.010",
+        )])
+    }
+
+    #[test]
+    fn a_raise_is_neither_a_session_nor_a_statement() {
+        let raised = |message: &str| {
+            let value = serde_json::json!({"user": "app", "error_severity": "LOG", "message": message, "func_name": "exec_stmt_raise"});
+            format!("{value}\n")
+        };
+        let window = window(&[raised("connection authorized"), raised("statement: x")]);
+        assert_eq!((window.sessions, window.statements), (0, 0));
+    }
+
+    #[test]
+    fn what_is_missing_is_noticed() {
+        let whole = [
+            said("a", 1, "connection received"),
+            said("b", 1, "connection received"),
+            said("a", 2, "statement: SELECT 1"),
+            said("a", 3, "disconnection: session time: 0"),
+            said("b", 2, "statement: SELECT 1"),
+        ];
+        assert_eq!(window(&whole).unreadable, 0);
+        for lost in 0..4 {
+            let mut log = whole.to_vec();
+            log.remove(lost);
+            // Of the last line of a session nothing tells that it is missing, but for the session's count of the server.
+            assert_eq!(window(&log).unreadable, u64::from(lost != 3), "{lost}");
+        }
+        let mut log = whole.to_vec();
+        log[2].truncate(40);
+        log[2].push('\n');
+        assert_eq!(window(&log).unreadable, 2, "a broken line and a gap");
+    }
+
+    #[test]
+    fn a_window_is_read_in_bounded_memory() {
+        let kinds = (0..5 * KINDS).map(|kind| {
+            let message = format!("relation \"t{kind}\" does not exist");
+            line("app", "ERROR", "42P01", &message)
+        });
+        let window = window(&kinds.collect::<Vec<_>>());
+        assert_eq!(window.errors.len(), KINDS);
+        assert_eq!(window.overflow, 4 * KINDS as u64);
+
+        let long = "x".repeat(3 * LINE);
+        let statement = format!("statement: SELECT '{long}'");
+        let log = [
+            mark("begin-1"),
+            said("a", 1, "connection received"),
+            said("a", 2, &statement),
+            line("app", "ERROR", "42P01", &long),
+            said("a", 3, "statement: SELECT 1"),
+            mark("end-1"),
+        ]
+        .concat();
+        let mut reader = reader(0);
+        for piece in log.as_bytes().chunks(1 << 16) {
+            reader.feed(piece);
+            assert!(reader.lines.begun.len() <= LINE);
+            assert!(reader.closed || reader.next_offset().is_multiple_of(1 << 16));
+        }
+        let window = reader.finish();
+        assert!(window.enclosed);
+        assert_eq!((window.statements, window.unreadable), (2, 0));
+        assert_eq!((window.errors.len(), window.overflow), (0, 1));
     }
 
     #[test]
@@ -443,24 +812,32 @@ mod tests {
             func_name: Some(function.into()),
             ..Entry::default()
         };
-        assert_eq!(entry(RAISE).message_without_rows(), "");
+        for function in ["exec_stmt_raise", "PLy_elog_impl", "dblink_res_error"] {
+            assert_eq!(entry(function).message_without_rows(), "");
+        }
         assert_ne!(entry("aclcheck_error").message_without_rows(), "");
     }
 
     #[test]
-    fn crashes_are_told() {
-        let entry = |message: &str| Entry {
-            message: message.into(),
-            error_severity: "LOG".into(),
-            ..Entry::default()
+    fn crashes_are_told_by_the_server_alone() {
+        let crash = "server process (PID 7) was terminated by signal 9: Killed";
+        let told = |severity: &str, backend_type: &str, message: &str| {
+            let mut crashes = Crashes::default();
+            crashes.add(&Entry {
+                message: message.into(),
+                error_severity: severity.into(),
+                backend_type: backend_type.into(),
+                ..Entry::default()
+            });
+            crashes.finish().len()
         };
-        assert_eq!(
-            crashes(&[entry(
-                "server process (PID 7) was terminated by signal 9: Killed"
-            )])
-            .len(),
-            1
-        );
-        assert!(crashes(&[entry("checkpoint complete")]).is_empty());
+        assert_eq!(told("LOG", "postmaster", crash), 1);
+        let recovers = "database system was not properly shut down; automatic recovery in progress";
+        assert_eq!(told("LOG", "startup", recovers), 1);
+        assert_eq!(told("PANIC", "client backend", "could not write"), 1);
+        assert_eq!(told("LOG", "checkpointer", "checkpoint complete"), 0);
+        let selected = format!("statement: SELECT '{crash}'");
+        assert_eq!(told("LOG", "client backend", &selected), 0);
+        assert_eq!(told("WARNING", "postmaster", crash), 0);
     }
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+use super::scenarios::is_zero;
 use super::{InputFacts, LeakFacts, LoggedError, MatrixDifference, PodFingerprint};
 
 /// A large set of rows: its size and digest.
@@ -51,6 +52,9 @@ pub struct RestoreFacts {
     pub claim: RestoreClaim,
     /// Errors that the copy's own log has of the restore, grouped.
     pub logged: Vec<LoggedError>,
+    /// Errors that are not among these, because there are too many different ones.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub overflow: u64,
     /// Roles that were made before the restore.
     pub roles_created: u32,
 }
@@ -106,7 +110,7 @@ pub struct VerificationFacts {
     pub privileges_changed: SetDifference,
     /// The run's pods as they are now.
     pub pods: Vec<PodFingerprint>,
-    /// Crashes and recoveries that the copy's log tells of.
+    /// Crashes and recoveries that the copy's log tells of; at most 20 stand here.
     pub crashes: Vec<String>,
     /// The harness's inputs, looked at again by the pod's observer.
     pub inputs: InputFacts,

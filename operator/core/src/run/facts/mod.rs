@@ -23,7 +23,7 @@ pub use evidence::{EvidenceFacts, Leak, LeakFacts, SealFacts, SealedFile};
 pub use isolation::{IsolationFacts, Phase, Probe};
 pub use privileges::{EscalationFacts, MatrixDifference, PrivilegeRow, RolesFacts, RowGroup};
 pub use scenarios::{
-    InputFact, InputFacts, LogWindow, LoggedError, ScenarioClaim, ScenarioFacts, StepClaim,
+    Access, InputFact, InputFacts, LogWindow, LoggedError, ScenarioClaim, ScenarioFacts, StepClaim,
 };
 pub use source::{
     ArchiveFacts, DUMP_ATTEMPTS, DiskFacts, DumpFacts, LockFacts, RightsFacts, SessionFacts,

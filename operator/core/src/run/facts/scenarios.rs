@@ -110,6 +110,21 @@ pub struct ScenarioFacts {
     pub claim: ScenarioClaim,
     /// What the copy's own log says between the markers.
     pub window: LogWindow,
+    /// What its login may not do, right after it, with the objects that it must be denied on.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub access: Vec<Access>,
+}
+
+/// What the copy's catalog says of a login and an object.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Access {
+    /// The object, as the spec names it.
+    pub object: String,
+    /// The kind of what has that name: `relation`, `schema`, `role`, …
+    pub kind: String,
+    /// The privileges on it that the login does not have, `OWNER` when it is not its owner, and `ROW SECURITY` when policies hide rows from it.
+    pub missing: Vec<String>,
 }
 
 /// The part of the copy's log that belongs to one scenario.
@@ -120,14 +135,28 @@ pub struct LogWindow {
     pub enclosed: bool,
     /// Byte in the log file behind the closing marker: where the next window begins.
     pub end_offset: u64,
-    /// Sessions that declared roles began.
+    /// Sessions that the scenario's login began.
     pub sessions: u64,
-    /// Statements that they ran.
+    /// Statements that it ran.
     pub statements: u64,
-    /// Errors of declared roles, grouped.
+    /// Errors of the scenario's login, grouped.
     pub errors: Vec<LoggedError>,
-    /// Errors of anybody else, and crashes.
+    /// Errors of all others, crashes, and whatever another declared login did.
     pub foreign: Vec<LoggedError>,
+    /// Lines that are no entry, and entries that are missing from a session: what happened there is unknown.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub unreadable: u64,
+    /// Errors that are not in these lists, because there are too many different ones or their lines are too long.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub overflow: u64,
+}
+
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde's skip_serializing_if takes a reference"
+)]
+pub(super) fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 #[cfg(test)]

@@ -1,0 +1,420 @@
+//! A cluster that is prepared for runs, its users, and an operator that can be killed and started again.
+
+use dryrun_controller::admission_policies::AdmissionPolicies;
+use dryrun_controller::pinned_operator::PinnedOperator;
+use dryrun_controller::{Settings, operate};
+use dryrun_core::api::{DryRun, DryRunReport, DryRunStatus, Outcome, crds};
+use dryrun_core::digest;
+use dryrun_core::run::facts::Facts;
+use dryrun_core::test_support::World;
+use futures::future::{Either, select};
+use kube::api::{Api, DeleteParams, PostParams};
+use kube::{Client, Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use std::fmt::Debug;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::model_apiserver::Model;
+use crate::model_apiserver::faults::Call;
+use crate::model_apiserver::store::Key;
+use crate::scripted::Scripted;
+
+/// Namespace of the runs.
+pub const NAMESPACE: &str = "rehearsal";
+/// Namespace of canaries and listeners.
+pub const PROBES: &str = "dryrun-probes";
+/// Name of the one DryRun of most tests.
+pub const NAME: &str = "demo";
+/// The one input of the harness.
+const INPUT: &[u8] = b"an input";
+/// When everything was installed.
+const INSTALLED: &str = "2026-01-01T00:00:00Z";
+/// How long a run may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The cluster.
+pub struct Cluster {
+    pub model: Model,
+    pub pods: Scripted,
+    spec: Value,
+}
+
+impl Cluster {
+    /// A cluster in which a run passes all gates.
+    pub fn new() -> Self {
+        Self::finding(|_| {})
+    }
+
+    /// A cluster in which a run finds something else.
+    pub fn finding(change: impl FnOnce(&mut Facts)) -> Self {
+        let model = Model::new();
+        for crd in crds() {
+            model.define(&crd);
+        }
+        for object in prepared() {
+            model.seed(object);
+        }
+        let mut world = World::passing();
+        let digest = digest::hex(&Sha256::digest(INPUT));
+        let facts = &mut world.facts;
+        facts.inputs.as_mut().unwrap().inputs[0].sha256 = digest.clone();
+        let verification = facts.verification.as_mut().unwrap();
+        verification.inputs.inputs[0].sha256 = digest.clone();
+        for container in verification
+            .pods
+            .iter_mut()
+            .flat_map(|p| p.containers.values_mut())
+        {
+            container.image_id = "sha256:python:3".into();
+        }
+        change(facts);
+        let mut spec = serde_json::to_value(&world.spec).unwrap();
+        spec["source"]["host"] = json!("192.0.2.10");
+        spec["harness"]["inputs"][0]["sha256"] = json!(digest);
+        spec["harness"]["setup"] = json!([{"command": ["true"]}]);
+        // The operator's own pod says where these are, and here there is none.
+        spec["isolation"]["mayBeInconclusive"] = json!(["ApiServer", "Dns"]);
+        model.state().pods.waiting = ["isolate", "inputs"].map(str::to_owned).into();
+        Self {
+            pods: Scripted::new(model.clone(), world.facts),
+            model,
+            spec,
+        }
+    }
+
+    /// Changes what is asked for.
+    pub fn spec(mut self, change: impl FnOnce(&mut Value)) -> Self {
+        change(&mut self.spec);
+        self
+    }
+
+    /// The DryRun that alice asks for.
+    pub fn request(&self) -> Value {
+        json!({
+            "apiVersion": "dryrun.dev/v1alpha1", "kind": "DryRun",
+            "metadata": {"name": NAME, "namespace": NAMESPACE}, "spec": self.spec,
+        })
+    }
+
+    /// Configuration of the operator.
+    pub fn settings(&self) -> Settings {
+        let directory = tempfile::tempdir().unwrap();
+        for (n, policy) in policies().iter().enumerate() {
+            let path = directory.path().join(format!("{n}.yaml"));
+            std::fs::write(path, policy.to_string()).unwrap();
+        }
+        Settings {
+            operator: PinnedOperator {
+                image: "operator:1".into(),
+                probes_namespace: PROBES.into(),
+            },
+            namespaces: vec![NAMESPACE.into()],
+            policies: AdmissionPolicies::load(directory.path()).unwrap(),
+            instance: None,
+        }
+    }
+
+    /// Starts an operator, and runs it until `done`, or until a fault kills it. Says whether it was killed.
+    pub fn operate<T>(&self, done: impl Future<Output = T>) -> Option<T> {
+        let _patience = self.patience();
+        runtime().block_on(async {
+            let client = self.model.operator();
+            let operator = operate(client, self.settings(), Arc::new(self.pods.clone()));
+            let done = async {
+                match select(pin!(done), pin!(self.model.killed())).await {
+                    Either::Left((found, _)) => Some(found),
+                    Either::Right(_) => None,
+                }
+            };
+            tokio::select! {
+                found = done => found,
+                () = operator => panic!("the operator has ended"),
+            }
+        })
+    }
+
+    /// Ends the test when it takes too long. A thread of its own looks at the time: the clock of the runtime goes on whenever there is nothing to
+    /// do, and so says nothing, and an operator that never rests gives nobody else a turn.
+    fn patience(&self) -> std::sync::mpsc::Sender<()> {
+        let (done, over) = std::sync::mpsc::channel::<()>();
+        let model = self.model.clone();
+        std::thread::spawn(move || {
+            if over.recv_timeout(PATIENCE) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+                let told = format!("no end after {PATIENCE:?}: {}\n", told(&model));
+                // Past the capture of tests, which an abort would lose.
+                let _ = std::io::Write::write_all(&mut std::io::stderr(), told.as_bytes());
+                std::process::abort();
+            }
+        });
+        done
+    }
+
+    /// Asks for a run, approves it, and waits for its end. Kept up by as many operators as it takes.
+    pub fn complete(&self) -> DryRunStatus {
+        let run = async || {
+            self.ask().await;
+            self.approve().await;
+            self.ended().await
+        };
+        loop {
+            if let Some(status) = self.operate(run()) {
+                return status;
+            }
+        }
+    }
+
+    /// alice asks for the run, unless she has.
+    pub async fn ask(&self) {
+        if self.run().is_none() {
+            create::<DryRun>(&self.model.user(), self.request()).await;
+        }
+    }
+
+    /// bob approves the plan as soon as it is shown, unless he has.
+    pub async fn approve(&self) {
+        if !self
+            .model
+            .all::<dryrun_core::api::DryRunApproval>()
+            .is_empty()
+        {
+            return;
+        }
+        let shown = self.model.until("a plan", |_| {
+            let run = self.run()?;
+            let hash = run.status.as_ref()?.plan.as_ref()?.hash.clone();
+            Some((run.uid().unwrap(), hash))
+        });
+        let (uid, hash) = shown.await;
+        create::<dryrun_core::api::DryRunApproval>(&self.model.user(), approval(&uid, &hash)).await;
+    }
+
+    /// The status of the run when it is over and let go of.
+    pub async fn ended(&self) -> DryRunStatus {
+        self.model
+            .until("the end of the run", |_| {
+                let run = self.run()?;
+                let free = run.metadata.finalizers.as_ref().is_none_or(Vec::is_empty);
+                run.status
+                    .clone()
+                    .filter(|status| free && status.outcome.is_some())
+            })
+            .await
+    }
+
+    /// alice deletes the run.
+    pub async fn delete(&self) {
+        let runs: Api<DryRun> = Api::namespaced(self.model.user(), NAMESPACE);
+        runs.delete(NAME, &DeleteParams::default()).await.unwrap();
+    }
+
+    /// Waits until the run is gone.
+    pub async fn gone(&self) {
+        self.model
+            .until("the run's deletion", |_| self.run().is_none().then_some(()))
+            .await;
+    }
+
+    /// The run as the apiserver has it.
+    fn stored(&self) -> Option<Arc<Value>> {
+        let key = Key::new("dryruns", NAMESPACE, NAME);
+        self.model.state().store.read(&key).cloned()
+    }
+
+    /// The run, as it is stored.
+    pub fn run(&self) -> Option<DryRun> {
+        self.model.get(NAMESPACE, NAME)
+    }
+
+    /// The one report.
+    pub fn report(&self) -> Option<DryRunReport> {
+        self.model.all::<DryRunReport>().pop()
+    }
+
+    /// What the operator has done, for the message of a test that fails.
+    pub fn told(&self) -> String {
+        told(&self.model)
+    }
+
+    /// Fails unless the run has passed and left nothing but what outlives it.
+    pub fn assert_passed(&self, status: &DryRunStatus, what: &str) {
+        assert_eq!(
+            status.outcome,
+            Some(Outcome::Passed),
+            "{what}: {}",
+            self.told()
+        );
+        assert_eq!(
+            status.gates.as_deref(),
+            Some("25/25"),
+            "{what}: {}",
+            self.told()
+        );
+        self.assert_nothing_left(what);
+    }
+
+    /// Fails unless nothing of the run is there any more.
+    pub fn assert_nothing_left(&self, what: &str) {
+        let state = self.model.state();
+        for plural in [
+            "pods",
+            "secrets",
+            "persistentvolumeclaims",
+            "persistentvolumes",
+            "networkpolicies",
+        ] {
+            let left = state.store.objects(plural);
+            let left = left
+                .iter()
+                .filter(|object| !object["metadata"]["creationTimestamp"].is_null());
+            let left: Vec<&Value> = left
+                .map(|object| &object["metadata"])
+                .filter(|metadata| metadata["creationTimestamp"] != INSTALLED)
+                .collect();
+            assert!(left.is_empty(), "{what}: {plural} are left: {left:?}");
+        }
+    }
+}
+
+fn told(model: &Model) -> String {
+    let calls = model.calls();
+    let writes = calls.iter().filter(|call| call.write.is_some());
+    let line = |call: &Call| format!("{:>4?} {} {:?}", call.write, call.text(), call.answer);
+    let mut lines: Vec<String> = writes.map(line).collect();
+    lines.push(format!("the last of {} calls:", calls.len()));
+    lines.extend(calls.iter().rev().take(20).map(line));
+    let runs = model.all::<DryRun>();
+    let conditions = runs
+        .iter()
+        .flat_map(|run| run.status.iter().flat_map(|s| &s.conditions));
+    let open = conditions
+        .filter(|condition| condition.status != "True")
+        .map(|c| format!("{} {} {}: {}", c.type_, c.status, c.reason, c.message));
+    lines.extend(open);
+    lines.join("\n")
+}
+
+/// A runtime whose clock stands still while there is work to do.
+pub fn runtime() -> tokio::runtime::Runtime {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_all().start_paused(true).build().unwrap()
+}
+
+/// Creates an object as a user does.
+pub async fn create<K>(client: &Client, object: Value) -> K
+where
+    K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Serialize,
+{
+    let object: K = serde_json::from_value(object).unwrap();
+    let api: Api<K> = Api::namespaced(client.clone(), &object.meta().namespace.clone().unwrap());
+    api.create(&PostParams::default(), &object).await.unwrap()
+}
+
+/// bob's approval of a plan.
+pub fn approval(uid: &str, hash: &str) -> Value {
+    let expires = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(1);
+    json!({
+        "apiVersion": "dryrun.dev/v1alpha1", "kind": "DryRunApproval",
+        "metadata": {"name": "by-bob", "namespace": NAMESPACE},
+        "spec": {"dryRunName": NAME, "dryRunUID": uid, "planHash": hash, "approvedBy": "bob", "expiresAt": expires},
+    })
+}
+
+/// The admission policies of the chart, as far as approvals rest on them, with their bindings.
+fn policies() -> Vec<Value> {
+    let group = "admissionregistration.k8s.io/v1";
+    let names = ["dryrun-requester", "dryrun-approver", "dryrun-records"];
+    let policies = names.map(|name| {
+        json!({
+            "apiVersion": group, "kind": "ValidatingAdmissionPolicy",
+            "metadata": {"name": name, "creationTimestamp": INSTALLED}, "spec": {"failurePolicy": "Fail"},
+        })
+    });
+    let bindings = names.map(|name| {
+        json!({
+            "apiVersion": group, "kind": "ValidatingAdmissionPolicyBinding",
+            "metadata": {"name": name, "creationTimestamp": INSTALLED},
+            "spec": {"policyName": name, "validationActions": ["Deny"]},
+        })
+    });
+    policies.into_iter().chain(bindings).collect()
+}
+
+/// Everything that a run needs and does not make.
+fn prepared() -> Vec<Value> {
+    let namespace = |name: &str, labels: Value| {
+        json!({
+            "apiVersion": "v1", "kind": "Namespace", "status": {"phase": "Active"},
+            "metadata": {"name": name, "labels": labels, "creationTimestamp": INSTALLED},
+        })
+    };
+    let node = |name: &str, address: &str| {
+        json!({
+            "apiVersion": "v1", "kind": "Node", "metadata": {"name": name},
+            "status": {"addresses": [{"type": "InternalIP", "address": address}]},
+        })
+    };
+    let meta =
+        |name: &str| json!({"name": name, "namespace": NAMESPACE, "creationTimestamp": INSTALLED});
+    let input = base64(INPUT);
+    let objects = vec![
+        namespace(
+            NAMESPACE,
+            json!({
+                "dryrun.dev/rehearsal": "true",
+                "pod-security.kubernetes.io/enforce": "restricted",
+                "pod-security.kubernetes.io/enforce-version": "v1.36",
+            }),
+        ),
+        namespace(PROBES, json!({"dryrun.dev/rehearsal": "probes"})),
+        namespace("incomex", json!({})),
+        node("n1", "192.0.2.101"),
+        node("n2", "192.0.2.102"),
+        json!({
+            "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": meta("deny-all"),
+            "spec": {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]},
+        }),
+        json!({
+            "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "reclaimPolicy": "Delete",
+            "provisioner": "model", "metadata": {
+                "name": "local-path", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"},
+            },
+        }),
+        json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": meta("directus-production"),
+            "data": {"password": base64(b"correct-horse-battery-staple")},
+        }),
+        json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": meta("iu-cutter"),
+            "binaryData": {"source.tar": input},
+        }),
+        json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": {
+                "name": "directus", "namespace": "incomex", "labels": {"app": "directus"}, "creationTimestamp": INSTALLED,
+            },
+            "spec": {"nodeName": "n1", "containers": [{"name": "app", "image": "directus:11"}]},
+            "status": {"phase": "Running", "containerStatuses": [{
+                "name": "app", "image": "directus:11", "imageID": "sha256:app", "containerID": "containerd://app",
+                "ready": true, "restartCount": 0, "state": {"running": {"startedAt": INSTALLED}},
+            }]},
+        }),
+    ];
+    objects.into_iter().chain(policies()).collect()
+}
+
+fn base64(bytes: &[u8]) -> String {
+    let bytes = k8s_openapi::ByteString(bytes.to_vec());
+    serde_json::to_value(bytes)
+        .unwrap()
+        .as_str()
+        .unwrap()
+        .to_owned()
+}
