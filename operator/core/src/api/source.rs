@@ -106,7 +106,7 @@ pub struct SourceNetwork {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct DumpOptions {
-    /// Parallel connections of `pg_dump --jobs`; each takes one of the role's connections, and the agent takes one more.
+    /// `pg_dump --jobs`. The role needs three connections more: pg_dump's own and two of the agent.
     #[schemars(range(min = 1, max = 16))]
     pub jobs: u8,
     /// How long the dump waits for a table lock (`pg_dump --lock-wait-timeout`). It holds ACCESS SHARE on every table while it runs.
