@@ -333,7 +333,7 @@ pub(crate) async fn privileges_through_public_fail(env: &Environment) -> Result<
     request["spec"]["privileges"]["grants"][0]["object"] = json!("database:generous");
     request["spec"]["harness"]["scenarios"] =
         json!([steps("steals", "UPDATE public.salary SET amount = 0")]);
-    let run = Run::begin(env, request).await?;
+    let run = Run::start(env, request).await?;
     run.ends_at(
         "G-09",
         "EscalationPath",

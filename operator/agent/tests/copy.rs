@@ -23,7 +23,7 @@ use dryrun_core::{
         tasks::{IdentifyTask, Login, RestoreTask, Server, SqlTask},
     },
     api::{SqlExpectation, SqlStep, SslMode},
-    postgres::{matrix, settings, sql},
+    postgres::{matrix, settings},
     problem::Problem,
     run::facts::{DumpFacts, RestoreClaim, SourceRequirements, StepClaim},
 };
