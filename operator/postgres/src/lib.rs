@@ -18,7 +18,8 @@ pub mod testing;
 
 pub use catalog::{catalog, counts, counts_in};
 pub use copy::{
-    access, backends, end_backends, file_piece, file_size, keep, keep_first, kept, role_exists,
+    access, analyze, backends, default_versions, end_backends, file_piece, file_size,
+    install_extension, keep, keep_first, kept, role_exists,
 };
 pub use error::{Class, Error, Result};
 pub use identity::{Identity, identity};

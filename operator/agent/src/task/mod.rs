@@ -1,5 +1,6 @@
 //! What the operator asks for, one file a task; probes are a matter of [`crate::probe`].
 
+mod archive_entry;
 mod command;
 mod dump;
 mod inputs;

@@ -9,7 +9,8 @@ use dryrun_core::{
     },
     api::{RowDelta, SslMode, bytes_of},
     postgres::{
-        matrix::Literal,
+        changes::{Changes, DIFF},
+        matrix::{self as rows_of, Literal},
         row_set::Rows,
         server_log::{Crashes, Errors},
     },
@@ -28,8 +29,8 @@ use super::{Scope, confused, read};
 use crate::copy::{self, Session, baseline as kept, failed, matrix};
 use crate::run::resolve;
 
-/// How many changed catalog rows, and how many tables that moved undeclared, stand in the facts: the report must fit into etcd.
-const CHANGES_SHOWN: usize = 100;
+/// How many tables that moved undeclared stand in the facts: the report must fit into etcd.
+const MOVED_SHOWN: usize = 100;
 
 /// C-05: who the copy is, before the restore's first write; then the roles.
 pub(super) async fn prepare(scope: &Scope) -> Result<CopyIdentity, Problem> {
@@ -141,20 +142,19 @@ pub(super) async fn baseline(scope: &Scope) -> Result<CopySummary, Problem> {
     let privileges = dryrun_postgres::privileges(session.client())
         .await
         .map_err(failed)?;
-    let privileges = matrix::as_rows(&privileges);
-    for (kind, rows) in [
-        ("counts", &counts),
-        ("catalog", &catalog),
-        ("privileges", &privileges),
+    for (kind, text) in [
+        ("counts", counts.to_text()),
+        ("catalog", catalog.to_text()),
+        ("privileges", matrix::text(&privileges.rows)),
     ] {
-        kept::keep(&maintenance, kind, &rows.to_text()).await?;
+        kept::keep(&maintenance, kind, &text).await?;
     }
     copy::settings::keep(&endpoint, &maintenance).await?;
     copy::log::trace(&maintenance).await?;
     Ok(CopySummary {
         counts: counts.summary(),
         catalog: catalog.summary(),
-        privileges: privileges.summary(),
+        privileges: rows_of::summary(&privileges.rows),
     })
 }
 
@@ -165,34 +165,36 @@ pub(super) async fn verify(scope: &Scope) -> Result<VerificationFacts, Problem> 
     let session = maintenance
         .restored(&endpoint, &scope.spec.source.database)
         .await?;
-    let before = |kind: &'static str| {
-        let maintenance = &maintenance;
-        async move {
-            Ok::<_, Problem>(Rows::parse(&kept::kept(maintenance, kind).await?).unwrap_or_default())
-        }
-    };
-    let (counts_before, catalog_before, privileges_before) = (
-        before("counts").await?,
-        before("catalog").await?,
-        before("privileges").await?,
+    let before = |kind: &'static str| kept::kept(&maintenance, kind);
+    let (counts_before, catalog_before) = (
+        Rows::parse(&before("counts").await?).unwrap_or_default(),
+        Rows::parse(&before("catalog").await?).unwrap_or_default(),
     );
+    let privileges_before = matrix::parsed(&before("privileges").await?);
     let counts = dryrun_postgres::counts(session.client())
         .await
         .map_err(failed)?;
     let catalog = dryrun_postgres::catalog(session.client())
         .await
         .map_err(failed)?;
-    let literal = literal(scope).await?;
-    let (difference, privileges) =
-        matrix::compare_again(&session, &maintenance, &declared(scope, literal.as_ref())).await?;
+    let privileges = dryrun_postgres::privileges(session.client())
+        .await
+        .map_err(failed)?
+        .rows;
+    let own = matrix::own(&scope.run);
+    let changes = Changes::of_catalog(&catalog_before, &catalog).and_privileges(
+        &privileges_before,
+        &privileges,
+        &own,
+    );
+    kept::keep(&maintenance, DIFF, &changes.to_text()).await?;
+    let judged = changes.judge(&scope.spec.verification.catalog_changes);
+    let held = judged.undone(&privileges_before, &privileges, &own);
+    let difference =
+        matrix::compare_again(&session, &maintenance, &scope.run, &privileges, &held).await?;
     let requirements = scope.dump()?.requirements.clone().unwrap_or_default();
     let settings = copy::settings::compare(&endpoint, &maintenance, &requirements).await?;
 
-    let changed: Vec<String> = catalog
-        .differing(&catalog_before, None)
-        .iter()
-        .map(|identity| identity.replace('\t', " "))
-        .collect();
     let now = numbers(&counts);
     let moved = moved(&numbers(&counts_before), &now);
     let tables = scope
@@ -211,20 +213,25 @@ pub(super) async fn verify(scope: &Scope) -> Result<VerificationFacts, Problem> 
         after: CopySummary {
             counts: counts.summary(),
             catalog: catalog.summary(),
-            privileges: privileges.summary(),
+            privileges: rows_of::summary(&privileges),
         },
         moved_count: moved.len() as u64,
         moved: shown(moved, &scope.spec.verification.row_deltas),
         tables,
-        catalog_changed_count: changed.len() as u64,
-        catalog_changed: changed.into_iter().take(CHANGES_SHOWN).collect(),
+        catalog_changes: judged.catalog,
+        privilege_changes: judged.privileges,
+        changes_digest: changes.digest(),
         matrix: difference,
-        privileges_changed: privileges.difference(&privileges_before, None),
         pods: pods.iter().map(fingerprint).collect(),
         crashes: crashes.finish(),
         settings,
         ..VerificationFacts::default()
     })
+}
+
+/// C-12: what the scenarios changed, to be read.
+pub(super) async fn diff(scope: &Scope) -> Result<String, Problem> {
+    kept::kept(&Session::maintenance(&scope.copy().await?).await?, DIFF).await
 }
 
 /// The list of rows that the spec names, with the digest that was approved.
@@ -284,7 +291,7 @@ fn shown(moved: BTreeMap<String, i64>, declared: &[RowDelta]) -> BTreeMap<String
     let (mut shown, others): (BTreeMap<_, _>, BTreeMap<_, _>) = moved
         .into_iter()
         .partition(|(table, _)| declared.iter().any(|delta| delta.table == *table));
-    shown.extend(others.into_iter().take(CHANGES_SHOWN));
+    shown.extend(others.into_iter().take(MOVED_SHOWN));
     shown
 }
 
@@ -311,7 +318,7 @@ mod tests {
             delta: 2,
         };
         let shown = shown(moved, &[declared]);
-        assert_eq!(shown.len(), CHANGES_SHOWN + 1);
+        assert_eq!(shown.len(), MOVED_SHOWN + 1);
         assert_eq!(shown["public.t14000"], 2);
         assert!(self::shown(counts([(1, 1)]), &[]).len() == 1);
     }

@@ -5,6 +5,7 @@ use dryrun_core::agent_api::tasks::{SealTask, SearchTask};
 use dryrun_core::api::{DryRunReport, bytes_of};
 use dryrun_core::digest;
 use dryrun_core::gate::{self, Evidence};
+use dryrun_core::postgres::changes::DIFF;
 use dryrun_core::problem::Problem;
 use dryrun_core::run::container::Container;
 use dryrun_core::run::facts::{EvidenceFacts, LeakFacts};
@@ -18,12 +19,14 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
-use super::{Scope, agents, confused, leaks, read};
+use super::{Scope, agents, confused, copy, leaks, read};
 use crate::error::call;
 use crate::objects;
 
 /// Bytes of the archive in one ConfigMap: etcd takes at most 1.5 MiB in one request, and a ConfigMap holds 1 MiB.
 const PART: usize = 900 << 10;
+/// Bytes of the changes that are kept: a task has at most 8 MiB, in JSON.
+const DIFF_BYTES: usize = 3 << 20;
 /// Key of a part.
 const KEY: &str = "archive";
 
@@ -63,10 +66,16 @@ fn wanted(scope: &Scope) -> SearchTask {
 
 async fn keep(scope: &Scope, partial: bool) -> Result<EvidenceFacts, Problem> {
     let report = report(scope).await?;
+    let diff = match scope.facts.verification {
+        None => None,
+        // The copy's server may have broken down since.
+        Some(_) if partial => copy::diff(scope).await.ok(),
+        Some(_) => Some(copy::diff(scope).await?),
+    };
     let traced = scope.spec.verification.trace;
     let task = Task::Seal(SealTask {
         search: wanted(scope),
-        documents: documents(scope, &report)?,
+        documents: documents(scope, &report, diff)?,
         logs: logs(scope),
         unfinished: if partial { unfinished(scope) } else { None },
         trace_roles: if traced {
@@ -142,7 +151,11 @@ async fn report(scope: &Scope) -> Result<DryRunReport, Problem> {
 }
 
 /// What the operator itself knows of the run: with it the archive can be read without the cluster.
-fn documents(scope: &Scope, report: &DryRunReport) -> Result<BTreeMap<String, String>, Problem> {
+fn documents(
+    scope: &Scope,
+    report: &DryRunReport,
+    diff: Option<String>,
+) -> Result<BTreeMap<String, String>, Problem> {
     let evidence = Evidence {
         spec: &scope.spec,
         facts: &scope.facts,
@@ -177,12 +190,27 @@ fn documents(scope: &Scope, report: &DryRunReport) -> Result<BTreeMap<String, St
     };
     let facts = serde_json::to_value(&*scope.facts)
         .map_err(|e| Problem::permanent("InvalidDocument", e.to_string()))?;
-    Ok(BTreeMap::from([
+    let mut documents = BTreeMap::from([
         ("plan.json".to_owned(), text(&spec.plan)?),
         ("approval.json".to_owned(), text(&approval)?),
         ("facts.json".to_owned(), text(&facts)?),
         ("gates.json".to_owned(), text(&Value::Array(gates))?),
-    ]))
+    ]);
+    documents.extend(diff.map(|diff| (DIFF.to_owned(), bounded(diff))));
+    Ok(documents)
+}
+
+/// As many whole lines as the agent takes beside the other documents.
+fn bounded(mut text: String) -> String {
+    if let Some(head) = text.as_bytes().get(..DIFF_BYTES) {
+        let end = head
+            .iter()
+            .rposition(|byte| *byte == b'\n')
+            .map_or(0, |end| end + 1);
+        text.truncate(end);
+        text.push_str("(cut)\n");
+    }
+    text
 }
 
 /// Stores the archive in immutable ConfigMaps that go with the report, and reads it back: their names, and the sha256 of what is there.

@@ -16,8 +16,8 @@ pub use cluster::{
     StorageClassFacts, TeardownFacts, protected_changes,
 };
 pub use copy::{
-    CRASHED, CopyFacts, CopyIdentity, CopySummary, REFUSALS, Reading, RestoreClaim, RestoreFacts,
-    SetDifference, SetSummary, SettingsFacts, VerificationFacts,
+    CRASHED, ChangeFacts, CopyFacts, CopyIdentity, CopySummary, REFUSALS, Reading, RestoreClaim,
+    RestoreFacts, SetDifference, SetSummary, SettingsFacts, VerificationFacts,
 };
 pub use evidence::{EvidenceFacts, Leak, LeakFacts, SealFacts, SealedFile};
 pub use isolation::{IsolationFacts, Phase, Probe};
