@@ -21,9 +21,19 @@ mod testing;
 pub use context::{Context, Settings};
 
 use kube::Client;
+use kube::runtime::watcher;
 use std::sync::Arc;
 
 use jobs::PodAccess;
+
+/// Seconds after which the apiserver ends a watch. A connection that died without a word is given up
+/// 5 s later and taken up again: well before the deadline of any command that waits for a pod.
+const WATCH: u32 = 25;
+
+/// Configuration of a watch.
+pub(crate) fn watching() -> watcher::Config {
+    watcher::Config::default().timeout(WATCH)
+}
 
 /// Runs all controllers until the process is asked to end.
 pub async fn operate(client: Client, settings: Settings, access: Arc<dyn PodAccess>) {

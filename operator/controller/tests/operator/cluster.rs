@@ -7,7 +7,7 @@ use dryrun_core::api::{DryRun, DryRunReport, DryRunStatus, Outcome, crds};
 use dryrun_core::commands::Facts;
 use dryrun_core::digest;
 use dryrun_core::test_support::World;
-use futures::future::{Either, select};
+use futures::future::{Either, join_all, select};
 use kube::api::{Api, DeleteParams, PostParams};
 use kube::{Client, Resource, ResourceExt};
 use serde::Serialize;
@@ -22,6 +22,7 @@ use std::time::Duration;
 use crate::model_apiserver::Model;
 use crate::model_apiserver::faults::Call;
 use crate::model_apiserver::store::Key;
+use crate::oracle;
 use crate::scripted::Scripted;
 
 /// Namespace of the runs.
@@ -33,7 +34,7 @@ pub const NAME: &str = "demo";
 /// The one input of the harness.
 const INPUT: &[u8] = b"an input";
 /// When everything was installed.
-const INSTALLED: &str = "2026-01-01T00:00:00Z";
+pub const INSTALLED: &str = "2026-01-01T00:00:00Z";
 /// How long a run may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -130,12 +131,19 @@ impl Cluster {
         }
     }
 
-    /// Starts an operator, and runs it until `done`, or until a fault kills it. Says whether it was killed.
+    /// Starts an operator, and runs it until `done`, or until a fault kills it, which gives nothing.
     pub fn operate<T>(&self, done: impl Future<Output = T>) -> Option<T> {
+        self.operate_all(1, done)
+    }
+
+    /// The same with several operators, each of which believes that it is the only one.
+    pub fn operate_all<T>(&self, operators: usize, done: impl Future<Output = T>) -> Option<T> {
         let _patience = self.patience();
         runtime().block_on(async {
-            let client = self.model.operator();
-            let operator = operate(client, self.settings(), Arc::new(self.pods.clone()));
+            let operators = (0..operators).map(|_| {
+                let client = self.model.operator();
+                operate(client, self.settings(), Arc::new(self.pods.clone()))
+            });
             let done = async {
                 match select(pin!(done), pin!(self.model.killed())).await {
                     Either::Left((found, _)) => Some(found),
@@ -144,7 +152,7 @@ impl Cluster {
             };
             tokio::select! {
                 found = done => found,
-                () = operator => panic!("the operator has ended"),
+                _ = join_all(operators) => panic!("the operator has ended"),
             }
         })
     }
@@ -308,26 +316,10 @@ impl Cluster {
         self.assert_nothing_left(what);
     }
 
-    /// Fails unless nothing of the run is there any more.
+    /// Fails unless all that the run made is gone, and went in order.
     pub fn assert_nothing_left(&self, what: &str) {
-        let state = self.model.state();
-        for plural in [
-            "pods",
-            "secrets",
-            "persistentvolumeclaims",
-            "persistentvolumes",
-            "networkpolicies",
-        ] {
-            let left = state.store.objects(plural);
-            let left = left
-                .iter()
-                .filter(|object| !object["metadata"]["creationTimestamp"].is_null());
-            let left: Vec<&Value> = left
-                .map(|object| &object["metadata"])
-                .filter(|metadata| metadata["creationTimestamp"] != INSTALLED)
-                .collect();
-            assert!(left.is_empty(), "{what}: {plural} are left: {left:?}");
-        }
+        oracle::assert_balanced(self, what);
+        oracle::assert_lawful(self, what);
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::cluster::{Cluster, NAME, NAMESPACE, PROBES, create};
 use crate::model_apiserver::Model;
-use crate::model_apiserver::faults::{Call, Effect, Fault, forbidden, internal, on};
+use crate::model_apiserver::faults::{Call, Effect, Fault, MakeEffect, forbidden, internal, on};
 use crate::model_apiserver::store::Key;
 
 fn listing(plural: &'static str, namespace: &'static str) -> impl Fn(&Call) -> bool + Send + Copy {
@@ -72,7 +72,7 @@ fn a_run_that_is_shut_out_waits_and_goes_on() {
 
 #[test]
 fn a_read_that_fails_is_made_again() {
-    let reads: [(&str, fn() -> Effect); 6] = [
+    let reads: [(&str, MakeEffect); 6] = [
         ("get dryruns/demo", || Effect::Refuse(internal())),
         ("get dryrunreports/*", || Effect::LoseAnswer),
         ("get namespaces/rehearsal", || Effect::Hang),

@@ -8,7 +8,7 @@ use kube::api::{Api, DeleteParams};
 use crate::cluster::{Cluster, NAMESPACE};
 use crate::model_apiserver::Model;
 use crate::model_apiserver::faults::{
-    Effect, Fault, conflict, forbidden, internal, on, too_many_requests,
+    Effect, Fault, MakeEffect, conflict, forbidden, internal, on, too_many_requests,
 };
 
 #[test]
@@ -147,7 +147,7 @@ fn a_run_whose_report_is_deleted_ends() {
 #[test]
 fn writes_of_report_and_status_that_fail_are_made_again() {
     let cluster = Cluster::new();
-    let effects: [fn() -> Effect; 5] = [
+    let effects: [MakeEffect; 5] = [
         || Effect::Refuse(conflict()),
         || Effect::Refuse(internal()),
         || Effect::LoseAnswer,
@@ -168,7 +168,7 @@ fn writes_of_report_and_status_that_fail_are_made_again() {
 /// Events are never evidence, and must not hold up a run.
 #[test]
 fn events_that_cannot_be_published_hold_up_nothing() {
-    let effects: [fn() -> Effect; 2] = [|| Effect::Refuse(forbidden()), || Effect::Hang];
+    let effects: [MakeEffect; 2] = [|| Effect::Refuse(forbidden()), || Effect::Hang];
     for effect in effects {
         let cluster = Cluster::new();
         cluster

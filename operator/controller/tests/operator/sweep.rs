@@ -4,7 +4,9 @@ use dryrun_core::api::Outcome;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::cluster::Cluster;
-use crate::model_apiserver::faults::{Call, Effect, Fault, conflict, internal, on, timeout, write};
+use crate::model_apiserver::faults::{
+    Call, Effect, Fault, MakeEffect, conflict, internal, on, timeout, write,
+};
 
 /// Fails unless the run has passed, and each object was made once and deleted once.
 fn assert_undisturbed(cluster: &Cluster, what: &str) {
@@ -30,7 +32,7 @@ fn assert_undisturbed(cluster: &Cluster, what: &str) {
 }
 
 /// Kills the operator at every write, one life a write, until the run is over.
-fn kill_at_every_write(effect: fn() -> Effect, spared: usize, what: &str) {
+fn kill_at_every_write(effect: MakeEffect, spared: usize, what: &str) {
     let cluster = Cluster::new();
     let mut lives = 0;
     loop {
@@ -79,7 +81,7 @@ fn killed_before_every_second_write() {
 }
 
 /// What meets the first attempt at every write.
-fn at_every_write(effect: fn() -> Effect, what: &str) {
+fn at_every_write(effect: MakeEffect, what: &str) {
     let cluster = Cluster::new();
     let met = std::sync::Mutex::new(BTreeMap::<String, usize>::new());
     // A write of the report is another one each time: so every second of the same name is let through.
@@ -124,7 +126,7 @@ fn every_write_times_out_and_is_carried_out() {
 #[test]
 #[ignore = "takes minutes: one run for every write and fault"]
 fn one_fault_at_each_write() {
-    let effects: [(&str, fn() -> Effect); 6] = [
+    let effects: [(&str, MakeEffect); 6] = [
         ("killed before", || Effect::KillBefore),
         ("killed after", || Effect::KillAfter),
         ("its answer lost", || Effect::LoseAnswer),
