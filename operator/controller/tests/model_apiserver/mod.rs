@@ -189,6 +189,17 @@ impl Model {
         self.state().faults.forget();
     }
 
+    /// The number of matching requests of the operator so far.
+    pub fn count(&self, matches: impl Fn(&Call) -> bool) -> usize {
+        let state = self.lock();
+        state
+            .faults
+            .calls()
+            .iter()
+            .filter(|call| matches(call))
+            .count()
+    }
+
     /// Requests of the operator so far, with what was answered.
     pub fn calls(&self) -> Vec<Call> {
         self.lock().faults.calls().to_vec()

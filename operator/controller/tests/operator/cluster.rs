@@ -9,7 +9,7 @@ use dryrun_core::digest;
 use dryrun_core::test_support::World;
 use futures::future::{Either, join_all, select};
 use kube::api::{Api, DeleteParams, PostParams};
-use kube::{Client, Resource, ResourceExt};
+use kube::{Client, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -207,9 +207,12 @@ impl Cluster {
             return;
         }
         let shown = self.model.until("a plan", |_| {
-            let run = self.run()?;
-            let hash = run.status.as_ref()?.plan.as_ref()?.hash.clone();
-            Some((run.uid().unwrap(), hash))
+            let run = self.stored()?;
+            let text = |value: &Value| value.as_str().map(str::to_owned);
+            Some((
+                text(&run["metadata"]["uid"])?,
+                text(&run["status"]["plan"]["hash"])?,
+            ))
         });
         let (uid, hash) = shown.await;
         create::<dryrun_core::api::DryRunApproval>(&self.model.user(), approval(&uid, &hash)).await;
@@ -219,11 +222,11 @@ impl Cluster {
     pub async fn ended(&self) -> DryRunStatus {
         self.model
             .until("the end of the run", |_| {
-                let run = self.run()?;
-                let free = run.metadata.finalizers.as_ref().is_none_or(Vec::is_empty);
-                run.status
-                    .clone()
-                    .filter(|status| free && status.outcome.is_some())
+                // Looked at as it is stored: to read the whole of it at every change takes longer than a run.
+                let run = self.stored()?;
+                let free = run["metadata"]["finalizers"].is_null();
+                let over = run["status"]["outcome"].is_string();
+                (free && over).then(|| self.run()?.status).flatten()
             })
             .await
     }
@@ -241,23 +244,14 @@ impl Cluster {
 
     /// Waits until the operator has sent so many requests of this kind, and each was answered.
     pub async fn called(&self, times: usize, matches: impl Fn(&Call) -> bool) {
-        let count = |model: &Model| {
-            let calls = model.calls();
-            let found = calls
-                .iter()
-                .filter(|call| matches(call) && call.answer.is_some());
-            (found.count() >= times).then_some(())
-        };
+        let answered = |call: &Call| call.answer.is_some() && matches(call);
+        let count = |model: &Model| (model.count(answered) >= times).then_some(());
         self.model.until("the operator's request", count).await
     }
 
     /// How often the operator has done this, by the number of requests that were carried out.
     pub fn done(&self, matches: impl Fn(&Call) -> bool) -> usize {
-        let calls = self.model.calls();
-        calls
-            .iter()
-            .filter(|call| call.committed && matches(call))
-            .count()
+        self.model.count(|call| call.committed && matches(call))
     }
 
     /// Puts a pod of this name in place that is none of the run's.
@@ -274,7 +268,9 @@ impl Cluster {
     /// Waits until the run is gone.
     pub async fn gone(&self) {
         self.model
-            .until("the run's deletion", |_| self.run().is_none().then_some(()))
+            .until("the run's deletion", |_| {
+                self.stored().is_none().then_some(())
+            })
             .await;
     }
 

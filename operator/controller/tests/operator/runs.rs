@@ -180,6 +180,57 @@ fn events_that_cannot_be_published_hold_up_nothing() {
     }
 }
 
+/// Long enough for a pass, in the time of the runtime.
+async fn pause() {
+    tokio::time::sleep(std::time::Duration::from_secs(5)).await;
+}
+
+#[test]
+fn watches_that_are_late_lose_nothing() {
+    let cluster = Cluster::new();
+    let status = cluster.operate(async {
+        cluster.begin().await;
+        for at in [
+            "create pods/demo-dump",
+            "create pods/demo-harness",
+            "delete pods/demo-seal",
+        ] {
+            cluster.called(1, on(at)).await;
+            cluster.model.hold_watches(true);
+            pause().await;
+            cluster.model.hold_watches(false);
+        }
+        cluster.ended().await
+    });
+    cluster.assert_passed(&status.unwrap(), "late");
+}
+
+/// Connections that die without a word cost seconds each time, not the deadline of a command.
+#[test]
+fn watches_that_fall_silent_are_taken_up_again() {
+    let cluster = Cluster::new();
+    let (status, took) = cluster
+        .operate(async {
+            let begin = tokio::time::Instant::now();
+            cluster.ask().await;
+            cluster.condition("Approved", "AwaitingApproval").await;
+            cluster.model.silence_watches();
+            cluster.approve().await;
+            for at in [
+                "create pods/demo-dump",
+                "create pods/demo-postgres",
+                "create pods/demo-harness",
+            ] {
+                cluster.called(1, on(at)).await;
+                cluster.model.silence_watches();
+            }
+            (cluster.ended().await, begin.elapsed())
+        })
+        .unwrap();
+    cluster.assert_passed(&status, "silent");
+    assert!(took.as_secs() < 180, "{took:?}");
+}
+
 #[test]
 fn watches_that_break_lose_nothing() {
     for (what, happens) in [
