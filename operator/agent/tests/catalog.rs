@@ -267,7 +267,7 @@ const CHANGES: &[(&str, &str)] = &[
     ),
 ];
 
-/// What some of the changes need.
+/// Objects that some of the changes need.
 const BEFORE: &str = "
     CREATE FUNCTION iu.compare(int, iu.state) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT 1';
     CREATE AGGREGATE iu.total(int) (SFUNC = int4pl, STYPE = int)";

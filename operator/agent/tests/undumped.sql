@@ -1,4 +1,4 @@
--- What must be no difference between a copy and its source: what no dump carries, what a restore prints or names in its own way, and rare kinds.
+-- These must be no difference between a copy and its source: what no dump carries, what a restore prints or names in its own way, and rare kinds.
 -- An extension as it was before pg_upgrade: a dump does not tell its version.
 CREATE EXTENSION hstore VERSION '1.4';
 -- What a failed CREATE INDEX CONCURRENTLY leaves.

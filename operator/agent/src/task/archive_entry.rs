@@ -1,6 +1,6 @@
-//! Entries of an archive's table of contents, and what of a catalog is theirs.
+//! Entries of an archive's table of contents, and the catalog rows that are theirs.
 
-/// What goes before the number of an entry whose restore failed.
+/// Words of `pg_restore` before the number of an entry whose restore failed.
 const FAILED: &str = "pg_restore: from TOC entry ";
 /// Kinds of entries whose tag names a table and something on it.
 const ON_TABLES: [&str; 7] = [
@@ -46,7 +46,7 @@ impl Entry {
         format!("{} {} {}", self.kind, self.schema, self.tag)
     }
 
-    /// Whether a row of the catalog, by the fields of its identity, is about what the entry makes.
+    /// Returns true for a row of the catalog, given by the fields of its identity, that is about an object of the entry.
     pub(super) fn covers(&self, row: &str) -> bool {
         let Some((kind, identity)) = row.split_once('\t') else {
             return false;

@@ -357,6 +357,8 @@ impl Restore<'_> {
                 "--no-publications",
                 "--no-subscriptions",
                 "--no-password",
+                // Or it does not name the entry that fails.
+                "--verbose",
             ])
             .arg(self.archive());
         let Pass {
@@ -529,7 +531,7 @@ fn filtered(contents: &str) -> String {
 /// A table of contents in the passes that `pg_restore` itself makes of it.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Passes {
-    /// What must be there before extensions are installed.
+    /// Entries that must be there before extensions are installed.
     first: String,
     objects: String,
     privileges: String,

@@ -95,7 +95,7 @@ pub(super) async fn unavailable(
     Ok((unavailable, other_versions))
 }
 
-/// Whether a version of an extension can be installed: by a script of its own and those that upgrade it, or since it is the default.
+/// Returns true for a version of an extension that can be installed: by a script of its own and those that upgrade it, or since it is the default.
 fn has_version(directory: &Path, control: &str, name: &str, version: &str) -> bool {
     let is_default = control
         .lines()

@@ -10,7 +10,7 @@ use dryrun_core::{
     api::{RowDelta, SslMode, bytes_of},
     postgres::{
         changes::{Changes, DIFF},
-        matrix::{self as rows_of, Literal},
+        matrix::{self as privilege_rows, Literal},
         row_set::Rows,
         server_log::{Crashes, Errors},
     },
@@ -154,7 +154,7 @@ pub(super) async fn baseline(scope: &Scope) -> Result<CopySummary, Problem> {
     Ok(CopySummary {
         counts: counts.summary(),
         catalog: catalog.summary(),
-        privileges: rows_of::summary(&privileges.rows),
+        privileges: privilege_rows::summary(&privileges.rows),
     })
 }
 
@@ -213,7 +213,7 @@ pub(super) async fn verify(scope: &Scope) -> Result<VerificationFacts, Problem> 
         after: CopySummary {
             counts: counts.summary(),
             catalog: catalog.summary(),
-            privileges: rows_of::summary(&privileges),
+            privileges: privilege_rows::summary(&privileges),
         },
         moved_count: moved.len() as u64,
         moved: shown(moved, &scope.spec.verification.row_deltas),
@@ -229,7 +229,7 @@ pub(super) async fn verify(scope: &Scope) -> Result<VerificationFacts, Problem> 
     })
 }
 
-/// C-12: what the scenarios changed, to be read.
+/// C-12: the changes of the scenarios, to be read.
 pub(super) async fn diff(scope: &Scope) -> Result<String, Problem> {
     kept::kept(&Session::maintenance(&scope.copy().await?).await?, DIFF).await
 }

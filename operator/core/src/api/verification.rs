@@ -14,7 +14,7 @@ pub struct Verification {
     /// How row counts must have moved. A table that is not named must not have moved.
     #[schemars(length(max = 256))]
     pub row_deltas: Vec<RowDelta>,
-    /// What the scenarios change in the catalog and in privileges. Any other change fails.
+    /// Changes of the catalog and of privileges that the scenarios make. Any other fails.
     pub catalog_changes: CatalogChanges,
     /// Keep the SQL trace of the scenarios in the evidence.
     pub trace: bool,
@@ -32,7 +32,7 @@ pub struct RowDelta {
     pub delta: i64,
 }
 
-/// What the scenarios change in the catalog and in privileges: listed, or pinned as a whole.
+/// Changes of the catalog and of privileges that the scenarios make: listed, or pinned as a whole.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(validation = kube::core::Rule::new("[has(self.objects) && self.objects.size() > 0, has(self.sha256), has(self.record) && self.record].filter(given, given).size() <= 1")
@@ -46,7 +46,7 @@ pub struct CatalogChanges {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 64, max = 64), regex(pattern = r"^[0-9a-f]{64}$"))]
     pub sha256: Option<String>,
-    /// Change whatever the scenarios change and keep it as `catalog.diff`, to be read and pinned: G-16 and G-18 are Unknown then, the run Inconclusive.
+    /// Accept all changes and keep them as `catalog.diff`, to be read and pinned: G-16 and G-18 are Unknown then, the run Inconclusive.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub record: bool,
 }

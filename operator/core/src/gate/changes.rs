@@ -1,4 +1,4 @@
-//! What the gates on the catalog and on privileges have in common: changes of the scenarios against those that are declared.
+//! Common part of the gates on the catalog and on privileges: changes of the scenarios against those that are declared.
 
 use super::{Evidence, Verdict, count, examples_of};
 use crate::postgres::changes::{DIFF, MAX_OBJECTS};
@@ -57,7 +57,7 @@ pub(super) fn judge(
     })
 }
 
-/// How the changes were allowed, for a gate that passed.
+/// Says how the changes were allowed, for a gate that passed.
 pub(super) fn allowed(evidence: &Evidence<'_>, changes: &ChangeFacts) -> String {
     let how = match evidence.spec.verification.catalog_changes.sha256 {
         Some(_) => "pinned change",

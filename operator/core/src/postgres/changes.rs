@@ -1,4 +1,4 @@
-//! What scenarios changed in the catalog and in privileges, and how that compares with what is declared.
+//! Changes of the catalog and of privileges by the scenarios, compared with those that are declared.
 
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
@@ -231,7 +231,7 @@ impl<'a> Patterns<'a> {
         patterns
     }
 
-    /// Whether a declaration names the object. Counts it for each that does.
+    /// Counts the object for each declaration that names it. Returns true if one does.
     fn allow(&mut self, object: &Object) -> bool {
         let name = (object.kind.as_str(), object.identity.as_str());
         let literal = self.literal.get(&name).into_iter().flatten().copied();
@@ -261,7 +261,7 @@ impl<'a> Patterns<'a> {
     }
 }
 
-/// Whether a text is that of the pieces, with anything in between.
+/// Returns true for a text of these pieces, with anything in between.
 fn is_like(pieces: &[&str], text: &str) -> bool {
     match pieces {
         [whole] => *whole == text,

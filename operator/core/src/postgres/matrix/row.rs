@@ -120,7 +120,7 @@ pub fn described(row: &PrivilegeRow) -> String {
     format!("{given}{privilege} on {class}:{object} to {grantee}")
 }
 
-/// Whether a row tells of a definition that stands in the catalog, too: there objects of the built-in schemas do not.
+/// Returns true for a row of a definition that stands in the catalog, too: objects of the built-in schemas do not.
 pub fn is_definition(row: &PrivilegeRow) -> bool {
     RowClass::parse(&row.class) == RowClass::Definition
         && row.object.contains('.')
