@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::{Api, Client};
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 
 use super::{copy, read, scenario};
 use crate::agent_client::{self, Agent};
@@ -92,6 +93,8 @@ impl PodAccess for PortForward {
 pub struct Scope {
     pub(crate) client: Client,
     pub(crate) access: Arc<dyn PodAccess>,
+    /// Turns of searches for credentials, which all runs share.
+    pub(crate) scanners: Arc<Semaphore>,
     /// The DryRun.
     pub run: RunRef,
     /// Namespace of canaries and listeners.
