@@ -80,7 +80,7 @@ impl Supervisor {
                 }
                 let object = ObjectRef::new(name).within(namespace);
                 supervisor.end(&key, result);
-                // Fails only when the controller is gone, and then nobody waits for it.
+                // Fails only when the controller is gone, and then nothing waits for it.
                 let _ = supervisor.ended.unbounded_send(object);
             }
         });

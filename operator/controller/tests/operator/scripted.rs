@@ -27,7 +27,7 @@ use crate::model_apiserver::store::Key;
 /// The archive that the seal pod hands out.
 const ARCHIVE: &[u8] = b"an archive";
 
-/// What agents and copy answer.
+/// The answers of agents and copy.
 #[derive(Clone)]
 pub struct Scripted {
     model: Model,
@@ -42,7 +42,7 @@ struct Script {
     stuck: BTreeSet<String>,
     /// The same, of what fails.
     failing: BTreeMap<String, Problem>,
-    /// What pods watch, by name.
+    /// Targets that pods watch, by name.
     watched: BTreeMap<String, Vec<Target>>,
 }
 
@@ -172,7 +172,7 @@ impl Scripted {
         }
     }
 
-    /// What the copy says of itself, before this.
+    /// The copy's identity at this reading.
     fn identity(&self, scope: &Scope, place: usize) -> CopyIdentity {
         CopyIdentity {
             cluster_name: scope.run.uid.clone(),
@@ -185,7 +185,7 @@ fn json(value: &impl Serialize) -> Bytes {
     serde_json::to_vec(value).unwrap().into()
 }
 
-/// Who may reach what: the positive controls reach their targets, and nothing else reaches any.
+/// Reachability: the positive controls reach their targets, and nothing else reaches any.
 fn tally(pod: &str, target: &Target) -> Tally {
     use TargetClass::{Copy, CopyOtherPort, Production};
     let is = |object: RunPod| {

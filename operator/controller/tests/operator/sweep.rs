@@ -99,7 +99,7 @@ fn assert_undisturbed(cluster: &Cluster, end: &Value, what: &str) {
 
 /// Kills the operator at every write, one life a write, until the run is over.
 ///
-/// A life is spared what every life does again and what brings the run no further: the note in the report that nobody watched before it, and
+/// A life is spared what every life does again and what brings the run no further: the note in the report that no operator watched before it, and
 /// creates of evidence that an earlier life has stored. Beside them it is spared so many writes.
 fn kill_at_every_write(effect: MakeEffect, spared: usize, what: &str) {
     let (end, _) = Run::Happy.undisturbed();
