@@ -1,15 +1,23 @@
 //! Work that takes longer than an API call: it runs beside the reconciler, and its end wakes the reconciler.
 
+#[path = "../commands/dump.rs"]
 mod agents;
+#[path = "../commands/preflight.rs"]
 mod cluster;
+#[path = "../commands/verify.rs"]
 mod copy;
+#[path = "../commands/evidence.rs"]
 mod evidence;
 mod leaks;
+#[path = "../commands/isolation/targets.rs"]
 mod probe_targets;
+#[path = "../commands/isolation.rs"]
 mod probes;
+#[path = "../commands/scenarios.rs"]
 mod scenario;
 mod scope;
 mod supervisor;
+#[path = "../commands/protected.rs"]
 mod watch;
 
 pub use scope::{Access, AgentAddress, AgentRequest, PodAccess, PortForward, Scope};
