@@ -1,19 +1,16 @@
-//! Jobs that agents in the run's pods do.
+//! C-03: production is dumped.
 
 use dryrun_core::agent_api::protocol::{Task, TaskResult};
-use dryrun_core::agent_api::tasks::{
-    CommandTask, DumpTask, IdentifyTask, Server, VerifyInput, VerifyInputsTask,
-};
+use dryrun_core::agent_api::tasks::{DumpTask, Server};
 use dryrun_core::api::{Source, bytes_of};
-use dryrun_core::commands::Released;
 use dryrun_core::problem::Problem;
 use dryrun_core::run::container::Container;
-use dryrun_core::run::facts::{DumpFacts, InputFacts, ScenarioClaim, SourceIdentity};
-use dryrun_core::run::layout::{DUMP_DIR, INPUTS_DIR, SOURCE_FILE, UNPACKED_DIR};
+use dryrun_core::run::facts::DumpFacts;
+use dryrun_core::run::layout::{DUMP_DIR, SOURCE_FILE};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{Scope, confused, nonce};
+use crate::jobs::{Scope, confused, millis};
 
 /// Production, as a pod without names must be told of it.
 pub(super) async fn source(source: &Source) -> Result<Server, Problem> {
@@ -66,108 +63,6 @@ pub(super) async fn dump(scope: &Scope, attempt: u8) -> Result<DumpFacts, Proble
         return Err(confused());
     };
     Ok(facts)
-}
-
-pub(super) async fn release(scope: &Scope, container: Container) -> Result<Released, Problem> {
-    scope.agent(container).await?.release().await?;
-    Ok(Released(container))
-}
-
-pub(super) async fn verify_inputs(scope: &Scope) -> Result<InputFacts, Problem> {
-    look_at_inputs(scope, Container::Inputs, Task::VerifyInputs).await
-}
-
-/// C-11: the inputs once more, by the sidecar that the user's code cannot touch.
-pub(super) async fn digest_inputs(scope: &Scope) -> Result<InputFacts, Problem> {
-    look_at_inputs(scope, Container::Observer, Task::DigestInputs).await
-}
-
-async fn look_at_inputs(
-    scope: &Scope,
-    container: Container,
-    task: fn(VerifyInputsTask) -> Task,
-) -> Result<InputFacts, Problem> {
-    let inputs = scope
-        .spec
-        .harness
-        .inputs
-        .iter()
-        .enumerate()
-        .map(|(i, input)| VerifyInput {
-            source: format!("{INPUTS_DIR}/{i}/{}", input.config_map_ref.key),
-            destination: format!("{UNPACKED_DIR}/{i}"),
-            sha256: input.sha256.clone(),
-        });
-    let task = task(VerifyInputsTask {
-        inputs: inputs.collect(),
-    });
-    match scope.agent(container).await?.run("inputs", &task).await? {
-        TaskResult::VerifyInputs(facts) => Ok(facts),
-        _ => Err(confused()),
-    }
-}
-
-/// Name of a setup command's log: no scenario can have it, since theirs begin with a letter or a digit.
-pub(super) fn setup_log(index: usize) -> String {
-    format!("_setup-{index}")
-}
-
-pub(super) async fn setup(scope: &Scope, index: usize) -> Result<ScenarioClaim, Problem> {
-    let command = scope
-        .spec
-        .harness
-        .setup
-        .get(index)
-        .ok_or_else(|| Problem::permanent("NoSuchCommand", "there is no such setup command"))?;
-    let task = Task::RunCommand(CommandTask {
-        name: setup_log(index),
-        command: command.command.clone(),
-        env: scope.spec.harness.env.clone(),
-        login: None,
-        fresh: false,
-        timeout_ms: millis(command.timeout.or(Duration::from_secs(120))),
-    });
-    claim(scope, &format!("setup-{index}"), &setup_log(index), &task).await
-}
-
-/// Lets the harness's runner do a command or SQL steps. What it says in words goes no further ([`ScenarioClaim::wordless`]).
-pub(super) async fn claim(
-    scope: &Scope,
-    id: &str,
-    name: &str,
-    task: &Task,
-) -> Result<ScenarioClaim, Problem> {
-    let runner = scope.agent(Container::Harness).await?;
-    match runner.ask(id, task).await? {
-        TaskResult::Scenario(claim) => Ok(claim.wordless(name)),
-        TaskResult::Failed(error) => Err(Problem {
-            reason: "RunnerFailed".into(),
-            message: format!("the harness's runner could not do {name}"),
-            retry: error.retry,
-        }),
-        _ => Err(confused()),
-    }
-}
-
-pub(super) async fn identify(scope: &Scope) -> Result<SourceIdentity, Problem> {
-    let task = Task::Identify(IdentifyTask {
-        server: source(&scope.spec.source).await?,
-    });
-    // An id of its own each time: it is read what production is now, and an agent repeats what it has read before.
-    let id = format!("identify-{}", nonce());
-    match scope
-        .agent(Container::Identity)
-        .await?
-        .run(&id, &task)
-        .await?
-    {
-        TaskResult::Identify(identity) => Ok(identity),
-        _ => Err(confused()),
-    }
-}
-
-pub(super) fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

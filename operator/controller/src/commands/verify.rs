@@ -1,165 +1,50 @@
-//! Jobs on the copy.
+//! C-11: the copy, the inputs, the pods and the objects after the scenarios.
 
-use dryrun_core::run::key;
+use dryrun_core::agent_api::protocol::{Task, TaskResult};
+use dryrun_core::agent_api::tasks::SearchTask;
+use dryrun_core::api::RowDelta;
+use dryrun_core::digest;
+use dryrun_core::postgres::row_set::Rows;
+use dryrun_core::postgres::server_log::Crashes;
+use dryrun_core::problem::Problem;
+use dryrun_core::run::container::Container;
+use dryrun_core::run::facts::{CopySummary, LeakFacts, PodInspection, VerificationFacts};
+use dryrun_core::run::layout::EVIDENCE_DIR;
 use dryrun_core::run::object::RunPod;
-use dryrun_core::{
-    agent_api::{
-        protocol::{Task, TaskResult},
-        tasks::{RestoreTask, Server},
-    },
-    api::{RowDelta, SslMode, bytes_of},
-    postgres::{
-        matrix::Literal,
-        row_set::Rows,
-        server_log::{Crashes, Errors},
-    },
-    problem::Problem,
-    run::{
-        container::Container,
-        facts::{CopyIdentity, CopySummary, Reading, RestoreFacts, RolesFacts, VerificationFacts},
-        layout::{DUMP_DIR, POSTGRES_PORT},
-    },
-};
-use kube::{Api, api::ListParams};
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::Api;
+use kube::api::ListParams;
+use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
-use super::cluster::fingerprint;
-use super::{Scope, confused, read};
+use super::{pods, protected, roles, stage};
 use crate::copy::{self, Session, baseline as kept, failed, matrix};
-use crate::run::resolve;
+use crate::jobs::{Scope, confused, leaks, read};
+use crate::objects;
 
 /// How many changed catalog rows, and how many tables that moved undeclared, stand in the facts: the report must fit into etcd.
 const CHANGES_SHOWN: usize = 100;
 
-/// C-05: who the copy is, before the restore's first write; then the roles.
-pub(super) async fn prepare(scope: &Scope) -> Result<CopyIdentity, Problem> {
-    let session = Session::maintenance(&scope.copy().await?).await?;
-    matrix::create_roles(&session, &scope.spec, scope.dump()?).await?;
-    session
-        .create_restore_role(
-            &scope.run.restore_role(),
-            &scope.credential(key::RESTORE).await?,
-        )
-        .await?;
-    Ok(session.identity(Reading::BeforeRestore))
-}
-
-/// C-05: the restore, then what the copy's own log says of it.
-pub(super) async fn restore(scope: &Scope) -> Result<RestoreFacts, Problem> {
-    let dump = scope.dump()?;
-    let minimum_free = bytes_of(&scope.spec.postgres.storage.minimum_free)
-        .map_err(|e| Problem::permanent("InvalidQuantity", e.to_string()))?;
-    let task = Task::Restore(RestoreTask {
-        server: Server {
-            host: scope.run.name_of(RunPod::Postgres),
-            address: scope.copy_address().await?,
-            port: POSTGRES_PORT,
-            user: scope.run.restore_role(),
-            database: "postgres".into(),
-            sslmode: SslMode::Disable,
-            password_file: key::RESTORE.into(),
-        },
-        database: scope.spec.source.database.clone(),
-        jobs: scope.spec.restore.jobs,
-        directory: format!("{DUMP_DIR}/{}", scope.facts.dump_attempts),
-        dump_digest: dump
-            .archive
-            .as_ref()
-            .map(|a| a.digest.clone())
-            .unwrap_or_default(),
-        forbidden_system_identifier: scope.spec.source.system_identifier.clone(),
-        minimum_free,
-    });
-    let TaskResult::Restore(claim) = scope
-        .agent(Container::Restore)
-        .await?
-        .run("restore", &task)
-        .await?
-    else {
-        return Err(confused());
+/// Looks at the copy, the inputs, the pods and the objects, all at a time.
+pub(super) async fn verify(scope: &Scope) -> Result<(VerificationFacts, PodInspection), Problem> {
+    let (copy, inputs, config_maps, pod, objects) = futures::try_join!(
+        scope.access.verify_copy(scope),
+        stage::digest_inputs(scope),
+        input_digests(scope),
+        pods::inspect(scope, RunPod::Postgres),
+        leaks::objects(scope),
+    )?;
+    let facts = VerificationFacts {
+        inputs,
+        config_maps,
+        objects,
+        ..copy
     };
-    let roles_created = matrix::roles(&scope.spec, dump).len();
-    let roles_created = u32::try_from(roles_created).unwrap_or(u32::MAX);
-    if claim.lowest_free_bytes < minimum_free {
-        // It was stopped for want of space; the copy's server may not be able to tell anything any more.
-        return Ok(RestoreFacts {
-            claim,
-            roles_created,
-            ..RestoreFacts::default()
-        });
-    }
-    let session = Session::maintenance(&scope.copy().await?).await?;
-    let role = scope.run.restore_role();
-    let mut errors = Errors::default();
-    copy::log::entries(&session, |entry| {
-        if entry.is_error() && entry.user.as_deref() == Some(&role) {
-            errors.add(entry);
-        }
-    })
-    .await?;
-    let (logged, overflow) = errors.finish();
-    session.lock_role(&role).await?;
-    Ok(RestoreFacts {
-        claim,
-        logged,
-        overflow,
-        roles_created,
-    })
+    Ok((facts, pod))
 }
 
-/// C-06 and C-07.
-pub(super) async fn apply_matrix(scope: &Scope) -> Result<(RolesFacts, CopyIdentity), Problem> {
-    let endpoint = scope.copy().await?;
-    let maintenance = Session::maintenance(&endpoint).await?;
-    let mut session = maintenance
-        .restored(&endpoint, &scope.spec.source.database)
-        .await?;
-    let literal = literal(scope).await?;
-    let facts = matrix::apply(
-        &mut session,
-        &maintenance,
-        &declared(scope, literal.as_ref()),
-        scope.dump()?,
-    )
-    .await?;
-    Ok((facts, maintenance.identity(Reading::BeforeHarness)))
-}
-
-/// C-10: the copy before the scenarios, kept in it; then every statement is logged.
-pub(super) async fn baseline(scope: &Scope) -> Result<CopySummary, Problem> {
-    let endpoint = scope.copy().await?;
-    let maintenance = Session::maintenance(&endpoint).await?;
-    let session = maintenance
-        .restored(&endpoint, &scope.spec.source.database)
-        .await?;
-    let counts = dryrun_postgres::counts(session.client())
-        .await
-        .map_err(failed)?;
-    let catalog = dryrun_postgres::catalog(session.client())
-        .await
-        .map_err(failed)?;
-    let privileges = dryrun_postgres::privileges(session.client())
-        .await
-        .map_err(failed)?;
-    let privileges = matrix::as_rows(&privileges);
-    for (kind, rows) in [
-        ("counts", &counts),
-        ("catalog", &catalog),
-        ("privileges", &privileges),
-    ] {
-        kept::keep(&maintenance, kind, &rows.to_text()).await?;
-    }
-    copy::settings::keep(&endpoint, &maintenance).await?;
-    copy::log::trace(&maintenance).await?;
-    Ok(CopySummary {
-        counts: counts.summary(),
-        catalog: catalog.summary(),
-        privileges: privileges.summary(),
-    })
-}
-
-/// C-11: the copy after the scenarios, against what was kept.
-pub(super) async fn verify(scope: &Scope) -> Result<VerificationFacts, Problem> {
+/// Compares the copy with what was kept of it before the scenarios.
+pub(crate) async fn verify_copy(scope: &Scope) -> Result<VerificationFacts, Problem> {
     let endpoint = scope.copy().await?;
     let maintenance = Session::maintenance(&endpoint).await?;
     let session = maintenance
@@ -182,9 +67,13 @@ pub(super) async fn verify(scope: &Scope) -> Result<VerificationFacts, Problem> 
     let catalog = dryrun_postgres::catalog(session.client())
         .await
         .map_err(failed)?;
-    let literal = literal(scope).await?;
-    let (difference, privileges) =
-        matrix::compare_again(&session, &maintenance, &declared(scope, literal.as_ref())).await?;
+    let literal = roles::literal(scope).await?;
+    let (difference, privileges) = matrix::compare_again(
+        &session,
+        &maintenance,
+        &roles::declared(scope, literal.as_ref()),
+    )
+    .await?;
     let requirements = scope.dump()?.requirements.clone().unwrap_or_default();
     let settings = copy::settings::compare(&endpoint, &maintenance, &requirements).await?;
 
@@ -220,42 +109,11 @@ pub(super) async fn verify(scope: &Scope) -> Result<VerificationFacts, Problem> 
         catalog_changed: changed.into_iter().take(CHANGES_SHOWN).collect(),
         matrix: difference,
         privileges_changed: privileges.difference(&privileges_before, None),
-        pods: pods.iter().map(fingerprint).collect(),
+        pods: pods.iter().map(protected::fingerprint).collect(),
         crashes: crashes.finish(),
         settings,
         ..VerificationFacts::default()
     })
-}
-
-/// The list of rows that the spec names, with the digest that was approved.
-async fn literal(scope: &Scope) -> Result<Option<Literal>, Problem> {
-    let Some(reference) = &scope.spec.privileges.matrix_ref else {
-        return Ok(None);
-    };
-    let config_maps = Api::namespaced(scope.client.clone(), &scope.run.namespace);
-    let read = resolve::matrix(&config_maps, &scope.run.namespace, reference)
-        .await
-        .map_err(|e| Problem::transient("ConfigMapUnreadable", e))?;
-    read.map(|(literal, _)| Some(literal))
-        .map_err(|problem| Problem::permanent(&problem.reason, problem.message))
-}
-
-fn declared<'a>(scope: &'a Scope, literal: Option<&'a Literal>) -> matrix::Declared<'a> {
-    matrix::Declared {
-        spec: &scope.spec,
-        literal,
-        run: &scope.run,
-        version_num: version(scope),
-    }
-}
-
-/// The copy's version: production's, as the dump's facts have it, since both are of one major.
-fn version(scope: &Scope) -> u32 {
-    scope
-        .facts
-        .restore
-        .as_ref()
-        .map_or(0, |restore| restore.claim.copy.version_num)
 }
 
 fn numbers(rows: &Rows) -> BTreeMap<String, i64> {
@@ -286,6 +144,44 @@ fn shown(moved: BTreeMap<String, i64>, declared: &[RowDelta]) -> BTreeMap<String
         .partition(|(table, _)| declared.iter().any(|delta| delta.table == *table));
     shown.extend(others.into_iter().take(CHANGES_SHOWN));
     shown
+}
+
+/// sha256 of each ConfigMap key that holds an input; empty for one that is gone.
+async fn input_digests(scope: &Scope) -> Result<BTreeMap<String, String>, Problem> {
+    let api: Api<ConfigMap> = Api::namespaced(scope.client.clone(), &scope.run.namespace);
+    let mut digests = BTreeMap::new();
+    for input in &scope.spec.harness.inputs {
+        let reference = &input.config_map_ref;
+        let reading = api.get_opt(&reference.name);
+        let found = read("ConfigMapUnreadable", "an input's ConfigMap", reading).await?;
+        let digest = found
+            .and_then(|map| objects::config_map_bytes(&map, &reference.key))
+            .map(|bytes| digest::hex(&Sha256::digest(&bytes)));
+        digests.insert(
+            format!("{}/{}", reference.name, reference.key),
+            digest.unwrap_or_default(),
+        );
+    }
+    Ok(digests)
+}
+
+/// Lets the seal pod search all that the run has written.
+pub(super) async fn search(scope: &Scope) -> Result<LeakFacts, Problem> {
+    let task = Task::Search(wanted(scope));
+    let agent = scope.agent(Container::Seal).await?;
+    let TaskResult::Search(facts) = agent.run("search", &task).await? else {
+        return Err(confused());
+    };
+    Ok(facts)
+}
+
+pub(super) fn wanted(scope: &Scope) -> SearchTask {
+    SearchTask {
+        directory: EVIDENCE_DIR.into(),
+        run_uid: scope.run.uid.clone(),
+        scenarios: scope.spec.harness.scenarios.len(),
+        roles: leaks::roles(scope),
+    }
 }
 
 #[cfg(test)]
