@@ -155,7 +155,7 @@ pub(crate) async fn excused_control_passes(env: &Environment) -> Result<()> {
     let isolation = found.facts.isolation;
     for phase in [isolation.before, isolation.after].into_iter().flatten() {
         let from_afar = phase.probes.iter().any(|probe| {
-            probe.from == RunPod::Listener.role() && probe.target.class == TargetClass::Copy
+            probe.from == RunPod::Listener && probe.target.class == TargetClass::Copy
         });
         ensure!(
             from_afar == several && phase.other_node.is_empty() != several,

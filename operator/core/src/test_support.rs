@@ -170,7 +170,7 @@ fn tried(from: RunPod, class: TargetClass, tally: Tally) -> Probe {
         _ => "10.96.0.1",
     };
     Probe {
-        from: from.role().into(),
+        from,
         target: Target {
             class,
             address: address.into(),

@@ -191,7 +191,7 @@ fn named(container: Container, targets: &[Target], tallies: Vec<Tally>) -> Vec<P
     let pairs = targets.iter().zip(tallies);
     pairs
         .map(|(target, tally)| Probe {
-            from: container.pod().role().to_owned(),
+            from: container.pod(),
             target: target.clone(),
             tally,
         })
@@ -208,7 +208,7 @@ const WATCHERS: [Container; 2] = [Container::CopyProbe, Container::Observer];
 fn watched_targets(isolation: &IsolationFacts) -> Vec<Target> {
     let tried = isolation.harness.iter().flat_map(|phase| &phase.probes);
     tried
-        .filter(|probe| probe.from == Container::Observer.pod().role())
+        .filter(|probe| probe.from == Container::Observer.pod())
         .map(|probe| &probe.target)
         .filter(|target| target.class != TargetClass::CopyOtherPort)
         .cloned()

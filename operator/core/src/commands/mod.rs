@@ -354,6 +354,14 @@ pub trait Finding: Debug + Send + Sync {
 /// The end of a job.
 pub type JobResult = Result<Arc<dyn Finding>, Problem>;
 
+/// What a job finds in a run with these facts.
+#[cfg(test)]
+pub(crate) fn found(known: &Facts, job: Job) -> Option<Arc<dyn Finding>> {
+    pods::found(known, job)
+        .or_else(|| isolation::found(known, job))
+        .or_else(|| (job.command().definition().found)(known, job))
+}
+
 /// Writes the end of a job into the facts.
 pub fn absorb(facts: &mut Facts, job: Job, result: &JobResult) {
     match result {

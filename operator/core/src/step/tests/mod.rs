@@ -286,7 +286,8 @@ fn a_pod_that_ends_early_stops_the_run() {
     model.run();
     let pod = model.pod(RunPod::Postgres);
     pod.phase = "Failed".into();
-    pod.terminated = BTreeMap::from([("postgres".into(), ended(137, "OOMKilled", ""))]);
+    pod.terminated =
+        BTreeMap::from([(Container::Server.name().into(), ended(137, "OOMKilled", ""))]);
     model.run();
     model.assert_nothing_left();
     assert_eq!(model.condition("ScenariosPassed"), ("Unknown", "PodEnded"));
@@ -309,7 +310,10 @@ fn what_the_harness_says_as_it_ends_goes_nowhere() {
     model.run();
     let pod = model.pod(RunPod::Harness);
     pod.phase = "Failed".into();
-    pod.terminated = BTreeMap::from([("harness".into(), ended(143, "Error", "row data"))]);
+    pod.terminated = BTreeMap::from([(
+        Container::Harness.name().into(),
+        ended(143, "Error", "row data"),
+    )]);
     model.run();
     let said = format!("{:?} {:?}", model.status, model.facts);
     assert!(said.contains("harness ended with 143: Error"), "{said}");
@@ -343,8 +347,10 @@ fn the_server_ends(job: Job, code: i32, message: &str) -> Model {
     let mut model = Model::new();
     model.stuck = BTreeSet::from([job]);
     model.run();
-    model.pod(RunPod::Postgres).terminated =
-        BTreeMap::from([("postgres".into(), ended(code, "Error", message))]);
+    model.pod(RunPod::Postgres).terminated = BTreeMap::from([(
+        Container::Server.name().into(),
+        ended(code, "Error", message),
+    )]);
     model.run();
     model.assert_nothing_left();
     model
