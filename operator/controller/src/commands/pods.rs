@@ -12,6 +12,7 @@ use kube::Api;
 use kube::api::ListParams;
 
 use crate::jobs::{Scope, read};
+use crate::objects;
 
 /// A pod as the apiserver has it, with everything that could open it.
 pub(super) async fn inspect(scope: &Scope, pod: RunPod) -> Result<PodInspection, Problem> {
@@ -26,6 +27,7 @@ pub(super) async fn inspect(scope: &Scope, pod: RunPod) -> Result<PodInspection,
         run: &scope.run,
         pod,
         source_secret: &scope.spec.source.password_secret_ref.name,
+        built: &objects::pod(&scope.plan(), pod),
     };
     Ok(pod::inspect(&found, &services.items, &policies, expected))
 }

@@ -56,7 +56,9 @@ pub(super) async fn holder(scope: &Scope, object: Object) -> kube::Result<Option
             + std::fmt::Debug
             + DeserializeOwned,
     {
-        let namespace = scope.run.namespace_of(object, &scope.probes_namespace);
+        let namespace = scope
+            .run
+            .namespace_of(object, &scope.operator.probes_namespace);
         let api: Api<K> = Api::namespaced(scope.client.clone(), namespace);
         let name = scope.run.name_of(object);
         let found: Option<PartialObjectMeta<K>> = api.get_metadata_opt(&name).await?;
@@ -81,7 +83,7 @@ async fn missing_prerequisites(scope: &Scope) -> kube::Result<Vec<String>> {
     let namespaces: Api<Namespace> = Api::all(scope.client.clone());
     let namespace = namespaces.get(&scope.run.namespace).await?;
     let mut missing_prerequisites = missing_labels(&namespace);
-    let probes = namespaces.get_opt(&scope.probes_namespace).await?;
+    let probes = namespaces.get_opt(&scope.operator.probes_namespace).await?;
     let prepared = probes.is_some_and(|namespace| {
         namespace
             .labels()
@@ -91,7 +93,7 @@ async fn missing_prerequisites(scope: &Scope) -> kube::Result<Vec<String>> {
     if !prepared {
         missing_prerequisites.push(format!(
             "label the namespace of probes: kubectl label --overwrite namespace {} {REHEARSAL_LABEL}={PROBES}",
-            scope.probes_namespace
+            scope.operator.probes_namespace
         ));
     }
     if !pods::policies(scope).await?.iter().any(pod::is_deny_all) {

@@ -79,7 +79,7 @@ async fn left(scope: &Scope) -> kube::Result<Vec<String>> {
     let near = &scope.run.namespace;
     left.extend(listed::<Pod>(scope, near, &labelled).await?);
     left.extend(listed::<Pod>(scope, near, &intruders).await?);
-    left.extend(listed::<Pod>(scope, &scope.probes_namespace, &labelled).await?);
+    left.extend(listed::<Pod>(scope, &scope.operator.probes_namespace, &labelled).await?);
     left.extend(listed::<PersistentVolumeClaim>(scope, near, &labelled).await?);
     left.extend(listed::<NetworkPolicy>(scope, near, &labelled).await?);
     let volumes: Api<PersistentVolume> = Api::all(scope.client.clone());

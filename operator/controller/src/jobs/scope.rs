@@ -22,6 +22,8 @@ use super::read;
 use crate::agent_client::{self, Agent};
 use crate::commands::{restore, roles, scenarios, verify};
 use crate::copy::Endpoint;
+use crate::objects::Plan;
+use crate::pinned_operator::PinnedOperator;
 
 pub use crate::agent_client::{AgentAddress, AgentRequest};
 
@@ -95,8 +97,7 @@ pub struct Scope {
     pub(crate) access: Arc<dyn PodAccess>,
     /// The DryRun.
     pub run: RunRef,
-    /// Namespace of canaries and listeners.
-    pub probes_namespace: String,
+    pub(crate) operator: PinnedOperator,
     /// Spec of the DryRun.
     pub spec: Arc<DryRunSpec>,
     /// Facts of the run as the job begins.
@@ -106,13 +107,25 @@ pub struct Scope {
 }
 
 impl Scope {
+    /// What the run's objects are built from.
+    pub(crate) fn plan(&self) -> Plan<'_> {
+        Plan {
+            run: &self.run,
+            operator: &self.operator,
+            spec: &self.spec,
+            facts: &self.facts,
+        }
+    }
+
     pub(crate) fn pods(&self) -> Api<Pod> {
         Api::namespaced(self.client.clone(), &self.run.namespace)
     }
 
     /// Pods where this one lives.
     pub(crate) fn pods_of(&self, pod: RunPod) -> Api<Pod> {
-        let namespace = self.run.namespace_of(pod.into(), &self.probes_namespace);
+        let namespace = self
+            .run
+            .namespace_of(pod.into(), &self.operator.probes_namespace);
         Api::namespaced(self.client.clone(), namespace)
     }
 

@@ -55,7 +55,7 @@ impl Actor<'_> {
                     client: self.client.clone(),
                     access: Arc::clone(self.access),
                     run: self.run.clone(),
-                    probes_namespace: self.operator.probes_namespace.clone(),
+                    operator: self.operator.clone(),
                     spec: Arc::new(self.dry_run.spec.clone()),
                     facts: Arc::new(self.facts.clone()),
                     deadline,
@@ -162,10 +162,9 @@ impl Actor<'_> {
     async fn create(&self, object: Object) -> Result<(), Error> {
         let plan = Plan {
             run: self.run,
-            probes_namespace: &self.operator.probes_namespace,
+            operator: self.operator,
             spec: &self.dry_run.spec,
             facts: self.facts,
-            operator_image: &self.operator.image,
         };
         match object {
             Object::Secret => self.post(object, objects::secret(&plan)).await,

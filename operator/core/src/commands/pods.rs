@@ -13,11 +13,9 @@ pub(super) fn inspected_in(pod: RunPod) -> Command {
         RunPod::Dump => Command::Dump,
         // The restore pod is there from C-04 on: it shows that the copy can be reached from where it may be.
         RunPod::Postgres | RunPod::Restore => Command::Isolate,
-        RunPod::Harness => Command::Harness,
+        RunPod::Harness | RunPod::Identity => Command::Harness,
         RunPod::Seal => Command::Verify,
-        RunPod::Identity | RunPod::Intruder | RunPod::Canary | RunPod::Listener => {
-            Command::Teardown
-        }
+        RunPod::Intruder | RunPod::Canary | RunPod::Listener => Command::Teardown,
     }
 }
 
