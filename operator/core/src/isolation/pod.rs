@@ -100,11 +100,7 @@ pub fn inspect(
     };
     let (keys, modes) = mounted(spec, secrets);
     let labels = pod.metadata.labels.clone().unwrap_or_default();
-    let mut violations = pod_violations(spec);
-    violations.extend(containers(spec).flat_map(|container| {
-        let found = container_violations(container).into_iter();
-        found.map(|what| format!("{}: {what}", container.name))
-    }));
+    let mut violations = unconfined(spec);
     violations.extend(differences(spec, expected.built.spec.as_ref()));
     violations.extend(openings(&labels, services, policies, expected));
     PodInspection {
@@ -199,12 +195,11 @@ fn images(pod: &Pod, spec: &PodSpec) -> BTreeMap<String, (String, String)> {
         .collect()
 }
 
-fn pod_violations(spec: &PodSpec) -> Vec<String> {
-    let checks = [
-        (
-            spec.automount_service_account_token != Some(false),
-            "it mounts an API token",
-        ),
+/// What no pod of the run may have, however it was built: a token, the host, a privilege.
+fn unconfined(spec: &PodSpec) -> Vec<String> {
+    let token = spec.automount_service_account_token != Some(false);
+    let of_pod = [
+        (token, "it mounts an API token"),
         (spec.host_network == Some(true), "hostNetwork"),
         (spec.host_pid == Some(true), "hostPID"),
         (spec.host_ipc == Some(true), "hostIPC"),
@@ -212,75 +207,32 @@ fn pod_violations(spec: &PodSpec) -> Vec<String> {
             spec.share_process_namespace == Some(true),
             "shareProcessNamespace",
         ),
-        (
-            spec.ephemeral_containers
-                .as_ref()
-                .is_some_and(|c| !c.is_empty()),
-            "it has ephemeral containers",
-        ),
-        (
-            spec.enable_service_links != Some(false),
-            "enableServiceLinks",
-        ),
-        (spec.active_deadline_seconds.is_none(), "it has no deadline"),
     ];
-    checks
-        .iter()
-        .filter(|(bad, _)| *bad)
-        .map(|(_, what)| (*what).to_owned())
-        .collect()
+    let mut found: Vec<String> = said(&of_pod).map(str::to_owned).collect();
+    for container in containers(spec) {
+        let security = container.security_context.clone().unwrap_or_default();
+        let root = security.run_as_non_root != Some(true) || security.run_as_user == Some(0);
+        let writes = security.read_only_root_filesystem != Some(true);
+        let escalates = security.allow_privilege_escalation != Some(false);
+        let capabilities = security.capabilities.unwrap_or_default();
+        let drops_all = capabilities.drop.iter().flatten().any(|c| c == "ALL");
+        let adds = capabilities.add.is_some_and(|added| !added.is_empty());
+        let of_container = [
+            (security.privileged == Some(true), "privileged"),
+            (escalates, "allowPrivilegeEscalation"),
+            (root, "it may run as root"),
+            (writes, "its root filesystem can be written"),
+            (!drops_all || adds, "it has capabilities"),
+        ];
+        found.extend(said(&of_container).map(|what| format!("{}: {what}", container.name)));
+    }
+    found
 }
 
-fn container_violations(container: &Container) -> Vec<&'static str> {
-    let security = container.security_context.clone().unwrap_or_default();
-    let drops_all = security
-        .capabilities
-        .as_ref()
-        .and_then(|c| c.drop.as_ref())
-        .is_some_and(|d| d.iter().any(|c| c == "ALL"));
-    let adds = security
-        .capabilities
-        .as_ref()
-        .and_then(|c| c.add.as_ref())
-        .is_some_and(|a| !a.is_empty());
-    let from_secret = container.env.iter().flatten().any(|e| {
-        e.value_from
-            .as_ref()
-            .is_some_and(|f| f.secret_key_ref.is_some())
-    }) || container
-        .env_from
-        .iter()
-        .flatten()
-        .any(|e| e.secret_ref.is_some());
-    let checks = [
-        (security.privileged == Some(true), "privileged"),
-        (
-            security.allow_privilege_escalation != Some(false),
-            "allowPrivilegeEscalation",
-        ),
-        (
-            security.run_as_non_root != Some(true) || security.run_as_user == Some(0),
-            "it may run as root",
-        ),
-        (
-            security.read_only_root_filesystem != Some(true),
-            "its root filesystem can be written",
-        ),
-        (!drops_all || adds, "it has capabilities"),
-        (from_secret, "its environment has a secret"),
-        (
-            container
-                .volume_devices
-                .as_ref()
-                .is_some_and(|d| !d.is_empty()),
-            "it has a block device",
-        ),
-    ];
-    checks
-        .iter()
-        .filter(|(bad, _)| *bad)
-        .map(|(_, what)| *what)
-        .collect()
+/// What is said of the checks that are true.
+fn said<'a>(checks: &'a [(bool, &'static str)]) -> impl Iterator<Item = &'static str> + 'a {
+    let bad = checks.iter().filter(|(bad, _)| *bad);
+    bad.map(|(_, what)| *what)
 }
 
 /// What the pod has that was not built, lacks of what was, or has otherwise: an admission webhook or
@@ -604,7 +556,7 @@ mod tests {
                 json!({"supplementalGroups": [0]}),
             ),
             (
-                "a block device",
+                "harness: volumeDevices is not as built",
                 at("volumeDevices"),
                 json!([{"name": "data", "devicePath": "/dev/x"}]),
             ),
@@ -632,12 +584,12 @@ mod tests {
             ("hostNetwork", "/spec/hostNetwork".into(), json!(true)),
             ("hostPID", "/spec/hostPID".into(), json!(true)),
             (
-                "ephemeral",
+                "ephemeralContainers is not as built",
                 "/spec/ephemeralContainers".into(),
                 json!([{"name": "debugger"}]),
             ),
             (
-                "deadline",
+                "activeDeadlineSeconds is not as built",
                 "/spec/activeDeadlineSeconds".into(),
                 Value::Null,
             ),
@@ -755,7 +707,7 @@ mod tests {
         let keys = ["credentials/*", "credentials/k", "other/a", "source/*"].map(str::to_owned);
         assert_eq!(found.secrets, keys.into());
         assert_eq!(found.modes, ["whole 0644"]);
-        let told = "harness: its environment has a secret";
+        let told = "harness: env is not as built";
         assert!(found.violations.iter().any(|found| found == told));
     }
 }
