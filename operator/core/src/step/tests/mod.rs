@@ -38,11 +38,12 @@ fn a_run_goes_through_all_commands_and_leaves_nothing() {
     let order: Vec<Command> = model
         .log
         .iter()
-        .filter_map(|a| match a {
-            Action::Start(j, _) if ![Job::WatchProtected, Job::WatchIsolation].contains(j) => {
-                Some(j.command())
-            }
-            _ => None,
+        .filter_map(|action| {
+            let Action::Start(job, _) = action else {
+                return None;
+            };
+            let watch = [Job::WatchProtected, Job::WatchIsolation].contains(job);
+            (!watch).then(|| job.command())
         })
         .collect();
     assert!(order.is_sorted(), "{order:?}");
