@@ -6,6 +6,7 @@ use dryrun_controller::{Settings, operate};
 use dryrun_core::api::{DryRun, DryRunReport, DryRunStatus, Outcome, crds};
 use dryrun_core::commands::Facts;
 use dryrun_core::digest;
+use dryrun_core::run::container::Container;
 use dryrun_core::test_support::World;
 use futures::future::{Either, join_all, select};
 use kube::api::{Api, DeleteParams, PostParams};
@@ -82,7 +83,7 @@ impl Cluster {
         spec["harness"]["setup"] = json!([{"command": ["true"]}]);
         // The operator's own pod says where these are, and here there is none.
         spec["isolation"]["mayBeInconclusive"] = json!(["ApiServer", "Dns"]);
-        model.state().pods.waiting = ["isolate", "inputs"].map(str::to_owned).into();
+        model.state().pods.waiting = Container::GATED.map(|gated| gated.name().to_owned()).into();
         Self {
             pods: Scripted::new(model.clone(), world.facts),
             namespaces: vec![NAMESPACE.into()],

@@ -1,11 +1,12 @@
 //! Whole runs through the real reconcile loop.
 
 use dryrun_core::api::DryRunReport;
+use dryrun_core::run::object::RunPod;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::api::events::v1::Event;
 use kube::api::{Api, DeleteParams};
 
-use crate::cluster::{Cluster, NAMESPACE};
+use crate::cluster::{Cluster, NAME, NAMESPACE};
 use crate::model_apiserver::Model;
 use crate::model_apiserver::faults::{
     Effect, Fault, MakeEffect, conflict, forbidden, internal, on, too_many_requests,
@@ -57,6 +58,31 @@ fn a_failed_gate_leads_to_teardown() {
         1,
         "what there is is sealed"
     );
+}
+
+/// A webhook adds a container: the pod is given nothing to do.
+#[test]
+fn a_pod_that_was_changed_gets_no_task() {
+    for (pod, gate, task) in [
+        (RunPod::Dump, "G-19", "dump-1"),
+        (RunPod::Postgres, "G-07", "prepare-copy"),
+        (RunPod::Restore, "G-19", "restore"),
+        (RunPod::Harness, "G-11", "inputs"),
+        (RunPod::Identity, "G-19", "inputs"),
+        (RunPod::Seal, "G-19", "search"),
+    ] {
+        let cluster = Cluster::new();
+        let name = format!("{NAME}-{}", pod.role());
+        cluster.model.state().pods.meshed.insert(name);
+        cluster.pods.fail(task, "GivenTask");
+        let status = cluster.complete();
+        let failed = status.failed_gate.unwrap_or_default();
+        assert!(failed.starts_with(gate), "{pod:?}: {failed}");
+        let told = cluster.told();
+        assert!(told.contains("mesh was added to containers"), "{told}");
+        assert!(!told.contains("GivenTask"), "{told}");
+        cluster.assert_nothing_left(pod.role());
+    }
 }
 
 #[test]

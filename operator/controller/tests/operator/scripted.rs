@@ -8,6 +8,7 @@ use dryrun_core::commands::Facts;
 use dryrun_core::digest;
 use dryrun_core::isolation::target::{Tally, Target};
 use dryrun_core::problem::Problem;
+use dryrun_core::run::container::Container;
 use dryrun_core::run::facts::{
     CopyIdentity, CopySummary, RestoreFacts, RolesFacts, ScenarioClaim, ScenarioFacts,
     VerificationFacts,
@@ -139,14 +140,16 @@ impl Scripted {
     /// Ends the init container that waits in this pod.
     fn release(&self, pod: &str) {
         let container = if pod.ends_with(RunPod::Postgres.role()) {
-            "isolate"
+            Container::Isolate
         } else {
-            "inputs"
+            Container::Inputs
         };
         let mut state = self.model.state();
         let state = &mut *state;
         let key = Key::new("pods", NAMESPACE, pod);
-        state.pods.finish(&mut state.store, &key, container, 0);
+        state
+            .pods
+            .finish(&mut state.store, &key, container.name(), 0);
     }
 
     fn result(&self, agent: &AgentAddress, task: Task) -> TaskResult {
