@@ -231,7 +231,7 @@ fn reads_and_watches_fail_again_and_again() {
         let matches = move |call: &Call| {
             let mut met = met.lock().unwrap();
             *met += usize::from(["get", "list", "watch"].contains(&call.verb));
-            *met % READS_BETWEEN == 0
+            (*met).is_multiple_of(READS_BETWEEN)
         };
         // The first read of all fails as well.
         cluster.model.fault(Fault::once(|_| true, effect()));
