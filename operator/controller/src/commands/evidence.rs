@@ -1,7 +1,7 @@
-//! C-11 and C-12: the seal pod searches all logs, and seals what is kept; the operator stores it beside the report.
+//! C-12: the seal pod seals what is kept; the operator stores it beside the report.
 
 use dryrun_core::agent_api::protocol::{Task, TaskResult};
-use dryrun_core::agent_api::tasks::{SealTask, SearchTask};
+use dryrun_core::agent_api::tasks::SealTask;
 use dryrun_core::api::{DryRunReport, bytes_of};
 use dryrun_core::digest;
 use dryrun_core::gate::{self, Evidence};
@@ -9,7 +9,6 @@ use dryrun_core::postgres::changes::DIFF;
 use dryrun_core::problem::Problem;
 use dryrun_core::run::container::Container;
 use dryrun_core::run::facts::{EvidenceFacts, LeakFacts};
-use dryrun_core::run::layout::EVIDENCE_DIR;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
@@ -19,8 +18,10 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
-use super::{Scope, agents, confused, copy, leaks, read};
+use super::stage::setup_log;
+use super::verify::{search, wanted};
 use crate::error::call;
+use crate::jobs::{Scope, confused, read};
 use crate::objects;
 
 /// Bytes of the archive in one ConfigMap: etcd takes at most 1.5 MiB in one request, and a ConfigMap holds 1 MiB.
@@ -30,52 +31,29 @@ const DIFF_BYTES: usize = 3 << 20;
 /// Key of a part.
 const KEY: &str = "archive";
 
-/// C-11: the seal pod searches all that the run has written.
-pub(super) async fn search(scope: &Scope) -> Result<LeakFacts, Problem> {
-    let task = Task::Search(wanted(scope));
-    match scope
-        .agent(Container::Seal)
-        .await?
-        .run("search", &task)
-        .await?
-    {
-        TaskResult::Search(facts) => Ok(facts),
-        _ => Err(confused()),
-    }
-}
-
-/// C-12: everything is there.
+/// Seals when everything is there.
 pub(super) async fn seal(scope: &Scope) -> Result<EvidenceFacts, Problem> {
     keep(scope, false).await
 }
 
-/// C-13, when C-12 was not reached: what there is, searched as well.
+/// Seals what there is for C-13 when C-12 was not reached, and searches it as well.
 pub(super) async fn seal_partly(scope: &Scope) -> Result<(EvidenceFacts, LeakFacts), Problem> {
     let found = search(scope).await?;
     Ok((keep(scope, true).await?, found))
 }
 
-fn wanted(scope: &Scope) -> SearchTask {
-    SearchTask {
-        directory: EVIDENCE_DIR.into(),
-        run_uid: scope.run.uid.clone(),
-        scenarios: scope.spec.harness.scenarios.len(),
-        roles: leaks::roles(scope),
-    }
-}
-
 async fn keep(scope: &Scope, partial: bool) -> Result<EvidenceFacts, Problem> {
     let report = report(scope).await?;
-    let diff = match scope.facts.verification {
+    let changes = match scope.facts.verification {
         None => None,
         // The copy's server may have broken down since.
-        Some(_) if partial => copy::diff(scope).await.ok(),
-        Some(_) => Some(copy::diff(scope).await?),
+        Some(_) if partial => scope.access.changes(scope).await.ok(),
+        Some(_) => Some(scope.access.changes(scope).await?),
     };
     let traced = scope.spec.verification.trace;
     let task = Task::Seal(SealTask {
         search: wanted(scope),
-        documents: documents(scope, &report, diff)?,
+        documents: documents(scope, &report, changes)?,
         logs: logs(scope),
         unfinished: if partial { unfinished(scope) } else { None },
         trace_roles: if traced {
@@ -124,7 +102,7 @@ async fn keep(scope: &Scope, partial: bool) -> Result<EvidenceFacts, Problem> {
 fn logs(scope: &Scope) -> BTreeMap<String, String> {
     let (harness, facts) = (&scope.spec.harness, &scope.facts);
     let setup = facts.setup.iter().enumerate();
-    let setup = setup.map(|(i, claim)| (agents::setup_log(i), claim));
+    let setup = setup.map(|(i, claim)| (setup_log(i), claim));
     let scenarios = harness.scenarios.iter().zip(&facts.scenarios);
     let scenarios = scenarios.map(|(scenario, facts)| (scenario.name.clone(), &facts.claim));
     setup
@@ -138,7 +116,7 @@ fn unfinished(scope: &Scope) -> Option<String> {
     let (harness, facts) = (&scope.spec.harness, &scope.facts);
     let setup = facts.setup.len();
     if setup < harness.setup.len() {
-        return Some(agents::setup_log(setup));
+        return Some(setup_log(setup));
     }
     let next = harness.scenarios.get(facts.scenarios.len());
     next.map(|scenario| scenario.name.clone())
@@ -154,7 +132,7 @@ async fn report(scope: &Scope) -> Result<DryRunReport, Problem> {
 fn documents(
     scope: &Scope,
     report: &DryRunReport,
-    diff: Option<String>,
+    changes: Option<String>,
 ) -> Result<BTreeMap<String, String>, Problem> {
     let evidence = Evidence {
         spec: &scope.spec,
@@ -196,7 +174,7 @@ fn documents(
         ("facts.json".to_owned(), text(&facts)?),
         ("gates.json".to_owned(), text(&Value::Array(gates))?),
     ]);
-    documents.extend(diff.map(|diff| (DIFF.to_owned(), bounded(diff))));
+    documents.extend(changes.map(|changes| (DIFF.to_owned(), bounded(changes))));
     Ok(documents)
 }
 
