@@ -490,11 +490,13 @@ mod tests {
 
     #[test]
     fn a_lost_connection_is_told_from_a_refusal() {
-        assert!(is_lost(
-            "pg_dump: error: query failed: server closed the connection unexpectedly"
+        assert!(says(
+            "pg_dump: error: query failed: server closed the connection unexpectedly",
+            &LOST
         ));
-        assert!(!is_lost(
-            "pg_dump: error: query failed: ERROR:  permission denied for table item"
+        assert!(!says(
+            "pg_dump: error: query failed: ERROR:  permission denied for table item",
+            &LOST
         ));
     }
 }
