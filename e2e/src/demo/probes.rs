@@ -86,7 +86,6 @@ mod tests {
     use dryrun_core::api::TargetClass;
     use dryrun_core::isolation::target::{Greeting, Protocol};
     use dryrun_core::run::facts::Probe;
-    use dryrun_core::run::object::RunPod;
 
     fn probe(from: RunPod, class: TargetClass, connected: u64) -> Probe {
         Probe {
