@@ -5,13 +5,14 @@ use futures::StreamExt;
 use jiff::Timestamp;
 use kube::api::{DeleteParams, Preconditions};
 use kube::core::DeserializeGuard;
+use kube::runtime::Controller;
 use kube::runtime::controller::Action as Requeue;
-use kube::runtime::{Controller, watcher};
 use kube::{Api, Client, ResourceExt};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Error, call};
+use crate::watching;
 
 /// How soon a delete that was refused is tried again.
 const RETRY: Duration = Duration::from_secs(60);
@@ -20,7 +21,7 @@ const RETRY: Duration = Duration::from_secs(60);
 pub async fn run(client: Client) {
     // One report that another version wrote must not keep all others from expiring.
     let reports: Api<DeserializeGuard<DryRunReport>> = Api::all(client.clone());
-    Controller::new(reports, watcher::Config::default())
+    Controller::new(reports, watching())
         .graceful_shutdown_on(crate::shutdown::requested())
         .run(reconcile, error_policy, Arc::new(client))
         .for_each(|result| async {

@@ -175,7 +175,8 @@ async fn write_report(
     let changed = *facts != seen.facts || (status.outcome.is_some() && is_edge(previous, status));
     match &seen.report {
         Some(view) if changed && !seen.namespace_terminating => {
-            report::write_report(&context.client, run, view, facts, status).await
+            let version = seen.report_version.as_deref();
+            report::write_report(&context.client, run, (view, version), facts, status).await
         }
         Some(_) | None => Ok(()),
     }
