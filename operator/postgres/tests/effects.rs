@@ -280,10 +280,10 @@ fn cases() -> Vec<Case> {
         },
         Case {
             role: "owner",
-            rows: &[("public.price", [0, 1, 0, 0, 0]), ("public.total", [1, 0, 1, 0, 0])],
+            rows: &[("public.sold", [0, 1, 0, 0, 0]), ("public.total", [1, 0, 1, 0, 0])],
             ..Case::new(
                 "refreshes a view row by row",
-                &["UPDATE price SET amount = 7 WHERE id = 1", "REFRESH MATERIALIZED VIEW CONCURRENTLY total"],
+                &["UPDATE sold SET amount = 7 WHERE id = 1", "REFRESH MATERIALIZED VIEW CONCURRENTLY total"],
             )
         },
         Case {
@@ -293,7 +293,7 @@ fn cases() -> Vec<Case> {
         Case {
             sequences: &[("public.invoice_no", None)],
             ..Case::new(
-                "sets a sequence back that was never called",
+                "sets a sequence back",
                 &["SELECT setval('invoice_no', -3, false)"],
             )
         },
