@@ -110,6 +110,7 @@ const CASES: [(&str, Case); 87] = cases![
     copy::missing_space_prevents_the_dump,
     gates::protected_pod_deletion_fails,
     gates::undeclared_rows_fail,
+    gates::overwritten_rows_fail,
     gates::grant_in_scenario_fails,
     gates::failing_scenario_stops_the_rest,
     gates::changed_input_fails,

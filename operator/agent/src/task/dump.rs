@@ -192,7 +192,7 @@ impl Dump<'_> {
         }
         if !requirements.unavailable.is_empty() {
             let message = format!(
-                "the image of the copy lacks the extensions {}",
+                "the image of the copy lacks the extensions and modules {}",
                 requirements.unavailable.join(", ")
             );
             return Err(Problem::permanent("ExtensionUnavailable", message));

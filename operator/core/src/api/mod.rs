@@ -6,6 +6,7 @@
 mod approval;
 mod crds;
 mod dryrun;
+mod effects;
 mod harness;
 mod privileges;
 mod report;
@@ -22,6 +23,7 @@ pub use dryrun::{
     ApprovalPolicy, DryRun, DryRunSpec, EvidencePolicy, Images, Isolation, OwnNode, PostgresSpec,
     ProtectedKind, ProtectedWorkloads, RestoreSpec, StepDeadlines, StorageSpec, ToleratedError,
 };
+pub use effects::{Figure, RowChange, SequenceChange};
 pub use harness::{
     ConfigMapKey, Harness, HarnessInput, Identity, Scenario, ScenarioExpectation, SetupCommand,
     SqlExpectation, SqlStep,

@@ -1,5 +1,6 @@
 //! Postgres: its rows, settings, log and SQL, and the privilege matrix.
 
+pub mod effects;
 pub mod matrix;
 pub mod row_set;
 pub mod server_log;

@@ -20,6 +20,8 @@ use crate::{
 const PASSWORD: usize = 12;
 /// libc locales that need no file.
 const BUILT_IN: [&str; 2] = ["C", "POSIX"];
+/// The module of Postgres that makes text of the write-ahead log.
+const DECODER: &str = "test_decoding";
 
 /// A password that is short or a word of the plan occurs in innocent logs, so that its absence could never be proven.
 pub(super) fn weak_password(server: &Server, password: &str) -> Option<Problem> {
@@ -71,18 +73,27 @@ pub(super) async fn settings(
     Ok((settings, unseen))
 }
 
-/// Extensions of the source that this image does not have, as `name version`.
+/// Extensions of the source that this image does not have, as `name version`, and [`DECODER`] if that is missing.
 pub(super) async fn unavailable(
     children: &Children,
     programs: &Programs,
     extensions: &BTreeMap<String, String>,
 ) -> Result<Vec<String>> {
     let directory = programs.extensions(children).await?;
-    Ok(extensions
+    let mut unavailable: Vec<String> = extensions
         .iter()
         .filter(|(name, version)| !has_extension(&directory, name, version))
         .map(|(name, version)| format!("{name} {version}"))
-        .collect())
+        .collect();
+    if !has_decoder(&programs.modules(children).await) {
+        unavailable.push(DECODER.to_owned());
+    }
+    Ok(unavailable)
+}
+
+/// Whether what the scenarios do can be read from the write-ahead log.
+fn has_decoder(modules: &Path) -> bool {
+    modules.join(format!("{DECODER}.so")).exists()
 }
 
 /// Whether a version of an extension can be installed: by a script of its own, by an upgrade to it, or since it is the default.
@@ -183,6 +194,14 @@ mod tests {
             assert!(has_locale(known, name), "{name}");
         }
         assert!(!has_locale(known, "fr_FR.UTF-8"));
+    }
+
+    #[test]
+    fn the_module_that_decodes_the_log_is_needed() {
+        let directory = tempfile::tempdir().unwrap();
+        assert!(!has_decoder(directory.path()));
+        fs::write(directory.path().join("test_decoding.so"), "").unwrap();
+        assert!(has_decoder(directory.path()));
     }
 
     #[test]

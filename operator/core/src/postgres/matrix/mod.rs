@@ -23,15 +23,17 @@ mod selector;
 mod statement;
 
 pub use apply::{apply, create, give};
+pub(crate) use class::ObjectClass;
 pub use difference::compare;
 pub use escalation::{EscalationPath, escalations};
 pub use expected::{Compiled, compile};
 pub use inventory::{CatalogObject, Inventory};
 pub use literal::{InvalidLiteral, Literal};
 pub use log_settings::{LogSetting, log_settings};
-pub(crate) use name::{argument_types, name_parts};
+pub(crate) use name::{ObjectName, argument_types, name_parts};
 pub use profile::declared_grants;
 pub use revoke::revoke;
 pub use rights::{differing, undeclared};
 pub use row::{PUBLIC, Reading, line, parse, summary};
+pub(crate) use selector::Selector;
 pub use statement::Statement;
