@@ -50,7 +50,7 @@ macro_rules! cases {
 }
 
 /// All cases, the longest first.
-const CASES: [(&str, Case); 87] = cases![
+const CASES: [(&str, Case); 89] = cases![
     complete::passes_every_gate,
     complete::sql_goes_through_port_forwards,
     complete::status_is_written_at_most_twelve_times,
@@ -77,7 +77,10 @@ const CASES: [(&str, Case); 87] = cases![
     postgres_versions::postgres_18_passes,
     postgres_versions::postgres_15_passes,
     postgres_versions::newer_copy_leaves_catalog_match_unknown,
+    copy::pinned_changes_pass,
     copy::declared_migration_passes,
+    copy::declared_table_passes,
+    copy::tolerated_error_passes,
     copy::privileges_through_public_fail,
     breakdowns::server_crash_ends_the_run,
     breakdowns::termination_log_is_not_repeated,
@@ -100,7 +103,6 @@ const CASES: [(&str, Case); 87] = cases![
     copy::changed_setting_fails,
     copy::literal_matrix_passes,
     copy::unused_tolerance_fails,
-    copy::tolerated_error_passes_restore,
     copy::restore_error_fails,
     copy::lost_rows_fail,
     copy::intolerable_errors_are_refused,

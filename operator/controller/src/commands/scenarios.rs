@@ -9,6 +9,7 @@ use dryrun_core::agent_api::protocol::Task;
 use dryrun_core::agent_api::tasks::{CommandTask, Login, SqlTask};
 use dryrun_core::api::Scenario;
 use dryrun_core::gate;
+use dryrun_core::postgres::matrix as privilege_rows;
 use dryrun_core::postgres::server_log::{Markers, Who, WindowReader};
 use dryrun_core::problem::Problem;
 use dryrun_core::run::credentials::{scenario_password, scenario_secret, scenario_task};
@@ -40,13 +41,12 @@ pub(crate) async fn baseline(scope: &Scope) -> Result<CopySummary, Problem> {
     let privileges = dryrun_postgres::privileges(session.client())
         .await
         .map_err(failed)?;
-    let privileges = matrix::as_rows(&privileges);
-    for (kind, rows) in [
-        ("counts", &counts),
-        ("catalog", &catalog),
-        ("privileges", &privileges),
+    for (kind, text) in [
+        ("counts", counts.to_text()),
+        ("catalog", catalog.to_text()),
+        ("privileges", matrix::text(&privileges.rows)),
     ] {
-        kept::keep(&maintenance, kind, &rows.to_text()).await?;
+        kept::keep(&maintenance, kind, &text).await?;
     }
     copy::settings::keep(&endpoint, &maintenance).await?;
     copy::effects::open(&session, &maintenance).await?;
@@ -54,7 +54,7 @@ pub(crate) async fn baseline(scope: &Scope) -> Result<CopySummary, Problem> {
     Ok(CopySummary {
         counts: counts.summary(),
         catalog: catalog.summary(),
-        privileges: privileges.summary(),
+        privileges: privilege_rows::summary(&privileges.rows),
     })
 }
 

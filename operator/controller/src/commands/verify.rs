@@ -3,6 +3,8 @@
 use dryrun_core::agent_api::protocol::{Task, TaskResult};
 use dryrun_core::agent_api::tasks::SearchTask;
 use dryrun_core::digest;
+use dryrun_core::postgres::changes::{Changes, DIFF};
+use dryrun_core::postgres::matrix as privilege_rows;
 use dryrun_core::postgres::row_set::Rows;
 use dryrun_core::postgres::server_log::Crashes;
 use dryrun_core::problem::Problem;
@@ -16,13 +18,10 @@ use kube::api::ListParams;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
-use super::{pods, protected, roles, stage};
+use super::{pods, protected, stage};
 use crate::copy::{self, Session, baseline as kept, failed, matrix};
 use crate::jobs::{Scope, confused, leaks, read};
 use crate::objects;
-
-/// How many changed catalog rows stand in the facts: the report must fit into etcd.
-const CHANGES_SHOWN: usize = 100;
 
 /// Looks at the copy, the inputs, the pods and the objects, all at a time.
 pub(super) async fn verify(scope: &Scope) -> Result<(VerificationFacts, PodInspection), Problem> {
@@ -49,17 +48,12 @@ pub(crate) async fn verify_copy(scope: &Scope) -> Result<VerificationFacts, Prob
     let session = maintenance
         .restored(&endpoint, &scope.spec.source.database)
         .await?;
-    let before = |kind: &'static str| {
-        let maintenance = &maintenance;
-        async move {
-            Ok::<_, Problem>(Rows::parse(&kept::kept(maintenance, kind).await?).unwrap_or_default())
-        }
-    };
-    let (counts_before, catalog_before, privileges_before) = (
-        before("counts").await?,
-        before("catalog").await?,
-        before("privileges").await?,
+    let before = |kind: &'static str| kept::kept(&maintenance, kind);
+    let (counts_before, catalog_before) = (
+        Rows::parse(&before("counts").await?).unwrap_or_default(),
+        Rows::parse(&before("catalog").await?).unwrap_or_default(),
     );
+    let privileges_before = matrix::parsed(&before("privileges").await?);
     let (counts, effects) = copy::effects::compare(
         &session,
         &maintenance,
@@ -71,21 +65,24 @@ pub(crate) async fn verify_copy(scope: &Scope) -> Result<VerificationFacts, Prob
     let catalog = dryrun_postgres::catalog(session.client())
         .await
         .map_err(failed)?;
-    let literal = roles::literal(scope).await?;
-    let (difference, privileges) = matrix::compare_again(
-        &session,
-        &maintenance,
-        &roles::declared(scope, literal.as_ref()),
-    )
-    .await?;
+    let privileges = dryrun_postgres::privileges(session.client())
+        .await
+        .map_err(failed)?
+        .rows;
+    let own = matrix::own(&scope.run);
+    let changes = Changes::of_catalog(&catalog_before, &catalog).and_privileges(
+        &privileges_before,
+        &privileges,
+        &own,
+    );
+    kept::keep(&maintenance, DIFF, &changes.to_text()).await?;
+    let judged = changes.judge(&scope.spec.verification.catalog_changes);
+    let held = judged.undone(&privileges_before, &privileges, &own);
+    let difference =
+        matrix::compare_again(&session, &maintenance, &scope.run, &privileges, &held).await?;
     let requirements = scope.dump()?.requirements.clone().unwrap_or_default();
     let settings = copy::settings::compare(&endpoint, &maintenance, &requirements).await?;
 
-    let changed: Vec<String> = catalog
-        .differing(&catalog_before, None)
-        .iter()
-        .map(|identity| identity.replace('\t', " "))
-        .collect();
     let tables = scope
         .spec
         .verification
@@ -105,19 +102,24 @@ pub(crate) async fn verify_copy(scope: &Scope) -> Result<VerificationFacts, Prob
         after: CopySummary {
             counts: rows(&counts).summary(),
             catalog: catalog.summary(),
-            privileges: privileges.summary(),
+            privileges: privilege_rows::summary(&privileges),
         },
         effects,
         tables,
-        catalog_changed_count: changed.len() as u64,
-        catalog_changed: changed.into_iter().take(CHANGES_SHOWN).collect(),
+        catalog_changes: judged.catalog,
+        privilege_changes: judged.privileges,
+        changes_digest: changes.digest(),
         matrix: difference,
-        privileges_changed: privileges.difference(&privileges_before, None),
         pods: pods.iter().map(protected::fingerprint).collect(),
         crashes: crashes.finish(),
         settings,
         ..VerificationFacts::default()
     })
+}
+
+/// Reads the changes of the scenarios, which were kept when the copy was compared.
+pub(crate) async fn changes(scope: &Scope) -> Result<String, Problem> {
+    kept::kept(&Session::maintenance(&scope.copy().await?).await?, DIFF).await
 }
 
 fn numbers(rows: &Rows) -> BTreeMap<String, u64> {

@@ -37,7 +37,7 @@ pub use scalar::{InvalidDuration, InvalidQuantity, Span, bytes_of};
 pub use source::{DumpOptions, SecretKeyRef, Source, SourceNetwork, SslMode};
 pub use status::{Child, DryRunStatus, Outcome, PlanSummary};
 pub use target_class::TargetClass;
-pub use verification::{CatalogChange, RowDelta, Verification};
+pub use verification::{CatalogChange, CatalogChanges, RowDelta, Verification};
 
 /// The API group of the three kinds.
 pub const GROUP: &str = "dryrun.dev";

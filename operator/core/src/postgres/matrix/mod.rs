@@ -34,6 +34,7 @@ pub(crate) use name::{ObjectName, argument_types, name_parts};
 pub use profile::declared_grants;
 pub use revoke::revoke;
 pub use rights::{differing, undeclared};
-pub use row::{PUBLIC, Reading, line, parse, summary};
+pub use row::{PUBLIC, Reading, described, is_definition, line, parse, summary};
 pub(crate) use selector::Selector;
+pub(in crate::postgres) use selector::matches;
 pub use statement::Statement;
