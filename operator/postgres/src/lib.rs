@@ -5,6 +5,7 @@ mod catalog;
 mod copy;
 mod error;
 mod identity;
+mod login;
 mod privileges;
 mod query;
 mod session;
@@ -22,6 +23,7 @@ pub use copy::{
 };
 pub use error::{Class, Error, Result};
 pub use identity::{Identity, identity};
+pub use login::{Guarded, Login, Refused};
 pub use privileges::{escalations, inventory, privileges, role_rights};
 pub use query::run;
 pub use session::{Options, Session};

@@ -113,7 +113,7 @@ impl Agent {
             .await?;
         let identity = dryrun_postgres::identity(&session.client)
             .await
-            .map_err(failure::query)?;
+            .map_err(failure::unrecognised)?;
         session.close().await;
         Ok(identity.server)
     }

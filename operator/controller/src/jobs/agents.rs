@@ -9,7 +9,7 @@ use dryrun_core::commands::Released;
 use dryrun_core::problem::Problem;
 use dryrun_core::run::container::Container;
 use dryrun_core::run::facts::{DumpFacts, InputFacts, ScenarioClaim, SourceIdentity};
-use dryrun_core::run::layout::{DUMP_DIR, INPUTS_DIR, SOURCE_FILE, UNPACKED_DIR};
+use dryrun_core::run::layout::{DUMP_DIR, INPUTS_DIR, SOURCE_CA_FILE, SOURCE_FILE, UNPACKED_DIR};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -28,6 +28,8 @@ pub(super) async fn source(source: &Source) -> Result<Server, Problem> {
         user: source.user.clone(),
         database: source.database.clone(),
         sslmode: source.sslmode,
+        authentication: source.authentication,
+        ca_file: source.ca_ref.is_some().then(|| SOURCE_CA_FILE.into()),
         password_file: SOURCE_FILE.into(),
     })
 }

@@ -7,7 +7,7 @@ use dryrun_core::{
         protocol::{Task, TaskResult},
         tasks::{RestoreTask, Server},
     },
-    api::{RowDelta, SslMode, bytes_of},
+    api::{Authentication, RowDelta, SslMode, bytes_of},
     postgres::{
         matrix::Literal,
         row_set::Rows,
@@ -57,6 +57,8 @@ pub(super) async fn restore(scope: &Scope) -> Result<RestoreFacts, Problem> {
             user: scope.run.restore_role(),
             database: "postgres".into(),
             sslmode: SslMode::Disable,
+            authentication: Authentication::ScramSha256,
+            ca_file: None,
             password_file: key::RESTORE.into(),
         },
         database: scope.spec.source.database.clone(),
@@ -236,8 +238,9 @@ async fn literal(scope: &Scope) -> Result<Option<Literal>, Problem> {
     let read = resolve::matrix(&config_maps, &scope.run.namespace, reference)
         .await
         .map_err(|e| Problem::transient("ConfigMapUnreadable", e))?;
-    read.map(|(literal, _)| Some(literal))
-        .map_err(|problem| Problem::permanent(&problem.reason, problem.message))
+    let (bytes, _) = read?;
+    let literal = Literal::read(&bytes).map_err(|error| resolve::invalid(reference, &error))?;
+    Ok(Some(literal))
 }
 
 fn declared<'a>(scope: &'a Scope, literal: Option<&'a Literal>) -> matrix::Declared<'a> {
