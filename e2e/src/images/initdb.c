@@ -1,5 +1,5 @@
 /* An initdb whose server is a physical copy of production, as far as a server can tell: Debian's initdb, after which the control file gets
- * the system identifier that the container's first process was told never to start. */
+ * the system identifier that the host's name ends with. */
 #define _GNU_SOURCE
 #include <stdint.h>
 #include <stdio.h>
@@ -25,15 +25,12 @@ static uint32_t crc32c(const unsigned char *bytes, size_t length) {
   return ~crc;
 }
 
-/* "forbiddenSystemIdentifier":"…" in the environment of the container's first process. */
+/* "…copy-of-IDENTIFIER-postgres" is the name of the pod, and so of its host. */
 static uint64_t forbidden(void) {
-  static char environment[1 << 16];
-  const char *key = "\"forbiddenSystemIdentifier\":\"";
-  FILE *file = fopen("/proc/1/environ", "r");
-  if (!file) return 0;
-  size_t length = fread(environment, 1, sizeof environment - 1, file);
-  fclose(file);
-  char *found = memmem(environment, length, key, strlen(key));
+  char host[256] = "";
+  const char *key = "copy-of-";
+  if (gethostname(host, sizeof host - 1)) return 0;
+  char *found = strstr(host, key);
   return found ? strtoull(found + strlen(key), NULL, 10) : 0;
 }
 
@@ -53,7 +50,7 @@ int main(int count, char **arguments) {
   if (!data) return 0; /* --version */
 
   uint64_t identifier = forbidden();
-  if (!identifier) return fail("no identifier in /proc/1/environ");
+  if (!identifier) return fail("no identifier in the name of the host");
   char path[4096];
   snprintf(path, sizeof path, "%s/global/pg_control", data);
   FILE *control = fopen(path, "r+");

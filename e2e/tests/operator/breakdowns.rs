@@ -30,7 +30,11 @@ pub(crate) async fn physical_copy_is_never_started(env: &Environment) -> Result<
         .load_images(&[Image::PhysicalCopy])
         .await?;
     let image = images.first().context("no image was built")?;
+    // The image reads the identifier from the name of its host, which is the pod's.
     let mut request = env.small("physical-copy");
+    let identifier = &request["spec"]["source"]["systemIdentifier"];
+    let name = format!("copy-of-{}", identifier.as_str().context("no identifier")?);
+    request["metadata"]["name"] = json!(name);
     request["spec"]["postgres"]["image"] = json!(image.name);
     let run = Run::start(env, request).await?;
     run.ends_at(

@@ -120,7 +120,7 @@ pub(crate) async fn foreign_policy_before_run_is_detected(env: &Environment) -> 
         run.ends_at(
             "G-07",
             "NotIsolated",
-            &["NetworkPolicy early-hole allows it more"],
+            &["NetworkPolicy early-hole selects this pod and allows additional traffic"],
             Command::Isolate,
         )
         .await

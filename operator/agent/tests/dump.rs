@@ -175,6 +175,27 @@ async fn a_locked_table_stops_the_dump_and_leaves_nothing() {
     assert!(is_empty(&world.path("dump/1")));
 }
 
+/// pg_dump prints no SQLSTATE when the server refuses one of its connections.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dump_waits_for_connections_that_others_have() {
+    let Some(programs) = postgres() else { return };
+    let world = World::new();
+    let source = Production::start(&world, &programs, &[]).await;
+    source.admin.batch_execute(RIGHTS).await.unwrap();
+    // Enough for the agent's sessions and pg_dump's first one.
+    let limit = "ALTER ROLE dump_ro CONNECTION LIMIT 3";
+    source.admin.batch_execute(limit).await.unwrap();
+    let agent = Agent::start(&world);
+    let facts = tokio::task::block_in_place(|| source.dump(&world, &agent, "full", |_| ()));
+    let problem = facts.problem.unwrap();
+    assert_eq!(
+        (problem.reason.as_str(), problem.retry),
+        ("TooManyConnections", true),
+        "{problem}"
+    );
+    assert!(is_empty(&world.path("dump/1")));
+}
+
 /// Takes a dump, and lets `change` happen to production after the snapshot and before pg_dump has
 /// its locks.
 async fn dump_amid(

@@ -10,6 +10,7 @@ use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 
 use crate::error::{Error, call};
+use crate::watching;
 
 /// How old an approval may be that is told of: one whose DryRun has been deleted since is no mistake.
 const RECENT: SignedDuration = SignedDuration::from_mins(1);
@@ -18,7 +19,7 @@ const RECENT: SignedDuration = SignedDuration::from_mins(1);
 pub async fn run(client: Client, recorder: Recorder) {
     let approvals: Api<DeserializeGuard<DryRunApproval>> = Api::all(client.clone());
     let (client, recorder) = (&client, &recorder);
-    let look = watcher(approvals, watcher::Config::default())
+    let look = watcher(approvals, watching())
         .default_backoff()
         .applied_objects()
         .inspect_err(|error| tracing::debug!(%error, "watch interrupted"))

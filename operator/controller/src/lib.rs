@@ -20,13 +20,45 @@ mod testing;
 
 pub use context::{Context, Settings};
 
+use hyper::Request;
 use kube::Client;
+use kube::client::Body;
+use kube::runtime::watcher;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jobs::PodAccess;
 
+/// Seconds after which the apiserver ends a watch. A connection that died without a word is given up
+/// 5 s later and taken up again: well before the deadline of any command that waits for a pod.
+const WATCH: u32 = 25;
+
+/// Configuration of a watch.
+pub(crate) fn watching() -> watcher::Config {
+    watcher::Config::default().timeout(WATCH)
+}
+
+/// How long an answer may take to begin. No call waits for so long; a watch would wait for ever.
+const ANSWER: Duration = Duration::from_secs(30);
+
+/// The client, with a deadline for the begin of every answer: neither kube nor its watches have one.
+fn answered(client: Client) -> Client {
+    let namespace = client.default_namespace().to_owned();
+    let service = tower::service_fn(move |request: Request<Body>| {
+        let client = client.clone();
+        async move {
+            match tokio::time::timeout(ANSWER, client.send(request)).await {
+                Ok(answer) => answer.map_err(tower::BoxError::from),
+                Err(late) => Err(late.into()),
+            }
+        }
+    });
+    Client::new(service, namespace)
+}
+
 /// Runs all controllers until the process is asked to end.
 pub async fn operate(client: Client, settings: Settings, access: Arc<dyn PodAccess>) {
+    let client = answered(client);
     let (context, ended) = Context::new(client.clone(), settings, access);
     let recorder = context.recorder.clone();
     tokio::join!(

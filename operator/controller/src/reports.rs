@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Error, call};
+use crate::watching;
 
 /// How soon a delete that was refused is tried again.
 const RETRY: Duration = Duration::from_secs(60);
@@ -36,7 +37,7 @@ fn strip(report: &mut DeserializeGuard<DryRunReport>) {
 pub async fn run(client: Client) {
     // One report that another version wrote must not keep all others from expiring.
     let reports: Api<DeserializeGuard<DryRunReport>> = Api::all(client.clone());
-    let pages = watcher::Config::default().page_size(PAGE);
+    let pages = watching().page_size(PAGE);
     let (store, writer) = reflector::store();
     let seen = reflector(writer, watcher(reports, pages).modify(strip)).applied_objects();
     Controller::for_stream(seen, store)

@@ -12,7 +12,7 @@ CREATE ROLE context_pack_readonly LOGIN PASSWORD :'context_pack_readonly_passwor
 
 -- Takes dumps. Its grants are in 60-grants.sql; BYPASSRLS because a dump under row security would be a silent subset.
 -- Read-only by default, so that not even a temporary object can be created by mistake.
-CREATE ROLE dump_ro LOGIN BYPASSRLS NOINHERIT CONNECTION LIMIT 8 PASSWORD :'dump_ro_password';
+CREATE ROLE dump_ro LOGIN BYPASSRLS NOINHERIT CONNECTION LIMIT 32 PASSWORD :'dump_ro_password';
 ALTER ROLE dump_ro SET default_transaction_read_only = on;
 
 CREATE DATABASE directus OWNER workflow_admin TEMPLATE template0;

@@ -31,8 +31,16 @@ const LOST: [&str; 3] = [
     "could not send data to server",
 ];
 
-fn is_lost(line: &str) -> bool {
-    LOST.iter().any(|lost| line.contains(lost))
+/// Refusals of a server that has no connection to spare for now: SQLSTATE 53300, which pg_dump does
+/// not print (`src/backend/utils/init/postinit.c`, `src/backend/storage/lmgr/proc.c`).
+const FULL: [&str; 3] = [
+    "too many connections for",
+    "too many clients already",
+    "remaining connection slots are reserved",
+];
+
+fn says(line: &str, texts: &[&str]) -> bool {
+    texts.iter().any(|text| line.contains(text))
 }
 
 /// How pg_dump says that it dumps the rows of a table: it has read all definitions before the first
@@ -369,7 +377,10 @@ impl Dump<'_> {
         if errors.iter().any(|line| line.contains("does not exist")) {
             return Err(changed(&message));
         }
-        if errors.iter().any(|line| is_lost(line)) {
+        if errors.iter().any(|line| says(line, &FULL)) {
+            return Err(Problem::transient("TooManyConnections", message));
+        }
+        if errors.iter().any(|line| says(line, &LOST)) {
             return Err(Problem::transient("ConnectionLost", message));
         }
         Err(Problem::permanent("DumpFailed", message))

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use super::Scope;
 use super::cluster::{fingerprint, selector};
+use crate::watching;
 
 /// How long more is listened when something has happened: what goes is often followed by what comes.
 const AFTERMATH: Duration = Duration::from_secs(1);
@@ -36,7 +37,7 @@ pub(super) async fn protected(scope: &Scope) -> Result<Vec<String>, Problem> {
         .enumerate()
         .map(|(stream, workloads)| {
             let api: Api<Pod> = Api::namespaced(scope.client.clone(), &workloads.namespace);
-            let config = watcher::Config::default().labels(&selector(workloads));
+            let config = watching().labels(&selector(workloads));
             let events = watcher(api, config).default_backoff();
             events.map_ok(move |event| (stream, event)).boxed()
         })

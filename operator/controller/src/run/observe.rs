@@ -41,6 +41,8 @@ pub(crate) struct Observation {
     pub(crate) approval: Approval,
     pub(crate) enforcement: Enforcement,
     pub(crate) report: Option<ReportView>,
+    /// The report's resourceVersion.
+    pub(crate) report_version: Option<String>,
     pub(crate) operator: PinnedOperator,
     pub(crate) facts: Facts,
     pub(crate) objects: BTreeMap<Object, Observed>,
@@ -73,6 +75,7 @@ pub(crate) async fn observe(context: &Context, run: &DryRun) -> Result<Observati
         },
         operator: PinnedOperator::of(&context.operator, run, report.as_ref()),
         report: report.as_ref().map(view),
+        report_version: report.as_ref().and_then(ResourceExt::resource_version),
         objects: BTreeMap::new(),
         blind: false,
         namespace_terminating: namespace_terminating(client, &id.namespace).await?,
@@ -160,6 +163,7 @@ fn unprepared(context: &Context, run: &DryRun, begun: bool) -> Observation {
         enforcement: Enforcement::Unseen,
         operator: PinnedOperator::of(&context.operator, run, None),
         report: None,
+        report_version: None,
         facts: Facts::default(),
         objects: BTreeMap::new(),
         blind: begun,
@@ -355,5 +359,84 @@ fn pod_view(pod: &Pod) -> PodView {
         running,
         terminated,
         waiting: unscheduled.or(waiting),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn seen(status: Value) -> PodView {
+        pod_view(&serde_json::from_value(json!({"status": status})).unwrap())
+    }
+
+    fn waits(name: &str, reason: &str, message: &str) -> Value {
+        let waiting = json!({"reason": reason, "message": message});
+        json!({"name": name, "image": "postgres:17", "imageID": "", "ready": false, "restartCount": 0, "state": {"waiting": waiting}})
+    }
+
+    #[test]
+    fn the_scheduler_speaks_before_the_kubelet() {
+        let no_room = json!({"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "no room"});
+        let waiting = waits("server", "ImagePullBackOff", "");
+        let waiting =
+            seen(json!({"conditions": [no_room], "containerStatuses": [waiting]})).waiting;
+        assert_eq!(waiting.unwrap().to_string(), "Unschedulable: no room");
+    }
+
+    #[test]
+    fn a_container_that_waits_for_another_says_less_than_that_one() {
+        let (late, pulled) = (
+            waits("server", "PodInitializing", ""),
+            waits("probe", "ErrImagePull", ""),
+        );
+        let of = |containers: Value, init: Value| {
+            let view =
+                seen(json!({"containerStatuses": containers, "initContainerStatuses": init}));
+            view.waiting.unwrap().to_string()
+        };
+        assert_eq!(
+            of(json!([late]), json!([pulled])),
+            "ErrImagePull: image postgres:17"
+        );
+        assert_eq!(
+            of(json!([pulled, late]), json!([])),
+            "ErrImagePull: image postgres:17"
+        );
+        assert_eq!(
+            of(json!([late]), json!([])),
+            "PodInitializing: image postgres:17"
+        );
+        let told = waits("server", "CreateContainerError", "no such user");
+        assert_eq!(
+            of(json!([told]), json!([])),
+            "CreateContainerError: no such user"
+        );
+    }
+
+    #[test]
+    fn containers_run_or_have_ended() {
+        let status = |name: &str, state: Value| json!({"name": name, "image": "i", "imageID": "", "ready": false, "restartCount": 0, "state": state});
+        let ended = json!({"terminated": {"exitCode": 3, "reason": "Error", "message": "why"}});
+        let bare = json!({"terminated": {"exitCode": 0}});
+        let view = seen(json!({
+            "phase": "Running", "podIP": "10.0.0.1",
+            "containerStatuses": [status("a", json!({"running": {}})), status("b", ended)],
+            "initContainerStatuses": [status("c", bare), status("d", json!({}))],
+        }));
+        assert_eq!(
+            (view.phase.as_str(), view.ip.as_deref()),
+            ("Running", Some("10.0.0.1"))
+        );
+        assert_eq!(view.running.iter().collect::<Vec<_>>(), ["a"]);
+        let told = |name: &str| {
+            let ended = &view.terminated[name];
+            (ended.code, ended.reason.as_str(), ended.message.as_str())
+        };
+        assert_eq!(view.terminated.len(), 2);
+        assert_eq!((told("b"), told("c")), ((3, "Error", "why"), (0, "", "")));
+        assert!(view.waiting.is_none());
+        assert_eq!(seen(json!({})), PodView::default());
     }
 }

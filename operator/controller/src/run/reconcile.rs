@@ -104,7 +104,8 @@ async fn turn(run: &DryRun, context: &Context) -> Result<Option<Requeue>, Error>
         && let Some(smaller) = fitting(&decision.facts)?
     {
         let (client, status) = (&context.client, &decision.status);
-        report::write_report(client, run, view, &smaller, status).await?;
+        let version = seen.report_version.as_deref();
+        report::write_report(client, run, (view, version), &smaller, status).await?;
         forget();
         // A gate that the whole facts fail stays False without them.
         write_status(run, context, &previous, &decision).await?;
@@ -196,7 +197,8 @@ async fn write_report(
     let changed = *facts != seen.facts || (status.outcome.is_some() && is_edge(previous, status));
     match &seen.report {
         Some(view) if changed && !seen.namespace_terminating => {
-            report::write_report(&context.client, run, view, facts, status).await
+            let version = seen.report_version.as_deref();
+            report::write_report(&context.client, run, (view, version), facts, status).await
         }
         Some(_) | None => Ok(()),
     }

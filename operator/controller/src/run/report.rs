@@ -15,10 +15,13 @@ use kube::{Api, Client, Resource, ResourceExt};
 use crate::error::{Error, call};
 
 /// Writes facts, verdicts and outcome into the report.
+///
+/// The resourceVersion that was read goes with it: a write that an operator before this one, or a
+/// call without an answer, has left on its way never replaces later facts.
 pub(crate) async fn write_report(
     client: &Client,
     run: &DryRun,
-    view: &ReportView,
+    (view, version): (&ReportView, Option<&str>),
     facts: &Facts,
     status: &DryRunStatus,
 ) -> Result<(), Error> {
@@ -27,6 +30,7 @@ pub(crate) async fn write_report(
     let body = serde_json::json!({
         "apiVersion": DryRunReport::api_version(&()),
         "kind": DryRunReport::kind(&()),
+        "metadata": {"resourceVersion": version},
         "status": report,
     });
     let api: Api<DryRunReport> = Api::namespaced(client.clone(), &id.namespace);

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use super::reconcile::{error_policy, reconcile};
 use crate::context::{Context, Watched};
-use crate::shutdown;
+use crate::{shutdown, watching};
 
 /// Number of runs that are reconciled at the same time.
 const CONCURRENCY: u16 = 16;
@@ -29,7 +29,7 @@ pub async fn run(context: Arc<Context>, ended: UnboundedReceiver<ObjectRef<Watch
     let runs: Api<Watched> = Api::all(client.clone());
     let (store, writer) = reflector::store();
     // Deletions count: a run whose finalizer was removed by hand may cause no other event.
-    let watched = watcher(runs, watcher::Config::default()).modify(|run| {
+    let watched = watcher(runs, watching()).modify(|run| {
         // It names every field of the status, and is larger than all else.
         run.managed_fields_mut().clear();
     });
@@ -38,7 +38,7 @@ pub async fn run(context: Arc<Context>, ended: UnboundedReceiver<ObjectRef<Watch
         .with_config(controller::Config::default().concurrency(CONCURRENCY))
         .watches(
             Api::<DeserializeGuard<DryRunApproval>>::all(client.clone()),
-            watcher::Config::default(),
+            watching(),
             |approval| {
                 let approval = approval.0.ok()?;
                 let namespace = approval.namespace()?;
@@ -48,7 +48,7 @@ pub async fn run(context: Arc<Context>, ended: UnboundedReceiver<ObjectRef<Watch
         .reconcile_on(ended)
         .reconcile_on(deleted_reports(&client))
         .graceful_shutdown_on(shutdown::requested());
-    let labelled = watcher::Config::default().labels(RUN_LABEL);
+    let labelled = watching().labels(RUN_LABEL);
     let probes = Api::<Pod>::namespaced(client.clone(), &context.operator.probes_namespace);
     controller = controller.reconcile_on(children(probes, &labelled));
     for namespace in &context.namespaces {
@@ -110,7 +110,7 @@ where
 /// The runs whose report was deleted. Changes of a report are the operator's own and wake no run.
 fn deleted_reports(client: &Client) -> impl Stream<Item = ObjectRef<Watched>> + Send + 'static {
     let reports = Api::<PartialObjectMeta<DryRunReport>>::all(client.clone());
-    watcher(reports, watcher::Config::default())
+    watcher(reports, watching())
         .default_backoff()
         .filter_map(|event| async move {
             let event = event

@@ -64,6 +64,9 @@ pub enum Effect {
     KillAfter,
 }
 
+/// Makes an effect for each request that a fault meets.
+pub type MakeEffect = fn() -> Effect;
+
 type Matches = Box<dyn Fn(&Call) -> bool + Send>;
 
 /// A fault that meets matching requests.

@@ -447,6 +447,8 @@ fn selected(asked: &Asked, object: &Value) -> bool {
 
 /// A watch that is at work.
 struct Watch {
+    /// Its place among all watches.
+    number: u64,
     model: Model,
     session: Arc<Session>,
     asked: Asked,
@@ -460,7 +462,7 @@ struct Watch {
 }
 
 fn watching(model: &Model, session: &Arc<Session>, asked: Asked) -> Response<Stream> {
-    let state = model.lock();
+    let mut state = model.lock();
     let Some(kind) = state.store.kind(&asked.plural).cloned() else {
         return refused(&Refusal::new(
             404,
@@ -488,7 +490,9 @@ fn watching(model: &Model, session: &Arc<Session>, asked: Asked) -> Response<Str
             state.store.version()
         }
     };
+    state.watches += 1;
     let watch = Watch {
+        number: state.watches,
         model: model.clone(),
         session: Arc::clone(session),
         asked,
@@ -523,7 +527,7 @@ async fn next(mut watch: Watch) -> Option<(Vec<u8>, Watch)> {
         if watch.over {
             return None;
         }
-        if watch.session.is_dead() {
+        if watch.session.is_dead() || watch.is_silent() {
             return std::future::pending().await;
         }
         watch.changed.borrow_and_update();
@@ -538,6 +542,10 @@ async fn next(mut watch: Watch) -> Option<(Vec<u8>, Watch)> {
 }
 
 impl Watch {
+    fn is_silent(&self) -> bool {
+        self.number <= self.model.lock().silent
+    }
+
     fn lines(&mut self) -> Vec<u8> {
         let model = self.model.clone();
         let state = model.lock();

@@ -63,6 +63,9 @@ pub struct State {
     epoch: u64,
     /// Watches deliver nothing while they are held.
     held: bool,
+    /// Number of watches that have begun, and how many of the first of them have fallen silent.
+    watches: u64,
+    silent: u64,
     /// Number of bookmarks asked for so far.
     bookmarks: u64,
 }
@@ -89,6 +92,8 @@ impl Model {
                     faults: Faults::default(),
                     epoch: 0,
                     held: false,
+                    watches: 0,
+                    silent: 0,
                     bookmarks: 0,
                 }),
                 changed: watch::Sender::new(0),
@@ -184,6 +189,17 @@ impl Model {
         self.state().faults.forget();
     }
 
+    /// The number of matching requests of the operator so far.
+    pub fn count(&self, matches: impl Fn(&Call) -> bool) -> usize {
+        let state = self.lock();
+        state
+            .faults
+            .calls()
+            .iter()
+            .filter(|call| matches(call))
+            .count()
+    }
+
     /// Requests of the operator so far, with what was answered.
     pub fn calls(&self) -> Vec<Call> {
         self.lock().faults.calls().to_vec()
@@ -202,6 +218,12 @@ impl Model {
     /// Sends a bookmark to every watch that asked for bookmarks.
     pub fn bookmark(&self) {
         self.state().bookmarks += 1;
+    }
+
+    /// Lets all watches so far fall silent, as connections do whose other end is gone: they neither deliver nor end.
+    pub fn silence_watches(&self) {
+        let mut state = self.state();
+        state.silent = state.watches;
     }
 
     /// Keeps watches from delivering, or lets them go on.

@@ -146,8 +146,8 @@ impl Store {
     }
 
     pub(super) fn compact(&mut self) {
+        // They are kept as an audit log would: no watch gets them any more.
         self.compacted = self.version;
-        self.changes.clear();
     }
 
     /// Changes after a version.

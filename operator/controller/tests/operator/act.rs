@@ -1,14 +1,15 @@
 //! What becomes of an action whose request goes wrong.
 
-use dryrun_core::run::id::FINALIZER;
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::cluster::{Cluster, NAME, NAMESPACE, foreign_pod};
 use crate::model_apiserver::State;
 use crate::model_apiserver::faults::{
-    Effect, Fault, conflict, forbidden, internal, invalid, on, timeout, too_many_requests,
+    Call, Effect, Fault, MakeEffect, conflict, forbidden, internal, invalid, on, timeout,
+    too_many_requests,
 };
 use crate::model_apiserver::store::Key;
 
@@ -21,13 +22,13 @@ fn first(happens: impl FnOnce(&mut State) + Send + 'static) -> Effect {
     Effect::First(Box::new(happens))
 }
 
-/// Puts a stranger in the place of a pod.
+/// Puts a foreign pod in the place of one of the run's.
 fn replace(state: &mut State, name: &str) {
     state.store.remove(&key("pods", name));
     state.store.seed(foreign_pod(name));
 }
 
-/// Adds a finalizer of somebody else to the run.
+/// Adds a foreign finalizer to the run.
 fn foreign_finalizer(state: &mut State) {
     state.store.change(&key("dryruns", NAME), |run| {
         let finalizers = &mut run["metadata"]["finalizers"];
@@ -66,7 +67,7 @@ fn a_finalizer_that_is_added_meanwhile_stays() {
     }
 }
 
-/// Somebody has taken our finalizer off in the last moment, and the object went.
+/// Another client takes the operator's finalizer off in the last moment, and the object goes.
 #[test]
 fn a_run_that_is_gone_needs_no_finalizer_removed() {
     let cluster = Cluster::new();
@@ -85,6 +86,84 @@ fn a_run_that_is_gone_needs_no_finalizer_removed() {
             .await;
     });
     cluster.assert_nothing_left("the run vanished");
+}
+
+/// The run is deleted by force between its approval and its begin: nothing is made for it.
+#[test]
+fn a_run_that_is_gone_gets_no_finalizer() {
+    let cluster = Cluster::new();
+    let gone = first(|state| state.store.remove(&key("dryruns", NAME)));
+    cluster
+        .model
+        .fault(Fault::once(on("patch dryruns/demo"), gone));
+    cluster.operate(async {
+        cluster.begin().await;
+        let refused = |call: &Call| on("patch dryruns/demo")(call) && call.answer == Some(404);
+        cluster.called(1, refused).await;
+        // The pass after it finds that the run is gone.
+        cluster
+            .called(1, |call| {
+                on("get dryruns/demo")(call) && call.answer == Some(404)
+            })
+            .await;
+    });
+    assert!(cluster.run().is_none());
+    assert_eq!(
+        cluster.done(|call| call.verb == "create" && call.plural != "events"),
+        0
+    );
+}
+
+#[test]
+fn a_finalizer_that_cannot_be_changed_is_tried_again() {
+    let effects: [MakeEffect; 4] = [
+        || Effect::Refuse(forbidden()),
+        || Effect::Refuse(too_many_requests()),
+        || Effect::LoseAnswer,
+        || Effect::HangAfter,
+    ];
+    let cluster = Cluster::new();
+    for patch in [0, 1] {
+        for effect in effects {
+            let fault = Fault::once(on("patch dryruns/demo"), effect());
+            cluster.model.fault(fault.after(patch));
+        }
+    }
+    let status = cluster.complete();
+    cluster.assert_passed(&status, "finalizers that cannot be changed");
+    assert!(cluster.run().unwrap().metadata.finalizers.is_none());
+}
+
+/// Whether a request is this one and comes after that one.
+fn following(before: &str, then: &str) -> impl Fn(&Call) -> bool + Send + use<> {
+    let (before, then) = (on(before), on(then));
+    let begun = AtomicBool::new(false);
+    move |call| {
+        begun.fetch_or(before(call), Ordering::Relaxed);
+        begun.load(Ordering::Relaxed) && then(call)
+    }
+}
+
+/// A create was carried out twice, and the look at what is there is refused: nothing is made again, and nothing given up.
+#[test]
+fn an_object_that_cannot_be_told_from_a_foreign_one_is_looked_at_again() {
+    for (create, get) in [
+        ("create pods/demo-dump", "get pods/demo-dump"),
+        ("create dryrunreports/*", "get dryrunreports/*"),
+    ] {
+        let cluster = Cluster::new();
+        let looks = Fault::times(2, following(create, get), || Effect::Refuse(internal()));
+        cluster.model.fault(looks);
+        cluster.model.fault(Fault::once(on(create), Effect::Repeat));
+        let status = cluster.complete();
+        cluster.assert_passed(&status, create);
+        assert_eq!(cluster.done(on(create)), 1, "{create}");
+        let calls = cluster.model.calls();
+        let refused = calls
+            .iter()
+            .filter(|call| on(get)(call) && call.answer == Some(500));
+        assert_eq!(refused.count(), 2, "{get}");
+    }
 }
 
 #[test]
@@ -194,7 +273,7 @@ fn a_quota_that_refuses_is_waited_for() {
 
 #[test]
 fn refusals_and_hangs_of_a_create_are_tried_again() {
-    let effects: [fn() -> Effect; 7] = [
+    let effects: [MakeEffect; 7] = [
         || Effect::Refuse(forbidden()),
         || Effect::Refuse(invalid()),
         || Effect::Refuse(too_many_requests()),
@@ -239,11 +318,11 @@ fn refusals_and_hangs_of_a_create_are_tried_again() {
     }
 }
 
-fn listener(call: &crate::model_apiserver::faults::Call) -> bool {
+fn listener(call: &Call) -> bool {
     call.verb == "create" && call.name.starts_with("demo-listener-")
 }
 
-/// Between the look and the delete somebody has put another object in the place of ours.
+/// Between the look and the delete another client has put its own object in the place of the run's.
 #[test]
 fn a_delete_never_meets_a_stranger_of_the_same_name() {
     let cluster = Cluster::new();
@@ -281,13 +360,13 @@ fn a_delete_that_finds_nothing_is_a_success() {
             .fault(Fault::once(on(&format!("delete {plural}/{name}")), gone));
     }
     let status = cluster.complete();
-    cluster.assert_passed(&status, "somebody else deleted them");
+    cluster.assert_passed(&status, "another client deleted them");
 }
 
 #[test]
 fn deletes_that_fail_keep_no_other_object_and_are_tried_again() {
     let cluster = Cluster::new();
-    let effects: [fn() -> Effect; 4] = [
+    let effects: [MakeEffect; 4] = [
         || Effect::Refuse(forbidden()),
         || Effect::Refuse(conflict()),
         || Effect::LoseAnswer,
@@ -323,9 +402,9 @@ fn deletes_that_fail_keep_no_other_object_and_are_tried_again() {
     );
 }
 
-/// The finalizer of somebody else holds a pod: teardown says which, and goes on when it is gone.
+/// A foreign finalizer holds a pod: teardown goes on beside it, and ends when it is gone.
 #[test]
-fn teardown_names_what_does_not_go() {
+fn teardown_waits_for_a_pod_that_does_not_go() {
     let cluster = Cluster::new();
     cluster
         .model
@@ -366,5 +445,4 @@ fn teardown_names_what_does_not_go() {
     });
     assert!(status.is_some());
     cluster.assert_nothing_left("a pod was held");
-    assert!(!FINALIZER.is_empty());
 }

@@ -61,6 +61,20 @@ fn only_what_is_new_and_names_nothing_is_told_of() {
     assert_eq!(told(&cluster.model), ["lost"]);
 }
 
+#[test]
+fn an_approval_that_comes_while_no_watch_is_at_work_is_told_of() {
+    for happens in [Model::drop_watches as fn(&Model), Model::silence_watches] {
+        let cluster = Cluster::new();
+        cluster.operate(async {
+            create::<DryRunApproval>(&cluster.model.user(), named("first")).await;
+            telling(&cluster, "first").await;
+            happens(&cluster.model);
+            create::<DryRunApproval>(&cluster.model.user(), named("second")).await;
+            telling(&cluster, "second").await;
+        });
+    }
+}
+
 /// It is a courtesy: what fails is not tried again, and keeps nothing else from being told.
 #[test]
 fn a_look_that_fails_keeps_no_other_approval() {

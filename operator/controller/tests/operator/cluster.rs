@@ -7,9 +7,9 @@ use dryrun_core::api::{DryRun, DryRunReport, DryRunStatus, Outcome, crds};
 use dryrun_core::commands::Facts;
 use dryrun_core::digest;
 use dryrun_core::test_support::World;
-use futures::future::{Either, select};
+use futures::future::{Either, join_all, select};
 use kube::api::{Api, DeleteParams, PostParams};
-use kube::{Client, Resource, ResourceExt};
+use kube::{Client, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -22,6 +22,7 @@ use std::time::Duration;
 use crate::model_apiserver::Model;
 use crate::model_apiserver::faults::Call;
 use crate::model_apiserver::store::Key;
+use crate::oracle;
 use crate::scripted::Scripted;
 
 /// Namespace of the runs.
@@ -33,7 +34,7 @@ pub const NAME: &str = "demo";
 /// The one input of the harness.
 const INPUT: &[u8] = b"an input";
 /// When everything was installed.
-const INSTALLED: &str = "2026-01-01T00:00:00Z";
+pub const INSTALLED: &str = "2026-01-01T00:00:00Z";
 /// How long a run may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -134,12 +135,19 @@ impl Cluster {
         }
     }
 
-    /// Starts an operator, and runs it until `done`, or until a fault kills it. Says whether it was killed.
+    /// Starts an operator, and runs it until `done`, or until a fault kills it, which gives nothing.
     pub fn operate<T>(&self, done: impl Future<Output = T>) -> Option<T> {
+        self.operate_all(1, done)
+    }
+
+    /// The same with several operators, each of which believes that it is the only one.
+    pub fn operate_all<T>(&self, operators: usize, done: impl Future<Output = T>) -> Option<T> {
         let _patience = self.patience();
         runtime().block_on(async {
-            let client = self.model.operator();
-            let operator = operate(client, self.settings(), Arc::new(self.pods.clone()));
+            let operators = (0..operators).map(|_| {
+                let client = self.model.operator();
+                operate(client, self.settings(), Arc::new(self.pods.clone()))
+            });
             let done = async {
                 match select(pin!(done), pin!(self.model.killed())).await {
                     Either::Left((found, _)) => Some(found),
@@ -148,7 +156,7 @@ impl Cluster {
             };
             tokio::select! {
                 found = done => found,
-                () = operator => panic!("the operator has ended"),
+                _ = join_all(operators) => panic!("the operator has ended"),
             }
         })
     }
@@ -203,9 +211,12 @@ impl Cluster {
             return;
         }
         let shown = self.model.until("a plan", |_| {
-            let run = self.run()?;
-            let hash = run.status.as_ref()?.plan.as_ref()?.hash.clone();
-            Some((run.uid().unwrap(), hash))
+            let run = self.stored()?;
+            let text = |value: &Value| value.as_str().map(str::to_owned);
+            Some((
+                text(&run["metadata"]["uid"])?,
+                text(&run["status"]["plan"]["hash"])?,
+            ))
         });
         let (uid, hash) = shown.await;
         create::<dryrun_core::api::DryRunApproval>(&self.model.user(), approval(&uid, &hash)).await;
@@ -215,11 +226,11 @@ impl Cluster {
     pub async fn ended(&self) -> DryRunStatus {
         self.model
             .until("the end of the run", |_| {
-                let run = self.run()?;
-                let free = run.metadata.finalizers.as_ref().is_none_or(Vec::is_empty);
-                run.status
-                    .clone()
-                    .filter(|status| free && status.outcome.is_some())
+                // Looked at as it is stored: to read the whole of it at every change takes longer than a run.
+                let run = self.stored()?;
+                let free = run["metadata"]["finalizers"].is_null();
+                let over = run["status"]["outcome"].is_string();
+                (free && over).then(|| self.run()?.status).flatten()
             })
             .await
     }
@@ -237,23 +248,14 @@ impl Cluster {
 
     /// Waits until the operator has sent so many requests of this kind, and each was answered.
     pub async fn called(&self, times: usize, matches: impl Fn(&Call) -> bool) {
-        let count = |model: &Model| {
-            let calls = model.calls();
-            let found = calls
-                .iter()
-                .filter(|call| matches(call) && call.answer.is_some());
-            (found.count() >= times).then_some(())
-        };
+        let answered = |call: &Call| call.answer.is_some() && matches(call);
+        let count = |model: &Model| (model.count(answered) >= times).then_some(());
         self.model.until("the operator's request", count).await
     }
 
     /// How often the operator has done this, by the number of requests that were carried out.
     pub fn done(&self, matches: impl Fn(&Call) -> bool) -> usize {
-        let calls = self.model.calls();
-        calls
-            .iter()
-            .filter(|call| call.committed && matches(call))
-            .count()
+        self.model.count(|call| call.committed && matches(call))
     }
 
     /// Puts a pod of this name in place that is none of the run's.
@@ -270,7 +272,9 @@ impl Cluster {
     /// Waits until the run is gone.
     pub async fn gone(&self) {
         self.model
-            .until("the run's deletion", |_| self.run().is_none().then_some(()))
+            .until("the run's deletion", |_| {
+                self.stored().is_none().then_some(())
+            })
             .await;
     }
 
@@ -312,26 +316,10 @@ impl Cluster {
         self.assert_nothing_left(what);
     }
 
-    /// Fails unless nothing of the run is there any more.
+    /// Fails unless all that the run made is gone, and went in order.
     pub fn assert_nothing_left(&self, what: &str) {
-        let state = self.model.state();
-        for plural in [
-            "pods",
-            "secrets",
-            "persistentvolumeclaims",
-            "persistentvolumes",
-            "networkpolicies",
-        ] {
-            let left = state.store.objects(plural);
-            let left = left
-                .iter()
-                .filter(|object| !object["metadata"]["creationTimestamp"].is_null());
-            let left: Vec<&Value> = left
-                .map(|object| &object["metadata"])
-                .filter(|metadata| metadata["creationTimestamp"] != INSTALLED)
-                .collect();
-            assert!(left.is_empty(), "{what}: {plural} are left: {left:?}");
-        }
+        oracle::assert_balanced(self, what);
+        oracle::assert_lawful(self, what);
     }
 }
 

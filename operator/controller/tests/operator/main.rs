@@ -14,6 +14,7 @@ mod cluster;
 #[path = "../model_apiserver/mod.rs"]
 mod model_apiserver;
 mod observe;
+mod oracle;
 mod reports;
 mod runs;
 mod scripted;

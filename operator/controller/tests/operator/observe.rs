@@ -1,14 +1,15 @@
 //! What an operator makes of what it can see, and of what it cannot.
 
 use dryrun_core::api::DryRun;
-use dryrun_core::run::id::ABANDONED_BY;
+use dryrun_core::run::id::{ABANDONED_BY, FINALIZER, RUN_LABEL};
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use serde_json::json;
+use std::time::Duration;
 
-use crate::cluster::{Cluster, NAME, NAMESPACE, PROBES, create};
+use crate::cluster::{Cluster, INSTALLED, NAME, NAMESPACE, PROBES, create, foreign_pod};
 use crate::model_apiserver::Model;
-use crate::model_apiserver::faults::{Call, Effect, Fault, forbidden, internal, on};
+use crate::model_apiserver::faults::{Call, Effect, Fault, MakeEffect, forbidden, internal, on};
 use crate::model_apiserver::store::Key;
 
 fn listing(plural: &'static str, namespace: &'static str) -> impl Fn(&Call) -> bool + Send + Copy {
@@ -70,9 +71,54 @@ fn a_run_that_is_shut_out_waits_and_goes_on() {
     cluster.assert_passed(&status.unwrap(), "shut out for a while");
 }
 
+/// A run that is over has nothing to wait for in a namespace that is not prepared any more.
+#[test]
+fn a_run_that_is_over_is_left_as_it_is() {
+    let mut cluster = Cluster::new();
+    cluster.complete();
+    cluster.namespaces.clear();
+    let before = cluster.model.calls().len();
+    cluster.operate(async {
+        let looked = |model: &Model| {
+            let calls = model.calls();
+            let mut after = calls[before..].iter();
+            after
+                .any(|call| on("get dryruns/demo")(call) && call.answer.is_some())
+                .then_some(())
+        };
+        cluster.model.until("a look", looked).await;
+        // As long as a pass could take.
+        tokio::time::sleep(Duration::from_secs(60)).await;
+    });
+    let calls = cluster.model.calls();
+    let writes = calls[before..].iter().filter(|call| call.write.is_some());
+    assert_eq!(writes.count(), 0);
+}
+
+/// Its objects can be neither seen nor deleted; the one who abandons it takes them over.
+#[test]
+fn a_run_that_is_shut_out_can_be_abandoned() {
+    let mut cluster = Cluster::new();
+    cluster.pods.stick("scenario-0");
+    cluster.operate(async {
+        cluster.begin().await;
+        cluster.pods.stuck().await;
+    });
+    cluster.namespaces.clear();
+    let deletes = || cluster.done(|call| call.verb == "delete");
+    let before = deletes();
+    let status = cluster.operate(async {
+        cluster.condition("Reconciling", "NotPrepared").await;
+        abandon(&cluster).await;
+        cluster.ended().await
+    });
+    assert_eq!(status.unwrap().outcome.unwrap().as_str(), "Abandoned");
+    assert_eq!(deletes(), before);
+}
+
 #[test]
 fn a_read_that_fails_is_made_again() {
-    let reads: [(&str, fn() -> Effect); 6] = [
+    let reads: [(&str, MakeEffect); 6] = [
         ("get dryruns/demo", || Effect::Refuse(internal())),
         ("get dryrunreports/*", || Effect::LoseAnswer),
         ("get namespaces/rehearsal", || Effect::Hang),
@@ -117,7 +163,7 @@ fn forbidden_lists_are_no_empty_lists() {
     }
 }
 
-/// Whoever lets go of a run gets through, whatever of it can be seen.
+/// An abandoned run is let go of, whatever of it can be seen.
 #[test]
 fn an_abandoned_run_is_let_go_of_blindly() {
     let cluster = Cluster::new();
@@ -139,6 +185,49 @@ fn an_abandoned_run_is_let_go_of_blindly() {
         cluster.done(|call| call.verb == "delete" && call.namespace == PROBES),
         2
     );
+}
+
+/// What is outside of its namespace cannot be seen either: an abandoned run waits for no look at all.
+#[test]
+fn an_abandoned_run_is_let_go_of_without_a_look_at_the_probes() {
+    let cluster = Cluster::new();
+    cluster.pods.stick("scenario-0");
+    let status = cluster.operate(async {
+        cluster.begin().await;
+        cluster.pods.stuck().await;
+        let blind = Fault::times(usize::MAX, listing("pods", PROBES), || {
+            Effect::Refuse(forbidden())
+        });
+        cluster.model.fault(blind);
+        abandon(&cluster).await;
+        cluster.ended().await
+    });
+    assert_eq!(status.unwrap().outcome.unwrap().as_str(), "Abandoned");
+    let pods = cluster.model.state().store.of("pods", NAMESPACE).count();
+    assert_eq!(pods, 0, "what could be seen was deleted");
+}
+
+/// The operator is killed between the last status of an abandoned run and its deletes: the next one does what is left.
+#[test]
+fn an_abandoned_run_is_let_go_of_by_the_next_operator() {
+    let cluster = Cluster::new();
+    cluster.pods.stick("scenario-0");
+    let status = Fault::once(on("apply dryruns/demo/status"), Effect::KillAfter);
+    let killed = cluster.operate(async {
+        cluster.begin().await;
+        cluster.pods.stuck().await;
+        cluster.model.fault(status);
+        abandon(&cluster).await;
+        std::future::pending::<()>().await;
+    });
+    assert!(killed.is_none());
+    let run = cluster.run().unwrap();
+    assert_eq!(run.status.unwrap().outcome.unwrap().as_str(), "Abandoned");
+    assert_eq!(run.metadata.finalizers.unwrap(), [FINALIZER]);
+    assert_eq!(cluster.done(on("delete pods/demo-postgres")), 0);
+    cluster.operate(cluster.ended());
+    assert_eq!(cluster.done(on("delete pods/demo-postgres")), 1);
+    cluster.assert_nothing_left("abandoned twice");
 }
 
 /// Deletes that hang in a finalizer hold no abandoned run.
@@ -186,17 +275,36 @@ fn a_run_that_is_abandoned_before_it_began_has_made_nothing() {
 /// The namespace is deleted in mid-run: the operator's Roles go with it, and the run must not hold it.
 #[test]
 fn a_terminating_namespace_is_let_go_of() {
+    for word in [
+        "/v1/tasks/dump",
+        "/v1/tasks/probe",
+        "restore",
+        "scenario-2",
+        "/v1/tasks/seal",
+    ] {
+        for roles_go in [false, true] {
+            namespace_is_deleted(word, roles_go);
+        }
+    }
+}
+
+fn namespace_is_deleted(word: &str, roles_go: bool) {
     let cluster = Cluster::new();
-    cluster.pods.stick("scenario-0");
+    cluster.pods.stick(word);
     cluster.operate(async {
         cluster.begin().await;
-        runs(&cluster, "demo-harness").await;
-        for plural in ["pods", "persistentvolumeclaims", "networkpolicies"] {
-            let gone = Fault::times(usize::MAX, listing(plural, NAMESPACE), || {
-                Effect::Refuse(forbidden())
-            });
-            cluster.model.fault(gone);
+        cluster.pods.stuck().await;
+        if roles_go {
+            for plural in ["pods", "persistentvolumeclaims", "networkpolicies"] {
+                let gone = Fault::times(usize::MAX, listing(plural, NAMESPACE), || {
+                    Effect::Refuse(forbidden())
+                });
+                cluster.model.fault(gone);
+            }
         }
+        // Nothing in the namespace of probes is taken for gone because it cannot be seen.
+        let blind = Fault::times(2, listing("pods", PROBES), || Effect::Refuse(forbidden()));
+        cluster.model.fault(blind);
         let namespaces: Api<Namespace> = Api::all(cluster.model.user());
         namespaces
             .delete(NAMESPACE, &DeleteParams::default())
@@ -208,9 +316,9 @@ fn a_terminating_namespace_is_let_go_of() {
         };
         cluster.model.until("the end of the namespace", gone).await;
     });
-    // Nobody else would have deleted these.
+    // No other controller would have deleted these.
     let left = cluster.model.state().store.of("pods", PROBES).count();
-    assert_eq!(left, 0);
+    assert_eq!(left, 0, "{word}");
     let created = cluster.model.calls();
     let refused = created.iter().filter(|call| {
         call.verb == "create" && call.plural != "events" && call.answer == Some(403)
@@ -220,6 +328,7 @@ fn a_terminating_namespace_is_let_go_of() {
         0,
         "nothing is created in a terminating namespace"
     );
+    cluster.assert_nothing_left(word);
 }
 
 /// A pod that does not start says why, and so does the run that has waited for it.
@@ -299,18 +408,69 @@ fn a_volume_that_comes_late_is_waited_for() {
     cluster.assert_nothing_left("a volume came late");
 }
 
-/// A name that somebody else has is found before anything is created.
+/// A name that a foreign object has is found before anything is created.
 #[test]
 fn a_name_that_is_taken_fails_the_first_gate() {
+    for (kind, plural, name) in [
+        ("Pod", "pods", "demo-restore"),
+        ("Pod", "pods", "demo-intruder"),
+        ("Secret", "secrets", "demo-credentials"),
+        (
+            "PersistentVolumeClaim",
+            "persistentvolumeclaims",
+            "demo-data",
+        ),
+        ("NetworkPolicy", "networkpolicies", "demo-copy-egress"),
+    ] {
+        let cluster = Cluster::new();
+        let version = if kind == "NetworkPolicy" {
+            "networking.k8s.io/v1"
+        } else {
+            "v1"
+        };
+        cluster.model.seed(json!({
+            "apiVersion": version, "kind": kind,
+            "metadata": {"name": name, "namespace": NAMESPACE, "creationTimestamp": INSTALLED},
+        }));
+        let status = cluster.complete();
+        assert_eq!(status.outcome.unwrap().as_str(), "Failed", "{name}");
+        assert!(status.failed_gate.unwrap().starts_with("G-02"), "{name}");
+        let made = ["secrets", "persistentvolumeclaims", "networkpolicies"];
+        assert_eq!(
+            cluster.done(|call| call.verb == "create" && made.contains(&call.plural.as_str())),
+            0
+        );
+        let foreign = Key::new(plural, NAMESPACE, name);
+        assert!(
+            cluster.model.state().store.read(&foreign).is_some(),
+            "{name} stays"
+        );
+    }
+}
+
+/// What has the run's label and none of its names is not the operator's to delete: the run is not over while it is there.
+#[test]
+fn a_labelled_stranger_keeps_the_proof_from_being_made() {
     let cluster = Cluster::new();
-    cluster.foreign_pod("demo-restore");
-    let status = cluster.complete();
-    assert_eq!(status.outcome.unwrap().as_str(), "Failed");
-    assert!(status.failed_gate.unwrap().starts_with("G-02"));
-    assert_eq!(
-        cluster.done(|call| call.verb == "create" && call.plural == "secrets"),
-        0
-    );
+    let status = cluster.operate(async {
+        cluster.begin().await;
+        cluster.called(1, on("create pods/demo-harness")).await;
+        let mut stranger = foreign_pod("extra");
+        let uid = cluster.run().unwrap().metadata.uid;
+        stranger["metadata"]["labels"] = json!({RUN_LABEL: uid});
+        cluster.model.seed(stranger);
+        let last = "delete networkpolicies/demo-copy-egress";
+        cluster.called(1, on(last)).await;
+        let volumes = |call: &Call| call.verb == "list" && call.plural == "persistentvolumes";
+        // Two looks make a proof.
+        cluster.called(4, volumes).await;
+        assert!(cluster.run().unwrap().status.unwrap().outcome.is_none());
+        let extra = Key::new("pods", NAMESPACE, "extra");
+        cluster.model.state().store.remove(&extra);
+        cluster.ended().await
+    });
+    cluster.assert_passed(&status.unwrap(), "a labelled stranger");
+    assert_eq!(cluster.done(on("delete pods/extra")), 0);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use kube::api::{Api, DeleteParams};
 use crate::cluster::{Cluster, NAMESPACE};
 use crate::model_apiserver::Model;
 use crate::model_apiserver::faults::{
-    Effect, Fault, conflict, forbidden, internal, on, too_many_requests,
+    Effect, Fault, MakeEffect, conflict, forbidden, internal, on, too_many_requests,
 };
 
 #[test]
@@ -147,7 +147,7 @@ fn a_run_whose_report_is_deleted_ends() {
 #[test]
 fn writes_of_report_and_status_that_fail_are_made_again() {
     let cluster = Cluster::new();
-    let effects: [fn() -> Effect; 5] = [
+    let effects: [MakeEffect; 5] = [
         || Effect::Refuse(conflict()),
         || Effect::Refuse(internal()),
         || Effect::LoseAnswer,
@@ -168,7 +168,7 @@ fn writes_of_report_and_status_that_fail_are_made_again() {
 /// Events are never evidence, and must not hold up a run.
 #[test]
 fn events_that_cannot_be_published_hold_up_nothing() {
-    let effects: [fn() -> Effect; 2] = [|| Effect::Refuse(forbidden()), || Effect::Hang];
+    let effects: [MakeEffect; 2] = [|| Effect::Refuse(forbidden()), || Effect::Hang];
     for effect in effects {
         let cluster = Cluster::new();
         cluster
@@ -178,6 +178,57 @@ fn events_that_cannot_be_published_hold_up_nothing() {
         cluster.assert_passed(&status, "no events");
         assert!(cluster.model.all::<Event>().is_empty());
     }
+}
+
+/// Long enough for a pass, in the time of the runtime.
+async fn pause() {
+    tokio::time::sleep(std::time::Duration::from_secs(5)).await;
+}
+
+#[test]
+fn watches_that_are_late_lose_nothing() {
+    let cluster = Cluster::new();
+    let status = cluster.operate(async {
+        cluster.begin().await;
+        for at in [
+            "create pods/demo-dump",
+            "create pods/demo-harness",
+            "delete pods/demo-seal",
+        ] {
+            cluster.called(1, on(at)).await;
+            cluster.model.hold_watches(true);
+            pause().await;
+            cluster.model.hold_watches(false);
+        }
+        cluster.ended().await
+    });
+    cluster.assert_passed(&status.unwrap(), "late");
+}
+
+/// Connections that die without a word cost seconds each time, not the deadline of a command.
+#[test]
+fn watches_that_fall_silent_are_taken_up_again() {
+    let cluster = Cluster::new();
+    let (status, took) = cluster
+        .operate(async {
+            let begin = tokio::time::Instant::now();
+            cluster.ask().await;
+            cluster.condition("Approved", "AwaitingApproval").await;
+            cluster.model.silence_watches();
+            cluster.approve().await;
+            for at in [
+                "create pods/demo-dump",
+                "create pods/demo-postgres",
+                "create pods/demo-harness",
+            ] {
+                cluster.called(1, on(at)).await;
+                cluster.model.silence_watches();
+            }
+            (cluster.ended().await, begin.elapsed())
+        })
+        .unwrap();
+    cluster.assert_passed(&status, "silent");
+    assert!(took.as_secs() < 180, "{took:?}");
 }
 
 #[test]

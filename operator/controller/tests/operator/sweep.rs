@@ -1,20 +1,88 @@
-//! Every write of a run meets every fault: the run ends as if there had been none, and nothing is made twice.
+//! Every request of three runs meets every fault: each run ends as if there had been none, and nothing is made twice.
 
-use dryrun_core::api::Outcome;
-use std::collections::{BTreeMap, BTreeSet};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, OnceLock};
 
 use crate::cluster::Cluster;
-use crate::model_apiserver::faults::{Call, Effect, Fault, conflict, internal, on, timeout, write};
+use crate::model_apiserver::faults::{
+    Call, Effect, Fault, MakeEffect, conflict, internal, on, timeout, too_many_requests, write,
+};
+use crate::oracle;
 
-/// Fails unless the run has passed, and each object was made once and deleted once.
-fn assert_undisturbed(cluster: &Cluster, what: &str) {
-    let status = cluster.run().unwrap().status.unwrap();
-    cluster.assert_passed(&status, what);
-    assert_eq!(
-        cluster.report().unwrap().status.unwrap().outcome,
-        Some(Outcome::Passed),
-        "{what}"
-    );
+/// A run, and what users do in it.
+#[derive(Clone, Copy, Debug)]
+enum Run {
+    /// It passes all gates.
+    Happy,
+    /// A gate fails in its middle.
+    Aborted,
+    /// alice deletes it while a scenario runs.
+    Deleted,
+}
+
+impl Run {
+    const ALL: [Self; 3] = [Self::Happy, Self::Aborted, Self::Deleted];
+
+    fn cluster(self) -> Cluster {
+        match self {
+            Self::Happy => Cluster::new(),
+            Self::Aborted => Cluster::finding(|facts| {
+                facts.roles.as_mut().unwrap().applied.errors = vec!["cannot grant".into()];
+            }),
+            Self::Deleted => {
+                let cluster = Cluster::new();
+                cluster.pods.stick("scenario-1");
+                cluster
+            }
+        }
+    }
+
+    /// Does what users do from where the run is, and waits for its end.
+    async fn walk(self, cluster: &Cluster) {
+        match self {
+            Self::Happy | Self::Aborted => {
+                cluster.begin().await;
+                cluster.ended().await;
+            }
+            Self::Deleted => {
+                let deleted =
+                    |run: &dryrun_core::api::DryRun| run.metadata.deletion_timestamp.is_some();
+                match cluster.run() {
+                    None if cluster.report().is_some() => return,
+                    Some(run) if deleted(&run) => {}
+                    Some(_) | None => {
+                        cluster.begin().await;
+                        cluster.pods.stuck().await;
+                        cluster.delete().await;
+                    }
+                }
+                cluster.gone().await;
+            }
+        }
+    }
+
+    /// Brings the run to its end, with as many operators after each other as it takes.
+    fn complete(self, cluster: &Cluster) {
+        while cluster.operate(self.walk(cluster)).is_none() {}
+    }
+
+    /// The end of the undisturbed run, and the number of its writes.
+    fn undisturbed(self) -> &'static (Value, usize) {
+        static ENDS: [OnceLock<(Value, usize)>; 3] = [const { OnceLock::new() }; 3];
+        ENDS[self as usize].get_or_init(|| {
+            let cluster = self.cluster();
+            self.complete(&cluster);
+            let writes = cluster.model.count(|call| call.write.is_some());
+            (oracle::end(&cluster), writes)
+        })
+    }
+}
+
+/// Fails unless the run has ended like this, and each object was made once and deleted once.
+fn assert_undisturbed(cluster: &Cluster, end: &Value, what: &str) {
+    assert_eq!(oracle::end(cluster), *end, "{what}: {}", cluster.told());
+    cluster.assert_nothing_left(what);
     let mut done = BTreeMap::<String, usize>::new();
     let calls = cluster.model.calls();
     for call in calls
@@ -30,24 +98,28 @@ fn assert_undisturbed(cluster: &Cluster, what: &str) {
 }
 
 /// Kills the operator at every write, one life a write, until the run is over.
-fn kill_at_every_write(effect: fn() -> Effect, spared: usize, what: &str) {
-    let cluster = Cluster::new();
+///
+/// A life is spared the note in the report that nobody watched before it: an operator that lives for that alone comes no further, whatever it
+/// does after. Beside it, a life is spared so many writes.
+fn kill_at_every_write(effect: MakeEffect, spared: usize, what: &str) {
+    let (end, _) = Run::Happy.undisturbed();
+    let cluster = Run::Happy.cluster();
     let mut lives = 0;
     loop {
-        let past = cluster
-            .model
-            .calls()
-            .iter()
-            .filter(|call| call.write.is_some())
-            .count();
-        // What a life has before it dies, so that it comes on.
-        let matches = move |call: &Call| call.write.is_some_and(|n| n > past + spared);
-        cluster.model.fault(Fault::once(matches, effect()));
-        let run = async {
-            cluster.begin().await;
-            cluster.ended().await
+        let past = cluster.model.count(|call| call.write.is_some());
+        let noted = Mutex::new(0);
+        let matches = move |call: &Call| {
+            let Some(nth) = call.write.map(|n| n - past) else {
+                return false;
+            };
+            let mut noted = noted.lock().unwrap();
+            if nth == 1 && on("apply dryrunreports/*/status")(call) {
+                *noted = 1;
+            }
+            nth > spared + *noted
         };
-        let ended = cluster.operate(run);
+        cluster.model.fault(Fault::once(matches, effect()));
+        let ended = cluster.operate(Run::Happy.walk(&cluster));
         cluster.model.forget_faults();
         if ended.is_some() {
             break;
@@ -60,7 +132,7 @@ fn kill_at_every_write(effect: fn() -> Effect, spared: usize, what: &str) {
         );
     }
     assert!(lives > 30, "{what}: {lives} lives");
-    assert_undisturbed(&cluster, what);
+    assert_undisturbed(&cluster, end, what);
 }
 
 #[test]
@@ -78,75 +150,143 @@ fn killed_before_every_second_write() {
     kill_at_every_write(|| Effect::KillBefore, 1, "killed before every second write");
 }
 
-/// What meets the first attempt at every write.
-fn at_every_write(effect: fn() -> Effect, what: &str) {
-    let cluster = Cluster::new();
-    let met = std::sync::Mutex::new(BTreeMap::<String, usize>::new());
-    // A write of the report is another one each time: so every second of the same name is let through.
+const CRASHES: [(&str, MakeEffect); 3] = [
+    ("killed before", || Effect::KillBefore),
+    ("killed after", || Effect::KillAfter),
+    ("answer lost", || Effect::LoseAnswer),
+];
+
+const FAILURES: [(&str, MakeEffect); 8] = [
+    ("409", || Effect::Refuse(conflict())),
+    ("429", || Effect::Refuse(too_many_requests())),
+    ("500", || Effect::Refuse(internal())),
+    ("504", || Effect::Refuse(timeout())),
+    ("504 with commit", || Effect::RefuseAfter(timeout())),
+    ("reset", || Effect::LoseRequest),
+    ("hang", || Effect::Hang),
+    ("hang with commit", || Effect::HangAfter),
+];
+
+/// A fault that meets every second write of the same text, the first one too.
+fn every_second_write(effect: MakeEffect) -> Fault {
+    let met = Mutex::new(BTreeMap::<String, usize>::new());
     let matches = move |call: &Call| {
-        let mut met = met.lock().unwrap();
         if call.write.is_none() {
             return false;
         }
+        let mut met = met.lock().unwrap();
         let times = met.entry(call.text()).or_default();
         *times += 1;
         *times % 2 == 1
     };
-    cluster
-        .model
-        .fault(Fault::times(usize::MAX, matches, effect));
-    cluster.complete();
-    assert_undisturbed(&cluster, what);
+    Fault::times(usize::MAX, matches, effect)
 }
 
+/// All effects meet all writes of one of the runs or another; all of each: [`every_write_of_every_run_fails_at_first`].
 #[test]
-fn every_answer_is_lost() {
-    at_every_write(|| Effect::LoseAnswer, "every answer is lost");
+fn every_write_fails_at_first() {
+    writes_fail_at_first(Run::ALL.len());
 }
 
+/// `cargo test -p dryrun-controller --test operator -- --ignored every_write_of_every_run`
 #[test]
-fn every_request_is_lost() {
-    at_every_write(|| Effect::LoseRequest, "every request is lost");
+#[ignore = "takes a minute"]
+fn every_write_of_every_run_fails_at_first() {
+    writes_fail_at_first(1);
 }
 
-#[test]
-fn every_write_is_refused_first() {
-    at_every_write(|| Effect::Refuse(internal()), "500");
-    at_every_write(|| Effect::Refuse(conflict()), "409");
-}
-
-#[test]
-fn every_write_times_out_and_is_carried_out() {
-    at_every_write(|| Effect::RefuseAfter(timeout()), "504 with commit");
-}
-
-/// One fault a run, at each of its writes in turn. Some hundred runs: `cargo test -p dryrun-controller -- --ignored`.
-#[test]
-#[ignore = "takes minutes: one run for every write and fault"]
-fn one_fault_at_each_write() {
-    let effects: [(&str, fn() -> Effect); 6] = [
-        ("killed before", || Effect::KillBefore),
-        ("killed after", || Effect::KillAfter),
-        ("its answer lost", || Effect::LoseAnswer),
-        ("hangs", || Effect::HangAfter),
-        ("409", || Effect::Refuse(conflict())),
-        ("504 with commit", || Effect::RefuseAfter(timeout())),
-    ];
-    let cluster = Cluster::new();
-    cluster.complete();
-    let writes: BTreeSet<usize> = cluster
-        .model
-        .calls()
-        .iter()
-        .filter_map(|call| call.write)
-        .collect();
-    for n in writes {
-        for (what, effect) in effects {
-            let cluster = Cluster::new();
-            cluster.model.fault(Fault::once(write(n), effect()));
-            cluster.complete();
-            assert_undisturbed(&cluster, &format!("write {n} {what}"));
+/// Every so manieth of all pairs of run and effect.
+fn writes_fail_at_first(every: usize) {
+    for (n, run) in Run::ALL.into_iter().enumerate() {
+        let (end, _) = run.undisturbed();
+        let effects = FAILURES.iter().chain(&CRASHES[2..]);
+        for (what, effect) in effects.skip(n % every).step_by(every) {
+            let cluster = run.cluster();
+            cluster.model.fault(every_second_write(*effect));
+            run.complete(&cluster);
+            assert_undisturbed(&cluster, end, &format!("{run:?}: {what} at every write"));
         }
     }
-    assert_eq!(cluster.done(on("create dryrunreports/*")), 1);
+}
+
+/// A pass and a preflight read dozens of objects, and begin anew when one read fails: as many reads must go well between two that fail.
+const READS_BETWEEN: usize = 61;
+
+#[test]
+fn reads_and_watches_fail_again_and_again() {
+    let effects: [(&str, MakeEffect); 3] = [
+        ("500", || Effect::Refuse(internal())),
+        ("reset", || Effect::LoseRequest),
+        ("hang", || Effect::Hang),
+    ];
+    for (run, (what, effect)) in Run::ALL.into_iter().zip(effects) {
+        let (end, _) = run.undisturbed();
+        let cluster = run.cluster();
+        let met = Mutex::new(0);
+        let matches = move |call: &Call| {
+            let mut met = met.lock().unwrap();
+            *met += usize::from(["get", "list", "watch"].contains(&call.verb));
+            *met % READS_BETWEEN == 0
+        };
+        // The first read of all fails as well.
+        cluster.model.fault(Fault::once(|_| true, effect()));
+        let reads = Fault::times(
+            usize::MAX,
+            move |call| call.write.is_none() && matches(call),
+            effect,
+        );
+        cluster.model.fault(reads);
+        run.complete(&cluster);
+        assert_undisturbed(&cluster, end, &format!("{run:?}: {what} at reads"));
+    }
+}
+
+/// Two operators that know nothing of each other: a replica too many, or one whose node was lost and came back.
+#[test]
+fn two_operators_do_what_one_does() {
+    for run in Run::ALL {
+        let (end, _) = run.undisturbed();
+        let cluster = run.cluster();
+        cluster.operate_all(2, run.walk(&cluster));
+        assert_undisturbed(&cluster, end, &format!("{run:?}: two operators"));
+    }
+}
+
+/// One fault a run, at every so manieth of its writes, with each of these effects in turn.
+fn one_fault_a_run(effects: &[(&str, MakeEffect)], every: usize) {
+    for run in Run::ALL {
+        let (end, writes) = run.undisturbed();
+        let all = (1..=*writes).flat_map(|n| effects.iter().map(move |effect| (n, effect)));
+        for (n, (what, effect)) in all.step_by(every) {
+            let cluster = run.cluster();
+            cluster.model.fault(Fault::once(write(n), effect()));
+            run.complete(&cluster);
+            let what = format!("{run:?}: write {n}: {what}");
+            assert_undisturbed(&cluster, end, &what);
+        }
+    }
+}
+
+/// A sample of [`one_crash_at_each_write`].
+#[test]
+fn one_crash_at_some_writes() {
+    one_fault_a_run(&CRASHES, 40);
+}
+
+/// Crash before and after, and a lost answer, at every write of the three runs: some 600 runs.
+///
+/// `cargo test -p dryrun-controller --test operator -- --ignored one_crash_at_each_write`
+#[test]
+#[ignore = "takes minutes: one run for every write and crash"]
+fn one_crash_at_each_write() {
+    one_fault_a_run(&CRASHES, 1);
+}
+
+/// Every other fault at every write of the three runs: some 1,600 runs.
+///
+/// `cargo test -p dryrun-controller --test operator -- --ignored one_failure_at_each_write`
+#[test]
+#[ignore = "takes minutes: one run for every write and failure"]
+fn one_failure_at_each_write() {
+    one_fault_a_run(&FAILURES, 1);
 }

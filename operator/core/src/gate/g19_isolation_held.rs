@@ -95,8 +95,9 @@ fn worlds() -> crate::test_support::Worlds {
             (
                 "NotIsolated",
                 World::with(|f| {
-                    f.copy_pod_after.as_mut().unwrap().violations =
-                        vec!["NetworkPolicy hole allows it more".into()]
+                    f.copy_pod_after.as_mut().unwrap().violations = vec![
+                        "NetworkPolicy hole selects this pod and allows additional traffic".into(),
+                    ]
                 }),
             ),
             (

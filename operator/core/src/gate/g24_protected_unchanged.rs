@@ -57,11 +57,7 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
         // Who was away sees no restart, but a container that restarted has another ID.
         Some(again) if !again.is_empty() => format!(
             "; nobody watched before {}: container IDs bridge the gap",
-            again
-                .iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
-                .join(", ")
+            examples(&again.iter().map(ToString::to_string).collect::<Vec<_>>())
         ),
         _ => String::new(),
     };
