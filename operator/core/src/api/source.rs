@@ -30,7 +30,7 @@ pub struct Source {
     /// The authority that must have signed the server's certificate. Public authorities if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_ref: Option<CaRef>,
-    /// How the password may be asked for.
+    /// How the password may be asked for; by SCRAM alone if absent.
     #[serde(default, skip_serializing_if = "Authentication::is_default")]
     pub authentication: Authentication,
     /// The key of a Secret in the DryRun's namespace that holds the role's password. The Secret must name this source in its annotation
