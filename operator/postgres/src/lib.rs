@@ -6,6 +6,7 @@ mod copy;
 mod effects;
 mod error;
 mod identity;
+mod login;
 mod privileges;
 mod query;
 mod session;
@@ -25,6 +26,7 @@ pub use copy::{
 pub use effects::{advance_ledger, large_objects, open_ledger, read_ledger};
 pub use error::{Class, Error, Result};
 pub use identity::{Identity, identity};
+pub use login::{Guarded, Login, Refused};
 pub use privileges::{escalations, inventory, privileges, role_rights};
 pub use query::run;
 pub use session::{Options, Session};

@@ -132,7 +132,7 @@ impl Dump<'_> {
     async fn identify(&mut self, client: &Client) -> Result<()> {
         let found = dryrun_postgres::identity(client)
             .await
-            .map_err(failure::query)?;
+            .map_err(failure::unrecognised)?;
         let identity = self.facts.identity.insert(found.server);
         let declared = &self.task.system_identifier;
         if is(identity, declared) {

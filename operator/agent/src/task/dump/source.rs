@@ -175,7 +175,7 @@ fn has_locale(known: &str, name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dryrun_core::api::SslMode;
+    use dryrun_core::api::{Authentication, SslMode};
 
     #[test]
     fn weak_passwords_are_named() {
@@ -186,6 +186,8 @@ mod tests {
             user: "dump_ro".into(),
             database: "directus".into(),
             sslmode: SslMode::Disable,
+            authentication: Authentication::ScramSha256,
+            ca_file: None,
             password_file: "password".into(),
         };
         assert!(

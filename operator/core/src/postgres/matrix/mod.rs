@@ -28,7 +28,7 @@ pub use difference::compare;
 pub use escalation::{EscalationPath, escalations};
 pub use expected::{Compiled, compile};
 pub use inventory::{CatalogObject, Inventory};
-pub use literal::{InvalidLiteral, Literal};
+pub use literal::{InvalidLiteral, Literal, MAX_ROWS, scan};
 pub use log_settings::{LogSetting, log_settings};
 pub(crate) use name::{ObjectName, argument_types, name_parts};
 pub use profile::declared_grants;
