@@ -100,8 +100,8 @@ pub fn inspect(
     };
     let (keys, modes) = mounted(spec, secrets);
     let labels = pod.metadata.labels.clone().unwrap_or_default();
-    let mut violations = unconfined(spec);
-    violations.extend(differences(spec, expected.built.spec.as_ref()));
+    let mut violations = differences(spec, expected.built.spec.as_ref());
+    violations.extend(unconfined(spec));
     violations.extend(openings(&labels, services, policies, expected));
     PodInspection {
         uid: pod.metadata.uid.clone().unwrap_or_default(),
