@@ -28,7 +28,7 @@ pub(crate) async fn apply_matrix(scope: &Scope) -> Result<(RolesFacts, CopyIdent
 }
 
 /// The list of rows that the spec names, with the digest that was approved.
-pub(super) async fn literal(scope: &Scope) -> Result<Option<Literal>, Problem> {
+async fn literal(scope: &Scope) -> Result<Option<Literal>, Problem> {
     let Some(reference) = &scope.spec.privileges.matrix_ref else {
         return Ok(None);
     };
@@ -36,11 +36,12 @@ pub(super) async fn literal(scope: &Scope) -> Result<Option<Literal>, Problem> {
     let read = resolve::matrix(&config_maps, &scope.run.namespace, reference)
         .await
         .map_err(|e| Problem::transient("ConfigMapUnreadable", e))?;
-    read.map(|(literal, _)| Some(literal))
-        .map_err(|problem| Problem::permanent(&problem.reason, problem.message))
+    let (bytes, _) = read?;
+    let literal = Literal::read(&bytes).map_err(|error| resolve::invalid(reference, &error))?;
+    Ok(Some(literal))
 }
 
-pub(super) fn declared<'a>(scope: &'a Scope, literal: Option<&'a Literal>) -> matrix::Declared<'a> {
+fn declared<'a>(scope: &'a Scope, literal: Option<&'a Literal>) -> matrix::Declared<'a> {
     matrix::Declared {
         spec: &scope.spec,
         literal,

@@ -16,7 +16,6 @@ use kube::{Api, ResourceExt};
 use std::collections::BTreeMap;
 use std::io;
 use std::pin::pin;
-use tokio::sync::Semaphore;
 
 use super::Scope;
 
@@ -63,13 +62,10 @@ async fn credentials(scope: &Scope) -> Result<Vec<Credential>, Problem> {
         .collect())
 }
 
-/// An automaton over all forms of all credentials takes some megabytes, so there are few at a time.
-static SCANNERS: Semaphore = Semaphore::const_new(2);
-
 /// Searches texts. What of them was not read stands in the facts.
 async fn search(scope: &Scope, texts: Vec<Text>) -> Result<LeakFacts, Problem> {
     let (credentials, roles) = (credentials(scope).await?, roles(scope));
-    let _turn = SCANNERS.acquire().await;
+    let _turn = scope.scanners.acquire().await;
     let searching = tokio::task::spawn_blocking(move || {
         let scanner = Scanner::new(credentials, &roles)?;
         let mut facts = LeakFacts::default();

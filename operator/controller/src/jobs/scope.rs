@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::{Api, Client};
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 
 use super::read;
 use crate::agent_client::{self, Agent};
@@ -52,6 +53,8 @@ pub trait PodAccess: Send + Sync + 'static {
     fn scenario<'a>(&'a self, scope: &'a Scope, index: usize) -> Access<'a, ScenarioFacts>;
     /// C-11: compares the copy with what it was.
     fn verify_copy<'a>(&'a self, scope: &'a Scope) -> Access<'a, VerificationFacts>;
+    /// C-12: reads the changes of the catalog that C-11 has found.
+    fn changes<'a>(&'a self, scope: &'a Scope) -> Access<'a, String>;
 }
 
 /// Access by port-forwards: HTTP to the agents, SQL to the copy.
@@ -89,12 +92,18 @@ impl PodAccess for PortForward {
     fn verify_copy<'a>(&'a self, scope: &'a Scope) -> Access<'a, VerificationFacts> {
         Box::pin(verify::verify_copy(scope))
     }
+
+    fn changes<'a>(&'a self, scope: &'a Scope) -> Access<'a, String> {
+        Box::pin(verify::changes(scope))
+    }
 }
 
 /// Everything that a job works with. It is the job's own copy, so that a job never sees half of a pass.
 pub struct Scope {
     pub(crate) client: Client,
     pub(crate) access: Arc<dyn PodAccess>,
+    /// Turns of searches for credentials, which all runs share.
+    pub(crate) scanners: Arc<Semaphore>,
     /// The DryRun.
     pub run: RunRef,
     pub(crate) operator: PinnedOperator,

@@ -54,6 +54,7 @@ impl Actor<'_> {
                 let scope = Scope {
                     client: self.client.clone(),
                     access: Arc::clone(self.access),
+                    scanners: Arc::clone(&self.jobs.scanners),
                     run: self.run.clone(),
                     operator: self.operator.clone(),
                     spec: Arc::new(self.dry_run.spec.clone()),

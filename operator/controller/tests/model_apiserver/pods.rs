@@ -301,7 +301,7 @@ impl Pods {
         }
         if !key.namespace.is_empty() {
             for dependent in dependents(store, &key.namespace, &old["metadata"]["uid"]) {
-                // Somebody else may have been faster.
+                // A user may have been faster.
                 let _ = store.delete(&dependent, &Preconditions::default());
             }
             namespace(store, &key.namespace);

@@ -191,6 +191,28 @@ fn writes_of_report_and_status_that_fail_are_made_again() {
     cluster.assert_passed(&status, "writes that fail");
 }
 
+/// Facts that another writer has left in the report since it was read are never replaced by older ones.
+#[test]
+fn a_report_that_has_changed_since_it_was_read_is_read_again() {
+    let cluster = Cluster::new();
+    let touched = Effect::First(Box::new(|state| {
+        let report = state.store.of("dryrunreports", NAMESPACE).next();
+        let report = report.unwrap().0.clone();
+        state.store.change(&report, |report| {
+            report["metadata"]["annotations"] = serde_json::json!({"touched": "yes"});
+        });
+    }));
+    let write = "apply dryrunreports/*/status";
+    cluster
+        .model
+        .fault(Fault::once(on(write), touched).after(2));
+    let status = cluster.complete();
+    cluster.assert_passed(&status, "a report that has changed");
+    let refused =
+        |call: &crate::model_apiserver::faults::Call| on(write)(call) && call.answer == Some(409);
+    assert_eq!(cluster.model.count(refused), 1);
+}
+
 /// Events are never evidence, and must not hold up a run.
 #[test]
 fn events_that_cannot_be_published_hold_up_nothing() {

@@ -28,7 +28,7 @@ use crate::model_apiserver::store::Key;
 /// The archive that the seal pod hands out.
 const ARCHIVE: &[u8] = b"an archive";
 
-/// What agents and copy answer.
+/// The answers of agents and copy.
 #[derive(Clone)]
 pub struct Scripted {
     model: Model,
@@ -43,7 +43,7 @@ struct Script {
     stuck: BTreeSet<String>,
     /// The same, of what fails.
     failing: BTreeMap<String, Problem>,
-    /// What pods watch, by name.
+    /// Targets that pods watch, by name.
     watched: BTreeMap<String, Vec<Target>>,
 }
 
@@ -175,7 +175,7 @@ impl Scripted {
         }
     }
 
-    /// What the copy says of itself, before this.
+    /// The copy's identity at this reading.
     fn identity(&self, scope: &Scope, place: usize) -> CopyIdentity {
         CopyIdentity {
             cluster_name: scope.run.uid.clone(),
@@ -188,7 +188,7 @@ fn json(value: &impl Serialize) -> Bytes {
     serde_json::to_vec(value).unwrap().into()
 }
 
-/// Who may reach what: the positive controls reach their targets, and nothing else reaches any.
+/// Reachability: the positive controls reach their targets, and nothing else reaches any.
 fn tally(pod: &str, target: &Target) -> Tally {
     use TargetClass::{Copy, CopyOtherPort, Production};
     let is = |object: RunPod| {
@@ -251,5 +251,9 @@ impl PodAccess for Scripted {
 
     fn verify_copy<'a>(&'a self, _: &'a Scope) -> Access<'a, VerificationFacts> {
         Box::pin(self.play("verify-copy", self.facts.verification.clone().unwrap()))
+    }
+
+    fn changes<'a>(&'a self, _: &'a Scope) -> Access<'a, String> {
+        Box::pin(async { Ok(String::new()) })
     }
 }

@@ -100,6 +100,7 @@ pub fn inspect(
     };
     let (keys, modes) = mounted(spec, secrets);
     let labels = pod.metadata.labels.clone().unwrap_or_default();
+    // Differences first: they name what was added, and only the first violations are shown.
     let mut violations = differences(spec, expected.built.spec.as_ref());
     violations.extend(unconfined(spec));
     violations.extend(openings(&labels, services, policies, expected));
