@@ -7,6 +7,7 @@
 
 mod abandoned;
 mod approval;
+mod attacks;
 mod audit;
 mod breakdowns;
 mod complete;
@@ -50,7 +51,7 @@ macro_rules! cases {
 }
 
 /// All cases, the longest first.
-const CASES: [(&str, Case); 89] = cases![
+const CASES: [(&str, Case); 94] = cases![
     complete::passes_every_gate,
     complete::sql_goes_through_port_forwards,
     complete::status_is_written_at_most_twelve_times,
@@ -112,12 +113,16 @@ const CASES: [(&str, Case); 89] = cases![
     copy::missing_space_prevents_the_dump,
     gates::protected_pod_deletion_fails,
     gates::undeclared_rows_fail,
+    gates::overwritten_rows_fail,
     gates::grant_in_scenario_fails,
     gates::failing_scenario_stops_the_rest,
     gates::changed_input_fails,
     gates::grant_on_unknown_table_fails,
     gates::missing_dump_privilege_fails,
     gates::wrong_password_fails,
+    attacks::curious_server_gets_no_password,
+    attacks::endless_errors_fail_a_gate,
+    attacks::matrix_bomb_is_refused,
     gates::wrong_system_identifier_fails,
     gates::empty_protected_selector_fails,
     gates::existing_object_is_not_touched,
@@ -127,6 +132,7 @@ const CASES: [(&str, Case); 89] = cases![
     waiting::missing_config_map_is_reported,
     waiting::missing_config_map_key_is_reported,
     waiting::missing_secret_is_reported,
+    waiting::secret_of_another_source_is_reported,
     waiting::missing_secret_key_is_reported,
     waiting::late_config_map_is_resolved,
     waiting::approval_of_another_plan_is_refused,

@@ -22,7 +22,7 @@ use dryrun_core::{
         protocol::{Task, TaskResult},
         tasks::{IdentifyTask, Login, RestoreTask, Server, SqlTask},
     },
-    api::{SqlExpectation, SqlStep, SslMode},
+    api::{Authentication, SqlExpectation, SqlStep, SslMode},
     postgres::{matrix, settings},
     problem::Problem,
     run::facts::{
@@ -128,6 +128,8 @@ fn restore_leaving(
                 user: config.restore_role.clone().unwrap(),
                 database: "postgres".into(),
                 sslmode: SslMode::Disable,
+                authentication: Authentication::ScramSha256,
+                ca_file: None,
                 password_file: "superuser".into(),
             },
             database: "directus".into(),

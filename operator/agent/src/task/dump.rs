@@ -132,7 +132,7 @@ impl Dump<'_> {
     async fn identify(&mut self, client: &Client) -> Result<()> {
         let found = dryrun_postgres::identity(client)
             .await
-            .map_err(failure::query)?;
+            .map_err(failure::unrecognised)?;
         let identity = self.facts.identity.insert(found.server);
         let declared = &self.task.system_identifier;
         if is(identity, declared) {
@@ -192,7 +192,7 @@ impl Dump<'_> {
         }
         if !requirements.unavailable.is_empty() {
             let message = format!(
-                "the image of the copy lacks the extensions {}",
+                "the image of the copy lacks the extensions and modules {}",
                 requirements.unavailable.join(", ")
             );
             return Err(Problem::permanent("ExtensionUnavailable", message));

@@ -16,7 +16,7 @@ pub(super) async fn run(agent: &Agent, task: &IdentifyTask) -> Result<SourceIden
         .await?;
     let identity = dryrun_postgres::identity(&session.client)
         .await
-        .map_err(failure::query)?;
+        .map_err(failure::unrecognised)?;
     session.close().await;
     Ok(identity.server)
 }

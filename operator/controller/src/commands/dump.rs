@@ -6,7 +6,7 @@ use dryrun_core::api::{Source, bytes_of};
 use dryrun_core::problem::Problem;
 use dryrun_core::run::container::Container;
 use dryrun_core::run::facts::DumpFacts;
-use dryrun_core::run::layout::{DUMP_DIR, SOURCE_FILE};
+use dryrun_core::run::layout::{DUMP_DIR, SOURCE_CA_FILE, SOURCE_FILE};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -25,6 +25,8 @@ pub(super) async fn source(source: &Source) -> Result<Server, Problem> {
         user: source.user.clone(),
         database: source.database.clone(),
         sslmode: source.sslmode,
+        authentication: source.authentication,
+        ca_file: source.ca_ref.is_some().then(|| SOURCE_CA_FILE.into()),
         password_file: SOURCE_FILE.into(),
     })
 }

@@ -2,7 +2,7 @@
 
 use dryrun_core::agent_api::protocol::{Task, TaskResult};
 use dryrun_core::agent_api::tasks::{RestoreTask, Server};
-use dryrun_core::api::{SslMode, bytes_of};
+use dryrun_core::api::{Authentication, SslMode, bytes_of};
 use dryrun_core::postgres::server_log::Errors;
 use dryrun_core::problem::Problem;
 use dryrun_core::run::container::Container;
@@ -40,6 +40,8 @@ pub(crate) async fn restore(scope: &Scope) -> Result<RestoreFacts, Problem> {
             user: scope.run.restore_role(),
             database: "postgres".into(),
             sslmode: SslMode::Disable,
+            authentication: Authentication::ScramSha256,
+            ca_file: None,
             password_file: key::RESTORE.into(),
         },
         database: scope.spec.source.database.clone(),

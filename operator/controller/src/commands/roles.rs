@@ -36,8 +36,9 @@ async fn literal(scope: &Scope) -> Result<Option<Literal>, Problem> {
     let read = resolve::matrix(&config_maps, &scope.run.namespace, reference)
         .await
         .map_err(|e| Problem::transient("ConfigMapUnreadable", e))?;
-    read.map(|(literal, _)| Some(literal))
-        .map_err(|problem| Problem::permanent(&problem.reason, problem.message))
+    let (bytes, _) = read?;
+    let literal = Literal::read(&bytes).map_err(|error| resolve::invalid(reference, &error))?;
+    Ok(Some(literal))
 }
 
 fn declared<'a>(scope: &'a Scope, literal: Option<&'a Literal>) -> matrix::Declared<'a> {

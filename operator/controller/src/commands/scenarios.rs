@@ -2,7 +2,7 @@
 //!
 //! The barrier before it: no declared role has a password, none has a backend; then the scenario's login gets a new password, and the copy's log a
 //! marker. The barrier after it: again no password and no backend, and a marker. What the log has in between is the scenario's, whatever its code
-//! says. A restarted operator that finds the first marker joins the scenario that runs: password and markers are derived from a secret of the run, so
+//! says; so is what was committed in the copy meanwhile. A restarted operator that finds the first marker joins the scenario that runs: password and markers are derived from a secret of the run, so
 //! they are the same again.
 
 use dryrun_core::agent_api::protocol::Task;
@@ -49,6 +49,7 @@ pub(crate) async fn baseline(scope: &Scope) -> Result<CopySummary, Problem> {
         kept::keep(&maintenance, kind, &text).await?;
     }
     copy::settings::keep(&endpoint, &maintenance).await?;
+    copy::effects::open(&session, &maintenance).await?;
     copy::log::trace(&maintenance).await?;
     Ok(CopySummary {
         counts: counts.summary(),
@@ -108,29 +109,24 @@ pub(crate) async fn run(scope: &Scope, index: usize) -> Result<ScenarioFacts, Pr
     copy::log::mark(&session, &markers.end).await?;
     let mut reader = reader();
     copy::log::follow(&session, &mut reader).await?;
+    let restored = session
+        .restored(&scope.copy().await?, &scope.spec.source.database)
+        .await?;
+    let verification = &scope.spec.verification;
+    let effects = copy::effects::close(&restored, &session, index, verification).await?;
     Ok(ScenarioFacts {
         claim,
         window: reader.finish(),
-        access: access(scope, scenario, &session).await?,
+        access: access(scenario, &restored).await?,
+        effects: Some(effects),
     })
 }
 
 /// What the login lacks on the objects that it must be denied on.
-async fn access(
-    scope: &Scope,
-    scenario: &Scenario,
-    maintenance: &Session,
-) -> Result<Vec<Access>, Problem> {
-    let objects = gate::denied_objects(scenario);
-    if objects.is_empty() {
-        return Ok(Vec::new());
-    }
-    let session = maintenance
-        .restored(&scope.copy().await?, &scope.spec.source.database)
-        .await?;
+async fn access(scenario: &Scenario, restored: &Session) -> Result<Vec<Access>, Problem> {
     let mut found = Vec::new();
-    for object in objects {
-        found.extend(session.access(&scenario.identity.login, &object).await?);
+    for object in gate::denied_objects(scenario) {
+        found.extend(restored.access(&scenario.identity.login, &object).await?);
     }
     Ok(found)
 }

@@ -2,7 +2,6 @@
 
 use dryrun_core::agent_api::protocol::{Task, TaskResult};
 use dryrun_core::agent_api::tasks::SearchTask;
-use dryrun_core::api::RowDelta;
 use dryrun_core::digest;
 use dryrun_core::postgres::changes::{Changes, DIFF};
 use dryrun_core::postgres::matrix as privilege_rows;
@@ -23,9 +22,6 @@ use super::{pods, protected, stage};
 use crate::copy::{self, Session, baseline as kept, failed, matrix};
 use crate::jobs::{Scope, confused, leaks, read};
 use crate::objects;
-
-/// How many tables that moved undeclared stand in the facts: the report must fit into etcd.
-const MOVED_SHOWN: usize = 100;
 
 /// Looks at the copy, the inputs, the pods and the objects, all at a time.
 pub(super) async fn verify(scope: &Scope) -> Result<(VerificationFacts, PodInspection), Problem> {
@@ -58,9 +54,14 @@ pub(crate) async fn verify_copy(scope: &Scope) -> Result<VerificationFacts, Prob
         Rows::parse(&before("catalog").await?).unwrap_or_default(),
     );
     let privileges_before = matrix::parsed(&before("privileges").await?);
-    let counts = dryrun_postgres::counts(session.client())
-        .await
-        .map_err(failed)?;
+    let (counts, effects) = copy::effects::compare(
+        &session,
+        &maintenance,
+        scope.facts.scenarios.len(),
+        &numbers(&counts_before),
+        &scope.spec.verification,
+    )
+    .await?;
     let catalog = dryrun_postgres::catalog(session.client())
         .await
         .map_err(failed)?;
@@ -82,14 +83,15 @@ pub(crate) async fn verify_copy(scope: &Scope) -> Result<VerificationFacts, Prob
     let requirements = scope.dump()?.requirements.clone().unwrap_or_default();
     let settings = copy::settings::compare(&endpoint, &maintenance, &requirements).await?;
 
-    let now = numbers(&counts);
-    let moved = moved(&numbers(&counts_before), &now);
     let tables = scope
         .spec
         .verification
         .tables
         .iter()
-        .map(|table| (table.clone(), now.get(table).copied()))
+        .map(|table| {
+            let rows = counts.get(table).copied();
+            (table.clone(), rows.and_then(|rows| rows.try_into().ok()))
+        })
         .collect();
     let mut crashes = Crashes::default();
     copy::log::entries(&maintenance, |entry| crashes.add(entry)).await?;
@@ -98,12 +100,11 @@ pub(crate) async fn verify_copy(scope: &Scope) -> Result<VerificationFacts, Prob
     let pods = read("PodsUnreadable", "the run's pods", pods.list(&labelled)).await?;
     Ok(VerificationFacts {
         after: CopySummary {
-            counts: counts.summary(),
+            counts: rows(&counts).summary(),
             catalog: catalog.summary(),
             privileges: privilege_rows::summary(&privileges),
         },
-        moved_count: moved.len() as u64,
-        moved: shown(moved, &scope.spec.verification.row_deltas),
+        effects,
         tables,
         catalog_changes: judged.catalog,
         privilege_changes: judged.privileges,
@@ -121,34 +122,18 @@ pub(crate) async fn changes(scope: &Scope) -> Result<String, Problem> {
     kept::kept(&Session::maintenance(&scope.copy().await?).await?, DIFF).await
 }
 
-fn numbers(rows: &Rows) -> BTreeMap<String, i64> {
+fn numbers(rows: &Rows) -> BTreeMap<String, u64> {
     rows.iter()
         .filter_map(|(table, count)| Some((table.to_owned(), count.parse().ok()?)))
         .collect()
 }
 
-/// Tables whose count differs; one that is there only once counts as empty where it is not.
-fn moved(before: &BTreeMap<String, i64>, now: &BTreeMap<String, i64>) -> BTreeMap<String, i64> {
-    before
-        .keys()
-        .chain(now.keys())
-        .map(|table| {
-            (
-                table.clone(),
-                now.get(table).unwrap_or(&0) - before.get(table).unwrap_or(&0),
-            )
-        })
-        .filter(|(_, delta)| *delta != 0)
-        .collect()
-}
-
-/// Those that are declared to move, and a few others: one that is not declared is enough to fail.
-fn shown(moved: BTreeMap<String, i64>, declared: &[RowDelta]) -> BTreeMap<String, i64> {
-    let (mut shown, others): (BTreeMap<_, _>, BTreeMap<_, _>) = moved
-        .into_iter()
-        .partition(|(table, _)| declared.iter().any(|delta| delta.table == *table));
-    shown.extend(others.into_iter().take(MOVED_SHOWN));
-    shown
+fn rows(counts: &BTreeMap<String, u64>) -> Rows {
+    let mut rows = Rows::default();
+    for (table, count) in counts {
+        rows.insert(&[table], &count.to_string());
+    }
+    rows
 }
 
 /// sha256 of each ConfigMap key that holds an input; empty for one that is gone.
@@ -186,34 +171,5 @@ pub(super) fn wanted(scope: &Scope) -> SearchTask {
         run_uid: scope.run.uid.clone(),
         scenarios: scope.spec.harness.scenarios.len(),
         roles: leaks::roles(scope),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn counts(tables: impl IntoIterator<Item = (usize, i64)>) -> BTreeMap<String, i64> {
-        let named = |(table, count)| (format!("public.t{table:05}"), count);
-        tables.into_iter().map(named).collect()
-    }
-
-    #[test]
-    fn declared_tables_and_a_few_others_are_shown() {
-        let moved = moved(
-            &counts((0..15_000).map(|table| (table, 1))),
-            &counts((1..15_001).map(|table| (table, if table == 7 { 1 } else { 3 }))),
-        );
-        assert_eq!(moved.len(), 15_000);
-        assert_eq!(moved["public.t00000"], -1);
-        assert_eq!(moved["public.t15000"], 3);
-        let declared = RowDelta {
-            table: "public.t14000".into(),
-            delta: 2,
-        };
-        let shown = shown(moved, &[declared]);
-        assert_eq!(shown.len(), MOVED_SHOWN + 1);
-        assert_eq!(shown["public.t14000"], 2);
-        assert!(self::shown(counts([(1, 1)]), &[]).len() == 1);
     }
 }

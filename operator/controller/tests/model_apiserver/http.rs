@@ -79,6 +79,9 @@ impl Asked {
     }
 }
 
+/// Bytes of an object that etcd takes by default.
+const OBJECT_LIMIT: usize = 3 << 19;
+
 /// Reads path, query and headers: `/api/v1/…` or `/apis/group/version/…`.
 async fn read(request: Request<Body>) -> Result<Asked, Refusal> {
     let (parts, body) = request.into_parts();
@@ -113,6 +116,10 @@ async fn read(request: Request<Body>) -> Result<Asked, Refusal> {
     let query = form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes());
     let query = query.into_owned().collect();
     let bytes = body.collect_bytes().await.map_err(|e| bad(&e))?;
+    if bytes.len() > OBJECT_LIMIT {
+        let message = "etcdserver: request is too large";
+        return Err(Refusal::new(500, "", message));
+    }
     let body = match bytes.is_empty() {
         true => Value::Null,
         false => serde_json::from_slice(&bytes).map_err(|e| bad(&e))?,

@@ -45,6 +45,8 @@ pub struct Cluster {
     pub pods: Scripted,
     /// Namespaces that the operator is told of.
     pub namespaces: Vec<String>,
+    /// Sources that the chart lists.
+    pub sources: Vec<String>,
     spec: Value,
 }
 
@@ -60,10 +62,11 @@ impl Cluster {
         for crd in crds() {
             model.define(&crd);
         }
-        for object in prepared() {
+        let mut world = World::passing();
+        world.spec.source.host = "192.0.2.10".into();
+        for object in prepared(&world.spec.source.uri()) {
             model.seed(object);
         }
-        let mut world = World::passing();
         let digest = digest::hex(&Sha256::digest(INPUT));
         let facts = &mut world.facts;
         facts.inputs.as_mut().unwrap().inputs[0].sha256 = digest.clone();
@@ -78,7 +81,6 @@ impl Cluster {
         }
         change(facts);
         let mut spec = serde_json::to_value(&world.spec).unwrap();
-        spec["source"]["host"] = json!("192.0.2.10");
         spec["harness"]["inputs"][0]["sha256"] = json!(digest);
         spec["harness"]["setup"] = json!([{"command": ["true"]}]);
         // The operator's own pod says where these are, and here there is none.
@@ -87,6 +89,7 @@ impl Cluster {
         Self {
             pods: Scripted::new(model.clone(), world.facts),
             namespaces: vec![NAMESPACE.into()],
+            sources: Vec::new(),
             model,
             spec,
         }
@@ -127,6 +130,7 @@ impl Cluster {
                 probes_namespace: PROBES.into(),
             },
             namespaces: self.namespaces.clone(),
+            sources: self.sources.clone(),
             policies: AdmissionPolicies::load(directory.path()).unwrap(),
             instance: None,
         }
@@ -402,8 +406,8 @@ fn policies() -> Vec<Value> {
     policies.into_iter().chain(bindings).collect()
 }
 
-/// Everything that a run needs and does not make.
-fn prepared() -> Vec<Value> {
+/// Everything that a run needs and does not make; `source` is production's name.
+fn prepared(source: &str) -> Vec<Value> {
     let namespace = |name: &str, labels: Value| {
         json!({
             "apiVersion": "v1", "kind": "Namespace", "status": {"phase": "Active"},
@@ -443,8 +447,19 @@ fn prepared() -> Vec<Value> {
             },
         }),
         json!({
-            "apiVersion": "v1", "kind": "Secret", "metadata": meta("directus-production"),
+            "apiVersion": "v1", "kind": "Secret", "metadata": {
+                "name": "directus-production", "namespace": NAMESPACE, "creationTimestamp": INSTALLED,
+                "annotations": {"dryrun.dev/source": source},
+            },
             "data": {"password": base64(b"correct-horse-battery-staple")},
+        }),
+        // Of another team, for another server.
+        json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {
+                "name": "payroll-production", "namespace": NAMESPACE, "creationTimestamp": INSTALLED,
+                "annotations": {"dryrun.dev/source": "postgresql://dump_ro@payroll.example:5432/payroll?sslmode=verify-full"},
+            },
+            "data": {"password": base64(b"nobody-may-have-this-one")},
         }),
         json!({
             "apiVersion": "v1", "kind": "ConfigMap", "metadata": meta("iu-cutter"),

@@ -6,6 +6,7 @@
 mod approval;
 mod crds;
 mod dryrun;
+mod effects;
 mod harness;
 mod privileges;
 mod report;
@@ -22,6 +23,7 @@ pub use dryrun::{
     ApprovalPolicy, DryRun, DryRunSpec, EvidencePolicy, Images, Isolation, OwnNode, PostgresSpec,
     ProtectedKind, ProtectedWorkloads, RestoreSpec, StepDeadlines, StorageSpec, ToleratedError,
 };
+pub use effects::{Figure, RowChange, SequenceChange};
 pub use harness::{
     ConfigMapKey, Harness, HarnessInput, Identity, Scenario, ScenarioExpectation, SetupCommand,
     SqlExpectation, SqlStep,
@@ -32,7 +34,9 @@ pub use privileges::{
 };
 pub use report::{CommandTime, DryRunReport, DryRunReportSpec, DryRunReportStatus, KeptEvidence};
 pub use scalar::{InvalidDuration, InvalidQuantity, Span, bytes_of};
-pub use source::{DumpOptions, SecretKeyRef, Source, SourceNetwork, SslMode};
+pub use source::{
+    Authentication, CaRef, DumpOptions, SecretKeyRef, Source, SourceNetwork, SslMode,
+};
 pub use status::{Child, DryRunStatus, Outcome, PlanSummary};
 pub use target_class::TargetClass;
 pub use verification::{CatalogChange, CatalogChanges, RowDelta, Verification};

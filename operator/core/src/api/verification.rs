@@ -4,6 +4,8 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::effects::{Figure, RowChange, SequenceChange};
+
 /// The verification battery after the scenarios.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -11,25 +13,65 @@ pub struct Verification {
     /// Tables, schema-qualified, whose presence and row counts are shown in the report.
     #[schemars(length(max = 256), inner(length(max = 320)))]
     pub tables: Vec<String>,
-    /// How row counts must have moved. A table that is not named must not have moved.
+    /// How rows of tables must have changed. In any other table nothing may have changed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256))]
+    pub row_changes: Vec<RowChange>,
+    /// Short form of `rowChanges` for tables in which rows are only inserted, or only deleted.
     #[schemars(length(max = 256))]
     pub row_deltas: Vec<RowDelta>,
+    /// How far sequences must have moved. Not to be named: one that a column owns, if it took no more steps than rows were inserted into its table by the same scenario.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256))]
+    pub sequence_changes: Vec<SequenceChange>,
+    /// Large objects that were created, written, given other rights or removed: a number, a range such as `2..5` or `2..`, or `any`.
+    #[serde(skip_serializing_if = "Figure::is_none")]
+    pub large_objects: Figure,
     /// Changes of the catalog and of privileges that the scenarios make. Any other fails.
     pub catalog_changes: CatalogChanges,
     /// Keep the SQL trace of the scenarios in the evidence.
     pub trace: bool,
 }
 
-/// The declared movement of one table's row count.
+impl Verification {
+    /// Returns all declared changes of rows, those in the short form too.
+    pub fn all_row_changes(&self) -> impl Iterator<Item = RowChange> + '_ {
+        let short = self.row_deltas.iter().map(RowDelta::as_row_change);
+        self.row_changes.iter().cloned().chain(short)
+    }
+}
+
+/// The declared movement of one table's row count: `delta` rows inserted, or deleted if it is
+/// negative, and no other change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RowDelta {
     /// The table, schema-qualified.
     #[schemars(length(min = 3, max = 320))]
     pub table: String,
-    /// Rows after the scenarios less rows before.
+    /// Rows inserted; a negative number of rows deleted.
     #[schemars(range(min = -9007199254740991_i64, max = 9007199254740991_i64))]
     pub delta: i64,
+}
+
+impl RowDelta {
+    fn as_row_change(&self) -> RowChange {
+        let count = self.delta.unsigned_abs();
+        let (inserted, deleted) = if self.delta < 0 {
+            (0, count)
+        } else {
+            (count, 0)
+        };
+        RowChange {
+            table: self.table.clone(),
+            expect_tables: None,
+            inserted: Figure::exactly(inserted),
+            updated: Figure::default(),
+            deleted: Figure::exactly(deleted),
+            truncated: Figure::default(),
+            rewritten: Figure::default(),
+        }
+    }
 }
 
 /// Changes of the catalog and of privileges that the scenarios make: listed, or pinned as a whole.

@@ -24,6 +24,8 @@ use crate::{
 const PASSWORD: usize = 12;
 /// libc locales that need no file.
 const BUILT_IN: [&str; 2] = ["C", "POSIX"];
+/// The module of Postgres that makes text of the write-ahead log.
+const DECODER: &str = "test_decoding";
 
 /// A password that is short or a word of the plan occurs in innocent logs, so that its absence could never be proven.
 pub(super) fn weak_password(server: &Server, password: &str) -> Option<Problem> {
@@ -75,7 +77,8 @@ pub(super) async fn settings(
     Ok((settings, unseen))
 }
 
-/// Extensions of the source that this image does not have, and those that it has in other versions alone, as `name version`.
+/// Extensions of the source that this image does not have, as `name version`, and [`DECODER`] if
+/// that is missing; then extensions that it has in other versions alone.
 pub(super) async fn unavailable(
     children: &Children,
     programs: &Programs,
@@ -92,7 +95,15 @@ pub(super) async fn unavailable(
             Ok(_) => {}
         }
     }
+    if !has_decoder(&programs.modules(children).await) {
+        unavailable.push(DECODER.to_owned());
+    }
     Ok((unavailable, other_versions))
+}
+
+/// Returns true if the write-ahead log can be decoded, which tells the effects of scenarios.
+fn has_decoder(modules: &Path) -> bool {
+    modules.join(format!("{DECODER}.so")).exists()
 }
 
 /// Returns true for a version of an extension that can be installed: by a script of its own and those that upgrade it, or since it is the default.
@@ -164,7 +175,7 @@ fn has_locale(known: &str, name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dryrun_core::api::SslMode;
+    use dryrun_core::api::{Authentication, SslMode};
 
     #[test]
     fn weak_passwords_are_named() {
@@ -175,6 +186,8 @@ mod tests {
             user: "dump_ro".into(),
             database: "directus".into(),
             sslmode: SslMode::Disable,
+            authentication: Authentication::ScramSha256,
+            ca_file: None,
             password_file: "password".into(),
         };
         assert!(
@@ -202,6 +215,14 @@ mod tests {
             assert!(has_locale(known, name), "{name}");
         }
         assert!(!has_locale(known, "fr_FR.UTF-8"));
+    }
+
+    #[test]
+    fn the_module_that_decodes_the_log_is_needed() {
+        let directory = tempfile::tempdir().unwrap();
+        assert!(!has_decoder(directory.path()));
+        fs::write(directory.path().join("test_decoding.so"), "").unwrap();
+        assert!(has_decoder(directory.path()));
     }
 
     #[test]

@@ -4,7 +4,10 @@ use dryrun_core::run::container as run;
 use dryrun_core::run::layout::{
     HARNESS_LOGS_DIR, INPUTS_DIR, SCRATCH_DIR, SECRETS_DIR, TMP_DIR, UNPACKED_DIR,
 };
-use k8s_openapi::api::core::v1::{ConfigMapVolumeSource, Container, KeyToPath, PodSpec, Volume};
+use k8s_openapi::api::core::v1::{
+    ConfigMapVolumeSource, Container, KeyToPath, PodSpec, ResourceRequirements, Volume,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use super::OBSERVER_USER;
 use super::parts::{agent, base, confined, install, resources, serve, small};
@@ -27,8 +30,9 @@ pub(super) fn pod(plan: &Plan<'_>) -> PodSpec {
             vec![token(plan, run::Container::Observer, &[])],
         ),
         memory("tmp"),
-        disk("scratch"),
-        disk("unpacked"),
+        disk("scratch", scratch_size(harness.resources.as_ref())),
+        // Inputs are ConfigMaps, of 1 MiB each.
+        disk("unpacked", Quantity("512Mi".into())),
         agent_volume(),
         evidence(plan),
     ];
@@ -98,6 +102,13 @@ pub(super) fn pod(plan: &Plan<'_>) -> PodSpec {
     )
 }
 
+/// What commands may write: as much as the harness states of the node's disk.
+fn scratch_size(declared: Option<&ResourceRequirements>) -> Quantity {
+    let limits = declared.and_then(|resources| resources.limits.as_ref());
+    let stated = limits.and_then(|limits| limits.get("ephemeral-storage"));
+    stated.cloned().unwrap_or_else(|| Quantity("4Gi".into()))
+}
+
 #[cfg(test)]
 mod tests {
     use crate::objects::{self, Plan};
@@ -109,6 +120,7 @@ mod tests {
     use dryrun_core::run::id::RunRef;
     use dryrun_core::run::key;
     use dryrun_core::run::object::RunPod;
+    use k8s_openapi::api::core::v1::PodSpec;
     use serde_json::{Value, json};
     use std::collections::{BTreeMap, BTreeSet};
 
@@ -124,6 +136,51 @@ mod tests {
         };
         let spec = serde_json::from_value(testing::spec()).unwrap();
         (spec, run, operator)
+    }
+
+    fn built(spec: Value, pod: RunPod) -> PodSpec {
+        let (_, run, operator) = demo();
+        let spec = serde_json::from_value(spec).unwrap();
+        let plan = Plan {
+            run: &run,
+            operator: &operator,
+            spec: &spec,
+            facts: &Facts::default(),
+        };
+        objects::pod(&plan, pod).spec.unwrap()
+    }
+
+    /// What user code writes is on the node's disk, with production's.
+    #[test]
+    fn no_directory_is_without_a_size() {
+        let mut spec = testing::spec();
+        let scratch = |spec: &PodSpec| {
+            let mut volumes = spec.volumes.clone().unwrap().into_iter();
+            let scratch = volumes.find(|volume| volume.name == "scratch").unwrap();
+            scratch.empty_dir.unwrap().size_limit.unwrap().0
+        };
+        for pod in RunPod::ALL {
+            for volume in built(spec.clone(), pod).volumes.into_iter().flatten() {
+                let size = volume.empty_dir.map(|directory| directory.size_limit);
+                assert_ne!(size, Some(None), "{pod:?}: {}", volume.name);
+            }
+        }
+        assert_eq!(scratch(&built(spec.clone(), RunPod::Harness)), "4Gi");
+        spec["harness"]["resources"] = json!({"limits": {"ephemeral-storage": "9Gi"}});
+        assert_eq!(scratch(&built(spec, RunPod::Harness)), "9Gi");
+    }
+
+    /// The authority of production's certificate is where a session with production begins.
+    #[test]
+    fn the_authority_is_mounted_next_to_the_password() {
+        let mut spec = testing::spec();
+        spec["source"]["caRef"] = json!({"configMapRef": {"name": "shop-ca", "key": "root.pem"}});
+        for pod in RunPod::ALL {
+            let volumes = serde_json::to_string(&built(spec.clone(), pod).volumes).unwrap();
+            let mounted = volumes.contains(r#"{"key":"root.pem","path":"source-ca.crt"}"#);
+            let expected = matches!(pod, RunPod::Dump | RunPod::Identity);
+            assert_eq!(mounted, expected, "{pod:?}: {volumes}");
+        }
     }
 
     /// What is inspected in the live pods is what is built here.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 use super::scenarios::is_zero;
-use super::{InputFacts, LeakFacts, LoggedError, MatrixDifference, PodFingerprint};
+use super::{CopyEffects, InputFacts, LeakFacts, LoggedError, MatrixDifference, PodFingerprint};
 
 /// A large set of rows: its size and digest.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -121,10 +121,8 @@ pub struct CopySummary {
 pub struct VerificationFacts {
     /// The copy after the scenarios.
     pub after: CopySummary,
-    /// Tables whose row count moved, with the difference: all that are declared to, and at most 100 others.
-    pub moved: BTreeMap<String, i64>,
-    /// How many tables' row counts moved.
-    pub moved_count: u64,
+    /// What only the copy as a whole shows of the scenarios' effects.
+    pub effects: CopyEffects,
     /// Row counts of the tables that the spec names; absent when a table does not exist.
     pub tables: BTreeMap<String, Option<i64>>,
     /// Catalog objects that changed.

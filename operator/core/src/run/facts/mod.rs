@@ -5,6 +5,7 @@
 
 mod cluster;
 mod copy;
+mod effects;
 mod evidence;
 mod isolation;
 mod privileges;
@@ -19,6 +20,7 @@ pub use copy::{
     CRASHED, ChangeFacts, CopyFacts, CopyIdentity, CopySummary, REFUSALS, Reading, RestoreClaim,
     RestoreFacts, SetDifference, SetSummary, SettingsFacts, VerificationFacts,
 };
+pub use effects::{CopyEffects, RowEffects, ScenarioEffects};
 pub use evidence::{EvidenceFacts, Leak, LeakFacts, SealFacts, SealedFile};
 pub use isolation::{IsolationFacts, Phase, Probe};
 pub use privileges::{EscalationFacts, MatrixDifference, PrivilegeRow, RolesFacts, RowGroup};
