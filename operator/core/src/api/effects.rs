@@ -152,6 +152,7 @@ pub struct RowChange {
     pub table: String,
     /// Tables that the pattern must match, before the scenarios or after them. The other numbers are sums over all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100_000))]
     pub expect_tables: Option<u32>,
     /// Rows inserted: a number, a range such as `2..5` or `2..`, or `any`.
     #[serde(default, skip_serializing_if = "Figure::is_none")]
@@ -181,6 +182,7 @@ pub struct SequenceChange {
     pub sequence: String,
     /// Sequences that the pattern must match, before the scenarios or after them. `steps` is the sum over all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100_000))]
     pub expect_sequences: Option<u32>,
     /// Steps forward: a number, a range such as `2..5` or `2..`, or `any`. A sequence that was set back, or beside its steps, needs `any`.
     #[serde(default)]
