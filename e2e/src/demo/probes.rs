@@ -23,12 +23,12 @@ pub(super) fn table(isolation: &IsolationFacts) -> Vec<String> {
     let mut probes = BTreeMap::<String, BTreeMap<&str, Tally>>::new();
     for probe in phases(isolation).flat_map(|p| p.controls_before.iter().chain(&p.controls_after)) {
         let (pods, sum) = controls.entry(name(&probe.target)).or_default();
-        pods.insert(&probe.from);
+        pods.insert(probe.from.role());
         sum.add(&probe.tally);
     }
     for probe in isolation.probes() {
         let sums = probes.entry(name(&probe.target)).or_default();
-        sums.entry(&probe.from).or_default().add(&probe.tally);
+        sums.entry(probe.from.role()).or_default().add(&probe.tally);
     }
     let mut pods: Vec<&str> = PODS.iter().map(|pod| pod.role()).collect();
     pods.retain(|pod| probes.values().any(|sums| sums.contains_key(pod)));
@@ -86,10 +86,11 @@ mod tests {
     use dryrun_core::api::TargetClass;
     use dryrun_core::isolation::target::{Greeting, Protocol};
     use dryrun_core::run::facts::Probe;
+    use dryrun_core::run::object::RunPod;
 
-    fn probe(from: &str, class: TargetClass, connected: u64) -> Probe {
+    fn probe(from: RunPod, class: TargetClass, connected: u64) -> Probe {
         Probe {
-            from: from.into(),
+            from,
             target: Target {
                 class,
                 address: "10.0.0.1".into(),
@@ -108,19 +109,19 @@ mod tests {
 
     #[test]
     fn controls_and_pods_are_summed_by_target() {
-        let control = vec![probe("canary", TargetClass::Dns, 2)];
+        let control = vec![probe(RunPod::Canary, TargetClass::Dns, 2)];
         let isolation = IsolationFacts {
             before: Some(Phase {
                 controls_before: control.clone(),
                 probes: vec![
-                    probe("postgres", TargetClass::Dns, 0),
-                    probe("intruder", TargetClass::Dns, 1),
+                    probe(RunPod::Postgres, TargetClass::Dns, 0),
+                    probe(RunPod::Intruder, TargetClass::Dns, 1),
                 ],
                 controls_after: control,
                 milliseconds: 7,
                 ..Phase::default()
             }),
-            during: vec![probe("postgres", TargetClass::Dns, 0)],
+            during: vec![probe(RunPod::Postgres, TargetClass::Dns, 0)],
             ..IsolationFacts::default()
         };
         let lines = table(&isolation);

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use dryrun_core::api::{DryRunApproval, DryRunApprovalSpec, DryRunReport, Outcome};
-use dryrun_e2e::{cluster::apply, fixture::APPROVER};
+use dryrun_e2e::{
+    cluster::apply,
+    fixture::{APPROVER, PRODUCTION},
+};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{
     api::{
@@ -23,7 +26,7 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use crate::{
-    environment::{Environment, NAMESPACE, eventually},
+    environment::{DATABASE, Environment, NAMESPACE, SOURCE, eventually, source},
     run::{Run, condition, is, plan_hash, status},
     waiting,
 };
@@ -53,7 +56,8 @@ pub(crate) async fn config_map_change_voids_it(env: &Environment) -> Result<()> 
 /// Any change of a Secret changes its resourceVersion; its contents are not part of a plan.
 pub(crate) async fn secret_change_voids_it(env: &Environment) -> Result<()> {
     let secret = json!({
-        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "touched", "namespace": NAMESPACE}, "stringData": {"password": "of no use"},
+        "apiVersion": "v1", "kind": "Secret", "stringData": {"password": "of no use"},
+        "metadata": {"name": "touched", "namespace": NAMESPACE, "annotations": {SOURCE: source("dump_ro", &format!("postgres.{PRODUCTION}.svc"), DATABASE)}},
     });
     apply(&env.client, &secret.to_string()).await?;
     let mut request = env.small("secret-touched");

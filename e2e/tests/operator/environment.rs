@@ -38,6 +38,19 @@ pub(crate) const UNPREPARED: &str = "operator-unprepared";
 /// The database of production that most runs dump.
 pub(crate) const DATABASE: &str = "stock";
 
+/// All databases of production that cases dump.
+const DATABASES: [&str; 9] = [
+    "directus",
+    DATABASE,
+    "disordered",
+    "generous",
+    "held",
+    "meddling",
+    "napping",
+    "regional",
+    "swelling",
+];
+
 /// Concurrent runs: each takes up to five pods and two volumes, and all share the machine's cores.
 const SLOTS: usize = 4;
 /// Cases of this module share one run, which takes one slot.
@@ -56,6 +69,8 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// Polling interval.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
+/// Password of the dump role `dump_ro`, as in the demo's manifests.
+pub(crate) const PASSWORD: &str = "h8Tz3VqLw6NcB1yRk9XfPm4DsJ7gUa2E";
 /// Password of the dump role `dump_lacking`.
 const LACKING_PASSWORD: &str = "mT5vXk2QzLr8HnWc4JpYd7BsGf9NaUe3";
 /// A password that no role of production has.
@@ -273,6 +288,14 @@ impl Environment {
     }
 }
 
+/// Annotation of a Secret with the sources that it is for.
+pub(crate) const SOURCE: &str = "dryrun.dev/source";
+
+/// The name of a source of these cases, none of which has TLS.
+pub(crate) fn source(user: &str, host: &str, database: &str) -> String {
+    format!("postgresql://{user}@{host}:5432/{database}?sslmode=prefer")
+}
+
 /// A scenario with one SQL step.
 pub(crate) fn steps(name: &str, sql: &str) -> Value {
     json!({"name": name, "as": {"login": "keeper"}, "steps": [{"sql": sql}], "timeout": "10m"})
@@ -325,27 +348,26 @@ async fn clear(administrator: &Kubectl, namespace: &str) -> Result<()> {
 /// Creates the users' role bindings, production's password, two unsuitable ones, and the harness's
 /// inputs.
 async fn seed_namespace(client: &Client, namespace: &str, inputs: &[ConfigMap]) -> Result<()> {
-    for file in [
-        "rehearsal/people.yaml",
-        "rehearsal/production-password.yaml",
-    ] {
-        let text =
-            std::fs::read_to_string(demo(file)).with_context(|| format!("reading {file}"))?;
-        apply(
-            client,
-            &text.replace(
-                &format!("namespace: {REHEARSAL}"),
-                &format!("namespace: {namespace}"),
-            ),
-        )
-        .await?;
-    }
-    for (name, password) in [("lacking", LACKING_PASSWORD), ("wrong", WRONG_PASSWORD)] {
+    let people = "rehearsal/people.yaml";
+    let people =
+        std::fs::read_to_string(demo(people)).with_context(|| format!("reading {people}"))?;
+    let here = people.replace(
+        &format!("namespace: {REHEARSAL}"),
+        &format!("namespace: {namespace}"),
+    );
+    apply(client, &here).await?;
+    let bind = async |name: &str, user: &str, password: &str| {
+        let host = format!("postgres.{PRODUCTION}.svc");
+        let sources = DATABASES.map(|database| source(user, &host, database));
         let secret = json!({
-            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": namespace}, "stringData": {"password": password},
+            "apiVersion": "v1", "kind": "Secret", "stringData": {"password": password},
+            "metadata": {"name": name, "namespace": namespace, "annotations": {SOURCE: sources.join(" ")}},
         });
-        apply(client, &secret.to_string()).await?;
-    }
+        apply(client, &secret.to_string()).await
+    };
+    bind("directus-production", "dump_ro", PASSWORD).await?;
+    bind("lacking", "dump_lacking", LACKING_PASSWORD).await?;
+    bind("wrong", "dump_ro", WRONG_PASSWORD).await?;
     let api: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
     for input in inputs {
         let mut input = input.clone();

@@ -7,6 +7,7 @@
 
 mod abandoned;
 mod approval;
+mod attacks;
 mod audit;
 mod breakdowns;
 mod complete;
@@ -50,7 +51,7 @@ macro_rules! cases {
 }
 
 /// All cases, the longest first.
-const CASES: [(&str, Case); 87] = cases![
+const CASES: [(&str, Case); 94] = cases![
     complete::passes_every_gate,
     complete::sql_goes_through_port_forwards,
     complete::status_is_written_at_most_twelve_times,
@@ -77,7 +78,10 @@ const CASES: [(&str, Case); 87] = cases![
     postgres_versions::postgres_18_passes,
     postgres_versions::postgres_15_passes,
     postgres_versions::newer_copy_leaves_catalog_match_unknown,
+    copy::pinned_changes_pass,
     copy::declared_migration_passes,
+    copy::declared_table_passes,
+    copy::tolerated_error_passes,
     copy::privileges_through_public_fail,
     breakdowns::server_crash_ends_the_run,
     breakdowns::termination_log_is_not_repeated,
@@ -100,7 +104,6 @@ const CASES: [(&str, Case); 87] = cases![
     copy::changed_setting_fails,
     copy::literal_matrix_passes,
     copy::unused_tolerance_fails,
-    copy::tolerated_error_passes_restore,
     copy::restore_error_fails,
     copy::lost_rows_fail,
     copy::intolerable_errors_are_refused,
@@ -117,6 +120,9 @@ const CASES: [(&str, Case); 87] = cases![
     gates::grant_on_unknown_table_fails,
     gates::missing_dump_privilege_fails,
     gates::wrong_password_fails,
+    attacks::curious_server_gets_no_password,
+    attacks::endless_errors_fail_a_gate,
+    attacks::matrix_bomb_is_refused,
     gates::wrong_system_identifier_fails,
     gates::empty_protected_selector_fails,
     gates::existing_object_is_not_touched,
@@ -126,6 +132,7 @@ const CASES: [(&str, Case); 87] = cases![
     waiting::missing_config_map_is_reported,
     waiting::missing_config_map_key_is_reported,
     waiting::missing_secret_is_reported,
+    waiting::secret_of_another_source_is_reported,
     waiting::missing_secret_key_is_reported,
     waiting::late_config_map_is_resolved,
     waiting::approval_of_another_plan_is_refused,

@@ -7,7 +7,7 @@ use kube::Api;
 use serde_json::{Value, json};
 
 use crate::{
-    environment::{Environment, NAMESPACE, eventually},
+    environment::{DATABASE, Environment, NAMESPACE, SOURCE, eventually, source},
     run::Run,
 };
 
@@ -58,8 +58,11 @@ async fn production(env: &Environment, name: &str, image: Image) -> Result<(Valu
         &fill(include_str!("postgres_versions.yaml"), &values)?,
     )
     .await?;
+    let hosts = ["postgres-15", "postgres-15-newer", "postgres-18"];
+    let sources = hosts.map(|host| source("dump_ro", &format!("{host}.{VERSIONS}.svc"), DATABASE));
     let secret = json!({
-        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "versions", "namespace": NAMESPACE}, "stringData": {"password": PASSWORD},
+        "apiVersion": "v1", "kind": "Secret", "stringData": {"password": PASSWORD},
+        "metadata": {"name": "versions", "namespace": NAMESPACE, "annotations": {SOURCE: sources.join(" ")}},
     });
     apply(&env.client, &secret.to_string()).await?;
     let pods: Api<Pod> = Api::namespaced(env.client.clone(), VERSIONS);

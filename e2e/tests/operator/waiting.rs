@@ -147,8 +147,21 @@ pub(crate) async fn missing_secret_is_reported(env: &Environment) -> Result<()> 
         "no-secret",
         "/spec/source/passwordSecretRef",
         reference,
-        "SecretMissing",
-        "absent",
+        "SecretNotBound",
+        "annotate --overwrite secret absent",
+    )
+    .await
+}
+
+/// A Secret that its holder has given for another source is not used, and is not told from one that does not exist.
+pub(crate) async fn secret_of_another_source_is_reported(env: &Environment) -> Result<()> {
+    unresolved(
+        env,
+        "another-source",
+        "/spec/source/host",
+        json!("elsewhere.example"),
+        "SecretNotBound",
+        "dryrun.dev/source='postgresql://dump_ro@elsewhere.example:5432/stock?sslmode=prefer'",
     )
     .await
 }
@@ -309,6 +322,11 @@ pub(crate) async fn bad_specs_are_refused(env: &Environment) -> Result<()> {
             "/spec/source/network",
             json!({"namespace": "incomex"}),
             "network needs either namespace and podSelector, or cidr",
+        ),
+        (
+            "/spec/source/network",
+            json!({"cidr": "0.0.0.0/0"}),
+            "network.cidr may have 256 IPv4 addresses (/24) or one IPv6 subnet (/64) at most",
         ),
         (
             "/metadata/name",

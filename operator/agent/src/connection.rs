@@ -2,24 +2,31 @@
 
 use dryrun_core::problem::Problem;
 use std::{
+    fmt::Display,
     io::Write,
     net::IpAddr,
-    path::Path,
+    path::{Path, PathBuf},
     process::Command,
+    sync::OnceLock,
     time::{Duration, Instant},
 };
 
 use dryrun_core::agent_api::tasks::Server;
-use dryrun_postgres::{Options, Session};
+use dryrun_postgres::{Class, Guarded, Login, Options, Refused, Session};
 use tempfile::NamedTempFile;
-use tokio_postgres::{Config, NoTls, config::SslMode as Tls};
+use tokio::{net::TcpStream, time::timeout};
+use tokio_postgres::{
+    Config, NoTls,
+    config::{ChannelBinding, SslMode as Tls},
+    tls::MakeTlsConnect,
+};
 
 use crate::{
     directory,
     failure::{self, Result},
     tls,
 };
-use dryrun_core::api::SslMode;
+use dryrun_core::api::{Authentication, SslMode};
 
 /// How long a connection may take to come about.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -31,6 +38,10 @@ const AGAIN: Duration = Duration::from_millis(100);
 pub(crate) struct Credentials<'a> {
     pub(crate) server: &'a Server,
     pub(crate) password: String,
+    /// Certificates of authorities.
+    authorities: PathBuf,
+    /// With `prefer`: whether the server had TLS at the first session. All later ones are alike.
+    tls: OnceLock<bool>,
 }
 
 impl<'a> Credentials<'a> {
@@ -42,6 +53,13 @@ impl<'a> Credentials<'a> {
         Ok(Self {
             server,
             password: password.trim_end_matches(['\r', '\n']).to_owned(),
+            authorities: match &server.ca_file {
+                // Programs may run in another directory.
+                Some(file) => std::path::absolute(secrets.join(file))
+                    .map_err(|error| failure::file(file, &error))?,
+                None => tls::bundle(),
+            },
+            tls: OnceLock::new(),
         })
     }
 
@@ -69,29 +87,84 @@ impl<'a> Credentials<'a> {
         application: &str,
         options: &Options,
     ) -> Result<Session> {
+        let mut with_tls = self.mode() != SslMode::Disable;
+        loop {
+            match self.open(database, application, options, with_tls).await {
+                // As libpq, and only at the first session: later ones cannot be talked out of it.
+                Err(error)
+                    if error.refused() == Some(Refused::NoTls)
+                        && self.mode() == SslMode::Prefer =>
+                {
+                    with_tls = false;
+                }
+                opened => {
+                    let session = opened.map_err(failure::connect)?;
+                    self.tls.get_or_init(|| with_tls);
+                    return Ok(session);
+                }
+            }
+        }
+    }
+
+    /// The mode of the next session.
+    fn mode(&self) -> SslMode {
+        match (self.server.sslmode, self.tls.get()) {
+            (SslMode::Prefer, Some(true)) => SslMode::Require,
+            (SslMode::Prefer, Some(false)) => SslMode::Disable,
+            (mode, _) => mode,
+        }
+    }
+
+    async fn open(
+        &self,
+        database: &str,
+        application: &str,
+        options: &Options,
+        with_tls: bool,
+    ) -> Result<Session, dryrun_postgres::Error> {
         let server = self.server;
-        let mut config = base(&server.address, server.port, &server.user, &self.password)?;
-        config
-            .host(&server.host)
-            .dbname(database)
-            .application_name(application)
-            .ssl_mode(match server.sslmode {
-                SslMode::Disable => Tls::Disable,
-                SslMode::Prefer => Tls::Prefer,
-                SslMode::Require | SslMode::VerifyFull => Tls::Require,
-            });
         let doing = format!(
             "connect to {} ({}:{}) as {}",
             server.host, server.address, server.port, server.user
         );
-        let opened = match server.sslmode {
-            SslMode::Disable => Session::connect(&doing, &mut config, options, NoTls).await,
-            SslMode::Prefer | SslMode::Require | SslMode::VerifyFull => {
-                let tls = tls::connector(server.sslmode)?;
-                Session::connect(&doing, &mut config, options, tls).await
-            }
+        let refused = |why: &dyn Display| {
+            dryrun_postgres::Error::other(&doing, Class::Refused, why.to_string())
         };
-        opened.map_err(failure::connect)
+        let address: IpAddr = server.address.parse().map_err(|e| refused(&e))?;
+        let scram = server.authentication == Authentication::ScramSha256;
+        let mut config = Config::new();
+        config
+            .user(&server.user)
+            .password(&self.password)
+            .dbname(database)
+            .application_name(application)
+            .ssl_mode(if with_tls { Tls::Require } else { Tls::Disable })
+            .channel_binding(if with_tls && scram {
+                ChannelBinding::Require
+            } else {
+                ChannelBinding::Prefer
+            });
+        let login = match (with_tls, scram) {
+            (true, _) => Login::Tls,
+            (false, true) => Login::Scram,
+            (false, false) => Login::Any,
+        };
+        let lost =
+            |why: &dyn Display| dryrun_postgres::Error::other(&doing, Class::Lost, why.to_string());
+        let connecting = TcpStream::connect((address, server.port));
+        let stream = timeout(TIMEOUT, connecting).await;
+        let stream = stream
+            .map_err(|_| lost(&"no answer"))?
+            .map_err(|e| lost(&e))?;
+        let stream = Guarded::new(stream, login);
+        if !with_tls {
+            return Session::over(&doing, &mut config, options, stream, NoTls).await;
+        }
+        let mut tls =
+            tls::connector(self.mode(), &self.authorities).map_err(|e| refused(&e.message))?;
+        let tls = MakeTlsConnect::<Guarded<TcpStream>>::make_tls_connect(&mut tls, &server.host);
+        let tls = tls.map_err(|e| refused(&e))?;
+        Session::over(&doing, &mut config, options, stream, tls).await
     }
 
     /// Gives `command` what libpq needs for the same session; the password travels in a file of mode 0600, which lives as long as the returned value.
@@ -109,14 +182,21 @@ impl<'a> Credentials<'a> {
             .env("PGPORT", server.port.to_string())
             .env("PGUSER", &server.user)
             .env("PGDATABASE", &server.database)
-            .env("PGSSLMODE", server.sslmode.as_libpq())
+            .env("PGSSLMODE", self.mode().as_libpq())
             .env("PGPASSFILE", passfile.path())
             .env("PGAPPNAME", application)
             .env("PGOPTIONS", options.to_string())
             .env("PGCONNECT_TIMEOUT", TIMEOUT.as_secs().to_string());
         if server.sslmode == SslMode::VerifyFull {
             // Only then: with it libpq would verify under `require` too.
-            command.env("PGSSLROOTCERT", tls::bundle());
+            command.env("PGSSLROOTCERT", &self.authorities);
+        }
+        if server.authentication == Authentication::ScramSha256 {
+            // A libpq before 16 does not know the first one, and then heeds the second one alone.
+            command.env("PGREQUIREAUTH", "scram-sha-256");
+            if self.mode() != SslMode::Disable {
+                command.env("PGCHANNELBINDING", "require");
+            }
         }
         Ok(passfile)
     }

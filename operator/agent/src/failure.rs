@@ -15,6 +15,16 @@ const SPEAKING_ENDS: [&str; 4] = [
     ": No space left on device",
 ];
 
+/// Beginnings of refusals that hold no name.
+const REFUSALS: [&str; 6] = [
+    "password authentication failed",
+    "sorry, too many clients already",
+    "remaining connection slots are reserved",
+    "too many connections",
+    "the database system is",
+    "terminating connection due to administrator command",
+];
+
 /// A file of the pod could not be used.
 pub(crate) fn file(path: impl AsRef<Path>, error: &io::Error) -> Problem {
     Problem::permanent(
@@ -35,6 +45,14 @@ pub(crate) fn query(error: dryrun_postgres::Error) -> Problem {
     of_server(reason, class, &error)
 }
 
+/// A request to a server failed that has not yet been recognised: nothing that it says is repeated.
+pub(crate) fn unrecognised(error: dryrun_postgres::Error) -> Problem {
+    Problem {
+        message: error.terse(),
+        ..query(error)
+    }
+}
+
 /// A session could not be opened.
 pub(crate) fn connect(error: dryrun_postgres::Error) -> Problem {
     of_server("ConnectFailed", error.class(), &error)
@@ -49,6 +67,9 @@ fn of_server(reason: &str, class: Class, error: &dryrun_postgres::Error) -> Prob
 
 /// A line of `pg_dump`'s or `pg_restore`'s standard error without what a server message may quote from a row.
 pub(crate) fn without_rows(line: &str) -> String {
+    if let Some((head, message)) = line.split_once("FATAL:") {
+        return refusal(head, message.trim());
+    }
     let Some((head, message)) = line.split_once("ERROR:") else {
         return clip(line.to_owned());
     };
@@ -66,9 +87,30 @@ pub(crate) fn without_rows(line: &str) -> String {
     }
 }
 
+/// A refusal of a session. Whoever answers can write anything there, so only a sentence of Postgres' own is shown.
+fn refusal(head: &str, message: &str) -> String {
+    let known = REFUSALS.iter().find(|known| message.starts_with(**known));
+    let shown = known.unwrap_or(&"(not shown: the server is not known)");
+    format!("{}FATAL:  {shown}", clip(head.to_owned()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_that_is_not_known_is_not_quoted() {
+        let line = r#"pg_dump: error: connection to server at "evil" (10.0.0.9), port 5432 failed: FATAL:  you said Zk4mQ9"#;
+        assert_eq!(
+            without_rows(line),
+            r#"pg_dump: error: connection to server at "evil" (10.0.0.9), port 5432 failed: FATAL:  (not shown: the server is not known)"#
+        );
+        let line = "pg_dump: error: FATAL:  sorry, too many clients already Zk4mQ9";
+        assert_eq!(
+            without_rows(line),
+            "pg_dump: error: FATAL:  sorry, too many clients already"
+        );
+    }
 
     #[test]
     fn names_are_shown_and_rows_are_not() {

@@ -19,7 +19,7 @@ use dryrun_core::{
         protocol::{Task, TaskResult},
         tasks::{IdentifyTask, Server},
     },
-    api::SslMode,
+    api::{Authentication, SslMode},
     problem::Problem,
     run::facts::DumpFacts,
 };
@@ -415,6 +415,135 @@ async fn no_code_of_an_owner_runs_as_the_dump_role() {
     }
 }
 
+/// A server of somebody who would like to know the password: it asks for it in this way, and says what it was told.
+fn curious(request: &'static [u8]) -> (u16, std::sync::mpsc::Receiver<Vec<u8>>) {
+    use std::io::{Read as _, Write as _};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut heard = Vec::new();
+            let mut buffer = [0; 4096];
+            // The SSLRequest is denied, the start-up message answered; what comes then is the password.
+            for answer in [b"N".as_slice(), request] {
+                let Ok(read) = stream.read(&mut buffer) else {
+                    break;
+                };
+                // Without TLS there is no SSLRequest.
+                let is_start = read != 8;
+                let answer = if is_start { request } else { answer };
+                if stream.write_all(answer).is_err() || is_start {
+                    break;
+                }
+            }
+            if let Ok(read @ 1..) = stream.read(&mut buffer) {
+                heard.extend_from_slice(&buffer[..read]);
+                let said = String::from_utf8_lossy(&heard).replace(char::is_control, "");
+                let fields = format!("SFATAL\0VFATAL\0C28P01\0Myou said {said}\0\0");
+                let length = (fields.len() as u32 + 4).to_be_bytes();
+                let error = [b"E", &length[..], fields.as_bytes()].concat();
+                let _ = stream.write_all(&error);
+            }
+            let _ = tell.send(heard);
+        }
+    });
+    (port, told)
+}
+
+const CLEAR_TEXT: &[u8] = b"R\0\0\0\x08\0\0\0\x03";
+const MD5: &[u8] = b"R\0\0\0\x0c\0\0\0\x05salt";
+const TRUST: &[u8] = b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I";
+
+fn somewhere(port: u16, sslmode: SslMode, authentication: Authentication) -> Server {
+    Server {
+        host: "curious.example".into(),
+        address: "127.0.0.1".into(),
+        port,
+        user: "dump_ro".into(),
+        database: "directus".into(),
+        sslmode,
+        authentication,
+        ca_file: None,
+        password_file: "production".into(),
+    }
+}
+
+#[test]
+fn a_server_that_asks_for_the_password_does_not_get_it() {
+    let world = World::new();
+    world.secret("production", PASSWORD);
+    let agent = Agent::start(&world);
+    for (n, (request, said)) in [
+        (CLEAR_TEXT, "asks for the password in clear text"),
+        (MD5, "asks for the password's md5 hash"),
+        (TRUST, "without a proof that it knows the password"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        for (mode, connections) in [(SslMode::Disable, 1), (SslMode::Prefer, 2)] {
+            let (port, told) = curious(request);
+            let server = somewhere(port, mode, Authentication::ScramSha256);
+            let id = format!("curious-{n}-{}", mode.as_libpq());
+            let TaskResult::Failed(problem) =
+                agent.run(&id, &Task::Identify(IdentifyTask { server }))
+            else {
+                panic!("{id} found a server");
+            };
+            assert_eq!(problem.reason, "ConnectFailed");
+            assert!(problem.message.contains(said), "{id}: {problem}");
+            assert!(!problem.retry, "{problem}");
+            let heard: Vec<u8> = told.iter().take(connections).flatten().collect();
+            assert!(!contains(&heard, PASSWORD), "{id}: {heard:?}");
+        }
+    }
+    // A mode that asks for TLS gives nothing to a server that has none.
+    for mode in [SslMode::Require, SslMode::VerifyFull] {
+        let (port, told) = curious(CLEAR_TEXT);
+        let server = somewhere(port, mode, Authentication::Any);
+        let id = format!("without-{}", mode.as_libpq());
+        let TaskResult::Failed(problem) = agent.run(&id, &Task::Identify(IdentifyTask { server }))
+        else {
+            panic!("{id} found a server");
+        };
+        assert!(problem.message.contains("does not offer TLS"), "{problem}");
+        assert!(told.recv().unwrap().is_empty());
+    }
+}
+
+/// A plan may allow it. What the server makes of the password is not repeated even then.
+#[test]
+fn no_word_of_a_server_that_is_not_known_is_repeated() {
+    let world = World::new();
+    world.secret("production", PASSWORD);
+    let agent = Agent::start(&world);
+    let (port, told) = curious(CLEAR_TEXT);
+    let server = somewhere(port, SslMode::Disable, Authentication::Any);
+    let TaskResult::Failed(problem) = agent.run("any", &Task::Identify(IdentifyTask { server }))
+    else {
+        panic!("it found a server");
+    };
+    assert!(
+        contains(&told.recv().unwrap(), PASSWORD),
+        "the plan allowed it"
+    );
+    assert!(
+        problem.message.contains("it does not let the role in"),
+        "{problem}"
+    );
+    assert!(problem.message.contains("28P01"), "{problem}");
+    assert!(!problem.message.contains("you said"), "{problem}");
+    assert!(!problem.message.contains(PASSWORD), "{problem}");
+}
+
+fn contains(heard: &[u8], text: &str) -> bool {
+    heard
+        .windows(text.len())
+        .any(|part| part == text.as_bytes())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_source_that_wants_tls_gets_it() {
     let Some(programs) = postgres() else { return };
@@ -478,6 +607,36 @@ async fn a_source_that_wants_tls_gets_it() {
             TaskResult::Failed(_)
         ),
         "nobody knows who signed this certificate"
+    );
+    // The certificate is its own authority here.
+    let verify = |id: &str, host: &str| {
+        let server = Server {
+            host: host.into(),
+            sslmode: SslMode::VerifyFull,
+            ca_file: Some("server.crt".into()),
+            ..source.server()
+        };
+        agent.run(id, &Task::Identify(IdentifyTask { server }))
+    };
+    assert!(matches!(
+        verify("authority", "production.example"),
+        TaskResult::Identify(_)
+    ));
+    let TaskResult::Failed(other) = verify("other-name", "other.example") else {
+        panic!("the certificate is for another host");
+    };
+    assert!(
+        !other.message.contains("production.example"),
+        "the server's words: {other}"
+    );
+    let dump = source.dump(&world, &agent, "verified-dump", |task| {
+        task.server.sslmode = SslMode::VerifyFull;
+        task.server.ca_file = Some("server.crt".into());
+        task.directory = world.path("dump/verified").display().to_string();
+    });
+    assert_eq!(
+        dump.problem, None,
+        "pg_dump verifies with the same authority"
     );
     let dump = source.dump(&world, &agent, "dump", |task| {
         task.server.sslmode = SslMode::Require

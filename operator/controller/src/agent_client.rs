@@ -4,8 +4,8 @@ use dryrun_core::agent_api::protocol::{Task, TaskResult};
 use dryrun_core::agent_api::tasks::{ProbeTask, WatchTask};
 use dryrun_core::isolation::target::Tally;
 use dryrun_core::problem::Problem;
-use http_body_util::{BodyExt, Full};
-use hyper::body::Bytes;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::{Body, Bytes};
 use hyper::client::conn::http1::SendRequest;
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -22,6 +22,13 @@ const HELLO: Duration = Duration::from_secs(2);
 const OPEN: Duration = Duration::from_secs(10);
 /// How long one channel is waited on. One whose far end is gone may stay silent for ever; whoever asks again on another joins what is at work.
 const WAIT: Duration = Duration::from_secs(60);
+
+/// Path of the archive that the agent has sealed.
+const ARCHIVE_PATH: &str = "/v1/archive";
+/// Bytes of an answer. Agents bound what they say; pods of a run may be taken over by what runs there, and the operator holds an answer whole.
+const ANSWER: usize = 8 << 20;
+/// The same of an archive: the ConfigMaps of a report hold no more.
+const ARCHIVE: usize = 64 << 20;
 
 /// Where an agent listens, and the token that it accepts.
 pub struct AgentAddress {
@@ -125,7 +132,7 @@ impl Agent {
 
     /// The archive that the agent has sealed.
     pub(crate) async fn archive(&self) -> Result<Bytes, Problem> {
-        self.request(Method::GET, "/v1/archive", Vec::new()).await
+        self.request(Method::GET, ARCHIVE_PATH, Vec::new()).await
     }
 
     /// Asks until there is an answer. Whatever an agent can be asked may be asked again; how long that goes on is up to the job.
@@ -149,6 +156,11 @@ pub(crate) async fn send(
     agent: &AgentAddress,
     request: &AgentRequest,
 ) -> Result<Option<Bytes>, Problem> {
+    let limit = if request.path == ARCHIVE_PATH {
+        ARCHIVE
+    } else {
+        ANSWER
+    };
     let request = Request::builder()
         .method(&request.method)
         .uri(&request.path)
@@ -161,7 +173,8 @@ pub(crate) async fn send(
         .await
         .map_err(|e| unreachable("the port-forward was not opened in time", e))?
         .map_err(|e| unreachable("cannot forward to the agent", e))?;
-    let answer = tokio::time::timeout(WAIT, exchange(&mut forward, agent.port, request)).await;
+    let answer =
+        tokio::time::timeout(WAIT, exchange(&mut forward, agent.port, request, limit)).await;
     forward.abort();
     answer.ok().transpose()
 }
@@ -170,6 +183,7 @@ async fn exchange(
     forward: &mut kube::api::Portforwarder,
     port: u16,
     request: Request<Full<Bytes>>,
+    limit: usize,
 ) -> Result<Bytes, Problem> {
     let stream = forward
         .take_stream(port)
@@ -193,12 +207,7 @@ async fn exchange(
             .await
             .map_err(|e| unreachable("the agent does not answer", e))?;
         let status = response.status();
-        let body = response
-            .into_body()
-            .collect()
-            .await
-            .map_err(|e| unreachable("the agent's answer broke off", e))?
-            .to_bytes();
+        let body = answer(response.into_body(), limit).await?;
         match status {
             StatusCode::OK | StatusCode::NO_CONTENT | StatusCode::ACCEPTED => Ok(body),
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(Problem::permanent(
@@ -226,14 +235,40 @@ async fn hello(sender: &mut SendRequest<Full<Bytes>>) -> Result<(), Problem> {
         .send_request(request)
         .await
         .map_err(|e| unreachable("the agent does not answer", e))?;
-    response
-        .into_body()
-        .collect()
-        .await
-        .map(drop)
-        .map_err(|e| unreachable("the agent's answer broke off", e))
+    answer(response.into_body(), ANSWER).await.map(drop)
+}
+
+/// Reads an answer whole, unless it is longer than an agent's may be.
+async fn answer<B>(body: B, limit: usize) -> Result<Bytes, Problem>
+where
+    B: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
+{
+    match Limited::new(body, limit).collect().await {
+        Ok(answer) => Ok(answer.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(Problem::permanent(
+            "AnswerTooLarge",
+            format!("the agent's answer has more than {} MiB", limit >> 20),
+        )),
+        Err(error) => Err(unreachable("the agent's answer broke off", error)),
+    }
 }
 
 fn unreachable(what: &str, cause: impl std::fmt::Display) -> Problem {
     Problem::transient("AgentUnreachable", format!("{what}: {cause}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_answer_without_end_is_not_held() {
+        let answered = |bytes: usize| answer(Full::new(Bytes::from(vec![b' '; bytes])), ANSWER);
+        assert_eq!(answered(ANSWER).await.unwrap().len(), ANSWER);
+        let problem = answered(ANSWER + 1).await.unwrap_err();
+        assert_eq!(
+            (problem.reason.as_str(), problem.retry),
+            ("AnswerTooLarge", false)
+        );
+    }
 }

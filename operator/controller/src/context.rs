@@ -6,7 +6,7 @@ use dryrun_core::run::id::MANAGER;
 use dryrun_core::run::id::RunRef;
 use futures::channel::mpsc::UnboundedReceiver;
 use kube::Client;
-use kube::core::DeserializeGuard;
+use kube::core::PartialObjectMeta;
 use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::ObjectRef;
 use std::collections::BTreeMap;
@@ -16,8 +16,8 @@ use crate::admission_policies::AdmissionPolicies;
 use crate::jobs::{PodAccess, Supervisor};
 use crate::pinned_operator::PinnedOperator;
 
-/// A DryRun as it is watched. One that another version wrote must not keep all others from being driven.
-pub type Watched = DeserializeGuard<DryRun>;
+/// A DryRun as it is watched: all of them are held, so only by their metadata. A pass reads its own.
+pub type Watched = PartialObjectMeta<DryRun>;
 
 /// Configuration of the operator, constant while the process lives.
 pub struct Settings {
@@ -25,6 +25,8 @@ pub struct Settings {
     pub operator: PinnedOperator,
     /// Namespaces that are prepared for runs; the operator has rights in no other.
     pub namespaces: Vec<String>,
+    /// Which Secrets are for which source, beside those that say so themselves: `namespace/secret=uri`.
+    pub sources: Vec<String>,
     /// The admission policies of the chart.
     pub policies: AdmissionPolicies,
     /// Name of this process in events.
@@ -36,6 +38,7 @@ pub struct Context {
     pub(crate) client: Client,
     pub(crate) operator: PinnedOperator,
     pub(crate) namespaces: Vec<String>,
+    pub(crate) sources: Vec<String>,
     pub(crate) policies: AdmissionPolicies,
     pub(crate) access: Arc<dyn PodAccess>,
     pub(crate) jobs: Supervisor,
@@ -63,6 +66,7 @@ impl Context {
             client,
             operator: settings.operator,
             namespaces: settings.namespaces,
+            sources: settings.sources,
             policies: settings.policies,
             access,
             jobs,

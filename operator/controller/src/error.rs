@@ -55,7 +55,9 @@ impl Error {
             Self::Kube {
                 source: kube::Error::Api(status),
                 ..
-            } if status.is_forbidden() || status.is_invalid() => Class::Refused,
+            } if status.is_forbidden() || status.is_invalid() || status.code == TOO_LARGE => {
+                Class::Refused
+            }
             Self::Kube { .. } | Self::Timeout { .. } => Class::Transient,
             Self::Serialise(_) => Class::Refused,
         }
@@ -71,6 +73,9 @@ impl Error {
         matches!(self, Self::Kube { source: kube::Error::Api(status), .. } if status.is_already_exists())
     }
 }
+
+/// Request Entity Too Large.
+const TOO_LARGE: u16 = 413;
 
 /// How long one call to the apiserver may take. kube has no read timeout of its own, and retries for minutes.
 const CALL: Duration = Duration::from_secs(20);

@@ -26,6 +26,9 @@ struct Options {
     /// Namespaces that are prepared for runs, separated by commas.
     #[arg(long, env = "DRYRUN_REHEARSAL_NAMESPACES", value_delimiter = ',')]
     rehearsal_namespaces: Vec<String>,
+    /// Secrets and the sources that they are for, as namespace/secret=uri, separated by commas. A Secret may also say so itself.
+    #[arg(long, env = "DRYRUN_SOURCES", value_delimiter = ',')]
+    sources: Vec<String>,
     /// Namespace of canaries and listeners, prepared for nothing else.
     #[arg(long, env = "DRYRUN_PROBES_NAMESPACE", default_value = "dryrun-probes")]
     probes_namespace: String,
@@ -72,6 +75,7 @@ async fn main() -> anyhow::Result<()> {
             .into_iter()
             .filter(|n| !n.is_empty())
             .collect(),
+        sources: options.sources,
         policies,
         instance: std::env::var("HOSTNAME").ok(),
     };

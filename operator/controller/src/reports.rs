@@ -1,13 +1,14 @@
 //! Reports are deleted when they have expired, and their evidence with them.
 
-use dryrun_core::api::DryRunReport;
+use dryrun_core::api::{DryRunReport, DryRunReportStatus};
 use futures::StreamExt;
 use jiff::Timestamp;
 use kube::api::{DeleteParams, Preconditions};
 use kube::core::DeserializeGuard;
-use kube::runtime::Controller;
 use kube::runtime::controller::Action as Requeue;
+use kube::runtime::{Controller, WatchStreamExt, reflector, watcher};
 use kube::{Api, Client, ResourceExt};
+use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,11 +18,29 @@ use crate::watching;
 /// How soon a delete that was refused is tried again.
 const RETRY: Duration = Duration::from_secs(60);
 
+/// Reports of one page of a list: each may have a megabyte.
+const PAGE: u32 = 16;
+
+/// Leaves of a report what retention looks at: all reports are held.
+fn strip(report: &mut DeserializeGuard<DryRunReport>) {
+    report.managed_fields_mut().clear();
+    if let Ok(report) = &mut report.0 {
+        report.spec.plan = Value::Null;
+        report.status = report.status.take().map(|status| DryRunReportStatus {
+            expires_at: status.expires_at,
+            ..DryRunReportStatus::default()
+        });
+    }
+}
+
 /// Deletes reports as they expire, until the process is asked to end.
 pub async fn run(client: Client) {
     // One report that another version wrote must not keep all others from expiring.
     let reports: Api<DeserializeGuard<DryRunReport>> = Api::all(client.clone());
-    Controller::new(reports, watching())
+    let pages = watching().page_size(PAGE);
+    let (store, writer) = reflector::store();
+    let seen = reflector(writer, watcher(reports, pages).modify(strip)).applied_objects();
+    Controller::for_stream(seen, store)
         .graceful_shutdown_on(crate::shutdown::requested())
         .run(reconcile, error_policy, Arc::new(client))
         .for_each(|result| async {

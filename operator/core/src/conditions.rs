@@ -5,6 +5,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 /// The longest message that a condition gets, in characters.
 const MESSAGE_LIMIT: usize = 200;
+/// The same of `Approved`, whose messages have commands to run: a command that is cut is none.
+const COMMAND_LIMIT: usize = 1000;
 
 /// What a condition is to say.
 #[derive(Clone, Copy, Debug)]
@@ -35,7 +37,11 @@ pub fn upsert(
         reason,
         message,
     } = *desired;
-    let message = clip(message);
+    let limit = match type_ {
+        "Approved" => COMMAND_LIMIT,
+        _ => MESSAGE_LIMIT,
+    };
+    let message = clip(message, limit);
     let seconds = Timestamp::from_second(now.as_second()).unwrap_or(now);
     if let Some(found) = conditions.iter_mut().find(|c| c.type_ == type_) {
         if found
@@ -73,12 +79,12 @@ pub fn find<'a>(conditions: &'a [Condition], type_: &str) -> Option<&'a Conditio
     conditions.iter().find(|c| c.type_ == type_)
 }
 
-/// Cuts a message at [`MESSAGE_LIMIT`] characters.
-fn clip(message: &str) -> String {
-    if message.chars().count() <= MESSAGE_LIMIT {
+/// Cuts a message at a number of characters.
+fn clip(message: &str, limit: usize) -> String {
+    if message.chars().count() <= limit {
         return message.to_owned();
     }
-    let mut cut: String = message.chars().take(MESSAGE_LIMIT - 1).collect();
+    let mut cut: String = message.chars().take(limit - 1).collect();
     cut.push('…');
     cut
 }

@@ -4,6 +4,8 @@ use std::{error::Error as _, io};
 
 use tokio_postgres::error::SqlState;
 
+use crate::login::{self, Refused};
+
 /// Result of everything that talks to a server.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -61,6 +63,13 @@ impl Class {
     }
 }
 
+/// Returns an SQLSTATE if it has the form of one: a server can send any text in its place.
+pub(crate) fn known(state: &SqlState) -> Option<&str> {
+    let code = state.code();
+    let is_code = |byte: u8| byte.is_ascii_digit() || byte.is_ascii_uppercase();
+    (code.len() == 5 && code.bytes().all(is_code)).then_some(code)
+}
+
 /// Returns true if the cause is the connection itself. tokio-postgres also reports a message that it
 /// cannot encode or parse as an I/O error; the next one would be the same.
 fn is_broken(cause: &(dyn std::error::Error + 'static)) -> bool {
@@ -78,6 +87,7 @@ pub struct Error {
     class: Class,
     sqlstate: Option<String>,
     said: String,
+    refused: Option<Refused>,
 }
 
 impl Error {
@@ -86,8 +96,18 @@ impl Error {
         Self {
             doing: doing.into(),
             class: Class::of(error),
-            sqlstate: error.code().map(|state| state.code().to_owned()),
+            sqlstate: error.code().and_then(known).map(str::to_owned),
             said: describe(error),
+            refused: None,
+        }
+    }
+
+    /// Classifies an error of a login. No word of the server is repeated.
+    pub fn of_login(doing: impl Into<String>, error: &tokio_postgres::Error) -> Self {
+        Self {
+            said: login::explain(error),
+            refused: Refused::among(error),
+            ..Self::new(doing, error)
         }
     }
 
@@ -98,12 +118,18 @@ impl Error {
             class,
             sqlstate: None,
             said: said.into(),
+            refused: None,
         }
     }
 
     /// What the error means for the caller.
     pub fn class(&self) -> Class {
         self.class
+    }
+
+    /// Returns what the server asked for or lacks, if the login was ended for it.
+    pub fn refused(&self) -> Option<Refused> {
+        self.refused
     }
 
     /// Returns the SQLSTATE, if the server gave one.

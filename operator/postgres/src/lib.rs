@@ -6,6 +6,7 @@ mod copy;
 mod effects;
 mod error;
 mod identity;
+mod login;
 mod privileges;
 mod query;
 mod session;
@@ -19,11 +20,13 @@ pub mod testing;
 
 pub use catalog::{catalog, counts, counts_in, counts_since};
 pub use copy::{
-    access, backends, end_backends, file_piece, file_size, keep, keep_first, kept, role_exists,
+    access, analyze, backends, default_versions, end_backends, file_piece, file_size,
+    install_extension, keep, keep_first, kept, role_exists,
 };
 pub use effects::{advance_ledger, large_objects, open_ledger, read_ledger};
 pub use error::{Class, Error, Result};
 pub use identity::{Identity, identity};
+pub use login::{Guarded, Login, Refused};
 pub use privileges::{escalations, inventory, privileges, role_rights};
 pub use query::run;
 pub use session::{Options, Session};

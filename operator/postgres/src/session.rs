@@ -7,13 +7,10 @@ use tokio::{
     task::JoinHandle,
     time::timeout,
 };
-use tokio_postgres::{
-    Client, Config, Connection, NoTls, Socket, tls::MakeTlsConnect, tls::TlsConnect,
-};
+use tokio_postgres::{Client, Config, Connection, Socket, tls::MakeTlsConnect, tls::TlsConnect};
 
 use crate::{
     error::{Class, Error, Result},
-    query,
     sql::SESSION,
 };
 
@@ -125,30 +122,31 @@ impl Session {
     {
         let open = async {
             let opened = config.options(options.to_string()).connect(tls).await;
-            let (client, connection) = opened.map_err(|error| Error::new(doing, &error))?;
+            let (client, connection) = opened.map_err(|error| Error::of_login(doing, &error))?;
             Self::begin(client, connection, options).await
         };
         within(OPEN, doing, open).await
     }
 
     /// Opens a session over a stream that leads to the server.
-    pub async fn over<S>(
+    pub async fn over<S, T>(
         doing: &str,
         config: &mut Config,
         options: &Options,
         stream: S,
+        tls: T,
     ) -> Result<Self>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        <NoTls as TlsConnect<S>>::Stream: Send,
-        NoTls: TlsConnect<S>,
+        T: TlsConnect<S>,
+        T::Stream: Send + 'static,
     {
         let open = async {
             let opened = config
                 .options(options.to_string())
-                .connect_raw(stream, NoTls)
+                .connect_raw(stream, tls)
                 .await;
-            let (client, connection) = opened.map_err(|error| Error::new(doing, &error))?;
+            let (client, connection) = opened.map_err(|error| Error::of_login(doing, &error))?;
             Self::begin(client, connection, options).await
         };
         within(OPEN, doing, open).await
@@ -173,7 +171,9 @@ impl Session {
             driver: Driver(driver),
         };
         if !options.unprepared {
-            query::run(&session.client, "set up the session", SESSION).await?;
+            let prepared = session.client.batch_execute(SESSION).await;
+            // The server is still one that answered at an address.
+            prepared.map_err(|error| Error::of_login("set up the session", &error))?;
         }
         Ok(session)
     }
@@ -200,6 +200,7 @@ async fn within<T>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio_postgres::NoTls;
 
     #[test]
     fn options_are_escaped() {

@@ -4,11 +4,13 @@
 pub(crate) const SESSION: &str = include_str!("../sql/session.sql");
 /// The server that answers, in one row.
 pub(crate) const IDENTITY: &str = include_str!("../sql/identity.sql");
-/// Every definition of the database, as (kind, identity, md5). Needs [`SESSION`].
+/// Every definition of the database, as (kind, identity, definition). Needs [`SESSION`].
 pub(crate) const CATALOG: &str = include_str!("../sql/catalog.sql");
 /// The statements that count every table, as (statement, table). Its parameter is a transaction ID or
 /// null. Needs [`SESSION`].
 pub(crate) const COUNTS: &str = include_str!("../sql/counts.sql");
+/// The statement that collects statistics for the planner.
+pub(crate) const ANALYZE: &str = include_str!("../sql/analyze.sql");
 
 /// Every granted privilege, as (class, object, grantee, privilege, grantable, sign, grantors). Needs
 /// [`SESSION`].

@@ -63,6 +63,14 @@ pub(crate) const FLUSH_LOG: &str = "BEGIN; SET LOCAL synchronous_commit = on; \
 /// Collects statistics for the planner, since autovacuum is off in a copy. Functions of expression
 /// indexes run as the table's owner, whoever runs this: Postgres switches roles for it.
 pub const ANALYZE: &str = "ANALYZE";
+/// The version of each extension that the server installs if none is named; names are quoted.
+pub(crate) const DEFAULT_VERSIONS: &str =
+    "SELECT quote_ident(name), default_version FROM pg_available_extensions";
+/// Installs an extension in a version; its name and its schema are quoted.
+pub(crate) const EXTENSION: Template<3> = Template::new(
+    "CREATE EXTENSION {name} SCHEMA {schema} VERSION {version}",
+    ["name", "schema", "version"],
+);
 /// Logs every statement from the next reload on.
 pub const TRACE: &str = "ALTER SYSTEM SET log_statement = 'all'";
 /// Makes the server read its configuration again.

@@ -1,5 +1,7 @@
 //! C-03: production is identified, checked and dumped, in sessions that cannot write.
 
+mod source;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -16,7 +18,7 @@ use dryrun_postgres::{Options, Session, TransactionState};
 use tokio::sync::oneshot;
 use tokio_postgres::Client;
 
-use super::{Agent, READING, source};
+use super::{Agent, READING};
 use crate::{
     connection::Credentials,
     directory::{self, Content},
@@ -130,7 +132,7 @@ impl Dump<'_> {
     async fn identify(&mut self, client: &Client) -> Result<()> {
         let found = dryrun_postgres::identity(client)
             .await
-            .map_err(failure::query)?;
+            .map_err(failure::unrecognised)?;
         let identity = self.facts.identity.insert(found.server);
         let declared = &self.task.system_identifier;
         if is(identity, declared) {
@@ -163,7 +165,7 @@ impl Dump<'_> {
         self.judge_disk(bytes)?;
         (requirements.settings, requirements.settings_unseen) =
             source::settings(credentials).await?;
-        requirements.unavailable =
+        (requirements.unavailable, requirements.other_versions) =
             source::unavailable(children, programs, &requirements.extensions).await?;
         let requirements = &*self.facts.requirements.insert(requirements);
         (self.facts.roles, self.facts.role_rights) = dryrun_postgres::roles(client)
@@ -194,6 +196,13 @@ impl Dump<'_> {
                 requirements.unavailable.join(", ")
             );
             return Err(Problem::permanent("ExtensionUnavailable", message));
+        }
+        if !requirements.other_versions.is_empty() {
+            let message = format!(
+                "the image of the copy has no script that installs {}",
+                requirements.other_versions.join(", ")
+            );
+            return Err(Problem::permanent("ExtensionVersionDiffers", message));
         }
         source::missing_locale(children, requirements)
             .await
@@ -411,14 +420,15 @@ pub(super) fn is(identity: &SourceIdentity, identifier: &str) -> bool {
     matches!((identity.system_identifier.parse::<u64>(), identifier.parse::<u64>()), (Ok(found), Ok(declared)) if found == declared)
 }
 
-/// Reads the catalog in an exported snapshot.
+/// Reads what a dump carries of the catalog in an exported snapshot.
 async fn catalog_in(reader: &mut Session, snapshot: &str) -> Result<(Rows, TransactionState)> {
     let transaction = dryrun_postgres::import_snapshot(reader, snapshot)
         .await
         .map_err(failure::query)?;
     let catalog = dryrun_postgres::catalog(&transaction)
         .await
-        .map_err(failure::query)?;
+        .map_err(failure::query)?
+        .dumped();
     let state = dryrun_postgres::end(transaction)
         .await
         .map_err(failure::query)?;
@@ -480,11 +490,13 @@ mod tests {
 
     #[test]
     fn a_lost_connection_is_told_from_a_refusal() {
-        assert!(is_lost(
-            "pg_dump: error: query failed: server closed the connection unexpectedly"
+        assert!(says(
+            "pg_dump: error: query failed: server closed the connection unexpectedly",
+            &LOST
         ));
-        assert!(!is_lost(
-            "pg_dump: error: query failed: ERROR:  permission denied for table item"
+        assert!(!says(
+            "pg_dump: error: query failed: ERROR:  permission denied for table item",
+            &LOST
         ));
     }
 }

@@ -7,7 +7,7 @@ use dryrun_core::{
         protocol::{Task, TaskResult},
         tasks::{DumpTask, Server},
     },
-    api::SslMode,
+    api::{Authentication, SslMode},
     run::facts::DumpFacts,
 };
 use dryrun_postgres::{Options, Session};
@@ -129,6 +129,8 @@ impl Production {
             user: "dump_ro".into(),
             database: "directus".into(),
             sslmode: SslMode::Prefer,
+            authentication: Authentication::ScramSha256,
+            ca_file: None,
             password_file: "production".into(),
         }
     }

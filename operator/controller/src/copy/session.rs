@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::Portforwarder;
 use std::time::Duration;
-use tokio_postgres::{Client, Config};
+use tokio_postgres::{Client, Config, NoTls};
 
 /// How long opening a session may take, with the first questions on it.
 const OPEN: Duration = Duration::from_secs(10);
@@ -95,10 +95,15 @@ impl Session {
             .dbname(database)
             .application_name("dryrun-operator");
         // Whatever is wrong, the server may only just have started.
-        let postgres =
-            dryrun_postgres::Session::over("connect to the copy", &mut config, options, stream)
-                .await
-                .map_err(|e| unreachable(e.terse()))?;
+        let postgres = dryrun_postgres::Session::over(
+            "connect to the copy",
+            &mut config,
+            options,
+            stream,
+            NoTls,
+        )
+        .await
+        .map_err(|e| unreachable(e.terse()))?;
         let found = dryrun_postgres::identity(&postgres.client)
             .await
             .map_err(failed)?;

@@ -1,11 +1,13 @@
 //! The story of a pass: observe, decide, report, act; again until there is nothing to do but wait.
 
 use dryrun_core::api::{DryRun, DryRunStatus};
-use dryrun_core::commands::{Facts, Job, JobResult, absorb};
+use dryrun_core::commands::{Command, Facts, Job, JobResult, absorb};
 use dryrun_core::run::id::RunRef;
 use dryrun_core::run::id::{ABANDONED_BY, FINALIZER};
+use dryrun_core::step::report::fitting;
 use dryrun_core::step::{Decision, Snapshot, decide, is_edge};
 use jiff::Timestamp;
+use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action as Requeue;
 use kube::{Api, ResourceExt};
 use std::collections::BTreeSet;
@@ -29,15 +31,7 @@ const OVERDUE: Duration = Duration::from_secs(1);
 /// # Errors
 /// A call to the apiserver failed. What could be done beside it was done.
 pub async fn reconcile(run: Arc<Watched>, context: Arc<Context>) -> Result<Requeue, Error> {
-    let run = match &run.0 {
-        Ok(run) => run,
-        Err(error) => {
-            let name = error.metadata.name.as_deref();
-            tracing::warn!(name, %error, "a DryRun of another version cannot be read and is left alone");
-            return Ok(Requeue::await_change());
-        }
-    };
-    let id = RunRef::of(run);
+    let id = RunRef::of(&*run);
     let RunRef {
         namespace,
         name,
@@ -45,7 +39,7 @@ pub async fn reconcile(run: Arc<Watched>, context: Arc<Context>) -> Result<Reque
     } = &id;
     // An earlier DryRun of this name may have vanished without an event.
     context.forget((namespace, name), Some(uid));
-    let passed = pass(run, &context).await;
+    let passed = pass(&id, &context).await;
     match &passed {
         Ok(_) => context.succeeded(&id),
         Err(error) => {
@@ -62,9 +56,9 @@ pub async fn reconcile(run: Arc<Watched>, context: Arc<Context>) -> Result<Reque
 }
 
 /// One pass. Each turn sees the world anew, since an action has changed it.
-async fn pass(run: &DryRun, context: &Context) -> Result<Requeue, Error> {
-    let id = RunRef::of(run);
-    let runs: Api<DryRun> = Api::namespaced(context.client.clone(), &id.namespace);
+async fn pass(id: &RunRef, context: &Context) -> Result<Requeue, Error> {
+    let runs: Api<DeserializeGuard<DryRun>> =
+        Api::namespaced(context.client.clone(), &id.namespace);
     for _ in 0..TURNS {
         // Not from the cache: a decision must not be made from what an earlier turn has already changed.
         let Some(run) = call("read the DryRun", runs.get_opt(&id.name))
@@ -72,8 +66,16 @@ async fn pass(run: &DryRun, context: &Context) -> Result<Requeue, Error> {
             .filter(|r| r.uid().as_deref() == Some(&id.uid))
         else {
             context.jobs.cancel(&id.uid, |_| true);
-            context.remember(&id, None);
+            context.remember(id, None);
             return Ok(Requeue::await_change());
+        };
+        let run = match run.0 {
+            Ok(run) => run,
+            // One that another version wrote must not keep all others from being driven.
+            Err(error) => {
+                tracing::warn!(id.name, %error, "a DryRun of another version cannot be read and is left alone");
+                return Ok(Requeue::await_change());
+            }
         };
         if let Some(requeue) = turn(&run, context).await? {
             return Ok(requeue);
@@ -94,15 +96,30 @@ async fn turn(run: &DryRun, context: &Context) -> Result<Option<Requeue>, Error>
     if seen.unprepared.is_none() {
         context.remember(&seen.run, orphan.then_some(&decision.facts));
     }
-    // The report is written before anything that depends on its facts, and before the findings are forgotten.
-    let written = write_report(run, context, &seen, &previous, &decision).await;
-    // Nothing holds a run that is abandoned.
-    if world.abandoned_by.is_none() {
-        written?;
+    let forget = || {
+        let jobs = findings.iter().map(|(job, _)| *job);
+        context.jobs.taken(&seen.run.uid, jobs);
+    };
+    if let Some(view) = &seen.report
+        && let Some(smaller) = fitting(&decision.facts)?
+    {
+        let (client, status) = (&context.client, &decision.status);
+        let version = seen.report_version.as_deref();
+        report::write_report(client, run, (view, version), &smaller, status).await?;
+        forget();
+        // A gate that the whole facts fail stays False without them.
+        write_status(run, context, &previous, &decision).await?;
+        return Ok(None);
     }
-    context
-        .jobs
-        .taken(&seen.run.uid, findings.iter().map(|(job, _)| *job));
+    // The report is written before anything that depends on its facts, and before the findings are forgotten.
+    match write_report(run, context, &seen, &previous, &decision).await {
+        Ok(()) => forget(),
+        // Nothing holds a run that is abandoned, and no refusal one that is torn down.
+        Err(error) if world.abandoned_by.is_some() || is_unwritable(&error, &decision) => {
+            tracing::warn!(seen.run.namespace, seen.run.name, %error, "going on without the report");
+        }
+        Err(error) => return Err(error),
+    }
     let run = write_status(run, context, &previous, &decision).await?;
     if decision.actions.is_empty() {
         return Ok(Some(match decision.wake {
@@ -111,6 +128,11 @@ async fn turn(run: &DryRun, context: &Context) -> Result<Option<Requeue>, Error>
         }));
     }
     act(&run, context, &seen, decision).await.map(|()| None)
+}
+
+/// Whether a run that is torn down would wait for ever to write its report.
+fn is_unwritable(error: &Error, decision: &Decision) -> bool {
+    error.class() == Class::Refused && decision.facts.began.contains_key(&Command::Teardown)
 }
 
 /// The findings of ended jobs, and the facts with them. Without its report nothing can be written down: findings are kept until it can be read.
@@ -243,10 +265,7 @@ fn pause(wake: Timestamp, decided: Timestamp, now: Timestamp) -> Duration {
 
 /// When to look again after an error: by its class, and ever more slowly for one run.
 pub(super) fn error_policy(run: Arc<Watched>, error: &Error, context: Arc<Context>) -> Requeue {
-    let failures = run
-        .0
-        .as_ref()
-        .map_or(0, |run| context.failures(&RunRef::of(run)));
+    let failures = context.failures(&RunRef::of(&*run));
     Requeue::requeue(delay(error.class(), failures.max(1)))
 }
 

@@ -1,10 +1,15 @@
 //! Resolves a plan: digests of ConfigMaps, versions of Secrets, the rows of a matrix that stands elsewhere.
+//!
+//! All of it happens before an approval, for whoever may apply a DryRun: nothing of a Secret is read that was not given for this source, and
+//! nothing is held that grows with what a ConfigMap decompresses to.
 
+use dryrun_core::plan::DeclaredRows;
+use dryrun_core::plan::binding::{self, ANNOTATION};
 use dryrun_core::run::id::RunRef;
 use dryrun_core::{
-    api::{ConfigMapKey, DryRun, MatrixRef, PlanSummary},
+    api::{ConfigMapKey, DryRun, MatrixRef, PlanSummary, SecretKeyRef, Source, bytes_of},
     digest, plan,
-    postgres::matrix::Literal,
+    postgres::matrix::InvalidLiteral,
     problem::Problem,
 };
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
@@ -12,19 +17,50 @@ use kube::{Api, Client, ResourceExt};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use tokio::sync::Semaphore;
 
 use crate::error::{Error, call};
 use crate::objects::{self};
 
-/// Resolves the plan: digests of ConfigMaps, versions of Secrets.
+/// Bytes of JSON that a spec may have: reports hold it whole, next to the facts.
+const SPEC_LIMIT: usize = 200 << 10;
+
+/// Bytes of evidence that may be kept: 64 ConfigMaps hold no more, and etcd is for the whole cluster.
+const EVIDENCE_LIMIT: u64 = 40 << 20;
+
+/// Decompressing a matrix takes up to 16 MiB, so it is done for one run at a time.
+static MATRICES: Semaphore = Semaphore::const_new(1);
+
+/// Resolves the plan. `sources` are the chart's: which Secrets are for which source.
 pub(crate) async fn resolve(
     client: &Client,
     run: &DryRun,
     operator: plan::Operator<'_>,
+    sources: &[String],
 ) -> Result<Result<PlanSummary, Problem>, Error> {
     let RunRef {
         namespace, name, ..
     } = RunRef::of(run);
+    let size = serde_json::to_vec(&run.spec)?.len();
+    if size > SPEC_LIMIT {
+        let (size, limit) = (size >> 10, SPEC_LIMIT >> 10);
+        return Ok(problem(
+            "SpecTooLarge",
+            format!(
+                "the spec has {size} KiB, and may have {limit}: put scripts and data into inputs, and rows into a matrixRef"
+            ),
+        ));
+    }
+    let evidence = &run.spec.evidence.max_size;
+    if bytes_of(evidence).is_ok_and(|bytes| bytes > EVIDENCE_LIMIT) {
+        let (size, limit) = (&evidence.0, EVIDENCE_LIMIT >> 20);
+        return Ok(problem(
+            "EvidenceTooLarge",
+            format!(
+                "evidence.maxSize is {size}, and may be {limit}Mi: ConfigMaps keep the evidence"
+            ),
+        ));
+    }
     let outside = &run.spec.isolation.outside_address;
     if outside.parse::<SocketAddr>().is_err() {
         return Ok(problem(
@@ -34,59 +70,91 @@ pub(crate) async fn resolve(
             ),
         ));
     }
+    let source = &run.spec.source;
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), &namespace);
+    let mut versions = BTreeMap::new();
+    for reference in source.secrets() {
+        match version_of(&secrets, &namespace, reference, source, sources).await? {
+            Ok(version) => versions.insert(reference.name.clone(), version),
+            Err(problem) => return Ok(Err(problem)),
+        };
+    }
     let config_maps: Api<ConfigMap> = Api::namespaced(client.clone(), &namespace);
     let mut digests = BTreeMap::new();
-    for input in &run.spec.harness.inputs {
-        let reference = &input.config_map_ref;
+    let inputs = run
+        .spec
+        .harness
+        .inputs
+        .iter()
+        .map(|input| &input.config_map_ref);
+    let authority = source
+        .ca_ref
+        .as_ref()
+        .and_then(|ca| ca.config_map_ref.as_ref());
+    for reference in inputs.chain(authority) {
         match key_of(&config_maps, &namespace, reference).await? {
             Ok(bytes) => digests.insert(address(reference), digest::hex(&Sha256::digest(&bytes))),
             Err(problem) => return Ok(Err(problem)),
         };
     }
-    let mut literal = None;
-    if let Some(reference) = &run.spec.privileges.matrix_ref {
-        match matrix(&config_maps, &namespace, reference).await? {
-            Ok((rows, digest)) => {
-                digests.insert(address(&reference.config_map_ref), digest);
-                literal = Some(rows);
+    let privileges = &run.spec.privileges;
+    let counted = match &privileges.matrix_ref {
+        Some(reference) => {
+            // It is never closed.
+            let _turn = MATRICES.acquire().await;
+            match matrix(&config_maps, &namespace, reference).await? {
+                Ok((bytes, digest)) => {
+                    digests.insert(address(&reference.config_map_ref), digest);
+                    DeclaredRows::listed(privileges, &bytes)
+                        .map_err(|error| invalid(reference, &error))
+                }
+                Err(problem) => Err(problem),
             }
-            Err(problem) => return Ok(Err(problem)),
-        };
-    }
-    let reference = &run.spec.source.password_secret_ref;
-    let secrets: Api<Secret> = Api::namespaced(client.clone(), &namespace);
-    let Some(secret) = call(
-        format!("read Secret {}", reference.name),
-        secrets.get_opt(&reference.name),
-    )
-    .await?
-    else {
-        return Ok(problem(
-            "SecretMissing",
-            format!(
-                "create Secret {} with key {} in {namespace}",
-                reference.name, reference.key
-            ),
-        ));
+        }
+        None => DeclaredRows::granted(privileges),
     };
-    if !secret
-        .data
-        .as_ref()
-        .is_some_and(|data| data.contains_key(&reference.key))
-    {
-        return Ok(problem(
-            "SecretKeyMissing",
-            format!("Secret {} has no key {}", reference.name, reference.key),
-        ));
-    }
-    let versions = BTreeMap::from([(
-        reference.name.clone(),
-        secret.resource_version().unwrap_or_default(),
-    )]);
-    let resolved = plan::Resolved::new(&run.spec, digests, versions, operator, literal.as_ref());
+    let rows = match counted {
+        Ok(rows) => rows,
+        Err(problem) => return Ok(Err(problem)),
+    };
+    let resolved = plan::Resolved::new(&run.spec, digests, versions, operator, rows);
     Ok(Ok(plan::summarise(
         &namespace, &name, &run.spec, &resolved,
     )?))
+}
+
+/// The version of a Secret that is for the source and has the key.
+///
+/// One that is not for it has the same problem as one that does not exist, and nothing but its metadata is read: requesters may not list Secrets.
+async fn version_of(
+    secrets: &Api<Secret>,
+    namespace: &str,
+    SecretKeyRef { name, key }: &SecretKeyRef,
+    source: &Source,
+    sources: &[String],
+) -> Result<Result<String, Problem>, Error> {
+    let is_bound = |annotations: &BTreeMap<String, String>| {
+        let annotation = annotations.get(ANNOTATION);
+        annotation.is_some_and(|names| binding::names(names, source))
+            || binding::lists(sources, namespace, name, source)
+    };
+    let doing = format!("read Secret {name}");
+    let metadata = call(&doing, secrets.get_metadata_opt(name)).await?;
+    let secret = match metadata {
+        Some(found) if is_bound(found.annotations()) => call(&doing, secrets.get_opt(name)).await?,
+        Some(_) | None => None,
+    };
+    let Some(secret) = secret.filter(|secret| is_bound(secret.annotations())) else {
+        return Ok(Err(binding::problem(namespace, name, source)));
+    };
+    let keys = secret.data.as_ref();
+    if !keys.is_some_and(|keys| keys.contains_key(key)) {
+        return Ok(problem(
+            "SecretKeyMissing",
+            format!("Secret {name} has no key {key}"),
+        ));
+    }
+    Ok(Ok(secret.resource_version().unwrap_or_default()))
 }
 
 /// How the plan names a key of a ConfigMap.
@@ -117,19 +185,19 @@ async fn key_of(
     }
 }
 
-/// The list of rows that a matrix names, and its digest, which is the one that the matrix pins.
+/// The bytes of the list of rows that a matrix names, and their digest, which is the one that the matrix pins.
 pub(crate) async fn matrix(
     config_maps: &Api<ConfigMap>,
     namespace: &str,
     reference: &MatrixRef,
-) -> Result<Result<(Literal, String), Problem>, Error> {
+) -> Result<Result<(Vec<u8>, String), Problem>, Error> {
     let read = key_of(config_maps, namespace, &reference.config_map_ref).await?;
-    Ok(read.and_then(|bytes| pinned(reference, &bytes)))
+    Ok(read.and_then(|bytes| pinned(reference, bytes)))
 }
 
-fn pinned(reference: &MatrixRef, bytes: &[u8]) -> Result<(Literal, String), Problem> {
+fn pinned(reference: &MatrixRef, bytes: Vec<u8>) -> Result<(Vec<u8>, String), Problem> {
     let at = address(&reference.config_map_ref);
-    let digest = digest::hex(&Sha256::digest(bytes));
+    let digest = digest::hex(&Sha256::digest(&bytes));
     if digest != reference.sha256 {
         return problem(
             "MatrixDigestMismatch",
@@ -138,13 +206,16 @@ fn pinned(reference: &MatrixRef, bytes: &[u8]) -> Result<(Literal, String), Prob
             ),
         );
     }
-    match Literal::read(bytes) {
-        Ok(literal) => Ok((literal, digest)),
-        Err(error) => problem(
-            "MatrixInvalid",
-            format!("the matrix in ConfigMap key {at} cannot be read: {error}"),
-        ),
-    }
+    Ok((bytes, digest))
+}
+
+/// The problem of a matrix that is no list of rows.
+pub(crate) fn invalid(reference: &MatrixRef, error: &InvalidLiteral) -> Problem {
+    let at = address(&reference.config_map_ref);
+    Problem::permanent(
+        "MatrixInvalid",
+        format!("the matrix in ConfigMap key {at} cannot be read: {error}"),
+    )
 }
 
 fn problem<T>(reason: &str, message: String) -> Result<T, Problem> {
@@ -167,9 +238,9 @@ mod tests {
 
     #[test]
     fn a_matrix_is_what_was_pinned_or_nothing() {
-        let text = b"schema\tiu\ta\tUSAGE\tfalse\t+\n";
-        let digest = digest::hex(&Sha256::digest(text));
-        let (_, found) = pinned(&reference(digest.clone()), text).unwrap();
+        let text = b"schema\tiu\ta\tUSAGE\tfalse\t+\n".to_vec();
+        let digest = digest::hex(&Sha256::digest(&text));
+        let (_, found) = pinned(&reference(digest.clone()), text.clone()).unwrap();
         assert_eq!(found, digest);
         let other = pinned(&reference("0".repeat(64)), text).unwrap_err();
         assert_eq!(other.reason, "MatrixDigestMismatch");
@@ -178,9 +249,7 @@ mod tests {
 
     #[test]
     fn a_matrix_that_is_none_names_its_line() {
-        let text = b"schema\tiu\ta\tUSAGE\tfalse\t+\nnothing\n";
-        let digest = digest::hex(&Sha256::digest(text));
-        let problem = pinned(&reference(digest), text).unwrap_err();
+        let problem = invalid(&reference(String::new()), &InvalidLiteral::NoRow(2));
         assert_eq!(problem.reason, "MatrixInvalid");
         assert!(problem.message.contains("line 2 is no row"));
     }

@@ -29,7 +29,11 @@ pub async fn run(context: Arc<Context>, ended: UnboundedReceiver<ObjectRef<Watch
     let runs: Api<Watched> = Api::all(client.clone());
     let (store, writer) = reflector::store();
     // Deletions count: a run whose finalizer was removed by hand may cause no other event.
-    let seen = reflector(writer, watcher(runs, watching())).touched_objects();
+    let watched = watcher(runs, watching()).modify(|run| {
+        // It names every field of the status, and is larger than all else.
+        run.managed_fields_mut().clear();
+    });
+    let seen = reflector(writer, watched).touched_objects();
     let mut controller = Controller::for_stream(seen, store)
         .with_config(controller::Config::default().concurrency(CONCURRENCY))
         .watches(

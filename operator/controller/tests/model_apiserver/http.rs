@@ -79,6 +79,9 @@ impl Asked {
     }
 }
 
+/// Bytes of an object that etcd takes by default.
+const OBJECT_LIMIT: usize = 3 << 19;
+
 /// Reads path, query and headers: `/api/v1/…` or `/apis/group/version/…`.
 async fn read(request: Request<Body>) -> Result<Asked, Refusal> {
     let (parts, body) = request.into_parts();
@@ -113,6 +116,10 @@ async fn read(request: Request<Body>) -> Result<Asked, Refusal> {
     let query = form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes());
     let query = query.into_owned().collect();
     let bytes = body.collect_bytes().await.map_err(|e| bad(&e))?;
+    if bytes.len() > OBJECT_LIMIT {
+        let message = "etcdserver: request is too large";
+        return Err(Refusal::new(500, "", message));
+    }
     let body = match bytes.is_empty() {
         true => Value::Null,
         false => serde_json::from_slice(&bytes).map_err(|e| bad(&e))?,
@@ -412,7 +419,7 @@ fn list(state: &State, asked: &Asked, kind: &Kind) -> Result<Response<Stream>, R
     ))
 }
 
-/// Whether the selectors of a request choose an object.
+/// Returns true if the selectors of a request choose an object.
 fn selected(asked: &Asked, object: &Value) -> bool {
     let labels = &object["metadata"]["labels"];
     let has = |requirement: &str| {
@@ -446,7 +453,7 @@ struct Watch {
     session: Arc<Session>,
     asked: Asked,
     kind: Arc<Kind>,
-    /// What was delivered so far.
+    /// Version of the last change that was delivered.
     version: u64,
     epoch: u64,
     bookmarks: u64,

@@ -6,6 +6,7 @@ use dryrun_controller::{Settings, operate};
 use dryrun_core::api::{DryRun, DryRunReport, DryRunStatus, Outcome, crds};
 use dryrun_core::commands::Facts;
 use dryrun_core::digest;
+use dryrun_core::run::container::Container;
 use dryrun_core::test_support::World;
 use futures::future::{Either, join_all, select};
 use kube::api::{Api, DeleteParams, PostParams};
@@ -33,9 +34,9 @@ pub const PROBES: &str = "dryrun-probes";
 pub const NAME: &str = "demo";
 /// The one input of the harness.
 const INPUT: &[u8] = b"an input";
-/// When everything was installed.
+/// The time at which everything was installed.
 pub const INSTALLED: &str = "2026-01-01T00:00:00Z";
-/// How long a run may take.
+/// The longest time that a run may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The cluster.
@@ -44,6 +45,8 @@ pub struct Cluster {
     pub pods: Scripted,
     /// Namespaces that the operator is told of.
     pub namespaces: Vec<String>,
+    /// Sources that the chart lists.
+    pub sources: Vec<String>,
     spec: Value,
 }
 
@@ -59,10 +62,11 @@ impl Cluster {
         for crd in crds() {
             model.define(&crd);
         }
-        for object in prepared() {
+        let mut world = World::passing();
+        world.spec.source.host = "192.0.2.10".into();
+        for object in prepared(&world.spec.source.uri()) {
             model.seed(object);
         }
-        let mut world = World::passing();
         let digest = digest::hex(&Sha256::digest(INPUT));
         let facts = &mut world.facts;
         facts.inputs.as_mut().unwrap().inputs[0].sha256 = digest.clone();
@@ -77,15 +81,15 @@ impl Cluster {
         }
         change(facts);
         let mut spec = serde_json::to_value(&world.spec).unwrap();
-        spec["source"]["host"] = json!("192.0.2.10");
         spec["harness"]["inputs"][0]["sha256"] = json!(digest);
         spec["harness"]["setup"] = json!([{"command": ["true"]}]);
         // The operator's own pod says where these are, and here there is none.
         spec["isolation"]["mayBeInconclusive"] = json!(["ApiServer", "Dns"]);
-        model.state().pods.waiting = ["isolate", "inputs"].map(str::to_owned).into();
+        model.state().pods.waiting = Container::GATED.map(|gated| gated.name().to_owned()).into();
         Self {
             pods: Scripted::new(model.clone(), world.facts),
             namespaces: vec![NAMESPACE.into()],
+            sources: Vec::new(),
             model,
             spec,
         }
@@ -126,6 +130,7 @@ impl Cluster {
                 probes_namespace: PROBES.into(),
             },
             namespaces: self.namespaces.clone(),
+            sources: self.sources.clone(),
             policies: AdmissionPolicies::load(directory.path()).unwrap(),
             instance: None,
         }
@@ -158,7 +163,7 @@ impl Cluster {
     }
 
     /// Ends the test when it takes too long. A thread of its own looks at the time: the clock of the runtime goes on whenever there is nothing to
-    /// do, and so says nothing, and an operator that never rests gives nobody else a turn.
+    /// do, and so says nothing, and an operator that never rests gives no other task a turn.
     fn patience(&self) -> std::sync::mpsc::Sender<()> {
         let (done, over) = std::sync::mpsc::channel::<()>();
         let model = self.model.clone();
@@ -249,7 +254,7 @@ impl Cluster {
         self.model.until("the operator's request", count).await
     }
 
-    /// How often the operator has done this, by the number of requests that were carried out.
+    /// The number of requests of this kind that were carried out.
     pub fn done(&self, matches: impl Fn(&Call) -> bool) -> usize {
         self.model.count(|call| call.committed && matches(call))
     }
@@ -290,7 +295,7 @@ impl Cluster {
         self.model.all::<DryRunReport>().pop()
     }
 
-    /// What the operator has done, for the message of a test that fails.
+    /// The operator's requests, for the message of a test that fails.
     pub fn told(&self) -> String {
         told(&self.model)
     }
@@ -401,8 +406,8 @@ fn policies() -> Vec<Value> {
     policies.into_iter().chain(bindings).collect()
 }
 
-/// Everything that a run needs and does not make.
-fn prepared() -> Vec<Value> {
+/// Everything that a run needs and does not make; `source` is production's name.
+fn prepared(source: &str) -> Vec<Value> {
     let namespace = |name: &str, labels: Value| {
         json!({
             "apiVersion": "v1", "kind": "Namespace", "status": {"phase": "Active"},
@@ -442,8 +447,19 @@ fn prepared() -> Vec<Value> {
             },
         }),
         json!({
-            "apiVersion": "v1", "kind": "Secret", "metadata": meta("directus-production"),
+            "apiVersion": "v1", "kind": "Secret", "metadata": {
+                "name": "directus-production", "namespace": NAMESPACE, "creationTimestamp": INSTALLED,
+                "annotations": {"dryrun.dev/source": source},
+            },
             "data": {"password": base64(b"correct-horse-battery-staple")},
+        }),
+        // Of another team, for another server.
+        json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {
+                "name": "payroll-production", "namespace": NAMESPACE, "creationTimestamp": INSTALLED,
+                "annotations": {"dryrun.dev/source": "postgresql://dump_ro@payroll.example:5432/payroll?sslmode=verify-full"},
+            },
+            "data": {"password": base64(b"nobody-may-have-this-one")},
         }),
         json!({
             "apiVersion": "v1", "kind": "ConfigMap", "metadata": meta("iu-cutter"),

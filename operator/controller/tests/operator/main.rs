@@ -9,6 +9,7 @@
 
 mod act;
 mod approvals;
+mod attacks;
 mod cluster;
 #[path = "../model_apiserver/mod.rs"]
 mod model_apiserver;

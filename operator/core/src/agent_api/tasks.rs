@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-use crate::api::{SqlStep, SslMode};
+use crate::api::{Authentication, SqlStep, SslMode};
 use crate::isolation::target::Target;
 
 /// Connection parameters of a Postgres server. The password is read from a file of the pod.
@@ -22,6 +22,10 @@ pub struct Server {
     pub database: String,
     /// TLS of the connection.
     pub sslmode: SslMode,
+    /// How the server may ask for the password.
+    pub authentication: Authentication,
+    /// File name in [`SECRETS_DIR`](crate::run::layout::SECRETS_DIR) with certificates of authorities; public ones if absent.
+    pub ca_file: Option<String>,
     /// File name in [`SECRETS_DIR`](crate::run::layout::SECRETS_DIR) that holds the password.
     pub password_file: String,
 }

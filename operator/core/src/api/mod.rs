@@ -34,10 +34,12 @@ pub use privileges::{
 };
 pub use report::{CommandTime, DryRunReport, DryRunReportSpec, DryRunReportStatus, KeptEvidence};
 pub use scalar::{InvalidDuration, InvalidQuantity, Span, bytes_of};
-pub use source::{DumpOptions, SecretKeyRef, Source, SourceNetwork, SslMode};
+pub use source::{
+    Authentication, CaRef, DumpOptions, SecretKeyRef, Source, SourceNetwork, SslMode,
+};
 pub use status::{Child, DryRunStatus, Outcome, PlanSummary};
 pub use target_class::TargetClass;
-pub use verification::{CatalogChange, RowDelta, Verification};
+pub use verification::{CatalogChange, CatalogChanges, RowDelta, Verification};
 
 /// The API group of the three kinds.
 pub const GROUP: &str = "dryrun.dev";

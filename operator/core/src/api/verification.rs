@@ -1,5 +1,6 @@
 //! What must have changed in the copy after the scenarios, and nothing else.
 
+use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -26,9 +27,8 @@ pub struct Verification {
     /// Large objects that were created, written or removed: a number, a range such as `2..5` or `2..`, or `any`.
     #[serde(skip_serializing_if = "Figure::is_none")]
     pub large_objects: Figure,
-    /// Catalog objects that the scenarios change. Any other change fails.
-    #[schemars(length(max = 256))]
-    pub catalog_changes: Vec<CatalogChange>,
+    /// Changes of the catalog and of privileges that the scenarios make. Any other fails.
+    pub catalog_changes: CatalogChanges,
     /// Keep the SQL trace of the scenarios in the evidence.
     pub trace: bool,
 }
@@ -74,14 +74,40 @@ impl RowDelta {
     }
 }
 
-/// A declared change of one catalog object.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// Changes of the catalog and of privileges that the scenarios make: listed, or pinned as a whole.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = kube::core::Rule::new("[has(self.objects) && self.objects.size() > 0, has(self.sha256), has(self.record) && self.record].filter(given, given).size() <= 1")
+    .message("catalogChanges is either objects, or sha256, or record: true"))]
+pub struct CatalogChanges {
+    /// The objects that change, or patterns of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10000))]
+    pub objects: Vec<CatalogChange>,
+    /// sha256 of `catalog.diff`, which an earlier run has in its evidence, in lower-case hex: exactly these changes, definitions included, must be made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 64, max = 64), regex(pattern = r"^[0-9a-f]{64}$"))]
+    pub sha256: Option<String>,
+    /// Accept all changes and keep them as `catalog.diff`, to be read and pinned: G-16 and G-18 are Unknown then, the run Inconclusive.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub record: bool,
+}
+
+/// Declared changes: of one object, or of all that a pattern matches.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = kube::core::Rule::new("!(self.kind.contains('*') || self.identity.contains('*')) || has(self.expectObjects)")
+    .message("a pattern needs expectObjects, the number of changed objects that it must match"))]
 pub struct CatalogChange {
-    /// Kind of the object as the catalog inventory names it: relation, view, index, constraint, trigger, policy, routine, type, sequence, …
+    /// Kind of the object as `catalog.diff` and the report name it: relation, default, view, index, constraint, trigger, policy, routine, type,
+    /// sequence, …, or `privilege` for ownership and grants. `*` stands for any text.
     #[schemars(length(min = 1, max = 40))]
     pub kind: String,
-    /// Its identity, schema-qualified.
-    #[schemars(length(min = 1, max = 320))]
+    /// Its identity, schema-qualified; of a privilege `OWNER on table:public.new to app`. `*` stands for any text.
+    #[schemars(length(min = 1, max = 512))]
     pub identity: String,
+    /// The number of changed objects that a pattern must match.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 10000))]
+    pub expect_objects: Option<u32>,
 }

@@ -2,6 +2,7 @@
 
 pub mod admission;
 pub mod approval;
+pub mod binding;
 mod changes;
 mod declared;
 mod effects;
@@ -17,7 +18,6 @@ use std::collections::BTreeMap;
 use crate::api::{DryRunSpec, PlanSummary};
 use crate::digest::prefixed;
 use crate::gate;
-use crate::postgres::matrix::Literal;
 
 /// Put before the canonical JSON, so that no other use of the same bytes has the same hash. Whoever changes what a plan's hash is taken over
 /// changes the version in it.
@@ -56,13 +56,13 @@ pub struct Resolved {
 }
 
 impl Resolved {
-    /// A resolution with this operator's own gates, and what follows from the spec. `matrix` is the list of rows that it names, if it names one.
+    /// A resolution with this operator's own gates, and what follows from the spec.
     pub fn new(
         spec: &DryRunSpec,
         config_maps: BTreeMap<String, String>,
         secrets: BTreeMap<String, String>,
         operator: Operator<'_>,
-        matrix: Option<&Literal>,
+        privileges: DeclaredRows,
     ) -> Self {
         Self {
             config_maps,
@@ -70,7 +70,7 @@ impl Resolved {
             operator_image: operator.image.to_owned(),
             probes_namespace: operator.probes_namespace.to_owned(),
             gates: gate::ALL.iter().map(|g| g.id.to_owned()).collect(),
-            privileges: DeclaredRows::of(&spec.privileges, matrix),
+            privileges,
             effects: effects::of(spec),
         }
     }
@@ -176,7 +176,7 @@ mod tests {
                 image: "registry.example/operator:1",
                 probes_namespace: "dryrun-probes",
             },
-            None,
+            DeclaredRows::granted(&spec().privileges).unwrap(),
         );
         let resolved = serde_json::to_value(resolved).unwrap();
         let plan = document("rehearsal", "demo", &spec(), &resolved).unwrap();

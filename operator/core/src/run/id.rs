@@ -5,7 +5,6 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
 use super::object::{Object, RunPod};
-use crate::api::DryRun;
 use crate::digest::hex;
 
 /// Label with the DryRun's UID on every object of a run.
@@ -43,8 +42,8 @@ pub struct RunRef {
 }
 
 impl RunRef {
-    /// The run of a stored DryRun.
-    pub fn of(run: &DryRun) -> Self {
+    /// The run of a stored DryRun, or of its metadata.
+    pub fn of(run: &impl ResourceExt) -> Self {
         Self {
             namespace: run.namespace().unwrap_or_default(),
             name: run.name_any(),

@@ -18,6 +18,8 @@ pub const HARNESS_LOGS_DIR: &str = "/evidence/harness";
 pub const SCRATCH_DIR: &str = "/scratch";
 /// File in [`SECRETS_DIR`] with production's password.
 pub const SOURCE_FILE: &str = "source";
+/// File in [`SECRETS_DIR`] with the authority of production's certificate.
+pub const SOURCE_CA_FILE: &str = "source-ca.crt";
 /// Port of the copy.
 pub const POSTGRES_PORT: u16 = 5432;
 /// Port of listeners that answer probes: the one in the namespace of probes, and the copy's sidecar,

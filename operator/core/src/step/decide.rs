@@ -18,8 +18,10 @@ use crate::run::container::Container;
 use crate::run::object::{Object, RunPod};
 use crate::run::observed::PodView;
 
-/// How soon an incomplete plan is looked at again.
+/// How soon an incomplete plan is looked at again, at first.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
+/// The part of its age after which it is looked at again: many incomplete plans must not keep the operator and the apiserver busy.
+const PART_OF_AGE: u32 = 8;
 /// How soon a namespace in which the operator has no rights is looked at again.
 const LOOK_FOR_RIGHTS: Duration = Duration::from_secs(30);
 /// How soon admission policies that are not in force, or a plan that was there before, are looked at again.
@@ -299,9 +301,11 @@ fn delete_everything(world: &Snapshot<'_>) -> Vec<Action> {
 /// A run that has ended: only the finalizer may be left, and what an abandoned run has not been told yet. Its status stays, whatever has become
 /// of its report since.
 fn ended(world: &Snapshot<'_>) -> Decision {
-    let actions = match world.status.outcome {
-        Some(Outcome::Abandoned) if world.finalizer => delete_everything(world),
-        _ => release_finalizer(world),
+    let abandoned = world.status.outcome == Some(Outcome::Abandoned);
+    let actions = if abandoned && world.finalizer {
+        delete_everything(world)
+    } else {
+        release_finalizer(world)
     };
     Decision {
         actions,
@@ -360,7 +364,9 @@ fn before(world: &Snapshot<'_>) -> RunState {
                 (LOOK_FOR_POLICIES, expires)
             } else {
                 let start = world.after(world.created, &world.spec.deadlines.start);
-                (LOOK_AGAIN, start)
+                let age = world.now.duration_since(world.created);
+                let age = Duration::try_from(age).unwrap_or_default();
+                (LOOK_AGAIN.max(age / PART_OF_AGE), start)
             };
             if world.now >= deadline {
                 return never(Outcome::Failed, reason, message);

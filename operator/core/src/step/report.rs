@@ -2,16 +2,73 @@
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use serde_json::Value;
 use std::time::Duration;
 
 use crate::api::{CommandTime, DryRunReportStatus, DryRunSpec, DryRunStatus, KeptEvidence};
 use crate::commands::Command;
 use crate::commands::Facts;
+use crate::commands::Stopped;
+use crate::problem::Problem;
 use crate::run::facts::EvidenceFacts;
 use crate::step::ReportView;
 
 /// How many cut files and things that are not kept are named.
 const CUT: usize = 256;
+
+/// Bytes of JSON that facts may have: etcd takes objects of 1.5 MiB, and the plan, the conditions and the names of all fields
+/// (`managedFields`) stand beside them.
+const LIMIT: usize = 900 << 10;
+/// Parts of the facts that a run can do without. All others are small, and teardown needs them.
+const PARTS: [&str; 15] = [
+    "preflight",
+    "dump",
+    "restore",
+    "roles",
+    "inputs",
+    "setup",
+    "scenarios",
+    "before",
+    "verification",
+    "search",
+    "containerLogs",
+    "evidence",
+    "inspections",
+    "copyPodAfter",
+    "isolation",
+];
+
+/// Returns facts that a report can hold, if it cannot hold these: without the largest parts, and with the run stopped for it. Nothing that a run
+/// finds may keep it from being torn down.
+///
+/// # Errors
+/// When facts cannot be written as JSON, or be read again.
+pub fn fitting(facts: &Facts) -> Result<Option<Facts>, serde_json::Error> {
+    let size = |value: &Value| value.to_string().len();
+    let mut parts = serde_json::to_value(facts)?;
+    let mut left_out = Vec::new();
+    while size(&parts) > LIMIT {
+        let largest = PARTS
+            .iter()
+            .filter_map(|part| Some((size(parts.get(part)?), *part)))
+            .max();
+        let (Some((bytes, part)), Some(object)) = (largest, parts.as_object_mut()) else {
+            break;
+        };
+        object.remove(part);
+        left_out.push(format!("{part} ({} KiB)", bytes >> 10));
+    }
+    if left_out.is_empty() {
+        return Ok(None);
+    }
+    let mut facts: Facts = serde_json::from_value(parts)?;
+    let message = format!("no report can hold these facts: {}", left_out.join(", "));
+    let problem = Problem::permanent("ReportTooLarge", message);
+    let began = facts.began.keys().next_back().copied();
+    let command = began.unwrap_or(Command::Preflight);
+    facts.stopped.get_or_insert(Stopped { command, problem });
+    Ok(Some(facts))
+}
 
 /// What the report says at `now`.
 pub fn status(
@@ -110,5 +167,52 @@ mod tests {
             report.evidence.unwrap().cut,
             ["server/server.jsonl: 7 bytes at its end are cut"]
         );
+    }
+
+    #[test]
+    fn facts_that_fit_stay_whole_and_others_lose_their_largest_part() {
+        use crate::run::facts::LoggedError;
+        let mut facts = facts();
+        facts.began = BTreeMap::from([(Command::Preflight, at(100)), (Command::Restore, at(104))]);
+        assert_eq!(fitting(&facts).unwrap(), None);
+        let errors = (0..10_000).map(|n| LoggedError {
+            message: format!("relation \"{n:0150}\" does not exist"),
+            ..LoggedError::default()
+        });
+        facts.restore.as_mut().unwrap().logged = errors.collect();
+        let smaller = fitting(&facts).unwrap().unwrap();
+        assert_eq!(smaller.restore, None);
+        let stopped = smaller.stopped.clone().unwrap();
+        assert_eq!(stopped.command, Command::Restore);
+        assert_eq!(stopped.problem.reason, "ReportTooLarge");
+        assert!(
+            stopped.problem.message.contains("restore ("),
+            "{}",
+            stopped.problem
+        );
+        let whole = Facts {
+            restore: facts.restore.clone(),
+            stopped: None,
+            ..smaller.clone()
+        };
+        assert_eq!(whole, facts, "nothing else is left out");
+        assert_eq!(fitting(&smaller).unwrap(), None);
+    }
+
+    /// A part that is renamed would no longer be left out.
+    #[test]
+    fn every_part_that_can_be_left_out_is_one() {
+        let mut facts = facts();
+        facts.setup.push(Default::default());
+        facts.search = Some(Default::default());
+        facts.before = Some(Default::default());
+        facts.copy_pod_after = Some(Default::default());
+        let parts = serde_json::to_value(&facts).unwrap();
+        for part in PARTS {
+            assert!(parts.get(part).is_some(), "{part}");
+            let mut without = parts.clone();
+            without.as_object_mut().unwrap().remove(part);
+            assert!(serde_json::from_value::<Facts>(without).is_ok(), "{part}");
+        }
     }
 }

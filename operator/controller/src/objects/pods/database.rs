@@ -8,6 +8,7 @@ use dryrun_core::run::layout::{
     SERVER_LOGS_DIR, SUPERUSER_FILE, TMP_DIR,
 };
 use k8s_openapi::api::core::v1::{Container, EnvVar, PodSpec};
+use std::iter::once;
 
 use super::OBSERVER_USER;
 use super::parts::{
@@ -15,7 +16,7 @@ use super::parts::{
 };
 use super::volumes::{
     agent_mount, agent_volume, data, evidence, memory, mount, part, projected, read_only, run_keys,
-    secrets_mount, secrets_volume, source_key, token,
+    secrets_mount, secrets_volume, source_keys, token,
 };
 use crate::objects::Plan;
 
@@ -33,7 +34,8 @@ pub(super) fn dump(plan: &Plan<'_>) -> PodSpec {
         ]),
         ..serve(run::Container::Dump, &postgres.image, postgres.run_as_user)
     };
-    let secrets = vec![token(plan, run::Container::Dump, &[]), source_key(plan)];
+    let secrets = once(token(plan, run::Container::Dump, &[]));
+    let secrets = secrets.chain(source_keys(plan)).collect();
     base(
         plan,
         vec![install(plan)],
@@ -181,7 +183,8 @@ pub(super) fn identity(plan: &Plan<'_>) -> PodSpec {
         volume_mounts: Some(vec![secrets_mount(), mount("tmp", TMP_DIR)]),
         ..agent(plan, run::Container::Identity)
     };
-    let secrets = vec![token(plan, run::Container::Identity, &[]), source_key(plan)];
+    let secrets = once(token(plan, run::Container::Identity, &[]));
+    let secrets = secrets.chain(source_keys(plan)).collect();
     base(
         plan,
         Vec::new(),

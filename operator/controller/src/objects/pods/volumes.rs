@@ -1,11 +1,11 @@
 //! Volumes and mounts, and which keys of which Secret are in them.
 
 use dryrun_core::run::container::Container;
-use dryrun_core::run::layout::{AGENT_DIR, SECRETS_DIR, SOURCE_FILE, TOKEN_FILE};
+use dryrun_core::run::layout::{AGENT_DIR, SECRETS_DIR, SOURCE_CA_FILE, SOURCE_FILE, TOKEN_FILE};
 use dryrun_core::run::object::{Object, RunVolume};
 use k8s_openapi::api::core::v1::{
-    EmptyDirVolumeSource, KeyToPath, PersistentVolumeClaimVolumeSource, ProjectedVolumeSource,
-    SecretProjection, Volume, VolumeMount, VolumeProjection,
+    ConfigMapProjection, EmptyDirVolumeSource, KeyToPath, PersistentVolumeClaimVolumeSource,
+    ProjectedVolumeSource, SecretProjection, Volume, VolumeMount, VolumeProjection,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
@@ -80,6 +80,28 @@ pub(super) fn source_key(plan: &Plan<'_>) -> VolumeProjection {
     secret(&reference.name, &[(reference.key.clone(), SOURCE_FILE)])
 }
 
+/// Production's password, and the authority of its certificate.
+pub(super) fn source_keys(plan: &Plan<'_>) -> impl Iterator<Item = VolumeProjection> {
+    let ca = plan.spec.source.ca_ref.as_ref();
+    let of_secret = ca.and_then(|ca| ca.secret_ref.as_ref());
+    let of_secret = of_secret.map(|ca| secret(&ca.name, &[(ca.key.clone(), SOURCE_CA_FILE)]));
+    let of_config_map = ca.and_then(|ca| ca.config_map_ref.as_ref());
+    let of_config_map = of_config_map.map(|ca| VolumeProjection {
+        config_map: Some(ConfigMapProjection {
+            name: ca.name.clone(),
+            items: Some(vec![KeyToPath {
+                key: ca.key.clone(),
+                path: SOURCE_CA_FILE.into(),
+                mode: None,
+            }]),
+            optional: Some(false),
+        }),
+        ..VolumeProjection::default()
+    });
+    let password = std::iter::once(source_key(plan));
+    password.chain(of_secret).chain(of_config_map)
+}
+
 pub(super) fn secret(name: &str, keys: &[(String, &str)]) -> VolumeProjection {
     let items = keys
         .iter()
@@ -100,13 +122,17 @@ pub(super) fn secret(name: &str, keys: &[(String, &str)]) -> VolumeProjection {
 }
 
 pub(super) fn agent_volume() -> Volume {
-    disk("agent")
+    disk("agent", Quantity("128Mi".into()))
 }
 
-pub(super) fn disk(name: &str) -> Volume {
+/// A directory on the node. The kubelet ends a pod that writes more into it than it may: the node's disk is for others, too.
+pub(super) fn disk(name: &str, size: Quantity) -> Volume {
     Volume {
         name: name.into(),
-        empty_dir: Some(EmptyDirVolumeSource::default()),
+        empty_dir: Some(EmptyDirVolumeSource {
+            size_limit: Some(size),
+            ..EmptyDirVolumeSource::default()
+        }),
         ..Volume::default()
     }
 }

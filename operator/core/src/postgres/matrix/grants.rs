@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::class::{COLUMN, OWNER, ObjectClass};
 use super::expected::Compiler;
 use super::inventory::{CatalogObject, Inventory};
+use super::literal::MAX_ROWS;
 use super::name::ObjectName;
 use super::row::{PUBLIC, granted};
 use super::selector::Selector;
@@ -24,9 +25,14 @@ impl Compiler<'_> {
                 .push(format!("{} is not a declared role", grant.to));
         }
         expansion.expand(self.inventory, grant);
-        let rows = expansion.rows.len() + expansion.given_back.len();
+        let rows = expansion.size();
+        if self.matrix.rows.len() as u64 + rows > MAX_ROWS {
+            expansion.rows.clear();
+            let error = format!("with it the matrix has more than {MAX_ROWS} rows");
+            expansion.errors.push(error);
+        }
         if let Some(expected) = grant.expect_rows
-            && rows as u64 != u64::from(expected)
+            && rows != u64::from(expected)
             && expansion.errors.is_empty()
         {
             expansion
@@ -92,7 +98,16 @@ impl Expansion {
         }
         for (name, object) in objects {
             self.object(inventory, grant, selector.class, name, object);
+            if self.size() > MAX_ROWS {
+                return self
+                    .errors
+                    .push(format!("it gives more than {MAX_ROWS} rows"));
+            }
         }
+    }
+
+    fn size(&self) -> u64 {
+        (self.rows.len() + self.given_back.len()) as u64
     }
 
     /// Privileges must exist on the class and in the version, and PUBLIC has no grant options.

@@ -43,19 +43,14 @@ impl Compiler<'_> {
 }
 
 /// Every grant that is declared: the spec's own, and those that roles have by their profiles.
-pub fn declared_grants(privileges: &Privileges) -> Vec<Grant> {
+pub fn declared_grants(privileges: &Privileges) -> impl Iterator<Item = Grant> {
     let of_profiles = privileges.roles.iter().flat_map(|(role, spec)| {
         closure(privileges, &spec.profiles)
             .into_iter()
             .filter_map(|name| privileges.profiles.get(name))
             .flat_map(|profile| profile.grants.iter().map(|grant| grant.to(role)))
     });
-    privileges
-        .grants
-        .iter()
-        .cloned()
-        .chain(of_profiles)
-        .collect()
+    privileges.grants.iter().cloned().chain(of_profiles)
 }
 
 /// The named profiles and all that they include. It ends also where profiles include each other.

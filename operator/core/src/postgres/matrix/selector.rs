@@ -106,18 +106,18 @@ fn wildcard(class: ObjectClass, text: &str) -> Option<(Option<&str>, Vec<String>
 }
 
 /// Whether a name consists of the pieces in their order, with anything in between.
-pub(super) fn matches(pieces: &[String], name: &str) -> bool {
+pub(in crate::postgres) fn matches<S: AsRef<str>>(pieces: &[S], name: &str) -> bool {
     let [first, middle @ .., last] = pieces else {
         return false;
     };
     let Some(mut rest) = name
-        .strip_prefix(first.as_str())
-        .and_then(|rest| rest.strip_suffix(last.as_str()))
+        .strip_prefix(first.as_ref())
+        .and_then(|rest| rest.strip_suffix(last.as_ref()))
     else {
         return false;
     };
     for piece in middle {
-        match rest.split_once(piece.as_str()) {
+        match rest.split_once(piece.as_ref()) {
             Some((_, after)) => rest = after,
             None => return false,
         }

@@ -17,8 +17,8 @@ pub use cluster::{
     StorageClassFacts, TeardownFacts, protected_changes,
 };
 pub use copy::{
-    CRASHED, CopyFacts, CopyIdentity, CopySummary, REFUSALS, Reading, RestoreClaim, RestoreFacts,
-    SetDifference, SetSummary, SettingsFacts, VerificationFacts,
+    CRASHED, ChangeFacts, CopyFacts, CopyIdentity, CopySummary, REFUSALS, Reading, RestoreClaim,
+    RestoreFacts, SetDifference, SetSummary, SettingsFacts, VerificationFacts,
 };
 pub use effects::{CopyEffects, RowEffects, ScenarioEffects};
 pub use evidence::{EvidenceFacts, Leak, LeakFacts, SealFacts, SealedFile};
