@@ -191,7 +191,10 @@ fn add_fields(text: &mut String, path: &str, schema: &JSONSchemaProps) -> Result
 
 /// Name of a field's type, schema of its elements, and the suffix of their path.
 fn held(field: &JSONSchemaProps) -> (String, &JSONSchemaProps, &'static str) {
-    let kind = field.type_.clone().unwrap_or_else(|| "quantity".into());
+    // Of the fields that are numbers or texts, only a range may be `any`.
+    let range = field.pattern.as_ref().is_some_and(|p| p.contains("any"));
+    let untyped = if range { "number or range" } else { "quantity" };
+    let kind = field.type_.clone().unwrap_or_else(|| untyped.into());
     if let Some(JSONSchemaPropsOrArray::Schema(item)) = &field.items {
         (format!("list of {}", held(item).0), item, "[]")
     } else if let Some(JSONSchemaPropsOrBool::Schema(value)) = &field.additional_properties {

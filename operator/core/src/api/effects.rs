@@ -11,7 +11,7 @@ use super::schema;
 ///
 /// Written `3`, `"2..5"`, `"2.."` or `any`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "Written", into = "Written")]
+#[serde(try_from = "Option<Written>", into = "Written")]
 pub struct Figure {
     least: u64,
     /// How much more than the least it may be; nothing for any more.
@@ -88,13 +88,15 @@ impl fmt::Display for Figure {
     }
 }
 
-impl TryFrom<Written> for Figure {
+impl TryFrom<Option<Written>> for Figure {
     type Error = String;
 
-    fn try_from(written: Written) -> Result<Self, Self::Error> {
+    fn try_from(written: Option<Written>) -> Result<Self, Self::Error> {
         let text = match written {
-            Written::Number(number) => return Ok(Self::exactly(number)),
-            Written::Text(text) => text,
+            // The schema of a field with a default lets null through.
+            None => return Ok(Self::default()),
+            Some(Written::Number(number)) => return Ok(Self::exactly(number)),
+            Some(Written::Text(text)) => text,
         };
         let parse = || {
             if text == "any" {
@@ -152,6 +154,7 @@ pub struct RowChange {
     pub table: String,
     /// Tables that the pattern must match, before the scenarios or after them. The other numbers are sums over all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100_000))]
     pub expect_tables: Option<u32>,
     /// Rows inserted: a number, a range such as `2..5` or `2..`, or `any`.
     #[serde(default, skip_serializing_if = "Figure::is_none")]
@@ -181,6 +184,7 @@ pub struct SequenceChange {
     pub sequence: String,
     /// Sequences that the pattern must match, before the scenarios or after them. `steps` is the sum over all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100_000))]
     pub expect_sequences: Option<u32>,
     /// Steps forward: a number, a range such as `2..5` or `2..`, or `any`. A sequence that was set back, or beside its steps, needs `any`.
     #[serde(default)]
@@ -203,6 +207,7 @@ mod tests {
             (r#""2..5""#, vec![2, 5], vec![1, 6]),
             (r#""2..""#, vec![2, u64::MAX], vec![1]),
             (r#""any""#, vec![0, u64::MAX], vec![]),
+            ("null", vec![0], vec![1]),
         ] {
             let read = figure(json);
             assert!(admitted.into_iter().all(|n| read.admits(n)), "{json}");

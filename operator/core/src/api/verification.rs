@@ -24,7 +24,7 @@ pub struct Verification {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256))]
     pub sequence_changes: Vec<SequenceChange>,
-    /// Large objects that were created, written, given other rights or removed: a number, a range such as `2..5` or `2..`, or `any`.
+    /// Large objects that were created, written or removed: a number, a range such as `2..5` or `2..`, or `any`.
     #[serde(skip_serializing_if = "Figure::is_none")]
     pub large_objects: Figure,
     /// Changes of the catalog and of privileges that the scenarios make. Any other fails.

@@ -86,7 +86,7 @@ pub struct CopyEffects {
     pub other_tables: u64,
     /// Tables whose rows differ from what the ledger tells.
     pub unexplained: SetDifference,
-    /// Large objects that were created, written, given other rights or removed.
+    /// Large objects that were created, written or removed.
     pub large_objects: u64,
     /// Tables and materialized views that each pattern of the spec matches.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
