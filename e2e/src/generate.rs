@@ -128,7 +128,9 @@ fn gates() -> Result<String> {
 }
 
 fn commands() -> Result<String> {
-    let mut table = String::from("\n| command | name | gates judged by its end |\n|---|---|---|\n");
+    let mut table = String::from(
+        "\n| command | name | effect | gates judged by its end |\n|---|---|---|---|\n",
+    );
     for definition in commands::ALL {
         let command = definition.command;
         let gates: Vec<String> = gate::ALL
@@ -138,8 +140,9 @@ fn commands() -> Result<String> {
             .collect();
         writeln!(
             table,
-            "| {} | {command:?} | {} |",
-            command.id(),
+            "| {} | {command:?} | {} | {} |",
+            definition.id,
+            definition.doc,
             gates.join(", ")
         )?;
     }

@@ -23,12 +23,12 @@ pub(super) fn table(isolation: &IsolationFacts) -> Vec<String> {
     let mut probes = BTreeMap::<String, BTreeMap<&str, Tally>>::new();
     for probe in phases(isolation).flat_map(|p| p.controls_before.iter().chain(&p.controls_after)) {
         let (pods, sum) = controls.entry(name(&probe.target)).or_default();
-        pods.insert(&probe.from);
+        pods.insert(probe.from.role());
         sum.add(&probe.tally);
     }
     for probe in isolation.probes() {
         let sums = probes.entry(name(&probe.target)).or_default();
-        sums.entry(&probe.from).or_default().add(&probe.tally);
+        sums.entry(probe.from.role()).or_default().add(&probe.tally);
     }
     let mut pods: Vec<&str> = PODS.iter().map(|pod| pod.role()).collect();
     pods.retain(|pod| probes.values().any(|sums| sums.contains_key(pod)));

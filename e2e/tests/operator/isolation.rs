@@ -154,9 +154,10 @@ pub(crate) async fn excused_control_passes(env: &Environment) -> Result<()> {
     let several = nodes.list(&ListParams::default()).await?.items.len() > 1;
     let isolation = found.facts.isolation;
     for phase in [isolation.before, isolation.after].into_iter().flatten() {
-        let from_afar = phase.probes.iter().any(|probe| {
-            probe.from == RunPod::Listener.role() && probe.target.class == TargetClass::Copy
-        });
+        let from_afar = phase
+            .probes
+            .iter()
+            .any(|probe| probe.from == RunPod::Listener && probe.target.class == TargetClass::Copy);
         ensure!(
             from_afar == several && phase.other_node.is_empty() != several,
             "the copy was probed from node {:?}",

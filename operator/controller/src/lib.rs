@@ -5,6 +5,7 @@
 pub mod admission_policies;
 mod agent_client;
 pub mod approvals;
+mod commands;
 pub mod context;
 mod copy;
 pub mod error;

@@ -137,7 +137,8 @@ fn searched() -> LeakFacts {
 
 fn inspection(pod: RunPod) -> PodInspection {
     let role = pod.role();
-    let image = (format!("image-of-{role}"), format!("sha256:{role}"));
+    let image = format!("image-of-{role}@sha256:{role}");
+    let image = (image, format!("sha256:{role}"));
     PodInspection {
         uid: format!("uid-{role}"),
         images: BTreeMap::from([(role.to_owned(), image)]),
@@ -170,7 +171,7 @@ fn tried(from: RunPod, class: TargetClass, tally: Tally) -> Probe {
         _ => "10.96.0.1",
     };
     Probe {
-        from: from.role().into(),
+        from,
         target: Target {
             class,
             address: address.into(),

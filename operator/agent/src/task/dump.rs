@@ -1,5 +1,7 @@
 //! C-03: production is identified, checked and dumped, in sessions that cannot write.
 
+mod source;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -16,7 +18,7 @@ use dryrun_postgres::{Options, Session, TransactionState};
 use tokio::sync::oneshot;
 use tokio_postgres::Client;
 
-use super::{Agent, READING, source};
+use super::{Agent, READING};
 use crate::{
     connection::Credentials,
     directory::{self, Content},

@@ -1,5 +1,7 @@
 //! C-09: the harness's inputs are what the plan says, and unpacked where nobody can change them.
 
+mod unpack;
+
 use std::{
     fs, io,
     path::{Path, PathBuf},
@@ -12,7 +14,6 @@ use dryrun_core::{
 };
 use sha2::{Digest, Sha256};
 
-use super::unpack;
 use crate::{
     directory::{self, Content},
     failure::{self, Result},

@@ -1,15 +1,15 @@
-//! What the operator asks for, one file a task; probes are a matter of [`crate::probe`].
+//! What the operator asks for, one file a task, named after it: `inputs` for `VerifyInputs` and `DigestInputs`, `command` for
+//! `RunCommand`, `sql` for `RunSql`; `Probe` is a matter of [`crate::probe`].
 
 mod command;
 mod dump;
+mod identify;
 mod inputs;
 mod log;
 mod restore;
 mod seal;
 mod search;
-mod source;
 mod sql;
-mod unpack;
 
 use std::{
     path::PathBuf,
@@ -19,21 +19,13 @@ use std::{
 use dryrun_core::{
     agent_api::{
         protocol::{Task, TaskResult},
-        tasks::{IdentifyTask, ProbeTask, SealTask},
+        tasks::{ProbeTask, SealTask},
     },
-    run::facts::{SealFacts, SourceIdentity},
+    run::facts::SealFacts,
 };
 use hyper::body::Bytes;
 
-use dryrun_postgres::Options;
-
-use crate::{
-    children::Children,
-    connection::Credentials,
-    failure::{self, Result},
-    probe,
-    scratch::Scratch,
-};
+use crate::{children::Children, failure::Result, probe, scratch::Scratch};
 
 /// `application_name` of the sessions that read production.
 const READING: &str = "dryrun-dump";
@@ -73,8 +65,7 @@ impl Agent {
             Task::RunSql(task) => sql::run(&self, task)
                 .await
                 .map_or_else(TaskResult::Failed, TaskResult::Scenario),
-            Task::Identify(task) => self
-                .identify(&task)
+            Task::Identify(task) => identify::run(&self, &task)
                 .await
                 .map_or_else(TaskResult::Failed, TaskResult::Identify),
             Task::Search(task) => search::run(&self.secrets, task)
@@ -105,16 +96,5 @@ impl Agent {
         let (facts, archive) = seal::run(&self.secrets, task).await?;
         *self.archive.lock().unwrap_or_else(PoisonError::into_inner) = Some(archive);
         Ok(facts)
-    }
-
-    async fn identify(&self, task: &IdentifyTask) -> Result<SourceIdentity> {
-        let session = Credentials::read(&self.secrets, &task.server)?
-            .connect(&task.server.database, READING, &Options::read_only())
-            .await?;
-        let identity = dryrun_postgres::identity(&session.client)
-            .await
-            .map_err(failure::unrecognised)?;
-        session.close().await;
-        Ok(identity.server)
     }
 }

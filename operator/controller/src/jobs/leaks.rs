@@ -16,7 +16,6 @@ use kube::{Api, ResourceExt};
 use std::collections::BTreeMap;
 use std::io;
 use std::pin::pin;
-use tokio::sync::Semaphore;
 
 use super::Scope;
 
@@ -25,7 +24,7 @@ use super::Scope;
 const LOG_LIMIT: i64 = 4 << 20;
 
 /// Roles whose name may be part of a form of a password.
-pub(super) fn roles(scope: &Scope) -> Vec<String> {
+pub(crate) fn roles(scope: &Scope) -> Vec<String> {
     let own = [
         scope.run.bootstrap_role(),
         scope.run.restore_role(),
@@ -63,13 +62,10 @@ async fn credentials(scope: &Scope) -> Result<Vec<Credential>, Problem> {
         .collect())
 }
 
-/// An automaton over all forms of all credentials takes some megabytes, so there are few at a time.
-static SCANNERS: Semaphore = Semaphore::const_new(2);
-
 /// Searches texts. What of them was not read stands in the facts.
 async fn search(scope: &Scope, texts: Vec<Text>) -> Result<LeakFacts, Problem> {
     let (credentials, roles) = (credentials(scope).await?, roles(scope));
-    let _turn = SCANNERS.acquire().await;
+    let _turn = scope.scanners.acquire().await;
     let searching = tokio::task::spawn_blocking(move || {
         let scanner = Scanner::new(credentials, &roles)?;
         let mut facts = LeakFacts::default();
@@ -89,7 +85,7 @@ async fn search(scope: &Scope, texts: Vec<Text>) -> Result<LeakFacts, Problem> {
 }
 
 /// The logs of all containers of a pod.
-pub(super) async fn container_logs(scope: &Scope, pod: RunPod) -> Result<LeakFacts, Problem> {
+pub(crate) async fn container_logs(scope: &Scope, pod: RunPod) -> Result<LeakFacts, Problem> {
     let unreadable = |e: kube::Error| Problem::transient("LogsUnreadable", e);
     let (pods, name) = (scope.pods(), scope.run.name_of(pod));
     let found = pods.get(&name).await.map_err(unreadable)?;
@@ -129,7 +125,7 @@ async fn log_text(place: String, log: impl AsyncRead) -> io::Result<Text> {
 }
 
 /// Every object and event of the run, but the Secrets themselves.
-pub(super) async fn objects(scope: &Scope) -> Result<LeakFacts, Problem> {
+pub(crate) async fn objects(scope: &Scope) -> Result<LeakFacts, Problem> {
     let labelled = ListParams::default().labels(&scope.run.selector());
     let all = ListParams::default();
     let texts = [

@@ -1,33 +1,19 @@
 //! Work that takes longer than an API call: it runs beside the reconciler, and its end wakes the reconciler.
 
-mod agents;
-mod cluster;
-mod copy;
-mod evidence;
-mod leaks;
-mod probe_targets;
-mod probes;
-mod scenario;
+pub(crate) mod leaks;
 mod scope;
 mod supervisor;
-mod watch;
 
 pub use scope::{Access, AgentAddress, AgentRequest, PodAccess, PortForward, Scope};
 pub(crate) use supervisor::Supervisor;
 
-use dryrun_core::commands::{
-    Baseline, Breached, Dumped, Finding, Inspected, Job, JobResult, LogsRead, MatrixApplied,
-    ProtectedAgain, ProtectedChanged, ScenarioRan, Sealed, Searched, SetUp, Verified,
-};
+use dryrun_core::commands::{Job, JobResult};
 use dryrun_core::problem::Problem;
-use dryrun_core::run::container::Container;
-use dryrun_core::run::facts::VerificationFacts;
-use dryrun_core::run::object::RunPod;
 use jiff::Timestamp;
 use rand::distr::{Alphanumeric, SampleString};
-use std::sync::Arc;
 use std::time::Duration;
 
+use crate::commands;
 use crate::error::call;
 
 /// Runs a job to its end. What may go away by itself is tried again, ever more slowly, until the job's deadline.
@@ -41,7 +27,7 @@ pub(crate) async fn run(job: Job, scope: Scope) -> JobResult {
                 format!("{} did not end in time", job.command().id()),
             ));
         };
-        match tokio::time::timeout(left, attempt(job, &scope)).await {
+        match tokio::time::timeout(left, commands::attempt(job, &scope)).await {
             Ok(Ok(finding)) => return Ok(finding),
             Ok(Err(error)) if !error.retry => return Err(error),
             Ok(Err(error))
@@ -73,75 +59,13 @@ fn longest_pause(reason: &str) -> Duration {
     }
 }
 
-/// A finding of its own type among all others.
-fn found(finding: impl Finding + 'static) -> JobResult {
-    Ok(Arc::new(finding))
-}
-
-async fn attempt(job: Job, scope: &Scope) -> JobResult {
-    let access = &scope.access;
-    match job {
-        Job::Preflight => found(cluster::preflight(scope).await?),
-        Job::WatchProtected => found(ProtectedChanged(watch::protected(scope).await?)),
-        Job::Inspect(pod) => found(Inspected(pod, cluster::inspect(scope, pod).await?)),
-        Job::ReadLogs(pod) => found(LogsRead(pod, leaks::container_logs(scope, pod).await?)),
-        Job::InspectSecret => found(cluster::secret(scope).await?),
-        Job::Dump(attempt) => found(Dumped(attempt, agents::dump(scope, attempt).await?)),
-        Job::Probe(moment) => found(probes::probe(scope, moment).await?),
-        Job::WatchIsolation => found(Breached(probes::watch(scope).await?)),
-        Job::ReleaseIsolate => found(agents::release(scope, Container::Isolate).await?),
-        Job::PrepareCopy => found(access.prepare_copy(scope).await?),
-        Job::Restore => found(access.restore(scope).await?),
-        Job::ApplyMatrix => {
-            let (facts, identity) = access.apply_matrix(scope).await?;
-            found(MatrixApplied(facts, identity))
-        }
-        Job::VerifyInputs => found(agents::verify_inputs(scope).await?),
-        Job::ReleaseInputs => found(agents::release(scope, Container::Inputs).await?),
-        Job::Setup(index) => found(SetUp(index, agents::setup(scope, index).await?)),
-        Job::Baseline => found(Baseline(access.baseline(scope).await?)),
-        Job::Scenario(index) => found(ScenarioRan(index, access.scenario(scope, index).await?)),
-        Job::Verify => found(verify(scope).await?),
-        Job::Search => found(Searched(evidence::search(scope).await?)),
-        Job::Seal => found(Sealed(evidence::seal(scope).await?, None)),
-        Job::SealPartly => {
-            let (kept, search) = evidence::seal_partly(scope).await?;
-            found(Sealed(kept, Some(search)))
-        }
-        Job::FingerprintProtected => {
-            let look = cluster::protected(scope).await?;
-            found(ProtectedAgain(look.pods, look.errors))
-        }
-        Job::Identify => found(agents::identify(scope).await?),
-        Job::ProveNetZero => found(cluster::prove_net_zero(scope).await?),
-    }
-}
-
-/// C-11: the copy, the inputs, the pods and the objects, all at a time.
-async fn verify(scope: &Scope) -> Result<Verified, Problem> {
-    let (copy, inputs, config_maps, pod, objects) = futures::try_join!(
-        scope.access.verify_copy(scope),
-        agents::digest_inputs(scope),
-        cluster::input_digests(scope),
-        cluster::inspect(scope, RunPod::Postgres),
-        leaks::objects(scope),
-    )?;
-    let facts = VerificationFacts {
-        inputs,
-        config_maps,
-        objects,
-        ..copy
-    };
-    Ok(Verified(facts, pod))
-}
-
 /// A word that was never said before.
-fn nonce() -> String {
+pub(crate) fn nonce() -> String {
     Alphanumeric.sample_string(&mut rand::rng(), 16)
 }
 
 /// One reading of the cluster, under the deadline of a single call: that of the job is far longer, and a lost answer is soon asked for again.
-async fn read<T>(
+pub(crate) async fn read<T>(
     reason: &str,
     what: &str,
     reading: impl Future<Output = kube::Result<T>> + Send,
@@ -152,9 +76,14 @@ async fn read<T>(
 }
 
 /// An agent answered with the result of another task.
-fn confused() -> Problem {
+pub(crate) fn confused() -> Problem {
     Problem::permanent(
         "InvalidAnswer",
         "the agent answered another task than it was given",
     )
+}
+
+/// Whole milliseconds, as tasks have durations.
+pub(crate) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -17,10 +17,14 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::{Api, Client};
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 
-use super::{copy, read, scenario};
+use super::read;
 use crate::agent_client::{self, Agent};
+use crate::commands::{restore, roles, scenarios, verify};
 use crate::copy::Endpoint;
+use crate::objects::Plan;
+use crate::pinned_operator::PinnedOperator;
 
 pub use crate::agent_client::{AgentAddress, AgentRequest};
 
@@ -64,27 +68,27 @@ impl PodAccess for PortForward {
     }
 
     fn prepare_copy<'a>(&'a self, scope: &'a Scope) -> Access<'a, CopyIdentity> {
-        Box::pin(copy::prepare(scope))
+        Box::pin(restore::prepare(scope))
     }
 
     fn restore<'a>(&'a self, scope: &'a Scope) -> Access<'a, RestoreFacts> {
-        Box::pin(copy::restore(scope))
+        Box::pin(restore::restore(scope))
     }
 
     fn apply_matrix<'a>(&'a self, scope: &'a Scope) -> Access<'a, (RolesFacts, CopyIdentity)> {
-        Box::pin(copy::apply_matrix(scope))
+        Box::pin(roles::apply_matrix(scope))
     }
 
     fn baseline<'a>(&'a self, scope: &'a Scope) -> Access<'a, CopySummary> {
-        Box::pin(copy::baseline(scope))
+        Box::pin(scenarios::baseline(scope))
     }
 
     fn scenario<'a>(&'a self, scope: &'a Scope, index: usize) -> Access<'a, ScenarioFacts> {
-        Box::pin(scenario::run(scope, index))
+        Box::pin(scenarios::run(scope, index))
     }
 
     fn verify_copy<'a>(&'a self, scope: &'a Scope) -> Access<'a, VerificationFacts> {
-        Box::pin(copy::verify(scope))
+        Box::pin(verify::verify_copy(scope))
     }
 }
 
@@ -92,10 +96,11 @@ impl PodAccess for PortForward {
 pub struct Scope {
     pub(crate) client: Client,
     pub(crate) access: Arc<dyn PodAccess>,
+    /// Turns of searches for credentials, which all runs share.
+    pub(crate) scanners: Arc<Semaphore>,
     /// The DryRun.
     pub run: RunRef,
-    /// Namespace of canaries and listeners.
-    pub probes_namespace: String,
+    pub(crate) operator: PinnedOperator,
     /// Spec of the DryRun.
     pub spec: Arc<DryRunSpec>,
     /// Facts of the run as the job begins.
@@ -105,24 +110,36 @@ pub struct Scope {
 }
 
 impl Scope {
-    pub(super) fn pods(&self) -> Api<Pod> {
+    /// What the run's objects are built from.
+    pub(crate) fn plan(&self) -> Plan<'_> {
+        Plan {
+            run: &self.run,
+            operator: &self.operator,
+            spec: &self.spec,
+            facts: &self.facts,
+        }
+    }
+
+    pub(crate) fn pods(&self) -> Api<Pod> {
         Api::namespaced(self.client.clone(), &self.run.namespace)
     }
 
     /// Pods where this one lives.
-    pub(super) fn pods_of(&self, pod: RunPod) -> Api<Pod> {
-        let namespace = self.run.namespace_of(pod.into(), &self.probes_namespace);
+    pub(crate) fn pods_of(&self, pod: RunPod) -> Api<Pod> {
+        let namespace = self
+            .run
+            .namespace_of(pod.into(), &self.operator.probes_namespace);
         Api::namespaced(self.client.clone(), namespace)
     }
 
-    pub(super) fn dump(&self) -> Result<&DumpFacts, Problem> {
+    pub(crate) fn dump(&self) -> Result<&DumpFacts, Problem> {
         self.facts.dump.as_ref().ok_or_else(|| {
             Problem::permanent("FactsMissing", "the dump's facts are not in the report")
         })
     }
 
     /// A credential of the run. Read when it is needed, and never kept.
-    pub(super) async fn credential(&self, key: &str) -> Result<String, Problem> {
+    pub(crate) async fn credential(&self, key: &str) -> Result<String, Problem> {
         let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &self.run.namespace);
         let name = self.run.name_of(Object::Secret);
         let secret = read("SecretUnreadable", "the run's Secret", secrets.get(&name)).await?;
@@ -137,7 +154,7 @@ impl Scope {
     }
 
     /// The agent in a container.
-    pub(super) async fn agent(&self, container: Container) -> Result<Agent, Problem> {
+    pub(crate) async fn agent(&self, container: Container) -> Result<Agent, Problem> {
         let pod = container.pod();
         let token = match container.token() {
             Some(key) => self.credential(&key).await?,
@@ -153,7 +170,7 @@ impl Scope {
     }
 
     /// The copy, for the operator's sessions.
-    pub(super) async fn copy(&self) -> Result<Endpoint, Problem> {
+    pub(crate) async fn copy(&self) -> Result<Endpoint, Problem> {
         Ok(Endpoint {
             pods: self.pods(),
             pod: self.run.name_of(RunPod::Postgres),
@@ -165,7 +182,7 @@ impl Scope {
     }
 
     /// Address of the copy's pod.
-    pub(super) async fn copy_address(&self) -> Result<String, Problem> {
+    pub(crate) async fn copy_address(&self) -> Result<String, Problem> {
         let (pods, name) = (self.pods(), self.run.name_of(RunPod::Postgres));
         let pod = read("PodUnreadable", "the copy's pod", pods.get(&name)).await?;
         let address = pod.status.and_then(|status| status.pod_ip);

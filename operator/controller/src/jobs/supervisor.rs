@@ -9,14 +9,20 @@ use kube::runtime::reflector::ObjectRef;
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 
 use super::Scope;
 use crate::context::Watched;
 
+/// Searches for credentials at a time: an automaton over all forms of all credentials takes some megabytes.
+const SCANNERS: usize = 2;
+
 /// Runs jobs, at most one of a kind for a run.
 #[derive(Clone)]
 pub(crate) struct Supervisor {
+    /// Turns of searches for credentials, which all runs share.
+    pub(crate) scanners: Arc<Semaphore>,
     jobs: Arc<Mutex<BTreeMap<(RunRef, Job), State>>>,
     ended: mpsc::UnboundedSender<ObjectRef<Watched>>,
 }
@@ -32,6 +38,7 @@ impl Supervisor {
         let (ended, stream) = mpsc::unbounded();
         (
             Self {
+                scanners: Arc::new(Semaphore::new(SCANNERS)),
                 jobs: Arc::default(),
                 ended,
             },
@@ -73,7 +80,7 @@ impl Supervisor {
                 }
                 let object = ObjectRef::new(name).within(namespace);
                 supervisor.end(&key, result);
-                // Fails only when the controller is gone, and then nobody waits for it.
+                // Fails only when the controller is gone, and then nothing waits for it.
                 let _ = supervisor.ended.unbounded_send(object);
             }
         });

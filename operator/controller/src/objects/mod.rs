@@ -16,23 +16,25 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::Resource;
 
+use crate::pinned_operator::PinnedOperator;
+
 /// What objects are built from.
 #[derive(Clone, Copy)]
 pub(crate) struct Plan<'a> {
     pub(crate) run: &'a RunRef,
-    /// The namespace of canaries and listeners.
-    pub(crate) probes_namespace: &'a str,
+    /// The operator as it was approved: the agent comes from its image.
+    pub(crate) operator: &'a PinnedOperator,
     pub(crate) spec: &'a DryRunSpec,
     pub(crate) facts: &'a Facts,
-    /// The operator's image as it was approved: the agent comes from it.
-    pub(crate) operator_image: &'a str,
 }
 
 impl Plan<'_> {
     /// Name, namespace and labels of an object.
     fn metadata(&self, object: impl Into<Object>) -> ObjectMeta {
         let object = object.into();
-        let namespace = self.run.namespace_of(object, self.probes_namespace);
+        let namespace = self
+            .run
+            .namespace_of(object, &self.operator.probes_namespace);
         ObjectMeta {
             name: Some(self.run.name_of(object)),
             namespace: Some(namespace.to_owned()),

@@ -54,8 +54,9 @@ impl Actor<'_> {
                 let scope = Scope {
                     client: self.client.clone(),
                     access: Arc::clone(self.access),
+                    scanners: Arc::clone(&self.jobs.scanners),
                     run: self.run.clone(),
-                    probes_namespace: self.operator.probes_namespace.clone(),
+                    operator: self.operator.clone(),
                     spec: Arc::new(self.dry_run.spec.clone()),
                     facts: Arc::new(self.facts.clone()),
                     deadline,
@@ -162,10 +163,9 @@ impl Actor<'_> {
     async fn create(&self, object: Object) -> Result<(), Error> {
         let plan = Plan {
             run: self.run,
-            probes_namespace: &self.operator.probes_namespace,
+            operator: self.operator,
             spec: &self.dry_run.spec,
             facts: self.facts,
-            operator_image: &self.operator.image,
         };
         match object {
             Object::Secret => self.post(object, objects::secret(&plan)).await,

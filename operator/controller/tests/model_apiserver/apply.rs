@@ -16,13 +16,13 @@ pub enum Segment {
     Item(BTreeMap<String, String>),
 }
 
-/// Who writes: manager, subresource, and whether it applies or updates.
+/// A writer: manager, subresource, and whether it applies or updates.
 pub type Manager = (String, String, bool);
 
 /// The fields that each manager owns.
 pub type Managers = BTreeMap<Manager, Owned>;
 
-/// The fields that one manager owns: found out when somebody asks, since most objects have one manager.
+/// The fields that one manager owns: found out when they are needed, since most objects have one manager.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Owned {
     /// All fields of what was written.
@@ -42,7 +42,7 @@ impl Owned {
         }
     }
 
-    /// Whether one of these fields is in the part of the object below this name.
+    /// Returns true if one of these fields is in the part of the object below this name.
     fn is_below(&self, name: &str) -> bool {
         match self {
             Self::All(part) => part.get(name).is_some(),
@@ -250,7 +250,7 @@ pub fn apply(
         .iter()
         .all(|(other, owned)| other == manager || !touched.iter().any(|name| owned.is_below(name)));
     if let (true, Some(Owned::All(_)) | None) = (alone, managers.get(manager)) {
-        // Nobody else has written there, so that what was applied is all that there is.
+        // No other manager has written there: what was applied is all that there is.
         let before = managers.insert(manager.clone(), Owned::All(Arc::new(part.clone())));
         let mut merged = live.clone();
         if let Some(Owned::All(before)) = before {

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use std::fmt::Debug;
 use std::time::Duration;
 
-/// How long something that a controller of Kubernetes does may take.
+/// The longest time that a controller of Kubernetes may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The definition of a kind with a status whose conditions are a list by type.

@@ -17,7 +17,7 @@ pub struct Call {
     pub write: Option<usize>,
     /// HTTP status of the answer; nothing while there is none, or when it was lost.
     pub answer: Option<u16>,
-    /// The request was carried out, whatever was answered.
+    /// The request was carried out, even if its answer was lost or says otherwise.
     pub committed: bool,
 }
 
@@ -40,7 +40,7 @@ impl Call {
     }
 }
 
-/// What goes wrong.
+/// A way in which a request goes wrong.
 pub enum Effect {
     /// The request is refused.
     Refuse(Refusal),
@@ -109,7 +109,7 @@ impl Fault {
     }
 }
 
-/// Whether a request is this one: `"create pods/demo-dump"`, or with a `*` for any verb or name.
+/// Returns true for this request: `"create pods/demo-dump"`, or with a `*` for any verb or name.
 pub fn on(pattern: &str) -> impl Fn(&Call) -> bool + Send + use<> {
     let (verb, rest) = pattern.split_once(' ').unwrap();
     let mut parts = rest.split('/').map(str::to_owned);
@@ -123,7 +123,7 @@ pub fn on(pattern: &str) -> impl Fn(&Call) -> bool + Send + use<> {
     }
 }
 
-/// Whether a request is the n-th write.
+/// Returns true for the n-th write.
 pub fn write(n: usize) -> impl Fn(&Call) -> bool + Send + use<> {
     move |call| call.write == Some(n)
 }

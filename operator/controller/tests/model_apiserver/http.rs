@@ -419,7 +419,7 @@ fn list(state: &State, asked: &Asked, kind: &Kind) -> Result<Response<Stream>, R
     ))
 }
 
-/// Whether the selectors of a request choose an object.
+/// Returns true if the selectors of a request choose an object.
 fn selected(asked: &Asked, object: &Value) -> bool {
     let labels = &object["metadata"]["labels"];
     let has = |requirement: &str| {
@@ -453,7 +453,7 @@ struct Watch {
     session: Arc<Session>,
     asked: Asked,
     kind: Arc<Kind>,
-    /// What was delivered so far.
+    /// Version of the last change that was delivered.
     version: u64,
     epoch: u64,
     bookmarks: u64,

@@ -31,7 +31,7 @@ use faults::{Call, Fault, Faults};
 use kinds::Kind;
 use store::Store;
 
-/// Who sends requests: faults meet the operator alone, and its requests are recorded.
+/// The sender of a request: faults meet the operator alone, and its requests are recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sender {
     Operator,
@@ -273,7 +273,7 @@ impl std::ops::DerefMut for Guard<'_> {
 impl Drop for Guard<'_> {
     fn drop(&mut self) {
         self.state.react();
-        // A look changes nothing, and wakes nobody.
+        // A look changes nothing, and wakes no watch.
         if self.state.told() != self.before {
             self.changed.send_modify(|turn| *turn += 1);
         }
@@ -303,7 +303,7 @@ impl Session {
     }
 }
 
-/// What never comes.
+/// An answer that never comes.
 async fn never() -> Result<Infallible, tower::BoxError> {
     std::future::pending().await
 }

@@ -21,6 +21,8 @@ pub struct Pods {
     pub unstarted: BTreeSet<String>,
     /// Names of pods that do not end although they are deleted.
     pub undying: BTreeSet<String>,
+    /// Names of pods to which a webhook adds a container.
+    pub meshed: BTreeSet<String>,
     /// Claims get no volume.
     pub unprovisioned: bool,
     /// Containers that have ended, by pod UID and name, with their exit codes.
@@ -105,6 +107,16 @@ impl Pods {
             if !self.undying.contains(&key.name) && !finalizers {
                 store.remove(key);
             }
+            return;
+        }
+        if self.meshed.remove(&key.name) {
+            store.change(key, |pod| {
+                let containers = pod["spec"]["containers"].as_array_mut();
+                let mesh = json!({"name": "mesh", "image": "mesh:1"});
+                containers
+                    .into_iter()
+                    .for_each(|all| all.push(mesh.clone()));
+            });
             return;
         }
         // A pod that a test has put in place with its status is none of the simulation's.
@@ -289,7 +301,7 @@ impl Pods {
         }
         if !key.namespace.is_empty() {
             for dependent in dependents(store, &key.namespace, &old["metadata"]["uid"]) {
-                // Somebody else may have been faster.
+                // A user may have been faster.
                 let _ = store.delete(&dependent, &Preconditions::default());
             }
             namespace(store, &key.namespace);

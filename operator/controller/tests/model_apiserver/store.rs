@@ -37,7 +37,7 @@ pub struct Change {
     pub new: Option<Arc<Value>>,
 }
 
-/// Why a request was refused.
+/// The refusal of a request.
 #[derive(Clone, Debug)]
 pub struct Refusal {
     pub code: u16,
@@ -75,10 +75,10 @@ impl Refusal {
     }
 }
 
-/// What the server answers to a refused or a completed request.
+/// The server's answer to a refused or a completed request.
 pub type Answer = Result<Value, Refusal>;
 
-/// How an object is written.
+/// A way to write an object.
 pub enum Write {
     /// The whole object.
     Update(Value),
@@ -88,7 +88,7 @@ pub enum Write {
     Apply(Value, bool),
 }
 
-/// What a delete demands.
+/// The preconditions of a delete.
 #[derive(Clone, Debug, Default)]
 pub struct Preconditions {
     pub uid: Option<String>,
@@ -356,7 +356,7 @@ impl Store {
         Ok(self.put(&key, Some(object), managers).as_ref().clone())
     }
 
-    /// Whether the namespace takes another object.
+    /// Refuses an object that its namespace does not take.
     fn admit(&self, kind: &Kind, key: &Key) -> Result<(), Refusal> {
         if !kind.namespaced {
             return Ok(());
@@ -450,7 +450,7 @@ impl Store {
                 (metadata, object)
             }
         };
-        // An object that comes without a version is written whatever has become of it meanwhile.
+        // An object that comes without a version is written even if it has changed meanwhile.
         let version = &old["metadata"]["resourceVersion"];
         if demanded["resourceVersion"]
             .as_str()
@@ -461,7 +461,7 @@ impl Store {
                 "the object has been modified; please apply your changes to the latest version and try again",
             ));
         }
-        // A write of the status leaves all metadata as it is, whatever it says.
+        // A write of the status leaves all metadata as it is.
         if subresource.is_empty()
             && demanded["uid"]
                 .as_str()
@@ -611,7 +611,7 @@ fn is_name(name: &str) -> bool {
     name.len() <= 253 && name.split('.').all(part)
 }
 
-/// What of a write counts: the status through its subresource alone, and never what the server itself says of an object.
+/// Returns the part of a write that counts: the status through its subresource alone, and never what the server itself says of an object.
 fn separate(kind: &Kind, old: &Value, wanted: Value, subresource: &str) -> Value {
     let mut new = if subresource == "status" {
         let mut new = old.clone();
@@ -684,7 +684,7 @@ fn check(key: &Key, old: &Value, new: &Value) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Whether the objects differ in more than metadata and status.
+/// Returns true if the objects differ in more than metadata and status.
 fn differs(old: &Value, new: &Value) -> bool {
     let fields = |object: &Value| {
         let mut object = object.clone();
@@ -696,7 +696,7 @@ fn differs(old: &Value, new: &Value) -> bool {
     fields(old) != fields(new)
 }
 
-/// Whether an object is deleted and nothing holds it any more.
+/// Returns true if an object is deleted and nothing holds it any more.
 fn is_released(object: &Value) -> bool {
     let metadata = &object["metadata"];
     let grace = metadata["deletionGracePeriodSeconds"]

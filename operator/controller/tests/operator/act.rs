@@ -134,7 +134,7 @@ fn a_finalizer_that_cannot_be_changed_is_tried_again() {
     assert!(cluster.run().unwrap().metadata.finalizers.is_none());
 }
 
-/// Whether a request is this one and comes after that one.
+/// Returns true for the second request once the first one has come.
 fn following(before: &str, then: &str) -> impl Fn(&Call) -> bool + Send + use<> {
     let (before, then) = (on(before), on(then));
     let begun = AtomicBool::new(false);
@@ -189,7 +189,7 @@ fn a_create_that_finds_its_own_object_is_a_success() {
     }
 }
 
-/// What has the name of one of the run's objects and not its label is never used, and never deleted.
+/// An object with the name of one of the run's and without its label is never used, and never deleted.
 #[test]
 fn a_create_that_finds_a_foreign_object_fails_until_the_deadline() {
     let cluster =

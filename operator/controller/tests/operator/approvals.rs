@@ -8,11 +8,11 @@ use crate::model_apiserver::Model;
 use crate::model_apiserver::faults::{Effect, Fault, internal, on};
 use dryrun_core::api::DryRunApproval;
 
-const NOBODY: &str = "00000000-0000-4000-8000-000000000000";
+const NO_RUN: &str = "00000000-0000-4000-8000-000000000000";
 
 fn named(name: &str) -> Value {
     let hash = format!("sha256:{}", "0".repeat(64));
-    let mut approval = approval(NOBODY, &hash);
+    let mut approval = approval(NO_RUN, &hash);
     approval["metadata"]["name"] = json!(name);
     approval
 }

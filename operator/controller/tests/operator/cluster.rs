@@ -6,6 +6,7 @@ use dryrun_controller::{Settings, operate};
 use dryrun_core::api::{DryRun, DryRunReport, DryRunStatus, Outcome, crds};
 use dryrun_core::commands::Facts;
 use dryrun_core::digest;
+use dryrun_core::run::container::Container;
 use dryrun_core::test_support::World;
 use futures::future::{Either, join_all, select};
 use kube::api::{Api, DeleteParams, PostParams};
@@ -33,9 +34,9 @@ pub const PROBES: &str = "dryrun-probes";
 pub const NAME: &str = "demo";
 /// The one input of the harness.
 const INPUT: &[u8] = b"an input";
-/// When everything was installed.
+/// The time at which everything was installed.
 pub const INSTALLED: &str = "2026-01-01T00:00:00Z";
-/// How long a run may take.
+/// The longest time that a run may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The cluster.
@@ -84,7 +85,7 @@ impl Cluster {
         spec["harness"]["setup"] = json!([{"command": ["true"]}]);
         // The operator's own pod says where these are, and here there is none.
         spec["isolation"]["mayBeInconclusive"] = json!(["ApiServer", "Dns"]);
-        model.state().pods.waiting = ["isolate", "inputs"].map(str::to_owned).into();
+        model.state().pods.waiting = Container::GATED.map(|gated| gated.name().to_owned()).into();
         Self {
             pods: Scripted::new(model.clone(), world.facts),
             namespaces: vec![NAMESPACE.into()],
@@ -162,7 +163,7 @@ impl Cluster {
     }
 
     /// Ends the test when it takes too long. A thread of its own looks at the time: the clock of the runtime goes on whenever there is nothing to
-    /// do, and so says nothing, and an operator that never rests gives nobody else a turn.
+    /// do, and so says nothing, and an operator that never rests gives no other task a turn.
     fn patience(&self) -> std::sync::mpsc::Sender<()> {
         let (done, over) = std::sync::mpsc::channel::<()>();
         let model = self.model.clone();
@@ -253,7 +254,7 @@ impl Cluster {
         self.model.until("the operator's request", count).await
     }
 
-    /// How often the operator has done this, by the number of requests that were carried out.
+    /// The number of requests of this kind that were carried out.
     pub fn done(&self, matches: impl Fn(&Call) -> bool) -> usize {
         self.model.count(|call| call.committed && matches(call))
     }
@@ -294,7 +295,7 @@ impl Cluster {
         self.model.all::<DryRunReport>().pop()
     }
 
-    /// What the operator has done, for the message of a test that fails.
+    /// The operator's requests, for the message of a test that fails.
     pub fn told(&self) -> String {
         told(&self.model)
     }

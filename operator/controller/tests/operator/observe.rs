@@ -163,7 +163,7 @@ fn forbidden_lists_are_no_empty_lists() {
     }
 }
 
-/// An abandoned run is let go of, whatever of it can be seen.
+/// An abandoned run is let go of even if its objects cannot be seen.
 #[test]
 fn an_abandoned_run_is_let_go_of_blindly() {
     let cluster = Cluster::new();
@@ -180,14 +180,14 @@ fn an_abandoned_run_is_let_go_of_blindly() {
     });
     let status = status.unwrap();
     assert_eq!(status.outcome.unwrap().as_str(), "Abandoned");
-    // What could be seen was told to go.
+    // The objects that could be seen were deleted.
     assert_eq!(
         cluster.done(|call| call.verb == "delete" && call.namespace == PROBES),
         2
     );
 }
 
-/// What is outside of its namespace cannot be seen either: an abandoned run waits for no look at all.
+/// The pods outside of its namespace cannot be seen either: an abandoned run waits for no look at all.
 #[test]
 fn an_abandoned_run_is_let_go_of_without_a_look_at_the_probes() {
     let cluster = Cluster::new();
@@ -448,7 +448,7 @@ fn a_name_that_is_taken_fails_the_first_gate() {
     }
 }
 
-/// What has the run's label and none of its names is not the operator's to delete: the run is not over while it is there.
+/// A pod with the run's label and none of its names is not the operator's to delete: the run is not over while it is there.
 #[test]
 fn a_labelled_stranger_keeps_the_proof_from_being_made() {
     let cluster = Cluster::new();

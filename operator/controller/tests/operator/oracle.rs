@@ -124,7 +124,7 @@ pub fn assert_balanced(cluster: &Cluster, what: &str) {
     assert!(open.is_empty(), "{what}: {open:?} are left");
 }
 
-/// How a run ended, without what differs between two runs that end alike: times, words, numbers.
+/// The end of a run, without what differs between two runs that end alike: times, words, numbers.
 pub fn end(cluster: &Cluster) -> Value {
     let run = cluster.run().and_then(|run| run.status);
     let report = serde_json::to_value(cluster.report().and_then(|report| report.status)).unwrap();

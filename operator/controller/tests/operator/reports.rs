@@ -116,7 +116,7 @@ fn a_delete_that_fails_is_tried_again() {
 }
 
 #[test]
-fn a_report_that_somebody_else_deletes_is_no_error() {
+fn a_report_that_a_user_deletes_is_no_error() {
     let cluster = Cluster::new();
     cluster.model.seed(report("expired", ago()));
     let gone_before = Effect::First(Box::new(|state| {
@@ -161,7 +161,7 @@ fn a_report_of_the_same_name_is_not_deleted() {
     assert!(is_there(&cluster, "expired"));
 }
 
-/// A finalizer of somebody else holds it: it was asked for once.
+/// A foreign finalizer holds it: its deletion was requested once.
 #[test]
 fn a_report_that_is_being_deleted_is_left_alone() {
     let cluster = Cluster::new();

@@ -1,11 +1,12 @@
 //! Whole runs through the real reconcile loop.
 
 use dryrun_core::api::DryRunReport;
+use dryrun_core::run::object::RunPod;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::api::events::v1::Event;
 use kube::api::{Api, DeleteParams};
 
-use crate::cluster::{Cluster, NAMESPACE};
+use crate::cluster::{Cluster, NAME, NAMESPACE};
 use crate::model_apiserver::Model;
 use crate::model_apiserver::faults::{
     Effect, Fault, MakeEffect, conflict, forbidden, internal, on, too_many_requests,
@@ -57,6 +58,31 @@ fn a_failed_gate_leads_to_teardown() {
         1,
         "what there is is sealed"
     );
+}
+
+/// A webhook adds a container: the pod is given nothing to do.
+#[test]
+fn a_pod_that_was_changed_gets_no_task() {
+    for (pod, gate, task) in [
+        (RunPod::Dump, "G-19", "dump-1"),
+        (RunPod::Postgres, "G-07", "prepare-copy"),
+        (RunPod::Restore, "G-19", "restore"),
+        (RunPod::Harness, "G-11", "inputs"),
+        (RunPod::Identity, "G-19", "inputs"),
+        (RunPod::Seal, "G-19", "search"),
+    ] {
+        let cluster = Cluster::new();
+        let name = format!("{NAME}-{}", pod.role());
+        cluster.model.state().pods.meshed.insert(name);
+        cluster.pods.fail(task, "GivenTask");
+        let status = cluster.complete();
+        let failed = status.failed_gate.unwrap_or_default();
+        assert!(failed.starts_with(gate), "{pod:?}: {failed}");
+        let told = cluster.told();
+        assert!(told.contains("mesh was added to containers"), "{told}");
+        assert!(!told.contains("GivenTask"), "{told}");
+        cluster.assert_nothing_left(pod.role());
+    }
 }
 
 #[test]
@@ -163,6 +189,28 @@ fn writes_of_report_and_status_that_fail_are_made_again() {
     }
     let status = cluster.complete();
     cluster.assert_passed(&status, "writes that fail");
+}
+
+/// Facts that another writer has left in the report since it was read are never replaced by older ones.
+#[test]
+fn a_report_that_has_changed_since_it_was_read_is_read_again() {
+    let cluster = Cluster::new();
+    let touched = Effect::First(Box::new(|state| {
+        let report = state.store.of("dryrunreports", NAMESPACE).next();
+        let report = report.unwrap().0.clone();
+        state.store.change(&report, |report| {
+            report["metadata"]["annotations"] = serde_json::json!({"touched": "yes"});
+        });
+    }));
+    let write = "apply dryrunreports/*/status";
+    cluster
+        .model
+        .fault(Fault::once(on(write), touched).after(2));
+    let status = cluster.complete();
+    cluster.assert_passed(&status, "a report that has changed");
+    let refused =
+        |call: &crate::model_apiserver::faults::Call| on(write)(call) && call.answer == Some(409);
+    assert_eq!(cluster.model.count(refused), 1);
 }
 
 /// Events are never evidence, and must not hold up a run.

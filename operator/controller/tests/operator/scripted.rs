@@ -8,6 +8,7 @@ use dryrun_core::commands::Facts;
 use dryrun_core::digest;
 use dryrun_core::isolation::target::{Tally, Target};
 use dryrun_core::problem::Problem;
+use dryrun_core::run::container::Container;
 use dryrun_core::run::facts::{
     CopyIdentity, CopySummary, RestoreFacts, RolesFacts, ScenarioClaim, ScenarioFacts,
     VerificationFacts,
@@ -27,7 +28,7 @@ use crate::model_apiserver::store::Key;
 /// The archive that the seal pod hands out.
 const ARCHIVE: &[u8] = b"an archive";
 
-/// What agents and copy answer.
+/// The answers of agents and copy.
 #[derive(Clone)]
 pub struct Scripted {
     model: Model,
@@ -42,7 +43,7 @@ struct Script {
     stuck: BTreeSet<String>,
     /// The same, of what fails.
     failing: BTreeMap<String, Problem>,
-    /// What pods watch, by name.
+    /// Targets that pods watch, by name.
     watched: BTreeMap<String, Vec<Target>>,
 }
 
@@ -139,14 +140,16 @@ impl Scripted {
     /// Ends the init container that waits in this pod.
     fn release(&self, pod: &str) {
         let container = if pod.ends_with(RunPod::Postgres.role()) {
-            "isolate"
+            Container::Isolate
         } else {
-            "inputs"
+            Container::Inputs
         };
         let mut state = self.model.state();
         let state = &mut *state;
         let key = Key::new("pods", NAMESPACE, pod);
-        state.pods.finish(&mut state.store, &key, container, 0);
+        state
+            .pods
+            .finish(&mut state.store, &key, container.name(), 0);
     }
 
     fn result(&self, agent: &AgentAddress, task: Task) -> TaskResult {
@@ -172,7 +175,7 @@ impl Scripted {
         }
     }
 
-    /// What the copy says of itself, before this.
+    /// The copy's identity at this reading.
     fn identity(&self, scope: &Scope, place: usize) -> CopyIdentity {
         CopyIdentity {
             cluster_name: scope.run.uid.clone(),
@@ -185,7 +188,7 @@ fn json(value: &impl Serialize) -> Bytes {
     serde_json::to_vec(value).unwrap().into()
 }
 
-/// Who may reach what: the positive controls reach their targets, and nothing else reaches any.
+/// Reachability: the positive controls reach their targets, and nothing else reaches any.
 fn tally(pod: &str, target: &Target) -> Tally {
     use TargetClass::{Copy, CopyOtherPort, Production};
     let is = |object: RunPod| {

@@ -48,13 +48,10 @@ fn advance(view: &View<'_>) -> Progress {
         return create;
     }
     if facts.isolation.before.is_none() {
-        for container in [Container::Isolate, Container::Restore] {
-            let pod = container.pod();
-            if !facts.inspections.contains_key(&pod) {
-                return view.job_in(container, Job::Inspect(pod));
-            }
-        }
-        return probe(view, Moment::Before);
+        let mut containers = [Container::Isolate, Container::Restore].into_iter();
+        return containers
+            .find_map(|container| view.inspect(container))
+            .unwrap_or_else(|| probe(view, Moment::Before));
     }
     let next = view
         .dismiss(RunPod::Dump)

@@ -30,8 +30,7 @@ pub(super) static COMMAND: Definition = Definition {
 };
 
 fn advance(view: &View<'_>) -> Progress {
-    let inspected = view.facts.inspections.contains_key(&RunPod::Harness);
-    if inspected && view.facts.isolation.harness.is_some() {
+    if view.facts.isolation.harness.is_some() {
         return Progress::Prove("G-11", Box::new(Progress::Done));
     }
     // From here on the identity pod is who may reach production, the positive control of those that may not.
@@ -41,10 +40,10 @@ fn advance(view: &View<'_>) -> Progress {
     if let Some(progress) = view.dismiss(RunPod::Restore) {
         return progress;
     }
-    if !inspected {
-        return view.job_in(Container::Inputs, Job::Inspect(RunPod::Harness));
-    }
-    probe(view, Moment::Harness)
+    [Container::Inputs, Container::Identity]
+        .into_iter()
+        .find_map(|container| view.inspect(container))
+        .unwrap_or_else(|| probe(view, Moment::Harness))
 }
 
 #[cfg(test)]

@@ -221,6 +221,11 @@ fn worked(
         let message = format!("{what} was deleted by somebody else");
         return Err(Problem::permanent("ObjectGone", message));
     }
+    let inspection = view.facts.inspections.get(&pod);
+    if inspection.is_some_and(|found| !found.violations.is_empty()) {
+        let message = format!("the {role} pod is not as the operator built it");
+        return Err(Problem::permanent("NotConfined", message));
+    }
     if view.now >= limit {
         let message = late().unwrap_or_else(|| format!("the {role} pod did not answer in time"));
         return Err(Problem::permanent("DeadlineExceeded", message));

@@ -105,3 +105,21 @@ impl Finding for Breached {
         facts.isolation.during.clone_from(&self.0);
     }
 }
+
+#[cfg(test)]
+pub(super) fn found(known: &Facts, job: Job) -> Option<std::sync::Arc<dyn Finding>> {
+    let Job::Probe(moment) = job else {
+        return None;
+    };
+    let isolation = known.isolation.clone();
+    let (phase, during) = match moment {
+        Moment::Before => (isolation.before, Vec::new()),
+        Moment::Harness => (isolation.harness, Vec::new()),
+        Moment::After => (isolation.after, isolation.during),
+    };
+    Some(std::sync::Arc::new(Probed {
+        moment,
+        phase: phase?,
+        during,
+    }))
+}

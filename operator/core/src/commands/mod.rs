@@ -71,7 +71,7 @@ pub static ALL: [&Definition; 13] = [
 pub struct Definition {
     /// The command.
     pub command: Command,
-    /// `C-01` … `C-13`.
+    /// `C-01` … `C-13`; a new command takes the next free number, wherever it stands in the order.
     pub id: &'static str,
     /// One sentence: the effect of the command.
     pub doc: &'static str,
@@ -161,7 +161,7 @@ pub enum Job {
     WatchProtected,
     /// C-02: read the Secret back.
     InspectSecret,
-    /// Look at a pod as it is, before its agent is given anything to do.
+    /// C-03, C-04, C-08 or C-11: look at a pod as it is, before its agent is given anything to do.
     Inspect(RunPod),
     /// Read and search the logs of a pod's containers, before it is deleted.
     ReadLogs(RunPod),
@@ -354,6 +354,14 @@ pub trait Finding: Debug + Send + Sync {
 /// The end of a job.
 pub type JobResult = Result<Arc<dyn Finding>, Problem>;
 
+/// What a job finds in a run with these facts.
+#[cfg(test)]
+pub(crate) fn found(known: &Facts, job: Job) -> Option<Arc<dyn Finding>> {
+    pods::found(known, job)
+        .or_else(|| isolation::found(known, job))
+        .or_else(|| (job.command().definition().found)(known, job))
+}
+
 /// Writes the end of a job into the facts.
 pub fn absorb(facts: &mut Facts, job: Job, result: &JobResult) {
     match result {
@@ -409,10 +417,12 @@ mod tests {
     fn definitions_are_in_order() {
         for (i, definition) in ALL.iter().enumerate() {
             assert_eq!(definition.command as usize, i);
-            assert_eq!(definition.id, format!("C-{:02}", i + 1));
             let written = serde_json::to_value(definition.command).unwrap();
             assert_eq!(written, definition.id, "facts name commands by their id");
             assert!(definition.doc.ends_with('.'), "{}", definition.id);
         }
+        // A new command takes the next free number, wherever it stands: ids are part of the API.
+        let ids: BTreeSet<&str> = ALL.iter().map(|definition| definition.id).collect();
+        assert_eq!(ids.len(), ALL.len());
     }
 }

@@ -1,5 +1,7 @@
 //! What jobs find of any pod.
 
+#[cfg(test)]
+use super::Job;
 use super::{Command, Facts, Finding};
 use crate::run::container::Container;
 use crate::run::facts::{LeakFacts, PodInspection};
@@ -11,11 +13,9 @@ pub(super) fn inspected_in(pod: RunPod) -> Command {
         RunPod::Dump => Command::Dump,
         // The restore pod is there from C-04 on: it shows that the copy can be reached from where it may be.
         RunPod::Postgres | RunPod::Restore => Command::Isolate,
-        RunPod::Harness => Command::Harness,
+        RunPod::Harness | RunPod::Identity => Command::Harness,
         RunPod::Seal => Command::Verify,
-        RunPod::Identity | RunPod::Intruder | RunPod::Canary | RunPod::Listener => {
-            Command::Teardown
-        }
+        RunPod::Intruder | RunPod::Canary | RunPod::Listener => Command::Teardown,
     }
 }
 
@@ -51,6 +51,19 @@ pub struct LogsRead(pub RunPod, pub LeakFacts);
 impl Finding for LogsRead {
     fn absorb(&self, facts: &mut Facts) {
         facts.container_logs.insert(self.0, self.1.clone());
+    }
+}
+
+#[cfg(test)]
+pub(super) fn found(known: &Facts, job: Job) -> Option<std::sync::Arc<dyn Finding>> {
+    if let Job::Inspect(pod) = job {
+        let inspection = known.inspections.get(&pod)?.clone();
+        Some(std::sync::Arc::new(Inspected(pod, inspection)))
+    } else if let Job::ReadLogs(pod) = job {
+        let search = known.container_logs.get(&pod)?.clone();
+        Some(std::sync::Arc::new(LogsRead(pod, search)))
+    } else {
+        None
     }
 }
 

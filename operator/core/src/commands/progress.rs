@@ -111,12 +111,17 @@ impl View<'_> {
         }
     }
 
-    /// A job in a container of a pod that is inspected first.
-    pub(super) fn inspected_job_in(&self, container: Container, job: Job) -> Progress {
+    /// Inspects the pod of a container that runs; nothing when it was inspected.
+    pub(super) fn inspect(&self, container: Container) -> Option<Progress> {
         let pod = container.pod();
         let inspected = self.facts.inspections.contains_key(&pod);
-        let job = if inspected { job } else { Job::Inspect(pod) };
-        self.job_in(container, job)
+        (!inspected).then(|| self.job_in(container, Job::Inspect(pod)))
+    }
+
+    /// A job in a container of a pod that is inspected first.
+    pub(super) fn inspected_job_in(&self, container: Container, job: Job) -> Progress {
+        self.inspect(container)
+            .unwrap_or_else(|| self.job_in(container, job))
     }
 
     /// Deletes a pod that has done its work, once its logs were read. Nothing is left to do when it

@@ -9,7 +9,7 @@ use crate::run::object::RunPod;
 pub(super) static GATE: Gate = Gate {
     id: "G-04",
     name: "SecretsSealed",
-    doc: "The run's credentials are random, stand in one immutable Secret, of which the dump, copy, restore, harness and seal pods mount only the keys that they need, readable for their group alone, and no other object of the run and no event holds one.",
+    doc: "The run's credentials are random, stand in one immutable Secret, of which the dump, copy, restore, harness, seal and identity pods mount only the keys that they need, readable for their group alone, and no other object of the run and no event holds one.",
     command: Command::Verify,
     evidence: &["/secrets", "/inspections", "/verification"],
     needs: &[],

@@ -17,7 +17,7 @@ pub(super) static GATE: Gate = Gate {
     reasons: &[
         (
             "NotIsolated",
-            "A Service, a port of the node, the node's network, an ephemeral container or a NetworkPolicy opens the copy's pod.",
+            "The copy's pod is not as the operator built it, or a Service or NetworkPolicy opens it.",
         ),
         REACHABLE,
         NOT_PROVEN[0],

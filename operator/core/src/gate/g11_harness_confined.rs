@@ -10,14 +10,14 @@ use crate::run::object::RunPod;
 pub(super) static GATE: Gate = Gate {
     id: "G-11",
     name: "HarnessConfined",
-    doc: "The harness pod as it really is has no API token, no host access, no privilege and read-only inputs, writes to disposable volumes and its own part of the evidence alone, and may reach the copy alone.",
+    doc: "The live harness pod is as the operator built it and has no API token, no host access, no privilege and read-only inputs, writes to disposable volumes and its own part of the evidence alone, and may reach the copy alone.",
     command: Command::Harness,
     evidence: &["/inspections/harness", "/isolation/harness"],
     needs: &["G-10"],
     reasons: &[
         (
             "NotConfined",
-            "The live pod may do something that it should not.",
+            "The live pod is not as the operator built it, or may do something that it should not.",
         ),
         REACHABLE,
         NOT_PROVEN[0],

@@ -1,6 +1,6 @@
 //! G-12 NothingRestarted.
 
-use super::{Evidence, Gate, Verdict, count, examples};
+use super::{Evidence, Gate, Verdict, all_inspected, count, examples};
 use crate::commands::{Command, Facts};
 use crate::run::facts::CRASHED;
 use std::collections::BTreeMap;
@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 pub(super) static GATE: Gate = Gate {
     id: "G-12",
     name: "NothingRestarted",
-    doc: "No container of the run restarted, no backend of the copy crashed, and one image reference meant one image.",
+    doc: "No container of the run restarted, no backend of the copy crashed, one image reference meant one image, and a digest in a reference is that of the image that ran.",
     command: Command::Verify,
-    evidence: &["/verification/pods"],
+    evidence: &["/inspections", "/verification/pods"],
     needs: &["G-10"],
     reasons: &[
         (
@@ -25,6 +25,10 @@ pub(super) static GATE: Gate = Gate {
             "ImageChanged",
             "A container runs another image than the one recorded before.",
         ),
+        (
+            "ImageDiffers",
+            "A container runs another image than the digest in its reference names.",
+        ),
     ],
     evaluate,
     #[cfg(test)]
@@ -37,41 +41,21 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
     {
         return Verdict::fail(CRASHED, stopped.problem.message.clone());
     }
+    if let Some(other) = other_image(evidence.facts) {
+        return other;
+    }
     let Some(verification) = &evidence.facts.verification else {
         return Verdict::pending();
     };
     let mut containers: u64 = 0;
     let mut restarted = Vec::new();
-    let recorded: BTreeMap<&str, &str> = evidence
-        .facts
-        .inspections
-        .values()
-        .flat_map(|pod| &pod.images)
-        .map(|(container, (_, image))| (container.as_str(), image.as_str()))
-        .collect();
     for pod in &verification.pods {
         for (name, container) in &pod.containers {
             containers += 1;
             if container.restarts > 0 {
                 restarted.push(format!("{}/{name}", pod.name));
             }
-            // A container that still waits for its start has no image yet.
-            if !container.image_id.is_empty()
-                && let Some(before) = recorded.get(name.as_str())
-                && *before != container.image_id
-            {
-                return Verdict::fail(
-                    "ImageChanged",
-                    format!(
-                        "{}/{name} runs {}, not {before}",
-                        pod.name, container.image_id
-                    ),
-                );
-            }
         }
-    }
-    if let Some(change) = other_image(evidence.facts) {
-        return Verdict::fail("ImageChanged", change);
     }
     if !restarted.is_empty() {
         return Verdict::fail("Restarted", examples(&restarted));
@@ -79,7 +63,7 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
     if !verification.crashes.is_empty() {
         return Verdict::fail(CRASHED, examples(&verification.crashes));
     }
-    if containers == 0 {
+    if containers == 0 || !all_inspected(evidence.facts) {
         return Verdict::pending();
     }
     Verdict::pass(format!(
@@ -88,14 +72,39 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
     ))
 }
 
-/// A reference that meant one image first and another one later.
-fn other_image(facts: &Facts) -> Option<String> {
+/// Every reference of an image that ran, and the image that it meant.
+fn ran(facts: &Facts) -> Vec<(&str, &str)> {
+    let inspected = facts.inspections.values().chain(&facts.copy_pod_after);
+    let images: Vec<_> = inspected.flat_map(|pod| &pod.images).collect();
+    // What is called alike in several pods has one image in all of them.
+    let reference = |name: &String| {
+        let known = images.iter().find(|(container, _)| *container == name);
+        known.map(|(_, (reference, _))| reference.as_str())
+    };
+    let last = facts.verification.iter().flat_map(|v| &v.pods);
+    let last: Vec<_> = last
+        .flat_map(|pod| &pod.containers)
+        .filter_map(|(name, last)| Some((reference(name)?, last.image_id.as_str())))
+        .collect();
+    let first = images.iter().map(|(_, (r, image))| (&**r, &**image));
+    let all = first.chain(last);
+    all.filter(|(_, image)| !image.is_empty()).collect()
+}
+
+/// An image that is not the one that its reference pins, or that the reference meant before.
+fn other_image(facts: &Facts) -> Option<Verdict> {
     let mut meant: BTreeMap<&str, &str> = BTreeMap::new();
-    let pods = facts.inspections.values().chain(&facts.copy_pod_after);
-    for (reference, image) in pods.flat_map(|pod| pod.images.values()) {
-        let first = meant.entry(reference).or_insert(image);
-        if *first != image {
-            return Some(format!("{reference} was {first} and is {image}"));
+    for (reference, image) in ran(facts) {
+        if let Some((_, pinned)) = reference.split_once('@')
+            && image.rsplit_once('@').map_or(image, |(_, digest)| digest) != pinned
+        {
+            let what = format!("{reference} ran as {image}");
+            return Some(Verdict::fail("ImageDiffers", what));
+        }
+        let first = *meant.entry(reference).or_insert(image);
+        if first != image {
+            let what = format!("{reference} was {first} and is {image}");
+            return Some(Verdict::fail("ImageChanged", what));
         }
     }
     None
@@ -109,6 +118,34 @@ fn worlds() -> crate::test_support::Worlds {
     use crate::test_support::{World, Worlds};
     Worlds {
         fail: vec![
+            (
+                "ImageDiffers",
+                World::with(|f| {
+                    let images = &mut f.inspections.get_mut(&RunPod::Dump).unwrap().images;
+                    let (_, image) = images.get_mut(RunPod::Dump.role()).unwrap();
+                    *image = "registry.example/mirror@sha256:other".into();
+                }),
+            ),
+            // Of a container that had not begun when its pod was inspected.
+            (
+                "ImageDiffers",
+                World::with(|f| {
+                    let images = &mut f.inspections.get_mut(&RunPod::Harness).unwrap().images;
+                    images.get_mut(RunPod::Harness.role()).unwrap().1.clear();
+                    let pods = &mut f.verification.as_mut().unwrap().pods;
+                    let container = pods[0].containers.get_mut(RunPod::Harness.role());
+                    container.unwrap().image_id = "sha256:other".into();
+                }),
+            ),
+            // As soon as it is known.
+            (
+                "ImageDiffers",
+                World::with(|f| {
+                    f.verification = None;
+                    let images = &mut f.inspections.get_mut(&RunPod::Dump).unwrap().images;
+                    images.get_mut(RunPod::Dump.role()).unwrap().1 = "sha256:other".into();
+                }),
+            ),
             (
                 "ImageChanged",
                 World::with(|f| {
@@ -146,6 +183,9 @@ fn worlds() -> crate::test_support::Worlds {
             (
                 "ImageChanged",
                 World::with(|f| {
+                    let images = &mut f.inspections.get_mut(&RunPod::Harness).unwrap().images;
+                    let tagged = ("python:3".into(), "sha256:harness".into());
+                    images.insert(RunPod::Harness.role().into(), tagged);
                     f.verification.as_mut().unwrap().pods[0]
                         .containers
                         .values_mut()
@@ -155,6 +195,7 @@ fn worlds() -> crate::test_support::Worlds {
         ],
         unknown: vec![
             ("Pending", World::empty()),
+            ("Pending", World::with(|f| f.inspections.clear())),
             (
                 "Pending",
                 World::with(|f| f.verification.as_mut().unwrap().pods.clear()),

@@ -1,7 +1,7 @@
 //! G-19 IsolationHeld.
 
 use super::probes::{self, NOT_PROVEN, REACHABLE};
-use super::{Evidence, Gate, Verdict, count, examples};
+use super::{Evidence, Gate, Verdict, all_inspected, count, examples};
 use crate::api::TargetClass;
 use crate::commands::Command;
 use crate::isolation::judge::{self, FORBIDDEN, Judgement};
@@ -11,14 +11,23 @@ use crate::run::object::RunPod;
 pub(super) static GATE: Gate = Gate {
     id: "G-19",
     name: "IsolationHeld",
-    doc: "The copy's isolation, and the harness's, held while the scenarios ran and after them.",
+    doc: "The copy's isolation, and the harness's, held while the scenarios ran and after them; the live dump, restore, seal and identity pods were as the operator built them, confined, and opened by nothing.",
     command: Command::Verify,
-    evidence: &["/copyPodAfter", "/isolation/during", "/isolation/after"],
+    evidence: &[
+        "/inspections",
+        "/copyPodAfter",
+        "/isolation/during",
+        "/isolation/after",
+    ],
     needs: &["G-07"],
     reasons: &[
         (
             "NotIsolated",
-            "A Service, a port of the node, the node's network, an ephemeral container or a NetworkPolicy opens the copy's pod, or it is another pod than before.",
+            "The copy's pod is not as the operator built it, or another one than before, or a Service or NetworkPolicy opens it.",
+        ),
+        (
+            "NotConfined",
+            "The dump, restore, seal or identity pod is not as the operator built it, may do something that it should not, or a Service or NetworkPolicy opens it.",
         ),
         REACHABLE,
         NOT_PROVEN[0],
@@ -28,6 +37,14 @@ pub(super) static GATE: Gate = Gate {
     #[cfg(test)]
     worlds,
 };
+
+/// The pods with data or secrets whose inspection no other gate judges.
+const JUDGED: [RunPod; 4] = [
+    RunPod::Dump,
+    RunPod::Restore,
+    RunPod::Seal,
+    RunPod::Identity,
+];
 
 /// What must have been tried after the scenarios.
 const AFTER: [(RunPod, &[TargetClass]); 6] = [
@@ -52,6 +69,18 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
         |controls| judge::judge(&evidence.spec.isolation, &during, controls, &DURING);
     if let breached @ Judgement::Breached(_) = judge_during([&[], &[]]) {
         return probes::said(&breached, "");
+    }
+    // Before the pod is given anything to do: the run does not go on.
+    for pod in JUDGED {
+        if let Some(found) = facts.inspections.get(&pod)
+            && !found.violations.is_empty()
+        {
+            let what = format!("the {} pod: {}", pod.role(), examples(&found.violations));
+            return Verdict::fail("NotConfined", what);
+        }
+    }
+    if !all_inspected(facts) {
+        return Verdict::pending();
     }
     let (Some(now), Some(after)) = (&facts.copy_pod_after, &facts.isolation.after) else {
         return Verdict::pending();
@@ -90,8 +119,27 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
 fn worlds() -> crate::test_support::Worlds {
     use crate::isolation::judge::{NO_CONTROL, NOT_TRIED};
     use crate::test_support::{World, Worlds};
+    let injected = |pod: RunPod| {
+        World::with(move |f| {
+            f.inspections.get_mut(&pod).unwrap().violations =
+                vec!["mesh was added to containers".into()];
+        })
+    };
     Worlds {
         fail: vec![
+            ("NotConfined", injected(RunPod::Dump)),
+            ("NotConfined", injected(RunPod::Restore)),
+            ("NotConfined", injected(RunPod::Seal)),
+            ("NotConfined", injected(RunPod::Identity)),
+            // As soon as it is known.
+            (
+                "NotConfined",
+                World::with(|f| {
+                    f.inspections.get_mut(&RunPod::Dump).unwrap().violations =
+                        vec!["mesh was added to containers".into()];
+                    (f.isolation.after, f.copy_pod_after) = (None, None);
+                }),
+            ),
             (
                 "NotIsolated",
                 World::with(|f| {
@@ -127,6 +175,10 @@ fn worlds() -> crate::test_support::Worlds {
         unknown: vec![
             ("Pending", World::empty()),
             ("Pending", World::with(|f| f.isolation.after = None)),
+            (
+                "Pending",
+                World::with(|f| drop(f.inspections.remove(&RunPod::Seal))),
+            ),
             (NOT_TRIED, World::with(|f| f.isolation.during.clear())),
             (
                 NOT_TRIED,

@@ -63,7 +63,7 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
         .probes()
         .find(|probe| probe.target.class == TargetClass::Production && probe.tally.connected > 0);
     if let Some(probe) = reached {
-        return Verdict::fail(REACHABLE.0, format!("{} reached it", probe.from));
+        return Verdict::fail(REACHABLE.0, format!("{} reached it", probe.from.role()));
     }
     let [Some(before), Some(harness), Some(after)] = phases.map(Option::as_ref) else {
         return Verdict::pending();

@@ -128,3 +128,18 @@ fn worlds() -> crate::test_support::Worlds {
         ],
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_support::World;
+    use jiff::Timestamp;
+
+    #[test]
+    fn the_gaps_of_a_crash_loop_fit_into_a_message() {
+        let world = World::with(|f| f.watched_since = vec![Timestamp::UNIX_EPOCH; 2_000]);
+        let message = evaluate(&world.evidence()).message;
+        assert!(message.contains("and 1996 more"), "{message}");
+        assert!(message.len() < 512, "{message}");
+    }
+}

@@ -27,8 +27,8 @@ pub const FORBIDDEN: [TargetClass; 7] = [
 pub enum Judgement {
     /// Each was blocked, or there is nothing to be reached.
     Isolated(Summary),
-    /// These connected: the parts that pods play, by the target that they reached.
-    Breached(BTreeMap<Target, BTreeSet<String>>),
+    /// These connected: the pods, by the target that they reached.
+    Breached(BTreeMap<Target, BTreeSet<RunPod>>),
     /// These are not known to be blocked.
     Unproven(Vec<Unproven>),
 }
@@ -100,7 +100,7 @@ pub fn judge(
     controls: [&[Probe]; 2],
     demanded: &[(RunPod, &[TargetClass])],
 ) -> Judgement {
-    let mut breaches = BTreeMap::<Target, BTreeSet<String>>::new();
+    let mut breaches = BTreeMap::<Target, BTreeSet<RunPod>>::new();
     let mut unproven = Vec::new();
     let mut summary = Summary::default();
     for probe in probes {
@@ -112,10 +112,7 @@ pub fn judge(
                 summary.own_node.insert(place(&probe.target));
             } else {
                 let target = probe.target.clone();
-                breaches
-                    .entry(target)
-                    .or_default()
-                    .insert(probe.from.clone());
+                breaches.entry(target).or_default().insert(probe.from);
             }
             continue;
         }
@@ -123,7 +120,7 @@ pub fn judge(
         if failed && !excused {
             unproven.push(Unproven {
                 reason: NOT_TRIED,
-                what: format!("{} to {}", probe.from, name(&probe.target)),
+                what: format!("{} to {}", probe.from.role(), name(&probe.target)),
             });
             continue;
         }
@@ -144,7 +141,7 @@ pub fn judge(
         } else {
             unproven.push(Unproven {
                 reason: NO_CONTROL,
-                what: format!("{} to {}", probe.from, name(&probe.target)),
+                what: format!("{} to {}", probe.from.role(), name(&probe.target)),
             });
         }
     }
@@ -152,7 +149,7 @@ pub fn judge(
         for class in *classes {
             let tried = probes
                 .iter()
-                .any(|probe| probe.from == from.role() && probe.target.class == *class);
+                .any(|probe| probe.from == *from && probe.target.class == *class);
             if !tried && !policy.may_be_inconclusive.contains(class) {
                 unproven.push(Unproven {
                     reason: NOT_TRIED,
@@ -234,13 +231,13 @@ fn control(target: &Target, controls: [&[Probe]; 2]) -> Control {
 }
 
 /// Who reached what, in one sentence; classes that the same pods reached stand together, and a single target has its address.
-pub fn sentence(breaches: &BTreeMap<Target, BTreeSet<String>>) -> String {
-    let mut groups = BTreeMap::<&BTreeSet<String>, Vec<&Target>>::new();
+pub fn sentence(breaches: &BTreeMap<Target, BTreeSet<RunPod>>) -> String {
+    let mut groups = BTreeMap::<&BTreeSet<RunPod>, Vec<&Target>>::new();
     for (target, pods) in breaches {
         groups.entry(pods).or_default().push(target);
     }
     let said = groups.into_iter().map(|(pods, targets)| {
-        let pods: Vec<&str> = pods.iter().map(String::as_str).collect();
+        let pods: Vec<&str> = pods.iter().map(|pod| pod.role()).collect();
         let targets = match &*targets {
             [one] => name(one),
             many => {
@@ -283,9 +280,9 @@ mod tests {
         }
     }
 
-    fn probe(from: &str, class: TargetClass, connected: u64) -> Probe {
+    fn probe(from: RunPod, class: TargetClass, connected: u64) -> Probe {
         Probe {
-            from: from.into(),
+            from,
             target: target(class),
             tally: Tally {
                 attempts: 2,
@@ -304,9 +301,9 @@ mod tests {
         connected: u64,
         controls: [Option<u64>; 2],
     ) -> Judgement {
-        let probe_ = probe("postgres", class, connected);
+        let probe_ = probe(RunPod::Postgres, class, connected);
         let [before, after] = controls.map(|connected| {
-            let controls = connected.map(|connected| probe("canary", class, connected));
+            let controls = connected.map(|connected| probe(RunPod::Canary, class, connected));
             controls.into_iter().collect::<Vec<_>>()
         });
         judge(policy, &[&probe_], [&before, &after], &[])
@@ -405,7 +402,7 @@ mod tests {
         let breached = judged(&policy, own_node, 1, controls);
         assert!(matches!(breached, Judgement::Breached(_)));
         // What lives there counts as the node.
-        let mut probe_ = probe("postgres", TargetClass::ApiServer, 1);
+        let mut probe_ = probe(RunPod::Postgres, TargetClass::ApiServer, 1);
         probe_.target.on_own_node = true;
         let judge = |policy: &Isolation| judge(policy, &[&probe_], [&[], &[]], &[]);
         assert!(matches!(judge(&policy), Judgement::Breached(_)));
@@ -416,8 +413,8 @@ mod tests {
     #[test]
     fn a_probe_that_failed_or_was_not_made_proves_nothing() {
         let policy = Isolation::default();
-        let control = [probe("canary", TargetClass::Dns, 2)];
-        let mut failed = probe("postgres", TargetClass::Dns, 0);
+        let control = [probe(RunPod::Canary, TargetClass::Dns, 2)];
+        let mut failed = probe(RunPod::Postgres, TargetClass::Dns, 0);
         (failed.tally.failed, failed.tally.silent) = (2, 0);
         let demanded = [(RunPod::Postgres, &[TargetClass::Dns][..])];
         for probes in [vec![&failed], vec![]] {
@@ -430,9 +427,9 @@ mod tests {
 
     #[test]
     fn a_prober_that_mostly_failed_was_blinded() {
-        let control = [probe("canary", TargetClass::Dns, 2)];
+        let control = [probe(RunPod::Canary, TargetClass::Dns, 2)];
         let judged = |failed| {
-            let mut probe = probe("harness", TargetClass::Dns, 0);
+            let mut probe = probe(RunPod::Harness, TargetClass::Dns, 0);
             (probe.tally.attempts, probe.tally.failed) = (10, failed);
             judge(&Isolation::default(), &[&probe], [&control, &control], &[])
         };
@@ -464,16 +461,19 @@ mod tests {
     #[test]
     fn who_reached_what_is_one_sentence() {
         let mut breaches = BTreeMap::new();
-        let pods = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect();
+        let pods = |pods: &[RunPod]| pods.iter().copied().collect();
         breaches.insert(
             target(TargetClass::ApiServer),
-            pods(&["postgres", "intruder"]),
+            pods(&[RunPod::Postgres, RunPod::Intruder]),
         );
-        breaches.insert(target(TargetClass::Dns), pods(&["postgres", "intruder"]));
-        breaches.insert(target(TargetClass::Copy), pods(&["canary"]));
+        breaches.insert(
+            target(TargetClass::Dns),
+            pods(&[RunPod::Postgres, RunPod::Intruder]),
+        );
+        breaches.insert(target(TargetClass::Copy), pods(&[RunPod::Canary]));
         assert_eq!(
             sentence(&breaches),
-            "canary reached Copy 192.0.2.7:80/TCP; intruder and postgres reached ApiServer, Dns"
+            "postgres and intruder reached ApiServer, Dns; canary reached Copy 192.0.2.7:80/TCP"
         );
     }
 }

@@ -144,13 +144,15 @@ impl RunPod {
     /// The pods whose containers' logs are read: all that hold data or run the user's code.
     pub const LOGGED: [Self; 4] = [Self::Dump, Self::Restore, Self::Postgres, Self::Harness];
 
-    /// The pods that are inspected as the apiserver has them, each while it lives.
-    pub const INSPECTED: [Self; 5] = [
+    /// The pods that are inspected as the apiserver has them, each while it lives: all that hold data
+    /// or secrets.
+    pub const INSPECTED: [Self; 6] = [
         Self::Dump,
         Self::Postgres,
         Self::Restore,
         Self::Harness,
         Self::Seal,
+        Self::Identity,
     ];
 
     /// The part that it plays in the run.

@@ -301,9 +301,11 @@ fn delete_everything(world: &Snapshot<'_>) -> Vec<Action> {
 /// A run that has ended: only the finalizer may be left, and what an abandoned run has not been told yet. Its status stays, whatever has become
 /// of its report since.
 fn ended(world: &Snapshot<'_>) -> Decision {
-    let actions = match world.status.outcome {
-        Some(Outcome::Abandoned) if world.finalizer => delete_everything(world),
-        _ => release_finalizer(world),
+    let abandoned = world.status.outcome == Some(Outcome::Abandoned);
+    let actions = if abandoned && world.finalizer {
+        delete_everything(world)
+    } else {
+        release_finalizer(world)
     };
     Decision {
         actions,

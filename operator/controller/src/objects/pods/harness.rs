@@ -61,6 +61,8 @@ pub(super) fn pod(plan: &Plan<'_>) -> PodSpec {
                     path: input.config_map_ref.key.clone(),
                     mode: None,
                 }]),
+                // The apiserver's own default: the live pod is compared with this one.
+                default_mode: Some(0o644),
                 ..ConfigMapVolumeSource::default()
             }),
             ..Volume::default()
@@ -110,29 +112,27 @@ fn scratch_size(declared: Option<&ResourceRequirements>) -> Quantity {
 #[cfg(test)]
 mod tests {
     use crate::objects::{self, Plan};
+    use crate::pinned_operator::PinnedOperator;
     use crate::testing;
+    use dryrun_core::api::DryRunSpec;
     use dryrun_core::commands::Facts;
     use dryrun_core::isolation::pod::{CREDENTIALS, Expected, SOURCE, inspect};
     use dryrun_core::run::id::RunRef;
     use dryrun_core::run::key;
     use dryrun_core::run::object::RunPod;
     use k8s_openapi::api::core::v1::PodSpec;
-    use serde_json::json;
-    use std::collections::BTreeSet;
+    use serde_json::{Value, json};
+    use std::collections::{BTreeMap, BTreeSet};
 
-    fn built(spec: serde_json::Value, pod: RunPod) -> PodSpec {
-        let spec = serde_json::from_value(spec).unwrap();
-        let run = RunRef {
-            namespace: "rehearsal".into(),
-            name: "demo".into(),
-            uid: "0f1e2d3c-4b5a-4697-8897-a6b5c4d3e2f1".into(),
-        };
+    fn built(change: impl FnOnce(&mut Value), pod: RunPod) -> PodSpec {
+        let (_, run, operator) = demo();
+        let mut spec = testing::spec();
+        change(&mut spec);
         let plan = Plan {
             run: &run,
-            probes_namespace: "dryrun-probes",
-            spec: &spec,
+            operator: &operator,
+            spec: &serde_json::from_value(spec).unwrap(),
             facts: &Facts::default(),
-            operator_image: "operator:1",
         };
         objects::pod(&plan, pod).spec.unwrap()
     }
@@ -140,51 +140,62 @@ mod tests {
     /// What user code writes is on the node's disk, with production's.
     #[test]
     fn no_directory_is_without_a_size() {
-        let mut spec = testing::spec();
-        let scratch = |spec: &PodSpec| {
-            let mut volumes = spec.volumes.clone().unwrap().into_iter();
+        let scratch = |spec: PodSpec| {
+            let mut volumes = spec.volumes.into_iter().flatten();
             let scratch = volumes.find(|volume| volume.name == "scratch").unwrap();
             scratch.empty_dir.unwrap().size_limit.unwrap().0
         };
         for pod in RunPod::ALL {
-            for volume in built(spec.clone(), pod).volumes.into_iter().flatten() {
+            for volume in built(|_| {}, pod).volumes.into_iter().flatten() {
                 let size = volume.empty_dir.map(|directory| directory.size_limit);
                 assert_ne!(size, Some(None), "{pod:?}: {}", volume.name);
             }
         }
-        assert_eq!(scratch(&built(spec.clone(), RunPod::Harness)), "4Gi");
-        spec["harness"]["resources"] = json!({"limits": {"ephemeral-storage": "9Gi"}});
-        assert_eq!(scratch(&built(spec, RunPod::Harness)), "9Gi");
+        assert_eq!(scratch(built(|_| {}, RunPod::Harness)), "4Gi");
+        let stated = json!({"limits": {"ephemeral-storage": "9Gi"}});
+        let pod = built(
+            |spec| spec["harness"]["resources"] = stated,
+            RunPod::Harness,
+        );
+        assert_eq!(scratch(pod), "9Gi");
     }
 
     /// The authority of production's certificate is where a session with production begins.
     #[test]
     fn the_authority_is_mounted_next_to_the_password() {
-        let mut spec = testing::spec();
-        spec["source"]["caRef"] = json!({"configMapRef": {"name": "shop-ca", "key": "root.pem"}});
+        let authority = json!({"configMapRef": {"name": "shop-ca", "key": "root.pem"}});
         for pod in RunPod::ALL {
-            let volumes = serde_json::to_string(&built(spec.clone(), pod).volumes).unwrap();
+            let built = built(|spec| spec["source"]["caRef"] = authority.clone(), pod);
+            let volumes = serde_json::to_string(&built.volumes).unwrap();
             let mounted = volumes.contains(r#"{"key":"root.pem","path":"source-ca.crt"}"#);
             let expected = matches!(pod, RunPod::Dump | RunPod::Identity);
             assert_eq!(mounted, expected, "{pod:?}: {volumes}");
         }
     }
 
-    /// What is inspected in the live pods is what is built here.
-    #[test]
-    fn the_pods_are_confined() {
-        let spec = serde_json::from_value(testing::spec()).unwrap();
+    fn demo() -> (DryRunSpec, RunRef, PinnedOperator) {
         let run = RunRef {
             namespace: "rehearsal".into(),
             name: "demo".into(),
             uid: "0f1e2d3c-4b5a-4697-8897-a6b5c4d3e2f1".into(),
         };
+        let operator = PinnedOperator {
+            image: "operator:1".into(),
+            probes_namespace: "dryrun-probes".into(),
+        };
+        let spec = serde_json::from_value(testing::spec()).unwrap();
+        (spec, run, operator)
+    }
+
+    /// What is inspected in the live pods is what is built here.
+    #[test]
+    fn the_pods_are_confined() {
+        let (spec, run, operator) = demo();
         let plan = Plan {
             run: &run,
-            probes_namespace: "dryrun-probes",
+            operator: &operator,
             spec: &spec,
             facts: &Facts::default(),
-            operator_image: "operator:1",
         };
         let deny_all = json!({"spec": {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}});
         let deny_all = serde_json::from_value(deny_all).unwrap();
@@ -195,12 +206,14 @@ mod tests {
                 .map(|policy| objects::policy(&plan, *policy))
                 .collect();
             policies.push(Clone::clone(&deny_all));
+            let built = objects::pod(&plan, pod);
             let expected = Expected {
                 run: &run,
                 pod,
                 source_secret: "production",
+                built: &built,
             };
-            let found = inspect(&objects::pod(&plan, pod), &[], &policies, expected);
+            let found = inspect(&built, &[], &policies, expected);
             assert_eq!(found.violations, Vec::<String>::new(), "{pod:?}");
             assert_eq!(found.modes, Vec::<String>::new(), "{pod:?}");
             let keys = key::of(pod)
@@ -210,5 +223,79 @@ mod tests {
             let keys: BTreeSet<String> = keys.chain(source).collect();
             assert_eq!(found.secrets, keys, "{pod:?}");
         }
+    }
+
+    /// All other mounts are read-only, and no volume of the run is mounted as a whole.
+    #[test]
+    fn containers_write_to_their_own_parts_alone() {
+        let (spec, run, operator) = demo();
+        let plan = Plan {
+            run: &run,
+            operator: &operator,
+            spec: &spec,
+            facts: &Facts::default(),
+        };
+        let (mut writes, mut reads) = (BTreeSet::new(), BTreeSet::new());
+        for pod in RunPod::ALL {
+            let built = serde_json::to_value(objects::pod(&plan, pod)).unwrap();
+            let list = |name: &str| {
+                let all = built["spec"][name].as_array().cloned();
+                all.unwrap_or_default()
+            };
+            let volumes: BTreeMap<String, Value> = list("volumes")
+                .into_iter()
+                .map(|volume| (volume["name"].as_str().unwrap().to_owned(), volume))
+                .collect();
+            for container in [list("initContainers"), list("containers")].concat() {
+                for mount in container["volumeMounts"].as_array().into_iter().flatten() {
+                    let name = mount["name"].as_str().unwrap();
+                    let volume = &volumes[name];
+                    let claimed = !volume["persistentVolumeClaim"].is_null();
+                    let part = mount["subPath"].as_str().filter(|_| claimed);
+                    assert_eq!(part.is_some(), claimed, "{pod:?} mounts all of {name}");
+                    let disposable = !volume["emptyDir"].is_null();
+                    let secret = !volume["projected"].is_null();
+                    let input = pod == RunPod::Harness && !volume["configMap"].is_null();
+                    assert!(claimed || disposable || secret || input, "{pod:?}: {name}");
+                    let who = container["name"].as_str().unwrap();
+                    let what =
+                        part.map_or_else(|| name.to_owned(), |part| format!("{name}/{part}"));
+                    let said = format!("{}/{who} {what}", pod.role());
+                    if mount["readOnly"] != true {
+                        writes.insert(said);
+                    } else if claimed {
+                        reads.insert(said);
+                    }
+                }
+            }
+        }
+        let expected = [
+            "dump/dump data/dump",
+            "dump/dump evidence/dump",
+            "dump/dump tmp",
+            "dump/install agent",
+            "harness/harness evidence/harness",
+            "harness/harness scratch",
+            "harness/harness tmp",
+            "harness/inputs unpacked",
+            "harness/install agent",
+            "identity/identity tmp",
+            "postgres/install agent",
+            "postgres/postgres data/pgdata",
+            "postgres/postgres evidence/server",
+            "postgres/postgres shm",
+            "postgres/postgres tmp",
+            "restore/install agent",
+            "restore/restore tmp",
+            "seal/seal tmp",
+        ];
+        assert!(writes.iter().eq(&expected), "{writes:?}");
+        let expected = [
+            "restore/restore data/dump",
+            "seal/seal evidence/dump",
+            "seal/seal evidence/harness",
+            "seal/seal evidence/server",
+        ];
+        assert!(reads.iter().eq(&expected), "{reads:?}");
     }
 }

@@ -86,7 +86,7 @@ pub(super) fn agent(plan: &Plan<'_>, container: container::Container) -> Contain
             "--port".into(),
             container.port().to_string(),
         ]),
-        ..serve(container, plan.operator_image, AGENT_USER)
+        ..serve(container, &plan.operator.image, AGENT_USER)
     }
 }
 
@@ -97,7 +97,7 @@ pub(super) fn install(plan: &Plan<'_>) -> Container {
         resources: Some(small()),
         volume_mounts: Some(vec![mount("agent", AGENT_DIR)]),
         name: INSTALL.into(),
-        image: Some(plan.operator_image.into()),
+        image: Some(plan.operator.image.clone()),
         security_context: Some(confined(AGENT_USER)),
         ..Container::default()
     }

@@ -86,9 +86,9 @@ pub struct PodInspection {
     pub secrets: BTreeSet<String>,
     /// Files of Secrets whose mode is not 0440, as `volume mode`.
     pub modes: Vec<String>,
-    /// Image references and the image IDs that they meant, by container.
+    /// Image references and the image IDs that they meant, by container; no ID of one that has not begun.
     pub images: BTreeMap<String, (String, String)>,
-    /// What it may do and should not, and what lets it be reached or reach more than it should.
+    /// In what it is not the pod that was built, what it may do and should not, and what lets it be reached or reach more than it should.
     pub violations: Vec<String>,
 }
 

@@ -4,13 +4,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::isolation::target::{Tally, Target};
 use crate::problem::Problem;
+use crate::run::object::RunPod;
 
 /// A target as one pod found it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Probe {
-    /// The part that the probing pod plays in the run, such as `postgres`.
-    pub from: String,
+    /// The probing pod.
+    pub from: RunPod,
     /// What it tried to reach.
     #[serde(flatten)]
     pub target: Target,

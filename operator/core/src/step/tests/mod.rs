@@ -38,11 +38,12 @@ fn a_run_goes_through_all_commands_and_leaves_nothing() {
     let order: Vec<Command> = model
         .log
         .iter()
-        .filter_map(|a| match a {
-            Action::Start(j, _) if ![Job::WatchProtected, Job::WatchIsolation].contains(j) => {
-                Some(j.command())
-            }
-            _ => None,
+        .filter_map(|action| {
+            let Action::Start(job, _) = action else {
+                return None;
+            };
+            let watch = [Job::WatchProtected, Job::WatchIsolation].contains(job);
+            (!watch).then(|| job.command())
         })
         .collect();
     assert!(order.is_sorted(), "{order:?}");
@@ -286,7 +287,8 @@ fn a_pod_that_ends_early_stops_the_run() {
     model.run();
     let pod = model.pod(RunPod::Postgres);
     pod.phase = "Failed".into();
-    pod.terminated = BTreeMap::from([("postgres".into(), ended(137, "OOMKilled", ""))]);
+    pod.terminated =
+        BTreeMap::from([(Container::Server.name().into(), ended(137, "OOMKilled", ""))]);
     model.run();
     model.assert_nothing_left();
     assert_eq!(model.condition("ScenariosPassed"), ("Unknown", "PodEnded"));
@@ -309,7 +311,10 @@ fn what_the_harness_says_as_it_ends_goes_nowhere() {
     model.run();
     let pod = model.pod(RunPod::Harness);
     pod.phase = "Failed".into();
-    pod.terminated = BTreeMap::from([("harness".into(), ended(143, "Error", "row data"))]);
+    pod.terminated = BTreeMap::from([(
+        Container::Harness.name().into(),
+        ended(143, "Error", "row data"),
+    )]);
     model.run();
     let said = format!("{:?} {:?}", model.status, model.facts);
     assert!(said.contains("harness ended with 143: Error"), "{said}");
@@ -343,8 +348,10 @@ fn the_server_ends(job: Job, code: i32, message: &str) -> Model {
     let mut model = Model::new();
     model.stuck = BTreeSet::from([job]);
     model.run();
-    model.pod(RunPod::Postgres).terminated =
-        BTreeMap::from([("postgres".into(), ended(code, "Error", message))]);
+    model.pod(RunPod::Postgres).terminated = BTreeMap::from([(
+        Container::Server.name().into(),
+        ended(code, "Error", message),
+    )]);
     model.run();
     model.assert_nothing_left();
     model

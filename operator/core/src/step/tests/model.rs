@@ -2,12 +2,9 @@
 
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use crate::api::{DryRunStatus, PlanSummary};
-use crate::commands::{
-    Action, Facts, Finding, Inspected, Job, JobResult, LogsRead, Moment, Probed, absorb,
-};
+use crate::commands::{Action, Facts, Job, JobResult, absorb, found};
 use crate::gate::{self, Evidence, Status};
 use crate::plan::admission::Enforcement;
 use crate::plan::approval::Approval;
@@ -217,26 +214,7 @@ impl Model {
         {
             return Err(stopped.problem.clone());
         }
-        let of_any_pod: Option<Arc<dyn Finding>> = match job {
-            Job::Inspect(pod) => Some(Arc::new(Inspected(pod, known.inspections[&pod].clone()))),
-            Job::ReadLogs(pod) => Some(Arc::new(LogsRead(pod, known.container_logs[&pod].clone()))),
-            Job::Probe(moment) => {
-                let isolation = known.isolation.clone();
-                let (phase, during) = match moment {
-                    Moment::Before => (isolation.before, Vec::new()),
-                    Moment::Harness => (isolation.harness, Vec::new()),
-                    Moment::After => (isolation.after, isolation.during),
-                };
-                let phase = phase.unwrap();
-                Some(Arc::new(Probed {
-                    moment,
-                    phase,
-                    during,
-                }))
-            }
-            other => (other.command().definition().found)(known, other),
-        };
-        Ok(of_any_pod.unwrap())
+        Ok(found(known, job).unwrap())
     }
 
     /// An object that exists.

@@ -1,4 +1,6 @@
-//! Jobs that probe isolation: positive controls, what must be out of reach, positive controls again.
+//! C-04, C-08 and C-11: positive controls, what must be out of reach, positive controls again; and the watch between them.
+
+mod targets;
 
 use dryrun_core::agent_api::tasks::{ProbeTask, WatchTask};
 use dryrun_core::api::TargetClass;
@@ -11,8 +13,8 @@ use dryrun_core::run::facts::{IsolationFacts, Phase, Probe};
 use futures::future::{BoxFuture, try_join_all};
 use std::time::{Duration, Instant};
 
-use super::probe_targets::{self, Places};
-use super::{Scope, nonce};
+use self::targets::Places;
+use crate::jobs::{Scope, millis, nonce};
 
 /// How long an answer is waited for. A SYN that was lost is sent again after a second (RFC 6298).
 const ANSWER: Duration = Duration::from_secs(1);
@@ -43,7 +45,7 @@ pub(super) async fn probe(scope: &Scope, moment: Moment) -> Result<Probed, Probl
         Moment::Before => Greeting::Echo,
         Moment::Harness | Moment::After => Greeting::Postgres,
     };
-    let places = probe_targets::find(scope, greeting).await?;
+    let places = targets::find(scope, greeting).await?;
     let attempts = attempts(moment, &places);
     let controls_before = controls(scope, &attempts.controls, ALLOWED).await?;
     let probes = all(scope, &attempts.probes, ROUNDS).await?;
@@ -198,7 +200,7 @@ fn named(container: Container, targets: &[Target], tallies: Vec<Tally>) -> Vec<P
     let pairs = targets.iter().zip(tallies);
     pairs
         .map(|(target, tally)| Probe {
-            from: container.pod().role().to_owned(),
+            from: container.pod(),
             target: target.clone(),
             tally,
         })
@@ -215,7 +217,7 @@ const WATCHERS: [Container; 2] = [Container::CopyProbe, Container::Observer];
 fn watched_targets(isolation: &IsolationFacts) -> Vec<Target> {
     let tried = isolation.harness.iter().flat_map(|phase| &phase.probes);
     tried
-        .filter(|probe| probe.from == Container::Observer.pod().role())
+        .filter(|probe| probe.from == Container::Observer.pod())
         .map(|probe| &probe.target)
         .filter(|target| target.class != TargetClass::CopyOtherPort)
         .cloned()
@@ -262,10 +264,6 @@ async fn watched(scope: &Scope) -> Result<Vec<Probe>, Problem> {
         found.extend(named(container, &targets, tallies));
     }
     Ok(found)
-}
-
-fn millis(duration: Duration) -> u64 {
-    duration.as_millis().try_into().unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

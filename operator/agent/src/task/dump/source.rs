@@ -8,12 +8,12 @@ use dryrun_core::{
 };
 use dryrun_postgres::Options;
 
-use super::READING;
 use crate::{
     children::Children,
     connection::Credentials,
     failure::{self, Result},
     program::{self, Programs},
+    task::READING,
 };
 
 /// Shortest password that is searched for in evidence without finding innocent text.

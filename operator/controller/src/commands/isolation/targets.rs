@@ -12,7 +12,8 @@ use kube::{Api, ResourceExt};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
-use super::{Scope, agents, read};
+use crate::commands::dump;
+use crate::jobs::{Scope, read};
 
 /// Port of a kubelet that does not say (kubernetes.io, Ports and Protocols).
 const KUBELET_PORT: u16 = 10_250;
@@ -44,7 +45,7 @@ pub(super) async fn find(scope: &Scope, greeting: Greeting) -> Result<Places, Pr
     let (copy, listener, production) = futures::try_join!(
         pod(scope, RunPod::Postgres),
         pod(scope, RunPod::Listener),
-        agents::source(&scope.spec.source),
+        dump::source(&scope.spec.source),
     )?;
     let everything = ListParams::default();
     let reading =

@@ -12,19 +12,53 @@ use dryrun_core::gate;
 use dryrun_core::postgres::server_log::{Markers, Who, WindowReader};
 use dryrun_core::problem::Problem;
 use dryrun_core::run::credentials::{scenario_password, scenario_secret, scenario_task};
-use dryrun_core::run::facts::{Access, ScenarioFacts};
+use dryrun_core::run::facts::{Access, CopySummary, ScenarioFacts};
 use dryrun_core::run::key;
 use dryrun_core::run::layout::POSTGRES_PORT;
 use std::time::Duration;
 
-use super::Scope;
-use super::agents::{self, millis};
-use crate::copy::{self, Session};
+use super::stage;
+use crate::copy::{self, Session, baseline as kept, failed, matrix};
+use crate::jobs::{Scope, millis};
 
 /// How long backends may take to notice that their client is gone (`client_connection_check_interval` is 200 ms).
 const PATIENCE: Duration = Duration::from_secs(3);
 
-pub(super) async fn run(scope: &Scope, index: usize) -> Result<ScenarioFacts, Problem> {
+/// Records the copy before the scenarios, in the copy itself; from then on every statement is logged.
+pub(crate) async fn baseline(scope: &Scope) -> Result<CopySummary, Problem> {
+    let endpoint = scope.copy().await?;
+    let maintenance = Session::maintenance(&endpoint).await?;
+    let session = maintenance
+        .restored(&endpoint, &scope.spec.source.database)
+        .await?;
+    let counts = dryrun_postgres::counts(session.client())
+        .await
+        .map_err(failed)?;
+    let catalog = dryrun_postgres::catalog(session.client())
+        .await
+        .map_err(failed)?;
+    let privileges = dryrun_postgres::privileges(session.client())
+        .await
+        .map_err(failed)?;
+    let privileges = matrix::as_rows(&privileges);
+    for (kind, rows) in [
+        ("counts", &counts),
+        ("catalog", &catalog),
+        ("privileges", &privileges),
+    ] {
+        kept::keep(&maintenance, kind, &rows.to_text()).await?;
+    }
+    copy::settings::keep(&endpoint, &maintenance).await?;
+    copy::log::trace(&maintenance).await?;
+    Ok(CopySummary {
+        counts: counts.summary(),
+        catalog: catalog.summary(),
+        privileges: privileges.summary(),
+    })
+}
+
+/// Runs one scenario.
+pub(crate) async fn run(scope: &Scope, index: usize) -> Result<ScenarioFacts, Problem> {
     let scenario = scope
         .spec
         .harness
@@ -68,7 +102,7 @@ pub(super) async fn run(scope: &Scope, index: usize) -> Result<ScenarioFacts, Pr
     }
     let task = task(scope, scenario, password).await?;
     let task_id = scenario_task(&superuser, &scope.run.uid, index);
-    let claim = agents::claim(scope, &task_id, &scenario.name, &task).await?;
+    let claim = stage::claim(scope, &task_id, &scenario.name, &task).await?;
     session.clear_passwords(&roles).await?;
     session.quiesce(&roles, PATIENCE).await?;
     copy::log::mark(&session, &markers.end).await?;

@@ -1,14 +1,13 @@
-//! C-11 and C-12: the seal pod searches all logs, and seals what is kept; the operator stores it beside the report.
+//! C-12: the seal pod seals what is kept; the operator stores it beside the report.
 
 use dryrun_core::agent_api::protocol::{Task, TaskResult};
-use dryrun_core::agent_api::tasks::{SealTask, SearchTask};
+use dryrun_core::agent_api::tasks::SealTask;
 use dryrun_core::api::{DryRunReport, bytes_of};
 use dryrun_core::digest;
 use dryrun_core::gate::{self, Evidence};
 use dryrun_core::problem::Problem;
 use dryrun_core::run::container::Container;
 use dryrun_core::run::facts::{EvidenceFacts, LeakFacts};
-use dryrun_core::run::layout::EVIDENCE_DIR;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
@@ -18,8 +17,10 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
-use super::{Scope, agents, confused, leaks, read};
+use super::stage::setup_log;
+use super::verify::{search, wanted};
 use crate::error::call;
+use crate::jobs::{Scope, confused, read};
 use crate::objects;
 
 /// Bytes of the archive in one ConfigMap: etcd takes at most 1.5 MiB in one request, and a ConfigMap holds 1 MiB.
@@ -27,38 +28,15 @@ const PART: usize = 900 << 10;
 /// Key of a part.
 const KEY: &str = "archive";
 
-/// C-11: the seal pod searches all that the run has written.
-pub(super) async fn search(scope: &Scope) -> Result<LeakFacts, Problem> {
-    let task = Task::Search(wanted(scope));
-    match scope
-        .agent(Container::Seal)
-        .await?
-        .run("search", &task)
-        .await?
-    {
-        TaskResult::Search(facts) => Ok(facts),
-        _ => Err(confused()),
-    }
-}
-
-/// C-12: everything is there.
+/// Seals when everything is there.
 pub(super) async fn seal(scope: &Scope) -> Result<EvidenceFacts, Problem> {
     keep(scope, false).await
 }
 
-/// C-13, when C-12 was not reached: what there is, searched as well.
+/// Seals what there is for C-13 when C-12 was not reached, and searches it as well.
 pub(super) async fn seal_partly(scope: &Scope) -> Result<(EvidenceFacts, LeakFacts), Problem> {
     let found = search(scope).await?;
     Ok((keep(scope, true).await?, found))
-}
-
-fn wanted(scope: &Scope) -> SearchTask {
-    SearchTask {
-        directory: EVIDENCE_DIR.into(),
-        run_uid: scope.run.uid.clone(),
-        scenarios: scope.spec.harness.scenarios.len(),
-        roles: leaks::roles(scope),
-    }
 }
 
 async fn keep(scope: &Scope, partial: bool) -> Result<EvidenceFacts, Problem> {
@@ -115,7 +93,7 @@ async fn keep(scope: &Scope, partial: bool) -> Result<EvidenceFacts, Problem> {
 fn logs(scope: &Scope) -> BTreeMap<String, String> {
     let (harness, facts) = (&scope.spec.harness, &scope.facts);
     let setup = facts.setup.iter().enumerate();
-    let setup = setup.map(|(i, claim)| (agents::setup_log(i), claim));
+    let setup = setup.map(|(i, claim)| (setup_log(i), claim));
     let scenarios = harness.scenarios.iter().zip(&facts.scenarios);
     let scenarios = scenarios.map(|(scenario, facts)| (scenario.name.clone(), &facts.claim));
     setup
@@ -129,7 +107,7 @@ fn unfinished(scope: &Scope) -> Option<String> {
     let (harness, facts) = (&scope.spec.harness, &scope.facts);
     let setup = facts.setup.len();
     if setup < harness.setup.len() {
-        return Some(agents::setup_log(setup));
+        return Some(setup_log(setup));
     }
     let next = harness.scenarios.get(facts.scenarios.len());
     next.map(|scenario| scenario.name.clone())

@@ -1,17 +1,19 @@
-//! The watch over the protected workloads, from before the first create until the last look.
+//! The protected workloads: as C-01 records them, the watch over them until the last look, and that look in C-13.
 
+use dryrun_core::api::ProtectedWorkloads;
 use dryrun_core::problem::Problem;
-use dryrun_core::run::facts::{PodFingerprint, protected_changes};
+use dryrun_core::run::facts::{ContainerFingerprint, PodFingerprint, protected_changes};
 use futures::stream::{BoxStream, SelectAll};
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::Pod;
+use kube::api::ListParams;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, ResourceExt};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::Scope;
-use super::cluster::{fingerprint, selector};
+use crate::error::call;
+use crate::jobs::Scope;
 use crate::watching;
 
 /// How long more is listened when something has happened: what goes is often followed by what comes.
@@ -22,7 +24,7 @@ type Key = (String, String);
 /// Listens until a protected workload restarts, is replaced, comes or goes, and says what happened.
 ///
 /// The first thing that each stream tells is all that there is: what happened while nobody watched is seen by container IDs.
-pub(super) async fn protected(scope: &Scope) -> Result<Vec<String>, Problem> {
+pub(super) async fn watch(scope: &Scope) -> Result<Vec<String>, Problem> {
     let recorded = scope
         .facts
         .preflight
@@ -154,6 +156,82 @@ fn by_name(pods: &[PodFingerprint]) -> BTreeMap<Key, PodFingerprint> {
     pods.iter()
         .map(|pod| ((pod.namespace.clone(), pod.name.clone()), pod.clone()))
         .collect()
+}
+
+/// The label selector of protected workloads, as the API takes it.
+fn selector(workloads: &ProtectedWorkloads) -> String {
+    let pairs = workloads.selector.iter();
+    pairs
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect::<Vec<_>>()
+        .join(",")
+}
+
+/// One look at the protected workloads.
+#[derive(Default)]
+pub(super) struct Protected {
+    pub(super) pods: Vec<PodFingerprint>,
+    /// Selectors that match nothing: a mistake before the run, a finding after it.
+    pub(super) unmatched: Vec<String>,
+    /// Why some may not be read.
+    pub(super) errors: Vec<String>,
+}
+
+/// The protected workloads as they are. Only a missing right is a finding: it stays until somebody grants it.
+pub(super) async fn look(scope: &Scope) -> Result<Protected, Problem> {
+    let mut look = Protected::default();
+    for workloads in &scope.spec.protected {
+        let selector = selector(workloads);
+        let api: Api<Pod> = Api::namespaced(scope.client.clone(), &workloads.namespace);
+        let params = ListParams::default().labels(&selector);
+        match call("list protected pods", api.list(&params)).await {
+            Ok(found) if found.items.is_empty() => look.unmatched.push(format!(
+                "{selector} matches no pod in {}",
+                workloads.namespace
+            )),
+            Ok(found) => look.pods.extend(found.items.iter().map(fingerprint)),
+            Err(error) if error.is_forbidden() => look.errors.push(format!(
+                "pods in {} cannot be read: {error}",
+                workloads.namespace
+            )),
+            Err(error) => return Err(Problem::transient("ProtectedUnreadable", error)),
+        }
+    }
+    look.pods.sort();
+    look.pods.dedup();
+    Ok(look)
+}
+
+/// A pod as it stands.
+pub(super) fn fingerprint(pod: &Pod) -> PodFingerprint {
+    let status = pod.status.clone().unwrap_or_default();
+    let all = status
+        .container_statuses
+        .iter()
+        .flatten()
+        .chain(status.init_container_statuses.iter().flatten());
+    let containers: BTreeMap<String, ContainerFingerprint> = all
+        .map(|container| {
+            let started = container
+                .state
+                .as_ref()
+                .and_then(|state| state.running.as_ref())
+                .and_then(|running| running.started_at.as_ref());
+            let fingerprint = ContainerFingerprint {
+                container_id: container.container_id.clone().unwrap_or_default(),
+                image_id: container.image_id.clone(),
+                started_at: started.map(|time| time.0.to_string()).unwrap_or_default(),
+                restarts: container.restart_count,
+            };
+            (container.name.clone(), fingerprint)
+        })
+        .collect();
+    PodFingerprint {
+        namespace: pod.namespace().unwrap_or_default(),
+        name: pod.name_any(),
+        uid: pod.uid().unwrap_or_default(),
+        containers,
+    }
 }
 
 #[cfg(test)]
