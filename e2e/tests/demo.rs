@@ -75,14 +75,13 @@ fn all_twelve_scenarios_are_declared_in_order() {
 }
 
 #[test]
-fn tables_with_row_deltas_are_verified() {
+fn tables_with_declared_changes_are_verified() {
     let verification = dry_run().unwrap().spec.verification;
     assert_eq!(verification.tables.len(), 12);
     assert!(
         verification
-            .row_deltas
-            .iter()
-            .all(|moved| verification.tables.contains(&moved.table))
+            .all_row_changes()
+            .all(|change| verification.tables.contains(&change.table))
     );
 }
 

@@ -86,10 +86,11 @@ mod tests {
     use dryrun_core::api::TargetClass;
     use dryrun_core::isolation::target::{Greeting, Protocol};
     use dryrun_core::run::facts::Probe;
+    use dryrun_core::run::object::RunPod;
 
-    fn probe(from: &str, class: TargetClass, connected: u64) -> Probe {
+    fn probe(from: RunPod, class: TargetClass, connected: u64) -> Probe {
         Probe {
-            from: from.into(),
+            from,
             target: Target {
                 class,
                 address: "10.0.0.1".into(),
@@ -108,19 +109,19 @@ mod tests {
 
     #[test]
     fn controls_and_pods_are_summed_by_target() {
-        let control = vec![probe("canary", TargetClass::Dns, 2)];
+        let control = vec![probe(RunPod::Canary, TargetClass::Dns, 2)];
         let isolation = IsolationFacts {
             before: Some(Phase {
                 controls_before: control.clone(),
                 probes: vec![
-                    probe("postgres", TargetClass::Dns, 0),
-                    probe("intruder", TargetClass::Dns, 1),
+                    probe(RunPod::Postgres, TargetClass::Dns, 0),
+                    probe(RunPod::Intruder, TargetClass::Dns, 1),
                 ],
                 controls_after: control,
                 milliseconds: 7,
                 ..Phase::default()
             }),
-            during: vec![probe("postgres", TargetClass::Dns, 0)],
+            during: vec![probe(RunPod::Postgres, TargetClass::Dns, 0)],
             ..IsolationFacts::default()
         };
         let lines = table(&isolation);

@@ -185,7 +185,48 @@ pub(crate) async fn failing_scenario_stops_the_rest(env: &Environment) -> Result
     Ok(())
 }
 
-/// One row more than `verification.rowDeltas` declares.
+/// Every row of two tables that no change is declared of is overwritten, of one of them with what was
+/// there: the counts stay the same.
+pub(crate) async fn overwritten_rows_fail(env: &Environment) -> Result<()> {
+    let mut request = env.small("overwritten-rows");
+    let spec = &mut request["spec"];
+    spec["source"]["database"] = json!("priced");
+    spec["privileges"]["grants"] = json!([
+        {"to": "keeper", "object": "database:priced", "privileges": ["CONNECT"]},
+        {"to": "keeper", "object": "table:public.item", "privileges": ["SELECT", "UPDATE"]},
+        {"to": "keeper", "object": "table:public.price", "privileges": ["SELECT", "UPDATE"]},
+    ]);
+    spec["harness"]["scenarios"] = json!([
+        steps("overwrites", "UPDATE item SET amount = 0"),
+        steps("touches", "UPDATE price SET amount = amount"),
+    ]);
+    let run = Run::start(env, request).await?;
+    run.ends_at(
+        "G-17",
+        "UndeclaredChange",
+        &["public.item (500 updated), public.price (3 updated)"],
+        Command::Verify,
+    )
+    .await?;
+    let scenarios = run
+        .report()
+        .await?
+        .status
+        .unwrap_or_default()
+        .facts
+        .scenarios;
+    let updated = |index: usize, table: &str| {
+        let effects = scenarios.get(index)?.effects.as_ref()?;
+        Some((effects.rows.len(), effects.rows.get(table)?.updated))
+    };
+    ensure!(
+        (updated(0, "public.item"), updated(1, "public.price")) == (Some((1, 500)), Some((1, 3))),
+        "the scenarios' effects are {scenarios:?}"
+    );
+    Ok(())
+}
+
+/// One row more than `verification` declares.
 pub(crate) async fn undeclared_rows_fail(env: &Environment) -> Result<()> {
     let mut request = env.small("undeclared-rows");
     request["spec"]["harness"]["scenarios"] = json!([steps(
@@ -195,8 +236,8 @@ pub(crate) async fn undeclared_rows_fail(env: &Environment) -> Result<()> {
     let run = Run::start(env, request).await?;
     run.ends_at(
         "G-17",
-        "DeltaDiffers",
-        &["public.item moved by +1, not +0"],
+        "UndeclaredChange",
+        &["public.item (1 inserted)"],
         Command::Verify,
     )
     .await

@@ -51,7 +51,7 @@ macro_rules! cases {
 }
 
 /// All cases, the longest first.
-const CASES: [(&str, Case); 91] = cases![
+const CASES: [(&str, Case); 94] = cases![
     complete::passes_every_gate,
     complete::sql_goes_through_port_forwards,
     complete::status_is_written_at_most_twelve_times,
@@ -78,7 +78,10 @@ const CASES: [(&str, Case); 91] = cases![
     postgres_versions::postgres_18_passes,
     postgres_versions::postgres_15_passes,
     postgres_versions::newer_copy_leaves_catalog_match_unknown,
+    copy::pinned_changes_pass,
     copy::declared_migration_passes,
+    copy::declared_table_passes,
+    copy::tolerated_error_passes,
     copy::privileges_through_public_fail,
     breakdowns::server_crash_ends_the_run,
     breakdowns::termination_log_is_not_repeated,
@@ -101,7 +104,6 @@ const CASES: [(&str, Case); 91] = cases![
     copy::changed_setting_fails,
     copy::literal_matrix_passes,
     copy::unused_tolerance_fails,
-    copy::tolerated_error_passes_restore,
     copy::restore_error_fails,
     copy::lost_rows_fail,
     copy::intolerable_errors_are_refused,
@@ -111,6 +113,7 @@ const CASES: [(&str, Case); 91] = cases![
     copy::missing_space_prevents_the_dump,
     gates::protected_pod_deletion_fails,
     gates::undeclared_rows_fail,
+    gates::overwritten_rows_fail,
     gates::grant_in_scenario_fails,
     gates::failing_scenario_stops_the_rest,
     gates::changed_input_fails,

@@ -179,6 +179,15 @@ impl Programs {
         };
         Ok(share.join("extension"))
     }
+
+    /// The directory with the modules that the image's server loads.
+    pub(crate) async fn modules(&self, children: &Children) -> PathBuf {
+        match succeed(children, self.command("pg_config").arg("--pkglibdir")).await {
+            Ok(directory) => PathBuf::from(directory.trim_end()),
+            // Debian: /usr/lib/postgresql/17/bin and /usr/lib/postgresql/17/lib.
+            Err(_) => self.directory.join("../lib"),
+        }
+    }
 }
 
 /// A command with an environment of nothing but the search path, a home and untranslated messages.

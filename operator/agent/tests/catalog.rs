@@ -33,7 +33,7 @@ const CHANGES: &[(&str, &str)] = &[
     ),
     (
         "ALTER TABLE iu.unit ALTER state SET DEFAULT 'cut'",
-        "relation iu.unit",
+        "default iu.unit.state",
     ),
     (
         "ALTER TABLE iu.unit SET (fillfactor = 50)",
@@ -68,7 +68,7 @@ const CHANGES: &[(&str, &str)] = &[
     ("DROP INDEX iu.unit_note", "index iu.unit_note"),
     (
         "ALTER TABLE iu.unit CLUSTER ON unit_pkey",
-        "index iu.unit_pkey",
+        "option index iu.unit_pkey",
     ),
     (
         "ALTER TABLE iu.unit DROP CONSTRAINT unit_kind_check",
@@ -80,7 +80,7 @@ const CHANGES: &[(&str, &str)] = &[
     ),
     (
         "ALTER TABLE iu.unit DISABLE TRIGGER touch",
-        "trigger iu.unit.touch",
+        "option trigger iu.unit.touch",
     ),
     (
         "CREATE RULE quiet AS ON DELETE TO iu.unit DO INSTEAD NOTHING",
@@ -177,7 +177,100 @@ const CHANGES: &[(&str, &str)] = &[
         "ALTER ROLE app_reader IN DATABASE directus SET work_mem = '9MB'",
         "setting app_reader",
     ),
+    (
+        "ALTER TABLE iu.event DISABLE TRIGGER ALL",
+        "option constraint iu.event.event_unit_id_fkey on iu.event_2026",
+    ),
+    (
+        "CREATE RULE quiet AS ON DELETE TO iu.unit DO INSTEAD NOTHING; ALTER TABLE iu.unit DISABLE RULE quiet",
+        "option rule iu.unit.quiet",
+    ),
+    (
+        "CREATE OR REPLACE FUNCTION public.similarity(text, text) RETURNS float4 LANGUAGE sql AS 'SELECT 1.0::float4'",
+        "routine public.similarity(text,text)",
+    ),
+    (
+        "ALTER FUNCTION public.similarity(text, text) COST 7",
+        "routine public.similarity(text,text)",
+    ),
+    (
+        "CREATE FUNCTION pg_catalog.mine() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        "routine mine()",
+    ),
+    (
+        "CREATE OR REPLACE AGGREGATE iu.total(int) (SFUNC = int4pl, STYPE = int, PARALLEL = SAFE)",
+        "routine iu.total(integer)",
+    ),
+    (
+        "CREATE FUNCTION iu.one() RETURNS int LANGUAGE sql BEGIN ATOMIC; SELECT 1; END",
+        "routine body iu.one()",
+    ),
+    (
+        "CREATE OPERATOR FAMILY iu.loose USING btree",
+        "operator family iu.loose using btree",
+    ),
+    (
+        "ALTER OPERATOR FAMILY integer_ops USING btree ADD FUNCTION 1 (int, iu.state) iu.compare(int, iu.state)",
+        "operator family pg_catalog.integer_ops using btree",
+    ),
+    (
+        "CREATE DEFAULT CONVERSION iu.recode FOR 'LATIN1' TO 'UTF8' FROM iso8859_1_to_utf8",
+        "conversion iu.recode",
+    ),
+    (
+        "CREATE ACCESS METHOD heap_too TYPE TABLE HANDLER heap_tableam_handler",
+        "access method heap_too",
+    ),
+    (
+        "CREATE TEXT SEARCH PARSER iu.words (START = prsd_start, GETTOKEN = prsd_nexttoken, END = prsd_end, LEXTYPES = prsd_lextype)",
+        "text search parser iu.words",
+    ),
+    (
+        "CREATE TEXT SEARCH TEMPLATE iu.plain (LEXIZE = dsimple_lexize)",
+        "text search template iu.plain",
+    ),
+    (
+        "INSERT INTO pg_seclabel VALUES ('iu.unit'::regclass, 'pg_class'::regclass, 0, 'selinux', 'secret')",
+        "security label selinux on table iu.unit",
+    ),
+    (
+        "INSERT INTO pg_shseclabel SELECT oid, 'pg_database'::regclass, 'selinux', 'secret' FROM pg_database WHERE datname = current_database()",
+        "security label selinux on database",
+    ),
+    (
+        "ALTER DATABASE directus CONNECTION LIMIT 3",
+        "option database",
+    ),
+    (
+        "COMMENT ON DATABASE directus IS 'other'",
+        "comment database",
+    ),
+    (
+        "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'iu.unit_open'::regclass",
+        "invalid index iu.unit_open",
+    ),
+    (
+        "ALTER PUBLICATION everything SET (publish = 'insert')",
+        "publication everything",
+    ),
+    (
+        "COMMENT ON PUBLICATION everything IS 'other'",
+        "undumped comment publication everything",
+    ),
+    (
+        "CREATE SUBSCRIPTION other CONNECTION 'dbname=x' PUBLICATION p WITH (connect = false)",
+        "subscription other",
+    ),
+    (
+        "ALTER DOMAIN iu.slug ADD CONSTRAINT short CHECK (length(VALUE) < 99)",
+        "constraint iu.slug.short",
+    ),
 ];
+
+/// Objects that some of the changes need.
+const BEFORE: &str = "
+    CREATE FUNCTION iu.compare(int, iu.state) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT 1';
+    CREATE AGGREGATE iu.total(int) (SFUNC = int4pl, STYPE = int)";
 
 /// The catalog as text, a definition a line.
 async fn catalog(client: &Client) -> BTreeSet<String> {
@@ -198,6 +291,7 @@ async fn every_kind_of_change_is_seen() {
     let production = Production::start(&world, &programs, &[]).await;
     let session = production.session().await;
     let client = &session.client;
+    client.batch_execute(BEFORE).await.unwrap();
     let before = catalog(client).await;
     assert_eq!(catalog(client).await, before);
     let identities: BTreeSet<_> = before.iter().map(|line| identity(line)).collect();

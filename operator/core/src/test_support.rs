@@ -284,6 +284,11 @@ pub(crate) fn facts() -> Facts {
             ..LogWindow::default()
         },
         access: Vec::new(),
+        effects: Some(ScenarioEffects::default()),
+    };
+    let inserted = RowEffects {
+        inserted: 3,
+        ..RowEffects::default()
     };
     let inputs = InputFacts {
         inputs: vec![InputFact {
@@ -365,7 +370,13 @@ pub(crate) fn facts() -> Facts {
         copy_identity: Reading::ALL.map(reading).into(),
         inputs: Some(inputs.clone()),
         scenarios: vec![
-            scenario("S2", Some(0), Vec::new(), Vec::new()),
+            ScenarioFacts {
+                effects: Some(ScenarioEffects {
+                    rows: BTreeMap::from([("iu.unit".into(), inserted)]),
+                    ..ScenarioEffects::default()
+                }),
+                ..scenario("S2", Some(0), Vec::new(), Vec::new())
+            },
             ScenarioFacts {
                 access: vec![Access {
                     object: "iu.unit".into(),
@@ -390,8 +401,6 @@ pub(crate) fn facts() -> Facts {
             ),
         ],
         verification: Some(VerificationFacts {
-            moved: BTreeMap::from([("iu.unit".into(), 3)]),
-            moved_count: 1,
             tables: BTreeMap::from([("iu.unit".into(), Some(3))]),
             matrix: MatrixDifference {
                 declared: 60,

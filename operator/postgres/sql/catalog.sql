@@ -1,161 +1,261 @@
--- Every definition of the database as (kind, identity, md5 of the definition). No OID and no attribute number: both differ after a restore.
--- Members of extensions are left out: the extension's version stands for them. Privileges and owners are judged elsewhere.
+-- Every definition of the database as (kind, identity, definition). No OID and no attribute number: both differ after a restore.
+-- Members of extensions are there as other objects are: their definitions can be replaced. Privileges and owners are judged elsewhere.
+-- What Postgres prints from a parsed expression stands in rows of its own kinds: row_set.rs has a list of them. What no dump carries does so, too.
+-- An option that is rarely set has a row only where it is, so that its loss is the loss of a row.
 -- Column options named pg_* are a server's own: some builds stamp every column with one that depends on when it was made, and no dump has it.
 -- Run it in a session of session.sql.
-WITH ns AS MATERIALIZED (
+WITH RECURSIVE ns AS MATERIALIZED (
   SELECT oid, nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'
 ), member AS MATERIALIZED (
   SELECT classid, objid FROM pg_depend WHERE deptype = 'e'
 ), rel AS MATERIALIZED (
-  SELECT c.*
-    FROM pg_class c
-    JOIN ns ON ns.oid = c.relnamespace
-   WHERE c.relpersistence <> 't'
-     AND NOT EXISTS (SELECT FROM member m WHERE m.classid = 'pg_class'::regclass AND m.objid = c.oid)
+  SELECT c.* FROM pg_class c JOIN ns ON ns.oid = c.relnamespace WHERE c.relpersistence <> 't'
+), ind AS MATERIALIZED (
+  -- pg_dump leaves out what a failed CREATE INDEX CONCURRENTLY has left.
+  SELECT i.*, r.relkind, i.indisready AND (i.indisvalid OR r.relkind = 'p') AS dumped FROM pg_index i JOIN rel r ON r.oid = i.indrelid
+), con AS (
+  -- Constraints with the one that they were derived from for a partition.
+  SELECT k.oid, k.oid AS top FROM pg_constraint k WHERE k.conparentid = 0
+  UNION ALL
+  SELECT k.oid, con.top FROM pg_constraint k JOIN con ON con.oid = k.conparentid
+), derived AS MATERIALIZED (
+  -- Foreign keys of partitions follow from that of the partitioned table, and a restore gives them names of its own.
+  SELECT oid FROM pg_constraint WHERE contype = 'f' AND conparentid <> 0
 )
 SELECT 'relation' AS kind, r.oid::regclass::text AS identity,
-       md5(concat_ws('|', r.relkind, r.relpersistence, r.relrowsecurity, r.relforcerowsecurity, r.relreplident,
-         array_to_string(r.reloptions, ','), (SELECT array_to_string(t.reloptions, ',') FROM pg_class t WHERE t.oid = r.reltoastrelid),
-         (SELECT amname FROM pg_am a WHERE a.oid = r.relam AND r.relkind = 'r'),
-         CASE WHEN r.reloftype <> 0 THEN r.reloftype::regtype::text END,
-         pg_get_partkeydef(r.oid), pg_get_expr(r.relpartbound, r.oid),
-         (SELECT string_agg(i.inhparent::regclass::text, ',' ORDER BY i.inhseqno) FROM pg_inherits i WHERE i.inhrelid = r.oid),
-         (SELECT string_agg(concat_ws(' ', quote_ident(a.attname), format_type(a.atttypid, a.atttypmod), CASE WHEN a.attnotnull THEN 'NN' END,
-             pg_get_expr(d.adbin, d.adrelid), a.attidentity, a.attgenerated,
-             CASE WHEN a.attcollation <> t.typcollation THEN a.attcollation::regcollation::text END,
-             CASE WHEN a.attstorage <> t.typstorage THEN 'storage ' || a.attstorage::text END, nullif(a.attcompression, ''),
-             nullif(to_jsonb(a) ->> 'attstattarget', '-1'),
-             (SELECT string_agg(o, ',' ORDER BY o) FROM unnest(a.attoptions) o WHERE o !~ '^pg_'), array_to_string(a.attfdwoptions, ',')),
-             ',' ORDER BY a.attnum)
-            FROM pg_attribute a
-            JOIN pg_type t ON t.oid = a.atttypid
-            LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
-           WHERE a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped))) AS definition
+       concat_ws(E'\n',
+         CASE r.relkind WHEN 'r' THEN 'table' WHEN 'p' THEN 'partitioned table' WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view'
+                        WHEN 'f' THEN 'foreign table' ELSE 'composite type' END,
+         CASE r.relpersistence WHEN 'u' THEN 'unlogged' END,
+         CASE WHEN r.relrowsecurity THEN 'row level security' END,
+         CASE WHEN r.relforcerowsecurity THEN 'row level security of the owner, too' END,
+         CASE r.relreplident WHEN 'f' THEN 'replica identity full' WHEN 'i' THEN 'replica identity by an index'
+                             WHEN 'n' THEN CASE WHEN r.relkind IN ('r', 'p') THEN 'replica identity nothing' END END,
+         'options ' || (SELECT string_agg(o, ', ' ORDER BY o COLLATE "C") FROM unnest(r.reloptions) o),
+         'toast options ' || (SELECT string_agg(o, ', ' ORDER BY o COLLATE "C") FROM pg_class t, unnest(t.reloptions) o WHERE t.oid = r.reltoastrelid),
+         'access method ' || (SELECT amname FROM pg_am a WHERE a.oid = r.relam),
+         'of type ' || CASE WHEN r.reloftype <> 0 THEN r.reloftype::regtype::text END,
+         'partitioned by ' || pg_get_partkeydef(r.oid),
+         'partition ' || pg_get_expr(r.relpartbound, r.oid),
+         'inherits ' || (SELECT string_agg(i.inhparent::regclass::text, ', ' ORDER BY i.inhseqno) FROM pg_inherits i WHERE i.inhrelid = r.oid),
+         (SELECT string_agg(concat_ws(' ', quote_ident(a.attname), format_type(a.atttypid, a.atttypmod), CASE WHEN a.attnotnull THEN 'NOT NULL' END,
+             CASE a.attidentity WHEN 'a' THEN 'GENERATED ALWAYS AS IDENTITY' WHEN 'd' THEN 'GENERATED BY DEFAULT AS IDENTITY' END,
+             CASE a.attgenerated WHEN 's' THEN 'GENERATED STORED' WHEN 'v' THEN 'GENERATED VIRTUAL' END,
+             'COLLATE ' || CASE WHEN a.attcollation <> t.typcollation THEN a.attcollation::regcollation::text END,
+             'STORAGE ' || CASE WHEN a.attstorage <> t.typstorage THEN a.attstorage::text END,
+             'COMPRESSION ' || CASE a.attcompression WHEN 'p' THEN 'pglz' WHEN 'l' THEN 'lz4' END,
+             'STATISTICS ' || nullif(to_jsonb(a) ->> 'attstattarget', '-1'),
+             'OPTIONS ' || (SELECT string_agg(o, ', ' ORDER BY o COLLATE "C") FROM unnest(a.attoptions) o WHERE o !~ '^pg_'),
+             'FOREIGN OPTIONS ' || (SELECT string_agg(o, ', ' ORDER BY o COLLATE "C") FROM unnest(a.attfdwoptions) o)),
+             E'\n' ORDER BY a.attnum)
+            FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+           WHERE a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped)) AS definition
   FROM rel r WHERE r.relkind IN ('r', 'p', 'v', 'm', 'f', 'c')
+UNION ALL
+SELECT 'default', r.oid::regclass::text || '.' || quote_ident(a.attname), pg_get_expr(d.adbin, d.adrelid)
+  FROM pg_attrdef d JOIN rel r ON r.oid = d.adrelid JOIN pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
 UNION ALL
 -- A row of its own, there or not: a restore of the definitions alone fills none, and must not excuse a copy whose view is empty.
 SELECT 'filled matview', r.oid::regclass::text, '' FROM rel r WHERE r.relkind = 'm' AND r.relispopulated
 UNION ALL
-SELECT 'view', r.oid::regclass::text, md5(pg_get_viewdef(r.oid)) FROM rel r WHERE r.relkind IN ('v', 'm')
+SELECT 'view', r.oid::regclass::text, pg_get_viewdef(r.oid) FROM rel r WHERE r.relkind IN ('v', 'm')
 UNION ALL
-SELECT 'foreign table', f.ftrelid::regclass::text, md5(concat_ws('|', s.srvname, array_to_string(f.ftoptions, ',')))
+SELECT 'foreign table', f.ftrelid::regclass::text, concat_ws(E'\n', 'server ' || quote_ident(s.srvname), (SELECT string_agg(o, ', ' ORDER BY o COLLATE "C") FROM unnest(f.ftoptions) o))
   FROM pg_foreign_table f JOIN rel r ON r.oid = f.ftrelid JOIN pg_foreign_server s ON s.oid = f.ftserver
 UNION ALL
-SELECT 'index', i.indexrelid::regclass::text,
-       md5(concat_ws('|', pg_get_indexdef(i.indexrelid), i.indisvalid, i.indisprimary, i.indisreplident, i.indisclustered,
-         (SELECT string_agg(a.attnum || '=' || (to_jsonb(a) ->> 'attstattarget'), ',' ORDER BY a.attnum)
-            FROM pg_attribute a WHERE a.attrelid = i.indexrelid AND nullif(to_jsonb(a) ->> 'attstattarget', '-1') IS NOT NULL)))
-  FROM pg_index i JOIN rel r ON r.oid = i.indrelid
+SELECT CASE WHEN i.dumped THEN 'index' ELSE 'invalid index' END, i.indexrelid::regclass::text,
+       concat_ws(E'\n', pg_get_indexdef(i.indexrelid), 'partition of ' || (SELECT h.inhparent::regclass FROM pg_inherits h WHERE h.inhrelid = i.indexrelid))
+  FROM ind i
 UNION ALL
-SELECT 'constraint', k.conrelid::regclass::text || '.' || quote_ident(k.conname),
-       md5(concat_ws('|', pg_get_constraintdef(k.oid), k.convalidated, k.condeferrable, k.condeferred))
-  FROM pg_constraint k JOIN rel r ON r.oid = k.conrelid WHERE k.contype <> 'n'
+SELECT 'option', 'index ' || o.identity, o.definition
+  FROM ind i, LATERAL (
+    SELECT i.indexrelid::regclass::text AS identity,
+           concat_ws(', ', CASE WHEN NOT i.indisvalid THEN 'invalid' END, CASE WHEN i.indisreplident THEN 'replica identity' END,
+             CASE WHEN i.indisclustered THEN 'clustered' END,
+             (SELECT string_agg('statistics ' || a.attnum || '=' || (to_jsonb(a) ->> 'attstattarget'), ', ' ORDER BY a.attnum)
+                FROM pg_attribute a WHERE a.attrelid = i.indexrelid AND nullif(to_jsonb(a) ->> 'attstattarget', '-1') IS NOT NULL)) AS definition) o
+ WHERE i.dumped AND o.definition <> ''
 UNION ALL
-SELECT 'trigger', g.tgrelid::regclass::text || '.' || quote_ident(g.tgname), md5(pg_get_triggerdef(g.oid) || g.tgenabled::text)
+SELECT 'constraint', k.conrelid::regclass::text || '.' || quote_ident(k.conname), pg_get_constraintdef(k.oid)
+  FROM pg_constraint k JOIN rel r ON r.oid = k.conrelid
+ WHERE k.contype <> 'n' AND NOT EXISTS (SELECT FROM derived WHERE derived.oid = k.oid)
+UNION ALL
+SELECT 'constraint', k.contypid::regtype::text || '.' || quote_ident(k.conname), pg_get_constraintdef(k.oid)
+  FROM pg_constraint k JOIN pg_type t ON t.oid = k.contypid JOIN ns ON ns.oid = t.typnamespace WHERE k.contype <> 'n'
+UNION ALL
+SELECT 'trigger', g.tgrelid::regclass::text || '.' || quote_ident(g.tgname), pg_get_triggerdef(g.oid)
   FROM pg_trigger g JOIN rel r ON r.oid = g.tgrelid WHERE NOT g.tgisinternal
 UNION ALL
-SELECT 'rule', w.ev_class::regclass::text || '.' || quote_ident(w.rulename), md5(pg_get_ruledef(w.oid) || w.ev_enabled::text)
+SELECT 'option', 'trigger ' || g.tgrelid::regclass::text || '.' || quote_ident(g.tgname),
+       CASE g.tgenabled WHEN 'D' THEN 'disabled' WHEN 'R' THEN 'replica' ELSE 'always' END
+  FROM pg_trigger g JOIN rel r ON r.oid = g.tgrelid WHERE NOT g.tgisinternal AND g.tgenabled <> 'O'
+UNION ALL
+-- Triggers of the server's own, without which a foreign key is not kept.
+SELECT 'option', format('constraint %s.%I on %s', k.conrelid::regclass, k.conname, g.tgrelid::regclass),
+       string_agg(concat_ws(' ', f.proname, CASE g.tgenabled WHEN 'D' THEN 'disabled' WHEN 'R' THEN 'replica' ELSE 'always' END), ', ' ORDER BY f.proname, g.tgenabled)
+  FROM pg_trigger g JOIN rel r ON r.oid = g.tgrelid JOIN pg_proc f ON f.oid = g.tgfoid JOIN con ON con.oid = g.tgconstraint JOIN pg_constraint k ON k.oid = con.top
+ WHERE g.tgisinternal AND g.tgenabled <> 'O'
+ GROUP BY k.conrelid, k.conname, g.tgrelid
+UNION ALL
+SELECT 'rule', w.ev_class::regclass::text || '.' || quote_ident(w.rulename), pg_get_ruledef(w.oid)
   FROM pg_rewrite w JOIN rel r ON r.oid = w.ev_class WHERE w.rulename <> '_RETURN'
 UNION ALL
+SELECT 'option', 'rule ' || w.ev_class::regclass::text || '.' || quote_ident(w.rulename),
+       CASE w.ev_enabled WHEN 'D' THEN 'disabled' WHEN 'R' THEN 'replica' ELSE 'always' END
+  FROM pg_rewrite w JOIN rel r ON r.oid = w.ev_class WHERE w.ev_enabled <> 'O'
+UNION ALL
 SELECT 'policy', p.polrelid::regclass::text || '.' || quote_ident(p.polname),
-       md5(concat_ws('|', p.polpermissive, p.polcmd,
-         (SELECT string_agg(CASE o WHEN 0 THEN 'public' ELSE o::regrole::text END, ',' ORDER BY o::regrole::text COLLATE "C") FROM unnest(p.polroles) o),
-         pg_get_expr(p.polqual, p.polrelid), pg_get_expr(p.polwithcheck, p.polrelid)))
+       concat_ws(E'\n', CASE WHEN p.polpermissive THEN 'permissive' ELSE 'restrictive' END,
+         'for ' || CASE p.polcmd WHEN 'r' THEN 'SELECT' WHEN 'a' THEN 'INSERT' WHEN 'w' THEN 'UPDATE' WHEN 'd' THEN 'DELETE' ELSE 'ALL' END,
+         'to ' || (SELECT string_agg(CASE o WHEN 0 THEN 'public' ELSE o::regrole::text END, ', ' ORDER BY o::regrole::text COLLATE "C") FROM unnest(p.polroles) o),
+         'using ' || pg_get_expr(p.polqual, p.polrelid), 'with check ' || pg_get_expr(p.polwithcheck, p.polrelid))
   FROM pg_policy p JOIN rel r ON r.oid = p.polrelid
 UNION ALL
 SELECT 'routine', p.oid::regprocedure::text,
-       md5(CASE WHEN p.prokind = 'a'
-         THEN (SELECT concat_ws('|', a.aggfnoid::regprocedure, a.aggtransfn, a.aggfinalfn, a.aggcombinefn, a.agginitval, a.aggsortop) FROM pg_aggregate a WHERE a.aggfnoid = p.oid)
-         ELSE pg_get_functiondef(p.oid) END)
-  FROM pg_proc p JOIN ns ON ns.oid = p.pronamespace
- WHERE NOT EXISTS (SELECT FROM member m WHERE m.classid = 'pg_proc'::regclass AND m.objid = p.oid)
+       CASE WHEN p.prokind = 'a'
+         THEN (SELECT concat_ws(E'\n', 'aggregate ' || a.aggkind::text || ' ' || a.aggnumdirectargs, 'volatility ' || p.provolatile::text,
+                 'parallel ' || p.proparallel::text, 'state ' || concat_ws(' ', a.aggtranstype::regtype, a.aggtransspace, a.aggmtranstype::regtype, a.aggmtransspace),
+                 'initial ' || a.agginitval, 'moving initial ' || a.aggminitval,
+                 'functions ' || concat_ws(' ', a.aggtransfn, a.aggfinalfn, a.aggcombinefn, a.aggserialfn, a.aggdeserialfn, a.aggmtransfn, a.aggminvtransfn, a.aggmfinalfn),
+                 'final ' || concat_ws(' ', a.aggfinalextra, a.aggmfinalextra, a.aggfinalmodify, a.aggmfinalmodify),
+                 'sort operator ' || nullif(a.aggsortop, 0)::regoperator)
+                 FROM pg_aggregate a WHERE a.aggfnoid = p.oid)
+         ELSE replace(pg_get_functiondef(p.oid), coalesce(pg_get_function_sqlbody(p.oid), ''), '') END
+  FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+ WHERE n.oid IN (SELECT oid FROM ns) OR n.nspname = 'pg_catalog' AND p.oid >= 16384
+UNION ALL
+SELECT 'routine body', p.oid::regprocedure::text, pg_get_function_sqlbody(p.oid)
+  FROM pg_proc p JOIN ns ON ns.oid = p.pronamespace WHERE p.prosqlbody IS NOT NULL
 UNION ALL
 SELECT 'type', t.oid::regtype::text,
-       md5(concat_ws('|', t.typtype, (SELECT string_agg(quote_literal(e.enumlabel), ',' ORDER BY e.enumsortorder) FROM pg_enum e WHERE e.enumtypid = t.oid),
-         format_type(nullif(t.typbasetype, 0), t.typtypmod), t.typnotnull, t.typdefault,
-         CASE WHEN t.typcollation <> 0 THEN t.typcollation::regcollation::text END,
-         (SELECT string_agg(conname || pg_get_constraintdef(oid), ',' ORDER BY conname) FROM pg_constraint WHERE contypid = t.oid AND contype <> 'n'),
+       concat_ws(E'\n', CASE t.typtype WHEN 'e' THEN 'enum' WHEN 'd' THEN 'domain' WHEN 'r' THEN 'range' ELSE 'base type' END,
+         (SELECT string_agg(quote_literal(e.enumlabel), E'\n' ORDER BY e.enumsortorder) FROM pg_enum e WHERE e.enumtypid = t.oid),
+         'of ' || format_type(nullif(t.typbasetype, 0), t.typtypmod), CASE WHEN t.typnotnull THEN 'NOT NULL' END, 'default ' || t.typdefault,
+         'collation ' || CASE WHEN t.typcollation <> 0 THEN t.typcollation::regcollation::text END,
          (SELECT concat_ws(' ', g.rngsubtype::regtype, g.rngcollation::regcollation, g.rngcanonical, g.rngsubdiff) FROM pg_range g WHERE g.rngtypid = t.oid),
-         CASE WHEN t.typtype = 'b' THEN concat_ws(' ', t.typinput, t.typoutput, t.typreceive, t.typsend, t.typlen, t.typbyval, t.typalign, t.typstorage) END))
+         CASE WHEN t.typtype = 'b' THEN concat_ws(' ', t.typinput, t.typoutput, t.typreceive, t.typsend, t.typlen, t.typbyval, t.typalign, t.typstorage) END)
   FROM pg_type t JOIN ns ON ns.oid = t.typnamespace
- WHERE (t.typtype IN ('e', 'd', 'r') OR t.typtype = 'b' AND t.typelem = 0)
-   AND NOT EXISTS (SELECT FROM member m WHERE m.classid = 'pg_type'::regclass AND m.objid = t.oid)
+ WHERE t.typtype IN ('e', 'd', 'r') OR t.typtype = 'b' AND t.typelem = 0
 UNION ALL
 SELECT 'sequence', s.seqrelid::regclass::text,
-       md5(concat_ws('|', s.seqtypid::regtype, s.seqstart, s.seqincrement, s.seqmax, s.seqmin, s.seqcache, s.seqcycle, r.relpersistence,
-         (SELECT concat_ws(' ', d.deptype, d.refobjid::regclass, quote_ident(a.attname))
+       concat_ws(E'\n', 'as ' || s.seqtypid::regtype, 'start ' || s.seqstart, 'increment ' || s.seqincrement, 'from ' || s.seqmin || ' to ' || s.seqmax,
+         'cache ' || s.seqcache, CASE WHEN s.seqcycle THEN 'cycle' END, CASE r.relpersistence WHEN 'u' THEN 'unlogged' END,
+         (SELECT concat_ws(' ', CASE d.deptype WHEN 'i' THEN 'identity of' ELSE 'owned by' END, d.refobjid::regclass, quote_ident(a.attname))
             FROM pg_depend d JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
-           WHERE d.classid = 'pg_class'::regclass AND d.objid = s.seqrelid AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i'))))
+           WHERE d.classid = 'pg_class'::regclass AND d.objid = s.seqrelid AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')))
   FROM pg_sequence s JOIN rel r ON r.oid = s.seqrelid
 UNION ALL
-SELECT 'extension', quote_ident(e.extname), md5(e.extversion || e.extnamespace::regnamespace::text) FROM pg_extension e
+SELECT 'extension', quote_ident(e.extname), concat_ws(E'\n', e.extversion, 'schema ' || e.extnamespace::regnamespace) FROM pg_extension e
 UNION ALL
 SELECT 'schema', quote_ident(ns.nspname), '' FROM ns
- WHERE NOT EXISTS (SELECT FROM member m WHERE m.classid = 'pg_namespace'::regclass AND m.objid = ns.oid)
 UNION ALL
-SELECT 'statistics', x.stxnamespace::regnamespace::text || '.' || quote_ident(x.stxname), md5(pg_get_statisticsobjdef(x.oid))
+SELECT 'statistics', x.stxnamespace::regnamespace::text || '.' || quote_ident(x.stxname), pg_get_statisticsobjdef(x.oid)
   FROM pg_statistic_ext x JOIN rel r ON r.oid = x.stxrelid
 UNION ALL
+SELECT 'option', 'statistics ' || x.stxnamespace::regnamespace::text || '.' || quote_ident(x.stxname), 'statistics ' || (to_jsonb(x) ->> 'stxstattarget')
+  FROM pg_statistic_ext x JOIN rel r ON r.oid = x.stxrelid WHERE nullif(to_jsonb(x) ->> 'stxstattarget', '-1') IS NOT NULL
+UNION ALL
 SELECT 'collation', c.oid::regcollation::text,
-       md5(concat_ws('|', c.collprovider, c.collisdeterministic, c.collencoding, c.collcollate, c.collctype,
-         coalesce(to_jsonb(c) ->> 'collicurules', ''), coalesce(to_jsonb(c) ->> 'colliculocale', to_jsonb(c) ->> 'colllocale')))
+       concat_ws(' ', c.collprovider, 'deterministic ' || c.collisdeterministic, c.collencoding, c.collcollate, c.collctype,
+         to_jsonb(c) ->> 'collicurules', coalesce(to_jsonb(c) ->> 'colliculocale', to_jsonb(c) ->> 'colllocale'))
   FROM pg_collation c JOIN ns ON ns.oid = c.collnamespace
- WHERE NOT EXISTS (SELECT FROM member m WHERE m.classid = 'pg_collation'::regclass AND m.objid = c.oid)
+UNION ALL
+SELECT 'conversion', format('%I.%I', ns.nspname, c.conname),
+       concat_ws(' ', CASE WHEN c.condefault THEN 'default' END, pg_encoding_to_char(c.conforencoding), 'to', pg_encoding_to_char(c.contoencoding), c.conproc)
+  FROM pg_conversion c JOIN ns ON ns.oid = c.connamespace
 UNION ALL
 SELECT 'operator', o.oid::regoperator::text,
-       md5(concat_ws('|', o.oprcode, o.oprresult::regtype, o.oprcanmerge, o.oprcanhash, o.oprrest, o.oprjoin,
-         nullif(o.oprcom, 0)::regoperator, nullif(o.oprnegate, 0)::regoperator))
+       concat_ws(' ', o.oprcode, o.oprresult::regtype, CASE WHEN o.oprcanmerge THEN 'merges' END, CASE WHEN o.oprcanhash THEN 'hashes' END, o.oprrest, o.oprjoin,
+         'commutator ' || nullif(o.oprcom, 0)::regoperator, 'negator ' || nullif(o.oprnegate, 0)::regoperator)
   FROM pg_operator o JOIN ns ON ns.oid = o.oprnamespace
- WHERE NOT EXISTS (SELECT FROM member m WHERE m.classid = 'pg_operator'::regclass AND m.objid = o.oid)
 UNION ALL
 SELECT 'operator class', format('%I.%I using %I', ns.nspname, c.opcname, a.amname),
-       md5(concat_ws('|', c.opcintype::regtype, nullif(c.opckeytype, 0)::regtype, c.opcdefault,
-         (SELECT string_agg(concat_ws(' ', o.amopstrategy, o.amopopr::regoperator, o.amoppurpose), ',' ORDER BY o.amopstrategy, o.amopopr::regoperator::text COLLATE "C") FROM pg_amop o WHERE o.amopfamily = c.opcfamily),
-         (SELECT string_agg(concat_ws(' ', p.amprocnum, p.amproc), ',' ORDER BY p.amprocnum, p.amproc::text COLLATE "C") FROM pg_amproc p WHERE p.amprocfamily = c.opcfamily)))
-  FROM pg_opclass c JOIN ns ON ns.oid = c.opcnamespace JOIN pg_am a ON a.oid = c.opcmethod
- WHERE NOT EXISTS (SELECT FROM member m WHERE m.classid = 'pg_opclass'::regclass AND m.objid = c.oid)
+       concat_ws(' ', c.opcintype::regtype, 'storage ' || nullif(c.opckeytype, 0)::regtype, CASE WHEN c.opcdefault THEN 'default' END,
+         format('family %s.%I', f.opfnamespace::regnamespace, f.opfname))
+  FROM pg_opclass c JOIN ns ON ns.oid = c.opcnamespace JOIN pg_am a ON a.oid = c.opcmethod JOIN pg_opfamily f ON f.oid = c.opcfamily
 UNION ALL
-SELECT 'cast', c.castsource::regtype || ' as ' || c.casttarget::regtype, md5(concat_ws('|', nullif(c.castfunc, 0)::regprocedure, c.castcontext, c.castmethod))
-  FROM pg_cast c
- WHERE c.oid >= 16384 AND NOT EXISTS (SELECT FROM member m WHERE m.classid = 'pg_cast'::regclass AND m.objid = c.oid)
+-- What was added to a built-in family, too.
+SELECT 'operator family', format('%s.%I using %I', f.opfnamespace::regnamespace, f.opfname, a.amname), entries.definition
+  FROM pg_opfamily f JOIN pg_am a ON a.oid = f.opfmethod, LATERAL (
+    SELECT string_agg(entry, E'\n' ORDER BY entry COLLATE "C") AS definition
+      FROM (SELECT concat_ws(' ', 'operator', o.amopstrategy, o.amopopr::regoperator, o.amoppurpose,
+                     (SELECT format('by %s.%I', s.opfnamespace::regnamespace, s.opfname) FROM pg_opfamily s WHERE s.oid = o.amopsortfamily)) AS entry
+              FROM pg_amop o WHERE o.amopfamily = f.oid AND o.oid >= 16384
+            UNION ALL
+            SELECT concat_ws(' ', 'function', p.amprocnum, p.amproclefttype::regtype, p.amprocrighttype::regtype, p.amproc)
+              FROM pg_amproc p WHERE p.amprocfamily = f.oid AND p.oid >= 16384) entry) entries
+ WHERE f.opfnamespace IN (SELECT oid FROM ns) OR entries.definition IS NOT NULL
+UNION ALL
+SELECT 'access method', quote_ident(a.amname), concat_ws(' ', CASE a.amtype WHEN 't' THEN 'table' ELSE 'index' END, a.amhandler) FROM pg_am a WHERE a.oid >= 16384
+UNION ALL
+SELECT 'cast', c.castsource::regtype || ' as ' || c.casttarget::regtype, concat_ws(' ', nullif(c.castfunc, 0)::regprocedure, c.castcontext, c.castmethod)
+  FROM pg_cast c WHERE c.oid >= 16384
 UNION ALL
 SELECT 'text search configuration', c.oid::regconfig::text,
-       md5(concat_ws('|', c.cfgparser,
-         (SELECT string_agg(concat_ws(' ', m.maptokentype, m.mapseqno, m.mapdict::regdictionary), ',' ORDER BY m.maptokentype, m.mapseqno) FROM pg_ts_config_map m WHERE m.mapcfg = c.oid)))
+       concat_ws(E'\n', (SELECT format('parser %s.%I', p.prsnamespace::regnamespace, p.prsname) FROM pg_ts_parser p WHERE p.oid = c.cfgparser),
+         (SELECT string_agg(concat_ws(' ', m.maptokentype, m.mapseqno, m.mapdict::regdictionary), E'\n' ORDER BY m.maptokentype, m.mapseqno) FROM pg_ts_config_map m WHERE m.mapcfg = c.oid))
   FROM pg_ts_config c JOIN ns ON ns.oid = c.cfgnamespace
- WHERE NOT EXISTS (SELECT FROM member m WHERE m.classid = 'pg_ts_config'::regclass AND m.objid = c.oid)
 UNION ALL
-SELECT 'text search dictionary', d.oid::regdictionary::text, md5(concat_ws('|', t.tmplname, d.dictinitoption))
+SELECT 'text search dictionary', d.oid::regdictionary::text, concat_ws(E'\n', format('template %s.%I', t.tmplnamespace::regnamespace, t.tmplname), d.dictinitoption)
   FROM pg_ts_dict d JOIN ns ON ns.oid = d.dictnamespace JOIN pg_ts_template t ON t.oid = d.dicttemplate
- WHERE NOT EXISTS (SELECT FROM member m WHERE m.classid = 'pg_ts_dict'::regclass AND m.objid = d.oid)
 UNION ALL
-SELECT 'foreign data wrapper', quote_ident(w.fdwname), md5(concat_ws('|', nullif(w.fdwhandler, 0)::regprocedure, nullif(w.fdwvalidator, 0)::regprocedure, array_to_string(w.fdwoptions, ',')))
+SELECT 'text search parser', format('%I.%I', ns.nspname, p.prsname), concat_ws(' ', p.prsstart, p.prstoken, p.prsend, p.prsheadline, p.prslextype)
+  FROM pg_ts_parser p JOIN ns ON ns.oid = p.prsnamespace
+UNION ALL
+SELECT 'text search template', format('%I.%I', ns.nspname, t.tmplname), concat_ws(' ', t.tmplinit, t.tmpllexize)
+  FROM pg_ts_template t JOIN ns ON ns.oid = t.tmplnamespace
+UNION ALL
+SELECT 'foreign data wrapper', quote_ident(w.fdwname), concat_ws(' ', nullif(w.fdwhandler, 0)::regprocedure, nullif(w.fdwvalidator, 0)::regprocedure, (SELECT string_agg(o, ', ' ORDER BY o COLLATE "C") FROM unnest(w.fdwoptions) o))
   FROM pg_foreign_data_wrapper w
- WHERE NOT EXISTS (SELECT FROM member m WHERE m.classid = 'pg_foreign_data_wrapper'::regclass AND m.objid = w.oid)
 UNION ALL
-SELECT 'foreign server', quote_ident(s.srvname), md5(concat_ws('|', w.fdwname, s.srvtype, s.srvversion, array_to_string(s.srvoptions, ',')))
+SELECT 'foreign server', quote_ident(s.srvname), concat_ws(E'\n', 'wrapper ' || quote_ident(w.fdwname), 'type ' || s.srvtype, 'version ' || s.srvversion, (SELECT string_agg(o, ', ' ORDER BY o COLLATE "C") FROM unnest(s.srvoptions) o))
   FROM pg_foreign_server s JOIN pg_foreign_data_wrapper w ON w.oid = s.srvfdw
 UNION ALL
-SELECT 'event trigger', quote_ident(e.evtname), md5(concat_ws('|', e.evtevent, e.evtenabled, e.evtfoid::regprocedure, array_to_string(e.evttags, ',')))
+SELECT 'event trigger', quote_ident(e.evtname), concat_ws(E'\n', 'on ' || e.evtevent, 'function ' || e.evtfoid::regprocedure, 'tags ' || array_to_string(e.evttags, ', '),
+         CASE e.evtenabled WHEN 'D' THEN 'disabled' WHEN 'R' THEN 'replica' WHEN 'A' THEN 'always' END)
   FROM pg_event_trigger e
- WHERE NOT EXISTS (SELECT FROM member m WHERE m.classid = 'pg_event_trigger'::regclass AND m.objid = e.oid)
 UNION ALL
-SELECT 'language', quote_ident(l.lanname), md5(concat_ws('|', l.lanpltrusted, nullif(l.lanplcallfoid, 0)::regprocedure, nullif(l.laninline, 0)::regprocedure))
-  FROM pg_language l
- WHERE l.oid >= 16384 AND NOT EXISTS (SELECT FROM member m WHERE m.classid = 'pg_language'::regclass AND m.objid = l.oid)
+SELECT 'language', quote_ident(l.lanname), concat_ws(' ', CASE WHEN l.lanpltrusted THEN 'trusted' END, nullif(l.lanplcallfoid, 0)::regprocedure,
+         nullif(l.laninline, 0)::regprocedure, nullif(l.lanvalidator, 0)::regprocedure)
+  FROM pg_language l WHERE l.oid >= 16384
 UNION ALL
-SELECT 'transform', x.trftype::regtype || ' for ' || l.lanname, md5(concat_ws('|', nullif(x.trffromsql, 0)::regprocedure, nullif(x.trftosql, 0)::regprocedure))
+SELECT 'transform', x.trftype::regtype || ' for ' || l.lanname, concat_ws(' ', 'from', nullif(x.trffromsql, 0)::regprocedure, 'to', nullif(x.trftosql, 0)::regprocedure)
   FROM pg_transform x JOIN pg_language l ON l.oid = x.trflang
- WHERE NOT EXISTS (SELECT FROM member m WHERE m.classid = 'pg_transform'::regclass AND m.objid = x.oid)
 UNION ALL
-SELECT 'comment', concat_ws(' ', i.type, i.identity), md5(d.description)
+-- Publications, subscriptions, and comments on what is not dumped.
+SELECT 'publication', quote_ident(p.pubname),
+       concat_ws(E'\n', (to_jsonb(p) - '{oid,pubname,pubowner}'::text[])::text,
+         (SELECT string_agg(concat_ws(' ', 'table', r.prrelid::regclass, r.prattrs, pg_get_expr(r.prqual, r.prrelid)), E'\n' ORDER BY r.prrelid::regclass::text COLLATE "C")
+            FROM pg_publication_rel r WHERE r.prpubid = p.oid),
+         (SELECT string_agg('schema ' || n.pnnspid::regnamespace, E'\n' ORDER BY n.pnnspid::regnamespace::text COLLATE "C") FROM pg_publication_namespace n WHERE n.pnpubid = p.oid))
+  FROM pg_publication p
+UNION ALL
+SELECT 'subscription', quote_ident(s.subname), concat_ws(' ', CASE WHEN s.subenabled THEN 'enabled' END, s.subslotname, array_to_string(s.subpublications, ', '))
+  FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid WHERE d.datname = current_database()
+UNION ALL
+SELECT CASE WHEN d.classoid IN ('pg_publication'::regclass, 'pg_subscription'::regclass)
+              OR d.classoid = 'pg_class'::regclass AND EXISTS (SELECT FROM ind WHERE ind.indexrelid = d.objoid AND NOT ind.dumped)
+              OR d.classoid = 'pg_constraint'::regclass AND EXISTS (SELECT FROM derived WHERE derived.oid = d.objoid)
+            THEN 'undumped comment' ELSE 'comment' END, concat_ws(' ', i.type, i.identity), d.description
   FROM pg_description d, pg_identify_object(d.classoid, d.objoid, d.objsubid) i
  WHERE d.objoid >= 16384
    AND NOT EXISTS (SELECT FROM member m WHERE m.classid = d.classoid AND m.objid = d.objoid)
    AND d.classoid NOT IN ('pg_extension'::regclass)
    AND coalesce(i.schema, '') !~ '^pg_'
 UNION ALL
-SELECT 'setting', coalesce(quote_ident(r.rolname), 'database'), md5(string_agg(c, ',' ORDER BY c COLLATE "C"))
+SELECT 'comment', 'database', c.description
+  FROM pg_shdescription c JOIN pg_database d ON d.oid = c.objoid AND d.datname = current_database() WHERE c.classoid = 'pg_database'::regclass
+UNION ALL
+SELECT 'security label', concat_ws(' ', l.provider, 'on', i.type, i.identity), l.label
+  FROM pg_seclabel l, pg_identify_object(l.classoid, l.objoid, l.objsubid) i
+UNION ALL
+SELECT 'security label', l.provider || ' on database', l.label
+  FROM pg_shseclabel l JOIN pg_database d ON d.oid = l.objoid AND d.datname = current_database() WHERE l.classoid = 'pg_database'::regclass
+UNION ALL
+SELECT 'option', 'database', concat_ws(', ', 'connection limit ' || nullif(d.datconnlimit, -1), CASE WHEN d.datistemplate THEN 'template' END)
+  FROM pg_database d WHERE d.datname = current_database() AND (d.datconnlimit <> -1 OR d.datistemplate)
+UNION ALL
+SELECT 'setting', coalesce(quote_ident(r.rolname), 'database'), string_agg(c, E'\n' ORDER BY c COLLATE "C")
   FROM pg_db_role_setting s
   JOIN pg_database d ON d.oid = s.setdatabase AND d.datname = current_database()
   LEFT JOIN pg_roles r ON r.oid = s.setrole

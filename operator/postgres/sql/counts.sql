@@ -1,5 +1,6 @@
--- The statements that count every table and leaf partition exactly, as (statement, table). Without a table each row of a statement is (table, rows);
--- with one the statement copies a column of it, a line a row.
+-- The statements that count every table and leaf partition exactly, as (statement, table). Without a table each row of a statement is
+-- (table, rows, written); with one the statement copies a column of it, a line a row. The parameter is a transaction ID, or null: rows that it or a
+-- later transaction wrote are `written`.
 --
 -- A statement locks its tables and all of their indexes until its transaction ends: about a hundred locks. ONLY, since the children of an
 -- inheritance parent are counted on their own. On a standby unlogged tables cannot be read, and a dump has none of their rows.
@@ -38,7 +39,11 @@ WITH code AS MATERIALIZED (
   SELECT name, unreadable, (sum(locks) OVER (ORDER BY name COLLATE "C") - locks)::int8 / 100 AS part FROM t WHERE NOT copied OR unreadable
 )
 SELECT string_agg(
-         CASE WHEN unreadable THEN format('SELECT %L, 0::bigint', name) ELSE format('SELECT %L, count(*) FROM ONLY %s', name, name) END,
+         CASE
+           WHEN unreadable THEN format('SELECT %L, 0::bigint, NULL::bigint', name)
+           WHEN $1::text IS NULL THEN format('SELECT %L, count(*), NULL::bigint FROM ONLY %s', name, name)
+           ELSE format('SELECT %L, count(*), count(*) FILTER (WHERE age(xmin) <= age(%L::xid)) FROM ONLY %s', name, $1, name)
+         END,
          ' UNION ALL ' ORDER BY name COLLATE "C") AS statement,
        NULL AS table
   FROM numbered

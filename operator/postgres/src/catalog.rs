@@ -1,6 +1,8 @@
 //! Definitions and row counts of a database.
 
-use dryrun_core::postgres::row_set::Rows;
+use std::collections::BTreeMap;
+
+use dryrun_core::postgres::{effects::Counted, row_set::Rows};
 use tokio_postgres::GenericClient;
 
 use crate::{
@@ -37,8 +39,22 @@ struct Count {
 /// Counts the rows of every table.
 pub async fn counts(client: &impl GenericClient) -> Result<Rows> {
     let mut counts = Rows::default();
-    for statement in statements(client).await? {
-        count(client, &statement, &mut counts).await?;
+    for statement in statements(client, None).await? {
+        for (table, counted) in count(client, &statement).await? {
+            counts.insert(&[&table], &counted.rows.to_string());
+        }
+    }
+    Ok(counts)
+}
+
+/// Counts the rows of every table, and those that were written since a transaction ID.
+pub async fn counts_since(
+    client: &impl GenericClient,
+    xid: &str,
+) -> Result<BTreeMap<String, Counted>> {
+    let mut counts = BTreeMap::new();
+    for statement in statements(client, Some(xid)).await? {
+        counts.extend(count(client, &statement).await?);
     }
     Ok(counts)
 }
@@ -47,19 +63,21 @@ pub async fn counts(client: &impl GenericClient) -> Result<Rows> {
 /// own, so that few locks are held at a time. Returns what those transactions were, too.
 pub async fn counts_in(session: &mut Session, snapshot: &str) -> Result<(Rows, TransactionState)> {
     let transaction = import_snapshot(session, snapshot).await?;
-    let statements = statements(&transaction).await?;
+    let statements = statements(&transaction, None).await?;
     let mut state = end(transaction).await?;
     let mut counts = Rows::default();
     for statement in statements {
         let transaction = import_snapshot(session, snapshot).await?;
-        count(&transaction, &statement, &mut counts).await?;
+        for (table, counted) in count(&transaction, &statement).await? {
+            counts.insert(&[&table], &counted.rows.to_string());
+        }
         state = state.and(end(transaction).await?);
     }
     Ok((counts, state))
 }
 
-async fn statements(client: &impl GenericClient) -> Result<Vec<Count>> {
-    query::rows(client, "list tables", COUNTS, &[], |row| {
+async fn statements(client: &impl GenericClient, since: Option<&str>) -> Result<Vec<Count>> {
+    query::rows(client, "list tables", COUNTS, &[&since], |row| {
         Ok(Count {
             statement: row.try_get(0)?,
             copied: row.try_get(1)?,
@@ -68,19 +86,23 @@ async fn statements(client: &impl GenericClient) -> Result<Vec<Count>> {
     .await
 }
 
-async fn count(client: &impl GenericClient, count: &Count, counts: &mut Rows) -> Result<()> {
+async fn count(client: &impl GenericClient, count: &Count) -> Result<Vec<(String, Counted)>> {
     let doing = "count rows";
     if let Some(table) = &count.copied {
-        let lines = query::lines(client, doing, &count.statement).await?;
-        counts.insert(&[table], &lines.to_string());
-        return Ok(());
+        let rows = query::lines(client, doing, &count.statement).await?;
+        let counted = Counted {
+            rows,
+            written: None,
+        };
+        return Ok(vec![(table.clone(), counted)]);
     }
-    let counted = query::rows(client, doing, &count.statement, &[], |row| {
-        Ok((row.try_get(0)?, row.try_get(1)?))
-    });
-    for (table, count) in counted.await? {
-        let (table, count): (String, i64) = (table, count);
-        counts.insert(&[&table], &count.to_string());
-    }
-    Ok(())
+    query::rows(client, doing, &count.statement, &[], |row| {
+        let written: Option<i64> = row.try_get(2)?;
+        let counted = Counted {
+            rows: row.try_get::<_, i64>(1)?.cast_unsigned(),
+            written: written.map(i64::cast_unsigned),
+        };
+        Ok((row.try_get(0)?, counted))
+    })
+    .await
 }

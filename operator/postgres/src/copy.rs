@@ -1,15 +1,17 @@
 //! Requests to the copy's server: its log, its sessions, and what is kept in it.
 
-use dryrun_core::{gate::DeniedObject, run::facts::Access};
+use std::collections::BTreeMap;
+
+use dryrun_core::{gate::DeniedObject, postgres::sql, run::facts::Access};
 use tokio_postgres::{GenericClient, Row};
 
 use crate::{
     error::{Class, Error, Result},
     query,
-    sql::ACCESS,
+    sql::{ACCESS, ANALYZE},
     statements::{
-        BACKENDS, BASELINE_CREATE, BASELINE_READ, BASELINE_WRITE, BASELINE_WRITE_FIRST, FILE_PIECE,
-        FILE_SIZE, ROLE_EXISTS, TERMINATE,
+        BACKENDS, BASELINE_CREATE, BASELINE_READ, BASELINE_WRITE, BASELINE_WRITE_FIRST,
+        DEFAULT_VERSIONS, EXTENSION, FILE_PIECE, FILE_SIZE, ROLE_EXISTS, TERMINATE,
     },
 };
 
@@ -30,6 +32,34 @@ pub async fn file_piece(
     let (offset, length) = (offset.cast_signed(), i64::from(length));
     let doing = "read the copy's log";
     query::value(client, doing, FILE_PIECE, &[&file, &offset, &length]).await
+}
+
+/// Collects statistics of the copy, since autovacuum is off in it. Functions of expression indexes run as the table's owner: Postgres switches roles
+/// for them.
+pub async fn analyze(client: &impl GenericClient) -> Result<()> {
+    let doing = "analyze the copy";
+    let statement: String = query::value(client, doing, ANALYZE, &[]).await?;
+    query::run(client, doing, &statement).await
+}
+
+/// Reads the version of each extension that the server installs if none is named. Names are quoted.
+pub async fn default_versions(client: &impl GenericClient) -> Result<BTreeMap<String, String>> {
+    let doing = "list extensions";
+    let found = query::rows(client, doing, DEFAULT_VERSIONS, &[], |row| {
+        Ok((row.try_get(0)?, row.try_get(1)?))
+    });
+    Ok(found.await?.into_iter().collect())
+}
+
+/// Installs an extension in a version. Its name and its schema are quoted.
+pub async fn install_extension(
+    client: &impl GenericClient,
+    name: &str,
+    schema: &str,
+    version: &str,
+) -> Result<()> {
+    let statement = EXTENSION.fill([name, schema, &sql::literal(version)]);
+    query::run(client, "install an extension", &statement).await
 }
 
 /// Reads what a login lacks on each object of a name. Needs the session of

@@ -3,6 +3,7 @@
 
 mod catalog;
 mod copy;
+mod effects;
 mod error;
 mod identity;
 mod login;
@@ -17,10 +18,12 @@ pub mod statements;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use catalog::{catalog, counts, counts_in};
+pub use catalog::{catalog, counts, counts_in, counts_since};
 pub use copy::{
-    access, backends, end_backends, file_piece, file_size, keep, keep_first, kept, role_exists,
+    access, analyze, backends, default_versions, end_backends, file_piece, file_size,
+    install_extension, keep, keep_first, kept, role_exists,
 };
+pub use effects::{advance_ledger, large_objects, open_ledger, read_ledger};
 pub use error::{Class, Error, Result};
 pub use identity::{Identity, identity};
 pub use login::{Guarded, Login, Refused};

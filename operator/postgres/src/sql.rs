@@ -4,10 +4,13 @@
 pub(crate) const SESSION: &str = include_str!("../sql/session.sql");
 /// The server that answers, in one row.
 pub(crate) const IDENTITY: &str = include_str!("../sql/identity.sql");
-/// Every definition of the database, as (kind, identity, md5). Needs [`SESSION`].
+/// Every definition of the database, as (kind, identity, definition). Needs [`SESSION`].
 pub(crate) const CATALOG: &str = include_str!("../sql/catalog.sql");
-/// The statements that count every table, as (statement, table). Needs [`SESSION`].
+/// The statements that count every table, as (statement, table). Its parameter is a transaction ID or
+/// null. Needs [`SESSION`].
 pub(crate) const COUNTS: &str = include_str!("../sql/counts.sql");
+/// The statement that collects statistics for the planner.
+pub(crate) const ANALYZE: &str = include_str!("../sql/analyze.sql");
 
 /// Every granted privilege, as (class, object, grantee, privilege, grantable, sign, grantors). Needs
 /// [`SESSION`].
@@ -44,3 +47,16 @@ pub(crate) const REWRITTEN: &str = include_str!("../sql/rewritten.sql");
 pub(crate) const REQUIREMENTS: &str = include_str!("../sql/requirements.sql");
 /// Roles that the database refers to.
 pub(crate) const ROLES: &str = include_str!("../sql/roles.sql");
+
+/// The server at a barrier between scenarios.
+pub(crate) const BARRIER: &str = include_str!("../sql/barrier.sql");
+/// Committed changes of rows, as (tables, what, number). Needs [`SESSION`].
+pub(crate) const CHANGES: &str = include_str!("../sql/changes.sql");
+/// The names in a list of tables of [`CHANGES`].
+pub(crate) const TABLE_NAMES: &str = include_str!("../sql/table_names.sql");
+/// Every relation with a file of rows, as (name, file, entry, unlogged). Needs [`SESSION`].
+pub(crate) const RELATIONS: &str = include_str!("../sql/relations.sql");
+/// The statements that read every sequence. Needs [`SESSION`].
+pub(crate) const SEQUENCES: &str = include_str!("../sql/sequences.sql");
+/// Large objects since a transaction ID, as (created or written, untouched).
+pub(crate) const LARGE_OBJECTS: &str = include_str!("../sql/large_objects.sql");

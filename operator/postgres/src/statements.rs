@@ -45,9 +45,32 @@ pub(crate) const BASELINE_WRITE_FIRST: &str = "INSERT INTO dryrun.baseline (kind
 /// Reads a text.
 pub(crate) const BASELINE_READ: &str = "SELECT rows FROM dryrun.baseline WHERE kind = $1";
 
+/// Drops a replication slot, if it is there.
+pub(crate) const DROP_SLOT: &str = "SELECT count(pg_drop_replication_slot(slot_name)) \
+     FROM pg_replication_slots WHERE slot_name = $1";
+/// Makes a replication slot of this database; the log is kept from here on.
+pub(crate) const CREATE_SLOT: &str =
+    "SELECT lsn::text FROM pg_create_logical_replication_slot($1, 'test_decoding')";
+/// Lets the server forget the log up to here, if the slot is not there yet.
+pub(crate) const ADVANCE_SLOT: &str = "SELECT count(pg_replication_slot_advance(slot_name, \
+     $2::text::pg_lsn)) FROM pg_replication_slots \
+     WHERE slot_name = $1 AND confirmed_flush_lsn < $2::text::pg_lsn";
+/// Writes the log to its file up to here: it is decoded from there, and commits of the copy do not
+/// wait for it.
+pub(crate) const FLUSH_LOG: &str = "BEGIN; SET LOCAL synchronous_commit = on; \
+     SELECT pg_logical_emit_message(true, 'dryrun', ''); COMMIT";
+
 /// Collects statistics for the planner, since autovacuum is off in a copy. Functions of expression
 /// indexes run as the table's owner, whoever runs this: Postgres switches roles for it.
 pub const ANALYZE: &str = "ANALYZE";
+/// The version of each extension that the server installs if none is named; names are quoted.
+pub(crate) const DEFAULT_VERSIONS: &str =
+    "SELECT quote_ident(name), default_version FROM pg_available_extensions";
+/// Installs an extension in a version; its name and its schema are quoted.
+pub(crate) const EXTENSION: Template<3> = Template::new(
+    "CREATE EXTENSION {name} SCHEMA {schema} VERSION {version}",
+    ["name", "schema", "version"],
+);
 /// Logs every statement from the next reload on.
 pub const TRACE: &str = "ALTER SYSTEM SET log_statement = 'all'";
 /// Makes the server read its configuration again.

@@ -74,5 +74,15 @@ INSERT INTO salary SELECT n, 1000 FROM generate_series(1, 500) n;
 GRANT SELECT, UPDATE ON salary TO PUBLIC;
 RESET ROLE;
 
-REVOKE ALL ON DATABASE meddling, regional, disordered, swelling, generous FROM PUBLIC;
-GRANT CONNECT ON DATABASE meddling, regional, disordered, swelling, generous TO dump_ro;
+-- A second table that may be overwritten.
+\connect postgres
+CREATE DATABASE priced OWNER workflow_admin TEMPLATE stock;
+\connect priced
+SET ROLE workflow_admin;
+CREATE TABLE price (id bigint PRIMARY KEY, amount integer);
+INSERT INTO price SELECT n, n FROM generate_series(1, 3) n;
+GRANT SELECT ON price TO dump_ro;
+RESET ROLE;
+
+REVOKE ALL ON DATABASE meddling, regional, disordered, swelling, generous, priced FROM PUBLIC;
+GRANT CONNECT ON DATABASE meddling, regional, disordered, swelling, generous, priced TO dump_ro;

@@ -23,7 +23,9 @@ const FIXED: &[(&str, &str)] = &[
     ("full_page_writes", "off"),
     ("synchronous_commit", "off"),
     ("restart_after_crash", "off"),
-    ("wal_level", "minimal"),
+    // What scenarios did is read from the write-ahead log, through the one slot that there is.
+    ("wal_level", "logical"),
+    ("max_replication_slots", "1"),
     ("wal_buffers", "64MB"),
     ("checkpoint_timeout", "1h"),
     ("maintenance_work_mem", "512MB"),
@@ -32,7 +34,6 @@ const FIXED: &[(&str, &str)] = &[
     // It sends nothing anywhere, and runs no code that the dump did not bring.
     ("archive_mode", "off"),
     ("max_wal_senders", "0"),
-    ("max_replication_slots", "0"),
     ("max_logical_replication_workers", "0"),
     ("shared_preload_libraries", ""),
     ("session_preload_libraries", ""),

@@ -1,6 +1,7 @@
 //! What the operator asks for, one file a task, named after it: `inputs` for `VerifyInputs` and `DigestInputs`, `command` for
 //! `RunCommand`, `sql` for `RunSql`; `Probe` is a matter of [`crate::probe`].
 
+mod archive_entry;
 mod command;
 mod dump;
 mod identify;

@@ -2,6 +2,7 @@
 
 use dryrun_core::problem::Problem;
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs,
     io::Write,
     path::{Path, PathBuf},
@@ -12,15 +13,16 @@ use std::{
 
 use dryrun_core::{
     agent_api::tasks::RestoreTask,
-    postgres::row_set::Rows,
+    postgres::row_set::{self, Rows},
     run::facts::{CopyFacts, RestoreClaim, SourceIdentity},
 };
-use dryrun_postgres::{Options, Session, statements::ANALYZE};
+use dryrun_postgres::{Options, Session};
 use tempfile::NamedTempFile;
 use tokio_postgres::Client;
 
 use super::{
     Agent,
+    archive_entry::{self, Entry},
     dump::{self, ARCHIVE, CATALOG, COUNTS},
 };
 use crate::{
@@ -38,8 +40,18 @@ const SCRATCH: &str = "dryrun_scratch_catalog";
 const FILTERED: &str = "USER MAPPING";
 /// Entries that give privileges.
 const PRIVILEGES: &[&str] = &["ACL ", "DEFAULT ACL "];
+/// The begin of the entry of an extension.
+const EXTENSION: &str = "EXTENSION - ";
 /// The entry of the privileges on the database.
 const OF_DATABASE: &str = "ACL - DATABASE ";
+/// Entries of the database itself and its schemas: all that an extension needs, if it does not need another extension.
+const FIRST: &[&str] = &[
+    "DATABASE ",
+    "ACL - DATABASE ",
+    "COMMENT - DATABASE ",
+    "SECURITY LABEL - DATABASE ",
+    "SCHEMA ",
+];
 /// Entries that come after those.
 const LAST: &[&str] = &[
     "EVENT TRIGGER ",
@@ -49,7 +61,7 @@ const LAST: &[&str] = &[
 ];
 /// How `pg_restore` begins the first line of an error. The lines after it quote the statement, which may hold anything.
 const SAYS: &str = "pg_restore: error:";
-/// How many errors travel as text.
+/// How many errors, and how many entries that failed, travel as text.
 const ERRORS: usize = 20;
 /// How often free space is looked at while the restore writes: a fast disk takes some 200 MB in that time.
 const LOOK: Duration = Duration::from_millis(50);
@@ -116,7 +128,7 @@ impl Restore<'_> {
         before: SourceIdentity,
     ) -> Result<RestoreClaim> {
         let task = self.task;
-        let mut claim = self.restore().await?;
+        let (mut claim, failed) = self.restore(maintenance).await?;
         claim.free_bytes = directory::free_bytes(Path::new(&task.directory))?;
         if claim.lowest_free_bytes < task.minimum_free {
             // The copy is not whole, and its server may not have a byte left to answer with.
@@ -128,7 +140,7 @@ impl Restore<'_> {
                 let lowest = AtomicU64::new(claim.lowest_free_bytes);
                 let compared = async {
                     let milliseconds = analyze(client).await?;
-                    Result::Ok((milliseconds, self.compare(client).await?))
+                    Result::Ok((milliseconds, self.compare(client, &failed).await?))
                 };
                 let compared = tokio::select! {
                     compared = compared => Some(compared),
@@ -210,33 +222,105 @@ impl Restore<'_> {
     ///
     /// Privileges come one after the other, in the order of the archive: `pg_restore` would give them in parallel, and a role that hands on a privilege on
     /// a table must have its privilege on the schema by then.
-    async fn restore(&self) -> Result<RestoreClaim> {
+    ///
+    /// Returns the entries that failed, too.
+    async fn restore(&self, maintenance: &Client) -> Result<(RestoreClaim, Vec<Entry>)> {
+        let contents = self.contents().await?;
+        let extensions = self.extensions(&contents, maintenance).await?;
         let Passes {
+            first,
             objects,
             privileges,
             last,
-        } = Passes::of(&self.contents().await?);
+        } = Passes::of(&contents, !extensions.is_empty());
         let task = self.task;
-        let mut claim = self.pass(&objects, None, task.jobs).await?;
-        for (list, jobs) in [(&privileges, 1), (&last, task.jobs)] {
+        let lists = [
+            (&first, 1),
+            (&objects, task.jobs),
+            (&privileges, 1),
+            (&last, task.jobs),
+        ];
+        let (mut claim, mut failed) = (RestoreClaim::default(), BTreeSet::new());
+        claim.lowest_free_bytes = u64::MAX;
+        let mut database = None;
+        for (list, jobs) in lists {
             if list.is_empty() || claim.lowest_free_bytes < task.minimum_free {
                 continue;
             }
-            let further = self.pass(list, Some(&task.database), jobs).await?;
-            claim.error_lines += further.error_lines;
-            claim.errors.extend(further.errors);
+            let mut pass = self.pass(list, database, jobs).await?;
+            claim.error_lines += pass.claim.error_lines;
+            claim.errors.append(&mut pass.claim.errors);
             claim.errors.truncate(ERRORS);
-            claim.milliseconds += further.milliseconds;
-            claim.lowest_free_bytes = claim.lowest_free_bytes.min(further.lowest_free_bytes);
+            claim.milliseconds += pass.claim.milliseconds;
+            claim.lowest_free_bytes = claim.lowest_free_bytes.min(pass.claim.lowest_free_bytes);
             if claim.exit_code == 0 {
-                claim.exit_code = further.exit_code;
+                claim.exit_code = pass.claim.exit_code;
+            }
+            failed.append(&mut pass.failed);
+            if database.replace(&*task.database).is_none() && !extensions.is_empty() {
+                self.install(&extensions).await?;
             }
         }
-        Ok(claim)
+        let failed: Vec<Entry> = contents
+            .lines()
+            .filter(|line| number(line).is_some_and(|number| failed.contains(&number)))
+            .filter_map(|line| Entry::parse(entry(line)?))
+            .collect();
+        claim.failed_count = failed.len() as u64;
+        claim.failed = failed.iter().take(ERRORS).map(Entry::to_text).collect();
+        Ok((claim, failed))
+    }
+
+    /// The source's extensions, in the order of the archive, whose version is not the one that the copy installs by itself.
+    async fn extensions(&self, contents: &str, maintenance: &Client) -> Result<Vec<Extension>> {
+        let defaults = dryrun_postgres::default_versions(maintenance)
+            .await
+            .map_err(failure::query)?;
+        let source = self.side_file(CATALOG)?;
+        let mut extensions: BTreeMap<String, Extension> = source
+            .extensions()
+            .filter(|(name, version, _)| defaults.get(name) != Some(version))
+            .map(|(name, version, schema)| {
+                let plain = name.trim_matches('"').to_owned();
+                let extension = Extension {
+                    name,
+                    version,
+                    schema,
+                };
+                (plain, extension)
+            })
+            .collect();
+        let entries = contents.lines().filter_map(entry);
+        Ok(entries
+            .filter_map(|entry| entry.strip_prefix(EXTENSION))
+            .filter_map(|name| extensions.remove(name.trim_end()))
+            .collect())
+    }
+
+    /// Installs extensions in the source's versions, so that the dump's statements find them there: those name no version.
+    async fn install(&self, extensions: &[Extension]) -> Result<()> {
+        let session = self.connect(&self.task.database).await?;
+        for Extension {
+            name,
+            version,
+            schema,
+        } in extensions
+        {
+            dryrun_postgres::install_extension(&session.client, name, schema, version)
+                .await
+                .map_err(|error| {
+                    Problem::permanent(
+                        "ExtensionVersionDiffers",
+                        format!("{name} {version} cannot be installed in the copy: {error}"),
+                    )
+                })?;
+        }
+        session.close().await;
+        Ok(())
     }
 
     /// Restores what a list names into a database, or into one that it makes.
-    async fn pass(&self, list: &str, database: Option<&str>, jobs: u8) -> Result<RestoreClaim> {
+    async fn pass(&self, list: &str, database: Option<&str>, jobs: u8) -> Result<Pass> {
         let list = written(list)?;
         let mut command = self.programs.command("pg_restore");
         let _passfile = self.lend(&mut command, &options(self.version_num))?;
@@ -262,7 +346,7 @@ impl Restore<'_> {
         }
     }
 
-    async fn run(&self, command: &mut Command, jobs: u8) -> Result<RestoreClaim> {
+    async fn run(&self, command: &mut Command, jobs: u8) -> Result<Pass> {
         let volume = Path::new(&self.task.directory);
         let lowest = AtomicU64::new(directory::free_bytes(volume)?);
         let full = self.filled(&lowest);
@@ -273,12 +357,18 @@ impl Restore<'_> {
                 "--no-publications",
                 "--no-subscriptions",
                 "--no-password",
+                // Or it does not name the entry that fails.
+                "--verbose",
             ])
             .arg(self.archive());
-        let mut claim = RestoreClaim::default();
+        let Pass {
+            mut claim,
+            mut failed,
+        } = Pass::default();
         let started = Instant::now();
         let finished = program::run_until(&self.agent.children, command, full, |line| {
             claim.error_lines += u64::from(is_of_server(line));
+            failed.extend(archive_entry::failed(line));
             if line.starts_with(SAYS) && claim.errors.len() < ERRORS {
                 claim.errors.push(failure::without_rows(line));
             }
@@ -287,7 +377,7 @@ impl Restore<'_> {
         claim.milliseconds = started.elapsed().as_millis() as u64;
         claim.exit_code = finished.status.code().unwrap_or(-1);
         claim.lowest_free_bytes = lowest.into_inner();
-        Ok(claim)
+        Ok(Pass { claim, failed })
     }
 
     /// The archive's table of contents without what must not be restored.
@@ -312,8 +402,8 @@ impl Restore<'_> {
         Path::new(&self.task.directory).join(ARCHIVE)
     }
 
-    /// Reads the copy's catalog and counts, and compares both with what was read of the source.
-    async fn compare(&self, client: &Client) -> Result<CopyFacts> {
+    /// Reads the copy's catalog and counts, and compares both with what was read of the source; `failed` are the entries that were not restored.
+    async fn compare(&self, client: &Client, failed: &[Entry]) -> Result<CopyFacts> {
         let (source_catalog, source_counts) = (self.side_file(CATALOG)?, self.side_file(COUNTS)?);
         let catalog = dryrun_postgres::catalog(client)
             .await
@@ -327,9 +417,14 @@ impl Restore<'_> {
         let counts = dryrun_postgres::counts(client)
             .await
             .map_err(failure::query)?;
+        let (lost, differing): (BTreeSet<&str>, BTreeSet<&str>) = catalog
+            .differing(&source_catalog, restored.as_ref())
+            .into_iter()
+            .partition(|row| failed.iter().any(|entry| entry.covers(row)));
         Ok(CopyFacts {
             catalog: catalog.summary(),
-            catalog_difference: catalog.difference(&source_catalog, restored.as_ref()),
+            catalog_difference: row_set::difference(&differing),
+            catalog_tolerated: row_set::difference(&lost),
             counts: counts.summary(),
             counts_difference: counts.difference(&source_counts, None),
             ..CopyFacts::default()
@@ -396,14 +491,27 @@ impl Restore<'_> {
     }
 }
 
-/// Collects statistics of the copy, since autovacuum is off in it. Functions of expression indexes
-/// run as the table's owner: Postgres switches roles for them. Production is never analyzed.
 async fn analyze(client: &Client) -> Result<u64> {
     let started = Instant::now();
-    dryrun_postgres::run(client, "analyze the copy", ANALYZE)
+    dryrun_postgres::analyze(client)
         .await
         .map_err(failure::query)?;
     Ok(started.elapsed().as_millis() as u64)
+}
+
+/// One call of `pg_restore`.
+#[derive(Default)]
+struct Pass {
+    claim: RestoreClaim,
+    /// Numbers of the entries that failed.
+    failed: BTreeSet<u32>,
+}
+
+/// An extension of the source; its name and its schema are quoted.
+struct Extension {
+    name: String,
+    version: String,
+    schema: String,
 }
 
 /// Whether the line is the first of an error that the server has raised.
@@ -423,6 +531,8 @@ fn filtered(contents: &str) -> String {
 /// A table of contents in the passes that `pg_restore` itself makes of it.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Passes {
+    /// Entries that must be there before extensions are installed.
+    first: String,
     objects: String,
     privileges: String,
     /// What may need privileges or must not see others' doing.
@@ -430,13 +540,15 @@ struct Passes {
 }
 
 impl Passes {
-    fn of(contents: &str) -> Self {
+    fn of(contents: &str, extensions_first: bool) -> Self {
         let mut passes = Self::default();
         for line in contents.lines() {
             let Some(entry) = entry(line) else { continue };
             let is = |kinds: &[&str]| kinds.iter().any(|kind| entry.starts_with(kind));
             // The privileges on the database are restored only where it is made.
-            let list = if is(PRIVILEGES) && !entry.starts_with(OF_DATABASE) {
+            let list = if extensions_first && is(FIRST) {
+                &mut passes.first
+            } else if is(PRIVILEGES) && !entry.starts_with(OF_DATABASE) {
                 &mut passes.privileges
             } else if is(LAST) {
                 &mut passes.last
@@ -456,6 +568,11 @@ fn written(list: &str) -> Result<NamedTempFile> {
     file.write_all(list.as_bytes())
         .map_err(|error| failure::file(file.path(), &error))?;
     Ok(file)
+}
+
+/// The first number of an entry, by which `pg_restore` names it.
+fn number(line: &str) -> Option<u32> {
+    line.split_once(';')?.0.parse().ok()
 }
 
 /// What follows the numbers in `3401; 1418 16413 USER MAPPING - USER MAPPING alice SERVER other postgres`.
@@ -509,11 +626,18 @@ pg_restore: warning: errors ignored on restore: 2"#;
             text(&objects)
         );
         let expected = Passes {
+            first: String::new(),
             objects: text(&objects),
             privileges: text(&privileges),
             last: text(&last),
         };
-        assert_eq!(Passes::of(&contents), expected);
+        assert_eq!(Passes::of(&contents, false), expected);
+        let expected = Passes {
+            first: text(&objects[1..]),
+            objects: text(&objects[..1]),
+            ..expected
+        };
+        assert_eq!(Passes::of(&contents, true), expected);
     }
 
     #[test]

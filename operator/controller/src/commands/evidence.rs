@@ -5,6 +5,7 @@ use dryrun_core::agent_api::tasks::SealTask;
 use dryrun_core::api::{DryRunReport, bytes_of};
 use dryrun_core::digest;
 use dryrun_core::gate::{self, Evidence};
+use dryrun_core::postgres::changes::DIFF;
 use dryrun_core::problem::Problem;
 use dryrun_core::run::container::Container;
 use dryrun_core::run::facts::{EvidenceFacts, LeakFacts};
@@ -25,6 +26,8 @@ use crate::objects;
 
 /// Bytes of the archive in one ConfigMap: etcd takes at most 1.5 MiB in one request, and a ConfigMap holds 1 MiB.
 const PART: usize = 900 << 10;
+/// Bytes of the changes that are kept: a task has at most 8 MiB, in JSON.
+const DIFF_BYTES: usize = 3 << 20;
 /// Key of a part.
 const KEY: &str = "archive";
 
@@ -41,10 +44,16 @@ pub(super) async fn seal_partly(scope: &Scope) -> Result<(EvidenceFacts, LeakFac
 
 async fn keep(scope: &Scope, partial: bool) -> Result<EvidenceFacts, Problem> {
     let report = report(scope).await?;
+    let changes = match scope.facts.verification {
+        None => None,
+        // The copy's server may have broken down since.
+        Some(_) if partial => scope.access.changes(scope).await.ok(),
+        Some(_) => Some(scope.access.changes(scope).await?),
+    };
     let traced = scope.spec.verification.trace;
     let task = Task::Seal(SealTask {
         search: wanted(scope),
-        documents: documents(scope, &report)?,
+        documents: documents(scope, &report, changes)?,
         logs: logs(scope),
         unfinished: if partial { unfinished(scope) } else { None },
         trace_roles: if traced {
@@ -120,7 +129,11 @@ async fn report(scope: &Scope) -> Result<DryRunReport, Problem> {
 }
 
 /// What the operator itself knows of the run: with it the archive can be read without the cluster.
-fn documents(scope: &Scope, report: &DryRunReport) -> Result<BTreeMap<String, String>, Problem> {
+fn documents(
+    scope: &Scope,
+    report: &DryRunReport,
+    changes: Option<String>,
+) -> Result<BTreeMap<String, String>, Problem> {
     let evidence = Evidence {
         spec: &scope.spec,
         facts: &scope.facts,
@@ -155,12 +168,27 @@ fn documents(scope: &Scope, report: &DryRunReport) -> Result<BTreeMap<String, St
     };
     let facts = serde_json::to_value(&*scope.facts)
         .map_err(|e| Problem::permanent("InvalidDocument", e.to_string()))?;
-    Ok(BTreeMap::from([
+    let mut documents = BTreeMap::from([
         ("plan.json".to_owned(), text(&spec.plan)?),
         ("approval.json".to_owned(), text(&approval)?),
         ("facts.json".to_owned(), text(&facts)?),
         ("gates.json".to_owned(), text(&Value::Array(gates))?),
-    ]))
+    ]);
+    documents.extend(changes.map(|changes| (DIFF.to_owned(), bounded(changes))));
+    Ok(documents)
+}
+
+/// As many whole lines as the agent takes beside the other documents.
+fn bounded(mut text: String) -> String {
+    if let Some(head) = text.as_bytes().get(..DIFF_BYTES) {
+        let end = head
+            .iter()
+            .rposition(|byte| *byte == b'\n')
+            .map_or(0, |end| end + 1);
+        text.truncate(end);
+        text.push_str("(cut)\n");
+    }
+    text
 }
 
 /// Stores the archive in immutable ConfigMaps that go with the report, and reads it back: their names, and the sha256 of what is there.

@@ -28,7 +28,7 @@ pub(crate) async fn apply_matrix(scope: &Scope) -> Result<(RolesFacts, CopyIdent
 }
 
 /// The list of rows that the spec names, with the digest that was approved.
-pub(super) async fn literal(scope: &Scope) -> Result<Option<Literal>, Problem> {
+async fn literal(scope: &Scope) -> Result<Option<Literal>, Problem> {
     let Some(reference) = &scope.spec.privileges.matrix_ref else {
         return Ok(None);
     };
@@ -41,7 +41,7 @@ pub(super) async fn literal(scope: &Scope) -> Result<Option<Literal>, Problem> {
     Ok(Some(literal))
 }
 
-pub(super) fn declared<'a>(scope: &'a Scope, literal: Option<&'a Literal>) -> matrix::Declared<'a> {
+fn declared<'a>(scope: &'a Scope, literal: Option<&'a Literal>) -> matrix::Declared<'a> {
     matrix::Declared {
         spec: &scope.spec,
         literal,

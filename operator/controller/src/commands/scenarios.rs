@@ -2,13 +2,14 @@
 //!
 //! The barrier before it: no declared role has a password, none has a backend; then the scenario's login gets a new password, and the copy's log a
 //! marker. The barrier after it: again no password and no backend, and a marker. What the log has in between is the scenario's, whatever its code
-//! says. A restarted operator that finds the first marker joins the scenario that runs: password and markers are derived from a secret of the run, so
+//! says; so is what was committed in the copy meanwhile. A restarted operator that finds the first marker joins the scenario that runs: password and markers are derived from a secret of the run, so
 //! they are the same again.
 
 use dryrun_core::agent_api::protocol::Task;
 use dryrun_core::agent_api::tasks::{CommandTask, Login, SqlTask};
 use dryrun_core::api::Scenario;
 use dryrun_core::gate;
+use dryrun_core::postgres::matrix as privilege_rows;
 use dryrun_core::postgres::server_log::{Markers, Who, WindowReader};
 use dryrun_core::problem::Problem;
 use dryrun_core::run::credentials::{scenario_password, scenario_secret, scenario_task};
@@ -40,20 +41,20 @@ pub(crate) async fn baseline(scope: &Scope) -> Result<CopySummary, Problem> {
     let privileges = dryrun_postgres::privileges(session.client())
         .await
         .map_err(failed)?;
-    let privileges = matrix::as_rows(&privileges);
-    for (kind, rows) in [
-        ("counts", &counts),
-        ("catalog", &catalog),
-        ("privileges", &privileges),
+    for (kind, text) in [
+        ("counts", counts.to_text()),
+        ("catalog", catalog.to_text()),
+        ("privileges", matrix::text(&privileges.rows)),
     ] {
-        kept::keep(&maintenance, kind, &rows.to_text()).await?;
+        kept::keep(&maintenance, kind, &text).await?;
     }
     copy::settings::keep(&endpoint, &maintenance).await?;
+    copy::effects::open(&session, &maintenance).await?;
     copy::log::trace(&maintenance).await?;
     Ok(CopySummary {
         counts: counts.summary(),
         catalog: catalog.summary(),
-        privileges: privileges.summary(),
+        privileges: privilege_rows::summary(&privileges.rows),
     })
 }
 
@@ -108,29 +109,24 @@ pub(crate) async fn run(scope: &Scope, index: usize) -> Result<ScenarioFacts, Pr
     copy::log::mark(&session, &markers.end).await?;
     let mut reader = reader();
     copy::log::follow(&session, &mut reader).await?;
+    let restored = session
+        .restored(&scope.copy().await?, &scope.spec.source.database)
+        .await?;
+    let verification = &scope.spec.verification;
+    let effects = copy::effects::close(&restored, &session, index, verification).await?;
     Ok(ScenarioFacts {
         claim,
         window: reader.finish(),
-        access: access(scope, scenario, &session).await?,
+        access: access(scenario, &restored).await?,
+        effects: Some(effects),
     })
 }
 
 /// What the login lacks on the objects that it must be denied on.
-async fn access(
-    scope: &Scope,
-    scenario: &Scenario,
-    maintenance: &Session,
-) -> Result<Vec<Access>, Problem> {
-    let objects = gate::denied_objects(scenario);
-    if objects.is_empty() {
-        return Ok(Vec::new());
-    }
-    let session = maintenance
-        .restored(&scope.copy().await?, &scope.spec.source.database)
-        .await?;
+async fn access(scenario: &Scenario, restored: &Session) -> Result<Vec<Access>, Problem> {
     let mut found = Vec::new();
-    for object in objects {
-        found.extend(session.access(&scenario.identity.login, &object).await?);
+    for object in gate::denied_objects(scenario) {
+        found.extend(restored.access(&scenario.identity.login, &object).await?);
     }
     Ok(found)
 }

@@ -2,8 +2,9 @@
 
 use dryrun_core::agent_api::protocol::{Task, TaskResult};
 use dryrun_core::agent_api::tasks::SearchTask;
-use dryrun_core::api::RowDelta;
 use dryrun_core::digest;
+use dryrun_core::postgres::changes::{Changes, DIFF};
+use dryrun_core::postgres::matrix as privilege_rows;
 use dryrun_core::postgres::row_set::Rows;
 use dryrun_core::postgres::server_log::Crashes;
 use dryrun_core::problem::Problem;
@@ -17,13 +18,10 @@ use kube::api::ListParams;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
-use super::{pods, protected, roles, stage};
+use super::{pods, protected, stage};
 use crate::copy::{self, Session, baseline as kept, failed, matrix};
 use crate::jobs::{Scope, confused, leaks, read};
 use crate::objects;
-
-/// How many changed catalog rows, and how many tables that moved undeclared, stand in the facts: the report must fit into etcd.
-const CHANGES_SHOWN: usize = 100;
 
 /// Looks at the copy, the inputs, the pods and the objects, all at a time.
 pub(super) async fn verify(scope: &Scope) -> Result<(VerificationFacts, PodInspection), Problem> {
@@ -50,46 +48,50 @@ pub(crate) async fn verify_copy(scope: &Scope) -> Result<VerificationFacts, Prob
     let session = maintenance
         .restored(&endpoint, &scope.spec.source.database)
         .await?;
-    let before = |kind: &'static str| {
-        let maintenance = &maintenance;
-        async move {
-            Ok::<_, Problem>(Rows::parse(&kept::kept(maintenance, kind).await?).unwrap_or_default())
-        }
-    };
-    let (counts_before, catalog_before, privileges_before) = (
-        before("counts").await?,
-        before("catalog").await?,
-        before("privileges").await?,
+    let before = |kind: &'static str| kept::kept(&maintenance, kind);
+    let (counts_before, catalog_before) = (
+        Rows::parse(&before("counts").await?).unwrap_or_default(),
+        Rows::parse(&before("catalog").await?).unwrap_or_default(),
     );
-    let counts = dryrun_postgres::counts(session.client())
-        .await
-        .map_err(failed)?;
+    let privileges_before = matrix::parsed(&before("privileges").await?);
+    let (counts, effects) = copy::effects::compare(
+        &session,
+        &maintenance,
+        scope.facts.scenarios.len(),
+        &numbers(&counts_before),
+        &scope.spec.verification,
+    )
+    .await?;
     let catalog = dryrun_postgres::catalog(session.client())
         .await
         .map_err(failed)?;
-    let literal = roles::literal(scope).await?;
-    let (difference, privileges) = matrix::compare_again(
-        &session,
-        &maintenance,
-        &roles::declared(scope, literal.as_ref()),
-    )
-    .await?;
+    let privileges = dryrun_postgres::privileges(session.client())
+        .await
+        .map_err(failed)?
+        .rows;
+    let own = matrix::own(&scope.run);
+    let changes = Changes::of_catalog(&catalog_before, &catalog).and_privileges(
+        &privileges_before,
+        &privileges,
+        &own,
+    );
+    kept::keep(&maintenance, DIFF, &changes.to_text()).await?;
+    let judged = changes.judge(&scope.spec.verification.catalog_changes);
+    let held = judged.undone(&privileges_before, &privileges, &own);
+    let difference =
+        matrix::compare_again(&session, &maintenance, &scope.run, &privileges, &held).await?;
     let requirements = scope.dump()?.requirements.clone().unwrap_or_default();
     let settings = copy::settings::compare(&endpoint, &maintenance, &requirements).await?;
 
-    let changed: Vec<String> = catalog
-        .differing(&catalog_before, None)
-        .iter()
-        .map(|identity| identity.replace('\t', " "))
-        .collect();
-    let now = numbers(&counts);
-    let moved = moved(&numbers(&counts_before), &now);
     let tables = scope
         .spec
         .verification
         .tables
         .iter()
-        .map(|table| (table.clone(), now.get(table).copied()))
+        .map(|table| {
+            let rows = counts.get(table).copied();
+            (table.clone(), rows.and_then(|rows| rows.try_into().ok()))
+        })
         .collect();
     let mut crashes = Crashes::default();
     copy::log::entries(&maintenance, |entry| crashes.add(entry)).await?;
@@ -98,17 +100,16 @@ pub(crate) async fn verify_copy(scope: &Scope) -> Result<VerificationFacts, Prob
     let pods = read("PodsUnreadable", "the run's pods", pods.list(&labelled)).await?;
     Ok(VerificationFacts {
         after: CopySummary {
-            counts: counts.summary(),
+            counts: rows(&counts).summary(),
             catalog: catalog.summary(),
-            privileges: privileges.summary(),
+            privileges: privilege_rows::summary(&privileges),
         },
-        moved_count: moved.len() as u64,
-        moved: shown(moved, &scope.spec.verification.row_deltas),
+        effects,
         tables,
-        catalog_changed_count: changed.len() as u64,
-        catalog_changed: changed.into_iter().take(CHANGES_SHOWN).collect(),
+        catalog_changes: judged.catalog,
+        privilege_changes: judged.privileges,
+        changes_digest: changes.digest(),
         matrix: difference,
-        privileges_changed: privileges.difference(&privileges_before, None),
         pods: pods.iter().map(protected::fingerprint).collect(),
         crashes: crashes.finish(),
         settings,
@@ -116,34 +117,23 @@ pub(crate) async fn verify_copy(scope: &Scope) -> Result<VerificationFacts, Prob
     })
 }
 
-fn numbers(rows: &Rows) -> BTreeMap<String, i64> {
+/// Reads the changes of the scenarios, which were kept when the copy was compared.
+pub(crate) async fn changes(scope: &Scope) -> Result<String, Problem> {
+    kept::kept(&Session::maintenance(&scope.copy().await?).await?, DIFF).await
+}
+
+fn numbers(rows: &Rows) -> BTreeMap<String, u64> {
     rows.iter()
         .filter_map(|(table, count)| Some((table.to_owned(), count.parse().ok()?)))
         .collect()
 }
 
-/// Tables whose count differs; one that is there only once counts as empty where it is not.
-fn moved(before: &BTreeMap<String, i64>, now: &BTreeMap<String, i64>) -> BTreeMap<String, i64> {
-    before
-        .keys()
-        .chain(now.keys())
-        .map(|table| {
-            (
-                table.clone(),
-                now.get(table).unwrap_or(&0) - before.get(table).unwrap_or(&0),
-            )
-        })
-        .filter(|(_, delta)| *delta != 0)
-        .collect()
-}
-
-/// Those that are declared to move, and a few others: one that is not declared is enough to fail.
-fn shown(moved: BTreeMap<String, i64>, declared: &[RowDelta]) -> BTreeMap<String, i64> {
-    let (mut shown, others): (BTreeMap<_, _>, BTreeMap<_, _>) = moved
-        .into_iter()
-        .partition(|(table, _)| declared.iter().any(|delta| delta.table == *table));
-    shown.extend(others.into_iter().take(CHANGES_SHOWN));
-    shown
+fn rows(counts: &BTreeMap<String, u64>) -> Rows {
+    let mut rows = Rows::default();
+    for (table, count) in counts {
+        rows.insert(&[table], &count.to_string());
+    }
+    rows
 }
 
 /// sha256 of each ConfigMap key that holds an input; empty for one that is gone.
@@ -181,34 +171,5 @@ pub(super) fn wanted(scope: &Scope) -> SearchTask {
         run_uid: scope.run.uid.clone(),
         scenarios: scope.spec.harness.scenarios.len(),
         roles: leaks::roles(scope),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn counts(tables: impl IntoIterator<Item = (usize, i64)>) -> BTreeMap<String, i64> {
-        let named = |(table, count)| (format!("public.t{table:05}"), count);
-        tables.into_iter().map(named).collect()
-    }
-
-    #[test]
-    fn declared_tables_and_a_few_others_are_shown() {
-        let moved = moved(
-            &counts((0..15_000).map(|table| (table, 1))),
-            &counts((1..15_001).map(|table| (table, if table == 7 { 1 } else { 3 }))),
-        );
-        assert_eq!(moved.len(), 15_000);
-        assert_eq!(moved["public.t00000"], -1);
-        assert_eq!(moved["public.t15000"], 3);
-        let declared = RowDelta {
-            table: "public.t14000".into(),
-            delta: 2,
-        };
-        let shown = shown(moved, &[declared]);
-        assert_eq!(shown.len(), CHANGES_SHOWN + 1);
-        assert_eq!(shown["public.t14000"], 2);
-        assert!(self::shown(counts([(1, 1)]), &[]).len() == 1);
     }
 }

@@ -1,8 +1,7 @@
 //! C-05 and C-06: roles before the restore, the matrix after it.
 
 use dryrun_core::api::DryRunSpec;
-use dryrun_core::postgres::matrix::{self, Compiled, Literal, Reading};
-use dryrun_core::postgres::row_set::Rows;
+use dryrun_core::postgres::matrix::{self, Compiled, Literal};
 use dryrun_core::problem::Problem;
 use dryrun_core::run::facts::{DumpFacts, MatrixDifference, PrivilegeRow, RolesFacts};
 use dryrun_core::run::id::RunRef;
@@ -84,7 +83,7 @@ async fn differing(
 }
 
 /// The roles of the run itself, which no matrix speaks of.
-fn own(run: &RunRef) -> BTreeSet<String> {
+pub(crate) fn own(run: &RunRef) -> BTreeSet<String> {
     BTreeSet::from([run.bootstrap_role(), run.restore_role()])
 }
 
@@ -117,19 +116,23 @@ async fn compile(
     ))
 }
 
-/// A privilege reading in the text form that is kept.
-fn text(reading: &Reading) -> String {
-    let mut lines: Vec<String> = reading.rows.iter().map(matrix::line).collect();
+/// Privileges in the text form that is kept.
+pub(crate) fn text(rows: &BTreeSet<PrivilegeRow>) -> String {
+    let mut lines: Vec<String> = rows.iter().map(matrix::line).collect();
     lines.sort_unstable();
     lines.join("\n")
 }
 
-fn parsed(text: &str) -> BTreeSet<PrivilegeRow> {
+/// Privileges that were kept.
+pub(crate) fn parsed(text: &str) -> BTreeSet<PrivilegeRow> {
     text.lines().filter_map(matrix::parse).collect()
 }
 
 /// The name under which the privileges after the revoke are kept.
 const BASELINE: &str = "privileges-revoked";
+
+/// The name under which the matrix is kept as it was applied. A pattern in it speaks of the objects that there were then, not of what scenarios make.
+const MATRIX: &str = "matrix";
 
 /// The name under which the facts of what production granted and logged are kept.
 const PRODUCTION: &str = "production";
@@ -175,6 +178,8 @@ pub(crate) async fn apply(
     // An earlier attempt may have got as far as the commit: what is found here now is the matrix, and not production's.
     let production = kept::first(maintenance, PRODUCTION, granted).await?;
 
+    kept::keep(maintenance, MATRIX, &kept::as_text(&compiled)?).await?;
+
     let transaction = session
         .client_mut()
         .transaction()
@@ -213,7 +218,7 @@ pub(crate) async fn apply(
         .commit()
         .await
         .map_err(|e| failed(Error::new("commit the matrix", &e)))?;
-    kept::keep(maintenance, BASELINE, &text(&baseline)).await?;
+    kept::keep(maintenance, BASELINE, &text(&baseline.rows)).await?;
 
     let begin = Instant::now();
     let found = privileges(session.client()).await.map_err(failed)?;
@@ -230,48 +235,19 @@ pub(crate) async fn apply(
     })
 }
 
-/// C-11: the matrix once more, against the same baseline.
+/// C-11: the matrix as it was applied, against the same baseline. `found` are the privileges as they are, `held` are those that the matrix speaks of.
 pub(crate) async fn compare_again(
     session: &Session,
     maintenance: &Session,
-    matrix: &Declared<'_>,
-) -> Result<(MatrixDifference, Rows), Problem> {
-    let compiled = match compile(session.client(), matrix).await? {
-        Ok(compiled) => compiled,
-        Err(errors) => {
-            return Ok((
-                MatrixDifference {
-                    errors,
-                    ..MatrixDifference::default()
-                },
-                Rows::default(),
-            ));
-        }
-    };
+    run: &RunRef,
+    found: &BTreeSet<PrivilegeRow>,
+    held: &BTreeSet<PrivilegeRow>,
+) -> Result<MatrixDifference, Problem> {
+    let compiled: Compiled = kept::parse(&kept::kept(maintenance, MATRIX).await?)?;
     let baseline = parsed(&kept::kept(maintenance, BASELINE).await?);
-    let found = privileges(session.client()).await.map_err(failed)?;
     let paths = escalations(session.client()).await.map_err(failed)?;
-    let difference = MatrixDifference {
-        escalations: matrix::escalations(&compiled, &paths, &found.rows),
-        ..matrix::compare(&compiled, &found.rows, &baseline, &own(matrix.run))
-    };
-    Ok((difference, as_rows(&found)))
-}
-
-/// A privilege reading as a set that can be kept and compared.
-pub(crate) fn as_rows(reading: &Reading) -> Rows {
-    let mut rows = Rows::default();
-    for row in &reading.rows {
-        rows.insert(
-            &[
-                &row.class,
-                &row.object,
-                &row.grantee,
-                &row.privilege,
-                &row.sign,
-            ],
-            if row.grantable { "grantable" } else { "" },
-        );
-    }
-    rows
+    Ok(MatrixDifference {
+        escalations: matrix::escalations(&compiled, &paths, found),
+        ..matrix::compare(&compiled, held, &baseline, &own(run))
+    })
 }

@@ -1,6 +1,7 @@
 //! The operator's sessions with the copy: through a port-forward, as the bootstrap role that is let in from loopback alone.
 
 pub(crate) mod baseline;
+pub(crate) mod effects;
 pub(crate) mod log;
 pub(crate) mod matrix;
 mod session;

@@ -53,6 +53,8 @@ pub trait PodAccess: Send + Sync + 'static {
     fn scenario<'a>(&'a self, scope: &'a Scope, index: usize) -> Access<'a, ScenarioFacts>;
     /// C-11: compares the copy with what it was.
     fn verify_copy<'a>(&'a self, scope: &'a Scope) -> Access<'a, VerificationFacts>;
+    /// C-12: reads the changes of the catalog that C-11 has found.
+    fn changes<'a>(&'a self, scope: &'a Scope) -> Access<'a, String>;
 }
 
 /// Access by port-forwards: HTTP to the agents, SQL to the copy.
@@ -89,6 +91,10 @@ impl PodAccess for PortForward {
 
     fn verify_copy<'a>(&'a self, scope: &'a Scope) -> Access<'a, VerificationFacts> {
         Box::pin(verify::verify_copy(scope))
+    }
+
+    fn changes<'a>(&'a self, scope: &'a Scope) -> Access<'a, String> {
+        Box::pin(verify::changes(scope))
     }
 }
 

@@ -252,4 +252,8 @@ impl PodAccess for Scripted {
     fn verify_copy<'a>(&'a self, _: &'a Scope) -> Access<'a, VerificationFacts> {
         Box::pin(self.play("verify-copy", self.facts.verification.clone().unwrap()))
     }
+
+    fn changes<'a>(&'a self, _: &'a Scope) -> Access<'a, String> {
+        Box::pin(async { Ok(String::new()) })
+    }
 }

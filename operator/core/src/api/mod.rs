@@ -6,6 +6,7 @@
 mod approval;
 mod crds;
 mod dryrun;
+mod effects;
 mod harness;
 mod privileges;
 mod report;
@@ -22,6 +23,7 @@ pub use dryrun::{
     ApprovalPolicy, DryRun, DryRunSpec, EvidencePolicy, Images, Isolation, OwnNode, PostgresSpec,
     ProtectedKind, ProtectedWorkloads, RestoreSpec, StepDeadlines, StorageSpec, ToleratedError,
 };
+pub use effects::{Figure, RowChange, SequenceChange};
 pub use harness::{
     ConfigMapKey, Harness, HarnessInput, Identity, Scenario, ScenarioExpectation, SetupCommand,
     SqlExpectation, SqlStep,
@@ -37,7 +39,7 @@ pub use source::{
 };
 pub use status::{Child, DryRunStatus, Outcome, PlanSummary};
 pub use target_class::TargetClass;
-pub use verification::{CatalogChange, RowDelta, Verification};
+pub use verification::{CatalogChange, CatalogChanges, RowDelta, Verification};
 
 /// The API group of the three kinds.
 pub const GROUP: &str = "dryrun.dev";

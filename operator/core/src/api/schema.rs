@@ -45,6 +45,17 @@ pub(super) fn bytes(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// A number that is declared, as [`super::Figure`] reads it.
+pub(super) fn figure(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "x-kubernetes-int-or-string": true,
+        "anyOf": [{"type": "integer"}, {"type": "string"}],
+        "minimum": 0,
+        "maxLength": 32,
+        "pattern": r"^([0-9]{1,15}(\.\.([0-9]{1,15})?)?|any)$",
+    })
+}
+
 /// Requests and limits of a container, without the resource claims that no pod of a run has.
 pub(super) fn resources(_: &mut SchemaGenerator) -> Schema {
     // The pattern is that of resource.Quantity (https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/).

@@ -1,6 +1,6 @@
 //! G-08 RestoreClean.
 
-use super::{Evidence, Gate, Verdict, count, examples};
+use super::{Evidence, Gate, Verdict, count, examples, examples_of};
 use crate::api::ToleratedError;
 use crate::commands::Command;
 use crate::postgres::server_log::is_tolerable;
@@ -55,8 +55,12 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
         }
     }
     let logged: u64 = restore.logged.iter().map(|l| u64::from(l.count)).sum();
+    let failed = match restore.claim.failed_count {
+        0 => String::new(),
+        failed => format!("; failed: {}", examples_of(&restore.claim.failed, failed)),
+    };
     if !errors.is_empty() {
-        return Verdict::fail("RestoreErrors", examples(&errors));
+        return Verdict::fail("RestoreErrors", examples(&errors) + &failed);
     }
     if restore.overflow > 0 {
         let more = count(restore.overflow, "error");
@@ -92,10 +96,10 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
             ),
         );
     }
-    Verdict::pass(
-        format!("{}, all tolerated", count(logged, "error"))
-            .replace("0 errors, all tolerated", "no error"),
-    )
+    Verdict::pass(match logged {
+        0 => "no error".to_owned(),
+        logged => format!("{}, all tolerated{failed}", count(logged, "error")),
+    })
 }
 
 fn matches(tolerated: &ToleratedError, logged: &LoggedError) -> bool {
@@ -185,9 +189,17 @@ mod tests {
         }];
         restore.claim.error_lines = 1;
         restore.claim.exit_code = 1;
+        restore.claim.failed = vec!["COMMENT - EXTENSION plpgsql".into()];
+        restore.claim.failed_count = 1;
+        let named = "; failed: COMMENT - EXTENSION plpgsql";
         assert_eq!(
             evaluate(&world.evidence()),
-            Verdict::pass("1 error, all tolerated")
+            Verdict::pass(format!("1 error, all tolerated{named}"))
+        );
+        world.spec.restore.tolerate.clear();
+        assert_eq!(
+            evaluate(&world.evidence()),
+            Verdict::fail("RestoreErrors", format!("1× 42501 COMMENT{named}"))
         );
     }
 }

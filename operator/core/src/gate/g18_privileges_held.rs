@@ -1,12 +1,12 @@
 //! G-18 PrivilegesHeld.
 
-use super::{Evidence, Gate, Status, Verdict, count, examples, matrix};
+use super::{Evidence, Gate, Status, Verdict, changes, count, examples, matrix};
 use crate::commands::Command;
 
 pub(super) static GATE: Gate = Gate {
     id: "G-18",
     name: "PrivilegesHeld",
-    doc: "After the scenarios the matrix still holds, no privilege outside its scope changed, and the server is set as the source is.",
+    doc: "After the scenarios the matrix still holds and no privilege changed, but for what was declared, and the server is set as the source is.",
     command: Command::Verify,
     evidence: &["/verification"],
     needs: &["G-09"],
@@ -16,8 +16,12 @@ pub(super) static GATE: Gate = Gate {
         matrix::REASONS[2],
         (
             "PrivilegesChanged",
-            "A privilege outside the matrix's scope changed while the scenarios ran.",
+            "The scenarios changed a privilege that verification.catalogChanges does not name.",
         ),
+        changes::REASONS[0],
+        changes::REASONS[1],
+        changes::REASONS[2],
+        changes::REASONS[3],
         (
             "SettingsDiffer",
             "A setting of the copy's server that decides rights or meanings is not as on the source, or any setting changed while the scenarios ran.",
@@ -36,16 +40,9 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
     if held.status != Status::True {
         return held;
     }
-    let changed = &verification.privileges_changed;
-    if changed.rows > 0 {
-        return Verdict::fail(
-            "PrivilegesChanged",
-            format!(
-                "{} changed: {}",
-                count(changed.rows, "row"),
-                examples(&changed.examples)
-            ),
-        );
+    let changed = &verification.privilege_changes;
+    if let Some(verdict) = changes::judge(evidence, changed, "PrivilegesChanged", "privilege") {
+        return verdict;
     }
     let settings = &verification.settings;
     if settings.differing_count > 0 {
@@ -58,33 +55,32 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
             ),
         );
     }
-    held
+    if changed.changed == 0 {
+        return held;
+    }
+    let allowed = changes::allowed(evidence, changed);
+    Verdict::pass(format!("{}; {allowed}", held.message))
 }
 
 #[cfg(test)]
 fn worlds() -> crate::test_support::Worlds {
     use crate::run::facts::VerificationFacts;
-    use crate::test_support::{World, Worlds};
+    use crate::test_support::World;
     let with = |spoil: &dyn Fn(&mut VerificationFacts)| {
         World::with(|f| spoil(f.verification.as_mut().unwrap()))
     };
-    let mut fail: Vec<(&'static str, World)> = matrix::spoil()
-        .into_iter()
-        .map(|(reason, spoil)| (reason, with(&|v| spoil(&mut v.matrix))))
-        .collect();
-    fail.push((
-        "PrivilegesChanged",
-        with(&|v| v.privileges_changed.rows = 1),
-    ));
-    fail.push((
+    let mut worlds = changes::worlds("PrivilegesChanged", |v| &mut v.privilege_changes);
+    let spoilt = matrix::spoil().into_iter();
+    worlds
+        .fail
+        .extend(spoilt.map(|(reason, spoil)| (reason, with(&|v| spoil(&mut v.matrix)))));
+    worlds.fail.push((
         "SettingsDiffer",
         with(&|v| {
             v.settings.differing = vec!["row_security is off, not on".into()];
             v.settings.differing_count = 1;
         }),
     ));
-    Worlds {
-        fail,
-        unknown: vec![("Pending", World::empty())],
-    }
+    worlds.unknown.push(("Pending", World::empty()));
+    worlds
 }

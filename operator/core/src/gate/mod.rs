@@ -3,6 +3,7 @@
 //! A gate is one file: its definition, its evaluation, and below it the worlds that pass it, fail it and leave it unknown. To add one, write the
 //! file and put it into [`ALL`]; the README's table and the status are made from there.
 
+mod changes;
 mod denial;
 mod g01_disk_headroom;
 mod g02_names_free;
@@ -253,6 +254,15 @@ fn examples<S: AsRef<str>>(items: &[S]) -> String {
     match items.len().saturating_sub(3) {
         0 => shown.join(", "),
         more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
+/// Joins up to three examples of so many things.
+fn examples_of<S: AsRef<str>>(items: &[S], total: u64) -> String {
+    let shown = items.len().min(3);
+    match total.saturating_sub(shown as u64) {
+        0 => examples(&items[..shown]),
+        more => format!("{} and {more} more", examples(&items[..shown])),
     }
 }
 

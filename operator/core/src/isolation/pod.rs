@@ -100,8 +100,9 @@ pub fn inspect(
     };
     let (keys, modes) = mounted(spec, secrets);
     let labels = pod.metadata.labels.clone().unwrap_or_default();
-    let mut violations = unconfined(spec);
-    violations.extend(differences(spec, expected.built.spec.as_ref()));
+    // Differences first: they name what was added, and only the first violations are shown.
+    let mut violations = differences(spec, expected.built.spec.as_ref());
+    violations.extend(unconfined(spec));
     violations.extend(openings(&labels, services, policies, expected));
     PodInspection {
         uid: pod.metadata.uid.clone().unwrap_or_default(),

@@ -1,5 +1,7 @@
 //! Postgres: its rows, settings, log and SQL, and the privilege matrix.
 
+pub mod changes;
+pub mod effects;
 pub mod matrix;
 pub mod row_set;
 pub mod server_log;

@@ -1,6 +1,10 @@
 //! What is asked of production before a byte is dumped: rights, requirements, roles.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
 
 use dryrun_core::{
     agent_api::tasks::Server, postgres::settings::MIRRORED, problem::Problem,
@@ -20,6 +24,8 @@ use crate::{
 const PASSWORD: usize = 12;
 /// libc locales that need no file.
 const BUILT_IN: [&str; 2] = ["C", "POSIX"];
+/// The module of Postgres that makes text of the write-ahead log.
+const DECODER: &str = "test_decoding";
 
 /// A password that is short or a word of the plan occurs in innocent logs, so that its absence could never be proven.
 pub(super) fn weak_password(server: &Server, password: &str) -> Option<Problem> {
@@ -71,25 +77,37 @@ pub(super) async fn settings(
     Ok((settings, unseen))
 }
 
-/// Extensions of the source that this image does not have, as `name version`.
+/// Extensions of the source that this image does not have, as `name version`, and [`DECODER`] if
+/// that is missing; then extensions that it has in other versions alone.
 pub(super) async fn unavailable(
     children: &Children,
     programs: &Programs,
     extensions: &BTreeMap<String, String>,
-) -> Result<Vec<String>> {
+) -> Result<(Vec<String>, Vec<String>)> {
     let directory = programs.extensions(children).await?;
-    Ok(extensions
-        .iter()
-        .filter(|(name, version)| !has_extension(&directory, name, version))
-        .map(|(name, version)| format!("{name} {version}"))
-        .collect())
+    let (mut unavailable, mut other_versions) = (Vec::new(), Vec::new());
+    for (name, version) in extensions {
+        match fs::read_to_string(directory.join(format!("{name}.control"))) {
+            Err(_) => unavailable.push(format!("{name} {version}")),
+            Ok(control) if !has_version(&directory, &control, name, version) => {
+                other_versions.push(format!("{name} {version}"));
+            }
+            Ok(_) => {}
+        }
+    }
+    if !has_decoder(&programs.modules(children).await) {
+        unavailable.push(DECODER.to_owned());
+    }
+    Ok((unavailable, other_versions))
 }
 
-/// Whether a version of an extension can be installed: by a script of its own, by an upgrade to it, or since it is the default.
-fn has_extension(directory: &Path, name: &str, version: &str) -> bool {
-    let Ok(control) = fs::read_to_string(directory.join(format!("{name}.control"))) else {
-        return false;
-    };
+/// Returns true if the write-ahead log can be decoded, which tells the effects of scenarios.
+fn has_decoder(modules: &Path) -> bool {
+    modules.join(format!("{DECODER}.so")).exists()
+}
+
+/// Returns true for a version of an extension that can be installed: by a script of its own and those that upgrade it, or since it is the default.
+fn has_version(directory: &Path, control: &str, name: &str, version: &str) -> bool {
     let is_default = control
         .lines()
         .filter_map(|line| line.split_once('='))
@@ -103,17 +121,29 @@ fn has_extension(directory: &Path, name: &str, version: &str) -> bool {
                     .trim_matches('\'')
                     == version
         });
-    is_default
-        || directory.join(format!("{name}--{version}.sql")).exists()
-        || fs::read_dir(directory)
-            .into_iter()
-            .flatten()
-            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-            .any(|file| {
-                file.strip_prefix(name).is_some_and(|rest| {
-                    rest.starts_with("--") && rest.ends_with(&format!("--{version}.sql"))
-                })
-            })
+    if is_default {
+        return true;
+    }
+    let (mut installable, mut upgrades) = (BTreeSet::new(), Vec::new());
+    let files = fs::read_dir(directory).into_iter().flatten();
+    for file in files.filter_map(|entry| entry.ok()?.file_name().into_string().ok()) {
+        let versions = file
+            .strip_prefix(name)
+            .and_then(|rest| rest.strip_prefix("--")?.strip_suffix(".sql"));
+        match versions.and_then(|versions| versions.split_once("--")) {
+            Some((from, to)) => upgrades.push((from.to_owned(), to.to_owned())),
+            None => installable.extend(versions.map(str::to_owned)),
+        }
+    }
+    loop {
+        let further = upgrades
+            .iter()
+            .find(|(from, to)| installable.contains(from) && !installable.contains(to));
+        match further {
+            Some((_, to)) => installable.insert(to.clone()),
+            None => return installable.contains(version),
+        };
+    }
 }
 
 /// The libc locale of the source that this image lacks, if any. ICU's and the server's own come with the server.
@@ -188,22 +218,33 @@ mod tests {
     }
 
     #[test]
-    fn an_extension_is_available_in_some_version() {
+    fn the_module_that_decodes_the_log_is_needed() {
         let directory = tempfile::tempdir().unwrap();
-        let write = |name: &str, text: &str| fs::write(directory.path().join(name), text).unwrap();
-        write(
-            "trgm.control",
-            "comment = 'x'\ndefault_version = '1.6' # newest\n",
-        );
-        write("trgm--1.3.sql", "");
-        write("trgm--1.3--1.4.sql", "");
-        for (version, expected) in [("1.6", true), ("1.3", true), ("1.4", true), ("1.5", false)] {
+        assert!(!has_decoder(directory.path()));
+        fs::write(directory.path().join("test_decoding.so"), "").unwrap();
+        assert!(has_decoder(directory.path()));
+    }
+
+    #[test]
+    fn an_extension_is_available_in_some_versions() {
+        let directory = tempfile::tempdir().unwrap();
+        let control = "comment = 'x'\ndefault_version = '1.6' # newest\n";
+        for script in ["1.3", "1.3--1.4", "1.4--1.4.1", "1.7--1.8"] {
+            fs::write(directory.path().join(format!("trgm--{script}.sql")), "").unwrap();
+        }
+        for (version, expected) in [
+            ("1.6", true),
+            ("1.3", true),
+            ("1.4", true),
+            ("1.4.1", true),
+            ("1.5", false),
+            ("1.8", false),
+        ] {
             assert_eq!(
-                has_extension(directory.path(), "trgm", version),
+                has_version(directory.path(), control, "trgm", version),
                 expected,
                 "{version}"
             );
         }
-        assert!(!has_extension(directory.path(), "postgis", "3.4"));
     }
 }

@@ -124,55 +124,6 @@ mod tests {
     use serde_json::{Value, json};
     use std::collections::{BTreeMap, BTreeSet};
 
-    fn built(change: impl FnOnce(&mut Value), pod: RunPod) -> PodSpec {
-        let (_, run, operator) = demo();
-        let mut spec = testing::spec();
-        change(&mut spec);
-        let plan = Plan {
-            run: &run,
-            operator: &operator,
-            spec: &serde_json::from_value(spec).unwrap(),
-            facts: &Facts::default(),
-        };
-        objects::pod(&plan, pod).spec.unwrap()
-    }
-
-    /// What user code writes is on the node's disk, with production's.
-    #[test]
-    fn no_directory_is_without_a_size() {
-        let scratch = |spec: PodSpec| {
-            let mut volumes = spec.volumes.into_iter().flatten();
-            let scratch = volumes.find(|volume| volume.name == "scratch").unwrap();
-            scratch.empty_dir.unwrap().size_limit.unwrap().0
-        };
-        for pod in RunPod::ALL {
-            for volume in built(|_| {}, pod).volumes.into_iter().flatten() {
-                let size = volume.empty_dir.map(|directory| directory.size_limit);
-                assert_ne!(size, Some(None), "{pod:?}: {}", volume.name);
-            }
-        }
-        assert_eq!(scratch(built(|_| {}, RunPod::Harness)), "4Gi");
-        let stated = json!({"limits": {"ephemeral-storage": "9Gi"}});
-        let pod = built(
-            |spec| spec["harness"]["resources"] = stated,
-            RunPod::Harness,
-        );
-        assert_eq!(scratch(pod), "9Gi");
-    }
-
-    /// The authority of production's certificate is where a session with production begins.
-    #[test]
-    fn the_authority_is_mounted_next_to_the_password() {
-        let authority = json!({"configMapRef": {"name": "shop-ca", "key": "root.pem"}});
-        for pod in RunPod::ALL {
-            let built = built(|spec| spec["source"]["caRef"] = authority.clone(), pod);
-            let volumes = serde_json::to_string(&built.volumes).unwrap();
-            let mounted = volumes.contains(r#"{"key":"root.pem","path":"source-ca.crt"}"#);
-            let expected = matches!(pod, RunPod::Dump | RunPod::Identity);
-            assert_eq!(mounted, expected, "{pod:?}: {volumes}");
-        }
-    }
-
     fn demo() -> (DryRunSpec, RunRef, PinnedOperator) {
         let run = RunRef {
             namespace: "rehearsal".into(),
@@ -185,6 +136,51 @@ mod tests {
         };
         let spec = serde_json::from_value(testing::spec()).unwrap();
         (spec, run, operator)
+    }
+
+    fn built(spec: Value, pod: RunPod) -> PodSpec {
+        let (_, run, operator) = demo();
+        let spec = serde_json::from_value(spec).unwrap();
+        let plan = Plan {
+            run: &run,
+            operator: &operator,
+            spec: &spec,
+            facts: &Facts::default(),
+        };
+        objects::pod(&plan, pod).spec.unwrap()
+    }
+
+    /// What user code writes is on the node's disk, with production's.
+    #[test]
+    fn no_directory_is_without_a_size() {
+        let mut spec = testing::spec();
+        let scratch = |spec: &PodSpec| {
+            let mut volumes = spec.volumes.clone().unwrap().into_iter();
+            let scratch = volumes.find(|volume| volume.name == "scratch").unwrap();
+            scratch.empty_dir.unwrap().size_limit.unwrap().0
+        };
+        for pod in RunPod::ALL {
+            for volume in built(spec.clone(), pod).volumes.into_iter().flatten() {
+                let size = volume.empty_dir.map(|directory| directory.size_limit);
+                assert_ne!(size, Some(None), "{pod:?}: {}", volume.name);
+            }
+        }
+        assert_eq!(scratch(&built(spec.clone(), RunPod::Harness)), "4Gi");
+        spec["harness"]["resources"] = json!({"limits": {"ephemeral-storage": "9Gi"}});
+        assert_eq!(scratch(&built(spec, RunPod::Harness)), "9Gi");
+    }
+
+    /// The authority of production's certificate is where a session with production begins.
+    #[test]
+    fn the_authority_is_mounted_next_to_the_password() {
+        let mut spec = testing::spec();
+        spec["source"]["caRef"] = json!({"configMapRef": {"name": "shop-ca", "key": "root.pem"}});
+        for pod in RunPod::ALL {
+            let volumes = serde_json::to_string(&built(spec.clone(), pod).volumes).unwrap();
+            let mounted = volumes.contains(r#"{"key":"root.pem","path":"source-ca.crt"}"#);
+            let expected = matches!(pod, RunPod::Dump | RunPod::Identity);
+            assert_eq!(mounted, expected, "{pod:?}: {volumes}");
+        }
     }
 
     /// What is inspected in the live pods is what is built here.

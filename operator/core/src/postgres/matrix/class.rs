@@ -4,7 +4,7 @@ use crate::api::Privilege;
 
 /// A class of objects with an access control list. In rows and in a grant's `on` it stands as [`ObjectClass::as_str`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum ObjectClass {
+pub(crate) enum ObjectClass {
     Database,
     Schema,
     Table,
@@ -52,7 +52,7 @@ impl ObjectClass {
     }
 
     /// The name in rows and in a grant's `on`.
-    pub(super) fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Database => "database",
             Self::Schema => "schema",

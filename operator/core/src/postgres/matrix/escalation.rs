@@ -1,5 +1,6 @@
 //! How declared roles could get more than their rows say.
 
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Compiled;
@@ -19,7 +20,7 @@ const HARMLESS: [&str; 2] = ["BYPASSRLS", "CREATEDB"];
 const THROUGH_PUBLIC: &str = "through PUBLIC";
 
 /// A way in which a role could get more: a row of the query `escalations.sql`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct EscalationPath {
     /// The role, `public` when the path is open to everybody.
     pub role: String,
@@ -36,7 +37,7 @@ impl EscalationPath {
 }
 
 /// An entry of the allow-list: a path, or a pattern of paths with their number.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct Allowed {
     pub(super) path: EscalationPath,
     pub(super) expected: Option<u32>,

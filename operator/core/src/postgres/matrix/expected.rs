@@ -1,6 +1,7 @@
 //! From the declared matrix and the objects that there are to the exact rows that must be found.
 
 use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::class::{ATTRIBUTE, MEMBERSHIP, SETTING};
@@ -18,7 +19,7 @@ use crate::run::facts::PrivilegeRow;
 pub(super) const MEMBERSHIP_OPTIONS: u32 = 160_000;
 
 /// A matrix with its patterns expanded: what [`super::apply`] brings about and [`super::compare`] judges by.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Compiled {
     /// The declared rows. All of them must be found.
     pub rows: BTreeSet<PrivilegeRow>,

@@ -8,7 +8,7 @@ const BUILT_IN: &str = "pg_catalog";
 
 /// The name of an object, taken apart. Parts are what the catalog holds: unquoted, of their own case.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct ObjectName {
+pub(crate) struct ObjectName {
     /// The schema of an object that lives in one, else empty.
     pub(super) schema: String,
     /// The object's own name.
@@ -19,7 +19,7 @@ pub(super) struct ObjectName {
 
 impl ObjectName {
     /// Takes a name apart that Postgres or a person has written; `None` when it is no name of this class.
-    pub(super) fn parse(class: ObjectClass, text: &str) -> Option<Self> {
+    pub(crate) fn parse(class: ObjectClass, text: &str) -> Option<Self> {
         let (text, arguments) = if class.is_routine() {
             arguments(text)?
         } else {

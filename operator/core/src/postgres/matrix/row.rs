@@ -3,6 +3,7 @@
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::class::{OWNER, RowClass};
 use crate::{
     digest,
     postgres::row_set,
@@ -51,7 +52,10 @@ pub fn line(row: &PrivilegeRow) -> String {
 
 /// Reads what [`line`] wrote; `None` when it is no row.
 pub fn parse(line: &str) -> Option<PrivilegeRow> {
-    let fields: Vec<String> = line.split('\t').map(unescape).collect::<Option<_>>()?;
+    let fields: Vec<String> = line
+        .split('\t')
+        .map(row_set::unescape)
+        .collect::<Option<_>>()?;
     let [class, object, grantee, privilege, grantable, sign] =
         <[String; 6]>::try_from(fields).ok()?;
     let grantable = grantable.parse().ok()?;
@@ -102,23 +106,25 @@ pub(super) fn gives(row: &PrivilegeRow) -> bool {
     row.sign != "-"
 }
 
-/// Undoes [`row_set::escape`].
-fn unescape(field: &str) -> Option<String> {
-    let mut text = String::with_capacity(field.len());
-    let mut characters = field.chars();
-    while let Some(character) = characters.next() {
-        text.push(match character {
-            '\\' => match characters.next()? {
-                '\\' => '\\',
-                't' => '\t',
-                'n' => '\n',
-                'r' => '\r',
-                _ => return None,
-            },
-            other => other,
-        });
-    }
-    Some(text)
+/// A row in words: `SELECT on table:public.t to app`, `OWNER on table:public.t to app`.
+pub fn described(row: &PrivilegeRow) -> String {
+    let PrivilegeRow {
+        class,
+        object,
+        grantee,
+        privilege,
+        ..
+    } = row;
+    let class = class.strip_prefix(OWNER).unwrap_or(class);
+    let given = if gives(row) { "" } else { "no " };
+    format!("{given}{privilege} on {class}:{object} to {grantee}")
+}
+
+/// Returns true for a row of a definition that stands in the catalog, too: objects of the built-in schemas do not.
+pub fn is_definition(row: &PrivilegeRow) -> bool {
+    RowClass::parse(&row.class) == RowClass::Definition
+        && row.object.contains('.')
+        && !row.object.starts_with("information_schema.")
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use super::name::{ObjectName, part, split};
 
 /// Objects of a class by name: one, or all that match a `*` in the last part.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Selector {
+pub(crate) struct Selector {
     pub(super) class: ObjectClass,
     pub(super) name: ObjectName,
     /// The parts of the name around each unquoted `*`, if there is one.
@@ -17,7 +17,7 @@ impl Selector {
     ///
     /// # Errors
     /// A sentence that says what is wrong with it.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let (class, name) = text
             .split_once(':')
             .ok_or_else(|| format!("`{text}` is not written as class:name"))?;
@@ -59,12 +59,12 @@ impl Selector {
     }
 
     /// Whether it is a pattern.
-    pub(super) fn is_pattern(&self) -> bool {
+    pub(crate) fn is_pattern(&self) -> bool {
         self.wildcard.is_some()
     }
 
     /// Whether an object of its class is selected.
-    pub(super) fn selects(&self, name: &ObjectName) -> bool {
+    pub(crate) fn selects(&self, name: &ObjectName) -> bool {
         match &self.wildcard {
             None => *name == self.name,
             Some(wildcard) => name.schema == self.name.schema && matches(wildcard, &name.name),
@@ -106,18 +106,18 @@ fn wildcard(class: ObjectClass, text: &str) -> Option<(Option<&str>, Vec<String>
 }
 
 /// Whether a name consists of the pieces in their order, with anything in between.
-pub(super) fn matches(pieces: &[String], name: &str) -> bool {
+pub(in crate::postgres) fn matches<S: AsRef<str>>(pieces: &[S], name: &str) -> bool {
     let [first, middle @ .., last] = pieces else {
         return false;
     };
     let Some(mut rest) = name
-        .strip_prefix(first.as_str())
-        .and_then(|rest| rest.strip_suffix(last.as_str()))
+        .strip_prefix(first.as_ref())
+        .and_then(|rest| rest.strip_suffix(last.as_ref()))
     else {
         return false;
     };
     for piece in middle {
-        match rest.split_once(piece.as_str()) {
+        match rest.split_once(piece.as_ref()) {
             Some((_, after)) => rest = after,
             None => return false,
         }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 use super::scenarios::is_zero;
-use super::{InputFacts, LeakFacts, LoggedError, MatrixDifference, PodFingerprint};
+use super::{CopyEffects, InputFacts, LeakFacts, LoggedError, MatrixDifference, PodFingerprint};
 
 /// A large set of rows: its size and digest.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,8 +36,10 @@ pub struct CopyFacts {
     pub system_identifiers: Vec<String>,
     /// The copy's catalog.
     pub catalog: SetSummary,
-    /// Catalog rows that differ from the source's and from those of a schema-only restore of the same dump.
+    /// Catalog rows that differ from the source's, other than expressions that every restore of the same dump prints so.
     pub catalog_difference: SetDifference,
+    /// Further ones, of entries of the dump whose restore failed: G-08 judges whether that is tolerated.
+    pub catalog_tolerated: SetDifference,
     /// The copy's row counts.
     pub counts: SetSummary,
     /// Counts that differ from the source's.
@@ -119,20 +121,18 @@ pub struct CopySummary {
 pub struct VerificationFacts {
     /// The copy after the scenarios.
     pub after: CopySummary,
-    /// Tables whose row count moved, with the difference: all that are declared to, and at most 100 others.
-    pub moved: BTreeMap<String, i64>,
-    /// How many tables' row counts moved.
-    pub moved_count: u64,
+    /// What only the copy as a whole shows of the scenarios' effects.
+    pub effects: CopyEffects,
     /// Row counts of the tables that the spec names; absent when a table does not exist.
     pub tables: BTreeMap<String, Option<i64>>,
-    /// Catalog rows that changed, as `kind identity`; at most 100 stand here.
-    pub catalog_changed: Vec<String>,
-    /// How many catalog rows changed.
-    pub catalog_changed_count: u64,
-    /// The matrix read again.
+    /// Catalog objects that changed.
+    pub catalog_changes: ChangeFacts,
+    /// Privileges that changed.
+    pub privilege_changes: ChangeFacts,
+    /// sha256 of `catalog.diff`, which has both, in hex.
+    pub changes_digest: String,
+    /// The matrix read again, as it were without the changes of privileges that are declared.
     pub matrix: MatrixDifference,
-    /// Privilege rows outside the matrix's scope that changed.
-    pub privileges_changed: SetDifference,
     /// The run's pods as they are now.
     pub pods: Vec<PodFingerprint>,
     /// Crashes and recoveries that the copy's log tells of; at most 20 stand here.
@@ -145,6 +145,22 @@ pub struct VerificationFacts {
     pub objects: LeakFacts,
     /// The copy's server settings, against the source's and those before the scenarios.
     pub settings: SettingsFacts,
+}
+
+/// Changes of the scenarios against those that are declared.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ChangeFacts {
+    /// How many objects changed.
+    pub changed: u64,
+    /// Those that are not declared, as `kind identity`; at most 100 stand here.
+    pub undeclared: Vec<String>,
+    /// How many are not declared.
+    pub undeclared_count: u64,
+    /// Declarations that match no change, or another number than they must; at most 20 stand here.
+    pub missing: Vec<String>,
+    /// How many do.
+    pub missing_count: u64,
 }
 
 /// Server settings compared.
@@ -167,6 +183,10 @@ pub struct RestoreClaim {
     pub exit_code: i32,
     /// The first lines of `pg_restore`'s standard error that begin with `pg_restore: error:`, without row data.
     pub errors: Vec<String>,
+    /// Entries of the dump whose restore failed, as `INDEX public c_key`; at most 20 stand here.
+    pub failed: Vec<String>,
+    /// How many failed.
+    pub failed_count: u64,
     /// Number of the server's errors in `pg_restore`'s standard error: lines that begin with `pg_restore: error:` and hold `ERROR:`.
     pub error_lines: u64,
     /// Bytes free on the data volume after the restore, as the pod sees it under the dump directory (`statvfs` f_bavail).

@@ -5,6 +5,7 @@
 
 mod cluster;
 mod copy;
+mod effects;
 mod evidence;
 mod isolation;
 mod privileges;
@@ -16,9 +17,10 @@ pub use cluster::{
     StorageClassFacts, TeardownFacts, protected_changes,
 };
 pub use copy::{
-    CRASHED, CopyFacts, CopyIdentity, CopySummary, REFUSALS, Reading, RestoreClaim, RestoreFacts,
-    SetDifference, SetSummary, SettingsFacts, VerificationFacts,
+    CRASHED, ChangeFacts, CopyFacts, CopyIdentity, CopySummary, REFUSALS, Reading, RestoreClaim,
+    RestoreFacts, SetDifference, SetSummary, SettingsFacts, VerificationFacts,
 };
+pub use effects::{CopyEffects, RowEffects, ScenarioEffects};
 pub use evidence::{EvidenceFacts, Leak, LeakFacts, SealFacts, SealedFile};
 pub use isolation::{IsolationFacts, Phase, Probe};
 pub use privileges::{EscalationFacts, MatrixDifference, PrivilegeRow, RolesFacts, RowGroup};

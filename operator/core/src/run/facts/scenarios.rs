@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::ScenarioEffects;
+
 /// Errors of one kind in the copy's log.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -113,6 +115,9 @@ pub struct ScenarioFacts {
     /// What its login may not do, right after it, with the objects that it must be denied on.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub access: Vec<Access>,
+    /// What it did to the copy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub effects: Option<ScenarioEffects>,
 }
 
 /// What the copy's catalog says of a login and an object.

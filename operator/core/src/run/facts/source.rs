@@ -166,6 +166,8 @@ pub struct SourceRequirements {
     pub extensions: BTreeMap<String, String>,
     /// Extensions that the copy's image does not have, as `name version`.
     pub unavailable: Vec<String>,
+    /// Extensions that it has in other versions alone, as `name version`.
+    pub other_versions: Vec<String>,
     /// The server's own values of [`crate::postgres::settings::MIRRORED`], before any role or database changes them.
     pub settings: BTreeMap<String, String>,
     /// Those of them that could not be seen, since the dump's role, its session or the database has a value of its own.
