@@ -11,6 +11,7 @@ use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::ObjectRef;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Semaphore;
 
 use crate::admission_policies::AdmissionPolicies;
 use crate::jobs::{PodAccess, Supervisor};
@@ -40,6 +41,8 @@ pub struct Context {
     pub(crate) namespaces: Vec<String>,
     pub(crate) sources: Vec<String>,
     pub(crate) policies: AdmissionPolicies,
+    /// Decompressing a matrix takes up to 16 MiB, so it is done for one run at a time.
+    pub(crate) matrices: Semaphore,
     pub(crate) access: Arc<dyn PodAccess>,
     pub(crate) jobs: Supervisor,
     pub(crate) recorder: Recorder,
@@ -68,6 +71,7 @@ impl Context {
             namespaces: settings.namespaces,
             sources: settings.sources,
             policies: settings.policies,
+            matrices: Semaphore::new(1),
             access,
             jobs,
             troubles: Mutex::default(),

@@ -114,7 +114,7 @@ pub(crate) async fn observe(context: &Context, run: &DryRun) -> Result<Observati
         image: &context.operator.image,
         probes_namespace: &context.operator.probes_namespace,
     };
-    observation.plan = resolve(client, run, operator, &context.sources).await?;
+    observation.plan = resolve(context, run, operator).await?;
     if let Ok(plan) = &observation.plan {
         // Right before the first create nothing but a look of this moment will do.
         observation.enforcement = context.policies.look(client, finalizer).await?;

@@ -13,12 +13,12 @@ use dryrun_core::{
     problem::Problem,
 };
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, ResourceExt};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use tokio::sync::Semaphore;
 
+use crate::context::Context;
 use crate::error::{Error, call};
 use crate::objects::{self};
 
@@ -28,16 +28,13 @@ const SPEC_LIMIT: usize = 200 << 10;
 /// Bytes of evidence that may be kept: 64 ConfigMaps hold no more, and etcd is for the whole cluster.
 const EVIDENCE_LIMIT: u64 = 40 << 20;
 
-/// Decompressing a matrix takes up to 16 MiB, so it is done for one run at a time.
-static MATRICES: Semaphore = Semaphore::const_new(1);
-
-/// Resolves the plan. `sources` are the chart's: which Secrets are for which source.
+/// Resolves the plan.
 pub(crate) async fn resolve(
-    client: &Client,
+    context: &Context,
     run: &DryRun,
     operator: plan::Operator<'_>,
-    sources: &[String],
 ) -> Result<Result<PlanSummary, Problem>, Error> {
+    let (client, sources) = (&context.client, &context.sources);
     let RunRef {
         namespace, name, ..
     } = RunRef::of(run);
@@ -101,7 +98,7 @@ pub(crate) async fn resolve(
     let counted = match &privileges.matrix_ref {
         Some(reference) => {
             // It is never closed.
-            let _turn = MATRICES.acquire().await;
+            let _turn = context.matrices.acquire().await;
             match matrix(&config_maps, &namespace, reference).await? {
                 Ok((bytes, digest)) => {
                     digests.insert(address(&reference.config_map_ref), digest);
