@@ -1,7 +1,8 @@
 //! The processes that the agent starts, and those that it inherits.
 //!
-//! As PID 1 of a container the agent is the parent of every orphan, so it waits for *any* child and hands the status of its own ones to whoever
-//! started them. Nothing else in this program may wait for a process.
+//! As PID 1 of a container the agent is the parent of every orphan, so it waits for *any* child and
+//! hands the status of its own children to their callers. Nothing else in this program may wait for
+//! a process.
 
 use std::{
     collections::BTreeMap,
@@ -25,7 +26,7 @@ pub(crate) struct Children {
     reaped: Notify,
 }
 
-/// A running child, leader of a process group of its own.
+/// A running child, leader of its process group.
 pub(crate) struct Child {
     pid: Pid,
     /// Its end; an error never occurs as long as [`Children`] lives.
@@ -72,8 +73,9 @@ impl Children {
         }
     }
 
-    /// Kills everything in the container but the agent, and returns when nothing is left. Only where the agent is PID 1: elsewhere `kill(-1)` would
-    /// hit strangers, and a child's process group has already ended with it.
+    /// Kills everything in the container but the agent, and returns when nothing is left. Only
+    /// where the agent is PID 1: elsewhere `kill(-1)` would hit unrelated processes, and a child's
+    /// process group has already ended with it.
     pub(crate) async fn kill_all(&self) {
         if !getpid().is_init() {
             return;
@@ -98,7 +100,7 @@ impl Children {
                     if let Some(exit) = running.remove(&pid.as_raw_nonzero().get()) {
                         // What a command has left in its process group ends with it.
                         kill_group(pid);
-                        // Nobody listens any more when its task has ended.
+                        // The receiver is gone when its task has ended.
                         let _ = exit.send(ExitStatus::from_raw(status.as_raw()));
                     }
                     self.reaped.notify_waiters();
@@ -116,7 +118,7 @@ impl Children {
 
 /// A child that has just been started, with its pipes.
 pub(crate) struct Spawned {
-    /// For its pipes alone: [`Child::exit`] tells of its end.
+    /// For its pipes alone: [`Child::exit`] reports its end.
     pub(crate) process: process::Child,
     pub(crate) child: Child,
 }

@@ -28,9 +28,10 @@ use crate::{
 };
 use dryrun_core::api::{Authentication, SslMode};
 
-/// How long a connection may take to come about.
+/// Timeout of connecting.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a connection that fails is tried again, and how soon: network plugins may let a pod through some time after it has started.
+/// Time for which a failing connection is retried, and the interval: network plugins may let a pod
+/// through some time after it has started.
 const PATIENCE: Duration = Duration::from_secs(5);
 const AGAIN: Duration = Duration::from_millis(100);
 
@@ -192,7 +193,7 @@ impl<'a> Credentials<'a> {
             command.env("PGSSLROOTCERT", &self.authorities);
         }
         if server.authentication == Authentication::ScramSha256 {
-            // A libpq before 16 does not know the first one, and then heeds the second one alone.
+            // A libpq before 16 does not know the first one, and then applies only the second one.
             command.env("PGREQUIREAUTH", "scram-sha-256");
             if self.mode() != SslMode::Disable {
                 command.env("PGCHANNELBINDING", "require");

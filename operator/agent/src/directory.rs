@@ -136,7 +136,7 @@ pub(crate) fn set_modes(root: &Path, directory: u32, file: u32) -> io::Result<()
     fs::set_permissions(root, Permissions::from_mode(directory))
 }
 
-/// Whether there is nothing in a directory; one that does not exist is empty.
+/// Returns true if a directory is empty; one that does not exist is empty.
 pub(crate) fn is_empty(directory: &Path) -> io::Result<bool> {
     match fs::read_dir(directory) {
         Ok(mut entries) => Ok(entries.next().is_none()),

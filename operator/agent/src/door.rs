@@ -1,4 +1,4 @@
-//! Connections that are let in, no more at a time than there is room for.
+//! Limit of the number of unauthenticated connections.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -8,7 +8,7 @@ use tokio::{
     time::sleep,
 };
 
-/// How long it waits after an error that may come again at once, such as for want of files.
+/// Pause after an error that may recur at once, such as a lack of file descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// A listener with its places; several may share them.

@@ -1,4 +1,5 @@
-//! `--echo`: sends back what it is sent, over TCP and UDP. It is what probes look for, so it knows no token and gives nothing of its own.
+//! `--echo`: sends back what it is sent, over TCP and UDP. It is what probes look for, so it knows
+//! no token and only returns what it receives.
 
 use std::{
     io,
@@ -19,7 +20,7 @@ use crate::door::{Door, pause};
 
 /// Connections at a time; others wait in the backlog.
 const CONNECTIONS: usize = 64;
-/// How long a connection may stay.
+/// Maximum duration of a connection.
 const STAY: Duration = Duration::from_secs(10);
 /// Bytes that a connection may send.
 const BYTES: u64 = 64 << 10;

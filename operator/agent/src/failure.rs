@@ -1,4 +1,4 @@
-//! Why a task could not be done: words for people that hold neither secrets nor row data.
+//! Reasons why a task failed: messages without secrets and row data.
 
 use std::{io, path::Path};
 
@@ -87,7 +87,8 @@ pub(crate) fn without_rows(line: &str) -> String {
     }
 }
 
-/// A refusal of a session. Whoever answers can write anything there, so only a sentence of Postgres' own is shown.
+/// A refusal of a session. The server at that address can write anything there, so only a sentence
+/// of Postgres is shown.
 fn refusal(head: &str, message: &str) -> String {
     let known = REFUSALS.iter().find(|known| message.starts_with(**known));
     let shown = known.unwrap_or(&"(not shown: the server is not known)");

@@ -1,4 +1,5 @@
-//! The agent of a run's pods: one statically linked file that an init container brings into images that know nothing of it.
+//! The agent of a run's pods: one statically linked file that an init container brings into
+//! unmodified images.
 //!
 //! It has no API token and reaches nothing but what its pod may reach. The operator talks to it through a port-forward, see
 //! [`dryrun_core::agent_api`].
@@ -69,7 +70,7 @@ fn main() -> Result<()> {
     tracing_subscriber::registry().with(to_stderr).init();
     match Arguments::parse().command {
         Command::Install { destination } => install::run(&destination),
-        // Not by returning: a task on a thread of its own must not hold up the exit.
+        // Not by returning: a task on its own thread must not hold up the exit.
         Command::Serve(options) => process::exit(Runtime::new()?.block_on(serve::run(options))?),
         Command::Postgres {
             secrets,

@@ -25,10 +25,10 @@ use crate::{
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// The program that only a directory with a whole server has.
 const INITDB: &str = "initdb";
-/// Where Debian keeps each major version's programs.
+/// Directory of Debian's programs, by major version.
 const DEBIAN: &str = "/usr/lib/postgresql";
 
-/// How a program ended, and what it said on standard output.
+/// Exit of a program, and its standard output.
 pub(crate) struct Finished {
     pub(crate) status: ExitStatus,
     pub(crate) stdout: String,
@@ -157,7 +157,7 @@ impl Programs {
         clean(self.path(name))
     }
 
-    /// Where a program is.
+    /// Returns the path of a program.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.join(name)
     }

@@ -37,7 +37,7 @@ impl TaskDigest {
     }
 }
 
-/// Why a task is not run.
+/// Reasons why a task is refused.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Refused {
     /// Another task is running.
@@ -47,8 +47,9 @@ pub(crate) enum Refused {
 }
 
 impl Registry {
-    /// Waits for the result of the task `id`, which `start` begins unless it runs or has ended already; one that has ended with a transient failure
-    /// is begun again. The task goes on when nobody waits for it.
+    /// Waits for the result of the task `id`, which `start` begins unless it runs or has ended
+    /// already; one that has ended with a transient failure is begun again. The task continues
+    /// without a waiting request.
     pub(crate) async fn run<F>(
         &self,
         id: &str,
@@ -111,7 +112,8 @@ impl Registry {
     }
 }
 
-/// Whether the task has failed in a way that may be gone the next time, which also says that it has left nothing behind.
+/// Returns true if the task has failed in a way that may be gone the next time, which also says
+/// that it has left nothing behind.
 fn may_be_repeated(outcome: &Outcome) -> bool {
     matches!(outcome.borrow().as_deref(), Some(TaskResult::Failed(error)) if error.retry)
 }

@@ -22,14 +22,15 @@ const SHARED: [&str; 2] = [TEMPORARY, "/dev/shm"];
 /// The scratch directories of an agent.
 pub(crate) struct Scratch {
     home: PathBuf,
-    /// What was there before the first fresh command.
+    /// Files that existed before the first fresh command.
     left_by_setup: Arc<Mutex<Option<Content>>>,
 }
 
 /// Everything in the directories, by its path.
 type Content = BTreeMap<PathBuf, Mark>;
 
-/// Tells whether something is still what it was. No process without rights can set the time of the last change of a file.
+/// State of a file or directory, compared to detect changes. No process without rights can set the time of the last
+/// change of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Mark {
     Directory { inode: u64, mode: u32 },
@@ -40,7 +41,7 @@ impl Mark {
     fn of(metadata: &Metadata) -> Self {
         let inode = metadata.ino();
         if metadata.is_dir() {
-            // It changes with whatever is made in it.
+            // It changes with every file that is created in it.
             let mode = metadata.mode();
             Self::Directory { inode, mode }
         } else {

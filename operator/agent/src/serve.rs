@@ -52,13 +52,14 @@ use crate::{
 const REQUEST: usize = 8 << 20;
 /// Connections at a time that have not shown the token yet: code of the user's may share the pod's loopback.
 const STRANGERS: usize = 64;
-/// How long a connection may stay without having shown the token, and how long the head of each request may take. The operator, which may have to
-/// wait for this long behind strangers, needs some milliseconds itself.
+/// Maximum time for a connection to show the token, and for the head of each request. The operator,
+/// which may have to wait for this long behind unauthenticated connections, needs some milliseconds
+/// itself.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Exit code after SIGTERM, as a shell would report it.
 const TERMINATED: i32 = 128 + 15;
 
-/// Where the agent finds and puts things.
+/// Paths and addresses of the agent.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Serve {
     /// Loopback port of the control channel.
@@ -76,7 +77,7 @@ pub(crate) struct Serve {
     /// Working directory and HOME of commands.
     #[arg(long, value_name = "DIR", default_value = layout::SCRATCH_DIR)]
     scratch: PathBuf,
-    /// Port of every address on which whatever comes over TCP or UDP is sent back.
+    /// Port of every address that sends back everything it receives over TCP or UDP.
     #[arg(long, value_name = "PORT")]
     echo: Option<u16>,
     /// Probe and do nothing else. No token is asked for: the pod has no secret, and what it can be asked is worth none.
@@ -84,7 +85,7 @@ pub(crate) struct Serve {
     probes_only: bool,
 }
 
-/// Serves until it is told to exit, and gives the exit code.
+/// Serves until the operator requests the exit, and returns the exit code.
 pub(crate) async fn run(options: Serve) -> Result<i32> {
     // First of all: PID 1 ignores a signal that it has no handler for.
     let mut terminate = signal(SignalKind::terminate())?;
@@ -163,8 +164,8 @@ impl Service {
         }
     }
 
-    /// Answers the requests of one connection, which has its place until it shows the token, and does not stay without that. A task goes on when its
-    /// connection is lost.
+    /// Answers the requests of one connection, which has its place until it shows the token, and
+    /// does not stay without that. A task continues when its connection is lost.
     async fn connection(self: Arc<Self>, stream: TcpStream, place: OwnedSemaphorePermit) {
         let leaving = AtomicBool::new(false);
         let admitted = Notify::new();
@@ -176,7 +177,7 @@ impl Service {
                 .status(status)
                 .header(CONTENT_TYPE, media_type);
             if !greets {
-                // A request that was sent behind this one, by code that is gone by now, is never read.
+                // A request that was sent behind this one, by code that has ended, is never read.
                 response = response.header(CONNECTION, "close");
             }
             if exit && status == StatusCode::OK {
@@ -250,7 +251,7 @@ impl Service {
             Err(answer) => return answer,
         };
         if let Task::Probe(task) = task {
-            // It runs beside whatever else does, and making it twice does no harm.
+            // It runs in parallel to any task, and making it twice does no harm.
             return json(StatusCode::OK, &Agent::probe(task).await);
         }
         if self.token.is_none() {
@@ -306,7 +307,7 @@ fn admits(token: &str, request: &Request<Incoming>) -> bool {
     given.is_some_and(|given| given.ct_eq(token.as_bytes()).into())
 }
 
-/// What the request carries, or the answer that says why it cannot be read.
+/// Returns the request's body, or the answer that says why it cannot be read.
 async fn read<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Answer> {
     let refuse = |message: &str| refuse(StatusCode::BAD_REQUEST, "InvalidRequest", message);
     let body = Limited::new(request.into_body(), REQUEST)
@@ -314,7 +315,8 @@ async fn read<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Answ
         .await
         .map_err(|error| refuse(&error.to_string()))?
         .to_bytes();
-    // serde_json quotes what it does not understand, which may be a password: only the place is told.
+    // serde_json quotes what it does not understand, which may be a password: only its position is
+    // shown.
     serde_json::from_slice(&body).map_err(|error| {
         let (line, column) = (error.line(), error.column());
         refuse(&format!(

@@ -1,4 +1,4 @@
-//! The evidence volume, a part of which was written by code that nobody has to trust.
+//! The evidence volume, a part of which was written by untrusted code.
 
 use std::{
     collections::VecDeque,
@@ -24,12 +24,12 @@ const PATHS: usize = 16 << 20;
 /// A directory whose files are read without ever leaving it.
 pub(crate) struct Volume(OwnedFd);
 
-/// What stands on a volume.
+/// Files on a volume.
 #[derive(Debug, Default)]
 pub(crate) struct Listing {
     /// Regular files, in order.
     pub(crate) files: Vec<OsString>,
-    /// What is no file or could not be looked at, with the reason.
+    /// Entries that are not files or could not be read, with the reason.
     pub(crate) others: Vec<(OsString, String)>,
     /// Every path and every target of a link, one a line: names are texts too.
     pub(crate) names: Vec<u8>,

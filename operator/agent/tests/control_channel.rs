@@ -91,7 +91,7 @@ fn silent(agent: &Agent, number: usize) -> Vec<TcpStream> {
     (0..number).map(|_| connect()).collect()
 }
 
-/// Whether the agent ends the connection by itself.
+/// Returns true if the agent ends the connection.
 fn is_ended(mut stream: TcpStream) -> bool {
     stream.set_read_timeout(Some(LONG)).unwrap();
     match stream.read_to_end(&mut Vec::new()) {
@@ -109,7 +109,7 @@ fn strangers_hold_up_nobody_for_long() {
     thread::scope(|scope| {
         let running = scope.spawn(|| agent.run("a", &task));
         let mut strangers = silent(&agent, 80);
-        // What is always answered makes nobody known.
+        // A request that needs no token authenticates no connection.
         let mut greeting = TcpStream::connect(("127.0.0.1", agent.port)).unwrap();
         greeting
             .write_all(b"GET /v1/healthz HTTP/1.1\r\nHost: agent\r\n\r\n")
@@ -156,7 +156,7 @@ fn a_task_is_joined_repeated_and_never_run_twice() {
     eventually("the command runs", || {
         world.path("scratch/count").exists().then_some(())
     });
-    // Whoever asked for it is gone.
+    // The requester is gone.
     drop(connection);
     assert_eq!(
         agent.request("POST", "/v1/tasks/b", Some(TOKEN), &body).0,
@@ -393,7 +393,7 @@ fn it_exits_when_told_and_at_once_on_sigterm() {
     agent.process.signal(Signal::TERM);
     assert_eq!(agent.process.code(), Some(143));
     assert!(started.elapsed() < LONG / 2, "it waits for the command");
-    // In a pod the command ends with its PID 1; here it would go on.
+    // In a pod the command ends with its PID 1; here it would keep running.
     let pid = fs::read_to_string(world.path("scratch/begun")).unwrap();
     assert!(
         Command::new("kill")

@@ -358,7 +358,7 @@ async fn a_copy_is_restored_equal_and_judged_by_its_own_checks() {
         vec![("28000".to_owned(), 0); 2]
     );
 
-    // What has timed out does not go on in the copy.
+    // A statement that has timed out does not continue in the copy.
     let endless = SqlTask {
         timeout_ms: 2000,
         ..sql_task(

@@ -262,7 +262,7 @@ async fn changes_after_the_snapshot_count_only_if_the_dump_has_them() {
     assert_eq!(facts.problem, None);
     assert_eq!(facts.archive.unwrap().counts.rows, 6);
 
-    // Postgres prints a function as it is now; a table that was emptied is so for everybody.
+    // Postgres prints a function as it is now; a TRUNCATE is visible to every session.
     let function = "CREATE OR REPLACE FUNCTION iu.touch() RETURNS trigger LANGUAGE plpgsql AS
         'BEGIN RETURN NULL; END'";
     for (id, change, what) in [
@@ -415,7 +415,8 @@ async fn no_code_of_an_owner_runs_as_the_dump_role() {
     }
 }
 
-/// A server of somebody who would like to know the password: it asks for it in this way, and says what it was told.
+/// A server that tries to learn the password: it requests it with this method, and returns what it
+/// received.
 fn curious(request: &'static [u8]) -> (u16, std::sync::mpsc::Receiver<Vec<u8>>) {
     use std::io::{Read as _, Write as _};
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

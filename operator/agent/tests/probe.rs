@@ -1,4 +1,4 @@
-//! Probes: each outcome with somebody who causes it, all on loopback.
+//! Probes: each outcome with a server that causes it, all on loopback.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -179,7 +179,7 @@ async fn a_real_postgres_answers_and_writes_nothing_of_it() {
     let at = |greeting| target(source.port, Protocol::Tcp, greeting);
     let polite = vec![at(Greeting::Postgres), at(Greeting::Nothing)];
     assert_eq!(outcomes(&probe(&agent, "a", once(polite))), ["answered"; 2]);
-    // What is no startup packet is written down: by then the log has all that came before it.
+    // An invalid startup packet is logged: by then the log has every earlier entry.
     assert_eq!(
         outcomes(&probe(&agent, "b", patiently(vec![at(Greeting::Echo)]))),
         ["connected"]
@@ -247,7 +247,7 @@ fn an_echo_has_bounds_and_outlives_those_who_break_off() {
         stream
     };
 
-    // 64 KiB come back, and then the connection is over, whatever else is sent.
+    // 64 KiB come back, and then the connection is over, even if more is sent.
     for (sent, expected) in [(64 << 10, 64 << 10..=64 << 10), (1 << 20, 0..=64 << 10)] {
         let mut talker = connect();
         let mut speaker = talker.try_clone().unwrap();
@@ -258,7 +258,7 @@ fn an_echo_has_bounds_and_outlives_those_who_break_off() {
         let _ = speaking.join().unwrap();
     }
 
-    // As many as may stay at a time; the next one waits until somebody leaves.
+    // As many as may stay at a time; the next one waits until one is closed.
     let mut staying: Vec<_> = (0..64).map(|_| connect()).collect();
     for stream in &mut staying {
         stream.write_all(b"x").unwrap();
@@ -276,7 +276,7 @@ fn an_echo_has_bounds_and_outlives_those_who_break_off() {
     next.set_read_timeout(Some(DEADLINE)).unwrap();
     next.read_exact(&mut [0]).unwrap();
 
-    // Who says nothing is not kept for ever.
+    // A silent connection is closed after a while.
     let started = Instant::now();
     assert_eq!(staying[0].read(&mut [0]).unwrap(), 0);
     assert!(started.elapsed() < Duration::from_secs(15));

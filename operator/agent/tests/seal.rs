@@ -316,7 +316,7 @@ fn what_is_kept_is_clean_and_verified_without_the_cluster() {
     let names: Vec<_> = facts.files.iter().map(|file| &*file.path).collect();
     assert_eq!(names, expected);
 
-    // What is there is what the facts say, and nothing of it is a secret or a row.
+    // The archive has what the facts say, and no secret or row.
     let read = |path: &str| fs::read_to_string(unpacked.join(path)).unwrap();
     assert_eq!(
         digest::prefixed(&Sha256::digest(read("MANIFEST.sha256"))),
@@ -421,7 +421,7 @@ fn what_is_kept_is_clean_and_verified_without_the_cluster() {
         assert!(dropped.contains(part), "{part} in {dropped}");
     }
 
-    // Everything in the archive is the same wherever it is made.
+    // Everything in the archive is the same on every machine.
     for entry in tar::Archive::new(&tar[..]).entries().unwrap() {
         let mut entry = entry.unwrap();
         let header = entry.header();

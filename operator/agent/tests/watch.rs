@@ -152,7 +152,7 @@ async fn a_breach_is_told_when_it_comes_and_not_before() {
     assert!(told[1].connected >= 1, "{told:?}");
     assert!(told[1].refused > 0, "{told:?}");
 
-    // Whoever asks later is told at once.
+    // A later request is answered at once.
     let again = answer(agent.send("GET", "/v1/watch/breach", Some(TOKEN), ""));
     assert!(again[1].connected >= 1);
 }

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, call};
 
-/// How long a look serves the runs that wait. Many are looked at when the operator starts.
+/// Time for which one look serves all waiting runs. Many are looked at when the operator starts.
 const FRESH: Duration = Duration::from_secs(5);
 
 /// The chart's policies, and the last look at them.
@@ -60,7 +60,7 @@ impl AdmissionPolicies {
         })
     }
 
-    /// What is in force; `now` if a look of moments ago will not do.
+    /// Returns the policies that are in force; `now` if a look of moments ago will not do.
     pub(crate) async fn look(&self, client: &Client, now: bool) -> Result<Enforcement, Error> {
         let last = || self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let known = last().clone().filter(|(at, _)| at.elapsed() < FRESH);
@@ -97,7 +97,7 @@ where
                 source: kube::Error::SerdeError(_),
                 ..
             }) => Err("it is of another version".to_owned()),
-            // Whatever goes away by itself says nothing of the policies.
+            // A transient error says nothing about the policies.
             Err(error) => return Err(error),
         };
         Ok((name.to_owned(), reading))

@@ -16,11 +16,12 @@ use std::time::Duration;
 
 use crate::jobs::PodAccess;
 
-/// How long an agent may take to say that it is there.
+/// Timeout of the agent's greeting.
 const HELLO: Duration = Duration::from_secs(2);
-/// How long opening the channel may take.
+/// Timeout of opening the channel.
 const OPEN: Duration = Duration::from_secs(10);
-/// How long one channel is waited on. One whose far end is gone may stay silent for ever; whoever asks again on another joins what is at work.
+/// Maximum wait on one channel. One whose far end is gone may stay silent for ever; a repeated
+/// request on another one joins the running task.
 const WAIT: Duration = Duration::from_secs(60);
 
 /// Path of the archive that the agent has sealed.
@@ -30,7 +31,7 @@ const ANSWER: usize = 8 << 20;
 /// The same of an archive: the ConfigMaps of a report hold no more.
 const ARCHIVE: usize = 64 << 20;
 
-/// Where an agent listens, and the token that it accepts.
+/// Address of an agent, and the token that it accepts.
 pub struct AgentAddress {
     /// Pods of the namespace.
     pub pods: Api<Pod>,
@@ -108,7 +109,7 @@ impl Agent {
         self.request(Method::PUT, "/v1/watch", body).await.map(drop)
     }
 
-    /// What the watch has tried so far.
+    /// Returns the tallies of the watch so far.
     pub(crate) async fn watched(&self) -> Result<Vec<Tally>, Problem> {
         self.tallies("/v1/watch").await
     }
@@ -135,7 +136,8 @@ impl Agent {
         self.request(Method::GET, ARCHIVE_PATH, Vec::new()).await
     }
 
-    /// Asks until there is an answer. Whatever an agent can be asked may be asked again; how long that goes on is up to the job.
+    /// Asks until there is an answer. Every request to an agent may be repeated; the job decides
+    /// for how long.
     async fn request(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Bytes, Problem> {
         let request = AgentRequest {
             method,

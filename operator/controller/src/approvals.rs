@@ -1,5 +1,5 @@
-//! Approvals of DryRuns that are not there. No DryRun of the namespace contradicts one, so the apiserver lets it through; its UID makes it
-//! worthless, and whoever made it is told so by an event.
+//! Approvals of DryRuns that are not there. No DryRun of the namespace contradicts one, so the
+//! apiserver lets it through; its UID makes it worthless, and an event tells its author so.
 
 use dryrun_core::api::{DryRun, DryRunApproval};
 use futures::{StreamExt, TryStreamExt};
@@ -12,7 +12,8 @@ use kube::{Api, Client, Resource, ResourceExt};
 use crate::error::{Error, call};
 use crate::watching;
 
-/// How old an approval may be that is told of: one whose DryRun has been deleted since is no mistake.
+/// Maximum age of an approval that gets an event: one whose DryRun has been deleted since is no
+/// mistake.
 const RECENT: SignedDuration = SignedDuration::from_mins(1);
 
 /// Publishes an event for every approval of no DryRun, until the process is asked to end.

@@ -26,7 +26,8 @@ pub struct Settings {
     pub operator: PinnedOperator,
     /// Namespaces that are prepared for runs; the operator has rights in no other.
     pub namespaces: Vec<String>,
-    /// Which Secrets are for which source, beside those that say so themselves: `namespace/secret=uri`.
+    /// Secrets for each source, beside those that name their source themselves:
+    /// `namespace/secret=uri`.
     pub sources: Vec<String>,
     /// The admission policies of the chart.
     pub policies: AdmissionPolicies,

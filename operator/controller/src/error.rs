@@ -1,4 +1,4 @@
-//! What can go wrong in a pass, and what follows from it.
+//! Errors of a pass, and their classes.
 
 #![deny(
     clippy::wildcard_enum_match_arm,
@@ -8,13 +8,13 @@
 use std::time::Duration;
 use thiserror::Error;
 
-/// Why a pass could not be ended.
+/// Reasons why a pass could not finish.
 #[derive(Debug, Error)]
 pub enum Error {
     /// The apiserver refused or did not answer.
     #[error("{doing}: {source}")]
     Kube {
-        /// What was being done.
+        /// Purpose of the call.
         doing: String,
         /// The client's error.
         #[source]
@@ -23,9 +23,9 @@ pub enum Error {
     /// A call took too long.
     #[error("{doing}: no answer in {} s", after.as_secs())]
     Timeout {
-        /// What was being done.
+        /// Purpose of the call.
         doing: String,
-        /// How long it was waited for.
+        /// Timeout that has passed.
         after: Duration,
     },
     /// An object cannot be written as JSON.
@@ -33,19 +33,19 @@ pub enum Error {
     Serialise(#[from] serde_json::Error),
 }
 
-/// What follows from an error.
+/// Consequence of an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
-    /// What was read is old: look again at once.
+    /// The object that was read is old: look again at once.
     Stale,
-    /// Somebody must change rights or a quota: look again slowly.
+    /// A user must change rights or a quota: look again slowly.
     Refused,
     /// It may go away by itself: try again, ever more slowly.
     Transient,
 }
 
 impl Error {
-    /// What follows from it; every variant is named, so that a new one must be thought about.
+    /// Returns the class; every variant is named, so that a new one must be thought about.
     pub fn class(&self) -> Class {
         match self {
             Self::Kube {
@@ -63,12 +63,12 @@ impl Error {
         }
     }
 
-    /// Whether the apiserver answered that the operator may not do this.
+    /// Returns true if the apiserver answered that the operator may not do this.
     pub fn is_forbidden(&self) -> bool {
         matches!(self, Self::Kube { source: kube::Error::Api(status), .. } if status.is_forbidden())
     }
 
-    /// Whether the apiserver answered that there is an object of this name already.
+    /// Returns true if the apiserver answered that an object of this name exists already.
     pub fn is_already_exists(&self) -> bool {
         matches!(self, Self::Kube { source: kube::Error::Api(status), .. } if status.is_already_exists())
     }
@@ -77,7 +77,7 @@ impl Error {
 /// Request Entity Too Large.
 const TOO_LARGE: u16 = 413;
 
-/// How long one call to the apiserver may take. kube has no read timeout of its own, and retries for minutes.
+/// Timeout of one call to the apiserver. kube has no read timeout, and retries for minutes.
 const CALL: Duration = Duration::from_secs(20);
 
 /// One call to the apiserver, under a deadline and with its purpose in the error.

@@ -39,7 +39,7 @@ pub(crate) fn watching() -> watcher::Config {
     watcher::Config::default().timeout(WATCH)
 }
 
-/// How long an answer may take to begin. No call waits for so long; a watch would wait for ever.
+/// Time until an answer must begin. No call waits for so long; only a watch would wait longer.
 const ANSWER: Duration = Duration::from_secs(30);
 
 /// The client, with a deadline for the begin of every answer: neither kube nor its watches have one.

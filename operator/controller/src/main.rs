@@ -87,7 +87,8 @@ async fn main() -> anyhow::Result<()> {
     }
 }
 
-/// What is logged. The client logs the whole body of an answer that it cannot read, and a log is no place for objects.
+/// Returns the filter of log lines. The client logs the whole body of an answer that it cannot
+/// read, and a log is no place for objects.
 fn filter() -> anyhow::Result<EnvFilter> {
     let quiet = "kube_client::client=error".parse()?;
     Ok(EnvFilter::from_default_env().add_directive(quiet))

@@ -2,7 +2,7 @@
 
 use dryrun_core::api::{DryRun, DryRunReport};
 
-/// What a plan says of the operator.
+/// Operator settings in a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PinnedOperator {
     /// Its image, from which the pods of the run have their agent.

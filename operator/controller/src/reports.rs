@@ -15,7 +15,7 @@ use std::time::Duration;
 use crate::error::{Error, call};
 use crate::watching;
 
-/// How soon a delete that was refused is tried again.
+/// Interval between attempts of a refused delete.
 const RETRY: Duration = Duration::from_secs(60);
 
 /// Reports of one page of a list: each may have a megabyte.

@@ -8,7 +8,7 @@ const MESSAGE_LIMIT: usize = 200;
 /// The same of `Approved`, whose messages have commands to run: a command that is cut is none.
 const COMMAND_LIMIT: usize = 1000;
 
-/// What a condition is to say.
+/// Content of a condition to write.
 #[derive(Clone, Copy, Debug)]
 pub struct DesiredCondition<'a> {
     /// Its type.
@@ -23,7 +23,7 @@ pub struct DesiredCondition<'a> {
 
 /// Sets the condition of this type. `lastTransitionTime` moves only when the status flips, and has whole seconds.
 ///
-/// A condition that speaks of a newer generation is left alone: whoever wrote it saw more
+/// A condition that speaks of a newer generation is left alone: its writer saw a newer spec
 /// (Gateway API, GEP-1364).
 pub fn upsert(
     conditions: &mut Vec<Condition>,

@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
-/// What stands in a tree beside directories.
+/// A node of a tree that is not a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Leaf {
     /// A regular file.
@@ -22,9 +22,10 @@ pub enum Leaf {
 
 /// Digest of the tree with these leaves by their path relative to its root, as `sha256:…`.
 ///
-/// It is the sha256 over the sorted lines `mode path sha256`; the mode of a file is that of git (100644, or 100755 when its owner may execute it),
-/// so that it does not depend on the umask of whoever wrote the tree; a link has the mode 120000 and the sha256 of its target. Paths are escaped,
-/// so that no name can imitate another line.
+/// It is the sha256 over the sorted lines `mode path sha256`; the mode of a file is that of git
+/// (100644, or 100755 when its owner may execute it), so that it does not depend on the writer's
+/// umask; a link has the mode 120000 and the sha256 of its target. Paths are escaped, so that no
+/// name can imitate another line.
 pub fn digest(leaves: &BTreeMap<String, Leaf>) -> String {
     let mut lines: Vec<String> = leaves
         .iter()
@@ -62,7 +63,7 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Whether a symbolic link at `path` with this target stays in the tree.
+/// Returns true if a symbolic link at `path` with this target stays in the tree.
 ///
 /// The target must be relative, climb with leading `..` no further than to the root, and have no `..` after a name: such a name may be another link,
 /// and what `..` means behind it depends on where that one leads. The caller makes sure that no directory of `path` is itself a link.

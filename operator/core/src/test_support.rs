@@ -25,7 +25,7 @@ pub const UID: &str = "0f1e2d3c-4b5a-4697-8897-a6b5c4d3e2f1";
 pub struct World {
     /// The spec.
     pub spec: DryRunSpec,
-    /// What was found out.
+    /// Facts of the run.
     pub facts: Facts,
 }
 
@@ -214,7 +214,7 @@ fn controls() -> Vec<Probe> {
     open.chain(copy).collect()
 }
 
-/// A phase in which all these pods tried everything, in vain.
+/// A phase in which all these pods tried every target without a connection.
 fn phase(pods: &[RunPod], others: &[(RunPod, TargetClass)]) -> Phase {
     Phase {
         node: "n1".into(),

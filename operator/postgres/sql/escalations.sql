@@ -1,6 +1,6 @@
 -- How a role could get more than the catalog shows it to have, one row for each path: role, why, what.
 --
--- A path that is open to everybody is one row of the role `public`. Predefined roles are left out as roles, not as goals; of a superuser only that it is
+-- A path that is open to PUBLIC is one row of the role `public`. Predefined roles are left out as roles, not as goals; of a superuser only that it is
 -- one. Needs no privilege beyond CONNECT; search_path must be pg_catalog.
 WITH RECURSIVE role AS MATERIALIZED (
   SELECT oid, rolname::text AS name FROM pg_roles WHERE rolname !~ '^pg_' AND NOT rolsuper
@@ -17,7 +17,7 @@ WITH RECURSIVE role AS MATERIALIZED (
            CASE WHEN rolcreatedb AND NOT rolsuper THEN 'CREATEDB' END]) a
    WHERE a IS NOT NULL AND r.rolname !~ '^pg_'
 ), grantee(oid, name) AS (
-  -- Everybody first: a privilege that PUBLIC has is none of the single roles.
+  -- PUBLIC first: a privilege that PUBLIC has is none of the single roles.
   SELECT 0::oid, 'public' UNION ALL SELECT oid, name FROM role
 ), powerful(oid, owner, name, how) AS MATERIALIZED (
   -- Routines that run with more than their caller's rights. A search_path that does not end in pg_temp lets the caller's temporary objects come first.
@@ -64,7 +64,7 @@ WITH RECURSIVE role AS MATERIALIZED (
 ), starter AS MATERIALIZED (
   SELECT DISTINCT s.why, s.what, s.owner, g.oid, g.name
     FROM started s CROSS JOIN grantee g CROSS JOIN unnest(s.events) event
-   -- The role 0 is everybody.
+   -- The role 0 is PUBLIC.
    WHERE g.oid <> s.owner
      AND CASE WHEN event IN ('DELETE', 'TRUNCATE') THEN has_table_privilege(g.oid, s.origin, event) ELSE has_any_column_privilege(g.oid, s.origin, event) END
 )

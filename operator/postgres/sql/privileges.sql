@@ -1,6 +1,6 @@
 -- Every granted privilege of this database and of the cluster's shared objects, one row each.
 --
--- Columns: class, object, grantee (`public` for everybody), privilege, grantable, sign, grantors.
+-- Columns: class, object, grantee (`public` for PUBLIC), privilege, grantable, sign, grantors.
 -- A missing ACL stands for acldefault(): PUBLIC's defaults are rows like any other. The owner is no grantee (see attributes.sql).
 -- Objects of initdb and of extensions are compared with their initial privileges: `+` is granted beyond them, `-` is taken away from them;
 -- `-` is also what an owner has taken away from himself. grantors: the roles beside the owner that granted it, else null.

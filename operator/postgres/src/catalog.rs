@@ -59,8 +59,8 @@ pub async fn counts_since(
     Ok(counts)
 }
 
-/// Counts the rows of every table in an exported snapshot. Each statement has a transaction of its
-/// own, so that few locks are held at a time. Returns what those transactions were, too.
+/// Counts the rows of every table in an exported snapshot. Each statement has its own transaction,
+/// so that few locks are held at a time. Returns what those transactions were, too.
 pub async fn counts_in(session: &mut Session, snapshot: &str) -> Result<(Rows, TransactionState)> {
     let transaction = import_snapshot(session, snapshot).await?;
     let statements = statements(&transaction, None).await?;

@@ -15,7 +15,7 @@ const SPEAKING_CLASSES: [&str; 11] = [
     "08", "0A", "25", "28", "3D", "3F", "42", "53", "54", "55", "57",
 ];
 
-/// What an error means for the caller.
+/// Meaning of an error for the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
     /// The connection is gone; a new session may succeed.
@@ -31,7 +31,7 @@ pub enum Class {
 }
 
 impl Class {
-    /// Whether the same request may succeed later without a change.
+    /// Returns true if the same request may succeed later without a change.
     pub fn is_transient(self) -> bool {
         match self {
             Self::Lost | Self::Unavailable | Self::Locked | Self::Conflict => true,
@@ -122,7 +122,7 @@ impl Error {
         }
     }
 
-    /// What the error means for the caller.
+    /// Returns the meaning of the error for the caller.
     pub fn class(&self) -> Class {
         self.class
     }

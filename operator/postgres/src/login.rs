@@ -1,6 +1,8 @@
-//! Logins that do not give a password away: what a server may ask for, and what is repeated of its words.
+//! Logins that do not give a password away: what a server may ask for, and what is repeated of its
+//! words.
 //!
-//! Until a server has proven by SCRAM that it knows the password, it may be anybody who answers at that address.
+//! Until a server has proven by SCRAM that it knows the password, any server may answer at that
+//! address.
 
 use std::{
     io,
@@ -21,7 +23,7 @@ pub enum Refused {
     /// It would learn the password.
     #[error("it asks for the password in clear text")]
     ClearText,
-    /// It would learn a hash that is as good as the password.
+    /// It would learn a hash that suffices to log in.
     #[error("it asks for the password's md5 hash")]
     Md5,
     /// It proves nothing.
@@ -43,7 +45,7 @@ impl Refused {
     }
 }
 
-/// What a login may be.
+/// State of a login.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Login {
     /// Over TLS. Its own channel binding refuses everything but SCRAM.
@@ -73,7 +75,7 @@ impl<S> Guarded<S> {
     }
 }
 
-/// What comes next from the server.
+/// Message that is expected next from the server.
 #[derive(Debug)]
 enum Watch {
     /// The one byte that answers an SSLRequest.
@@ -193,7 +195,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
     }
 }
 
-/// Says what an error of a login means, in words of our own: a server that has not proven who it is may say anything, also what it was told.
+/// Says what an error of a login means, in words of our own: a server that has not proven who it is
+/// may say anything, also what it received.
 pub(crate) fn explain(error: &tokio_postgres::Error) -> String {
     if let Some(refused) = Refused::among(error) {
         return refused.to_string();
@@ -221,7 +224,7 @@ pub(crate) fn explain(error: &tokio_postgres::Error) -> String {
 
 /// Causes that quote a server: the text of a proof that failed, a message that cannot be parsed.
 const QUOTING: [&str; 2] = ["authentication error", "error parsing response from server"];
-/// What the client itself says of an authentication.
+/// The client's own errors of an authentication.
 const OWN: [&str; 4] = [
     "server did not use channel binding",
     "unsupported SASL mechanism",
@@ -280,7 +283,7 @@ mod tests {
         }
     }
 
-    /// What is read of these bytes, and why no more.
+    /// Returns the bytes that are read of these pieces, and the reason why no more.
     async fn read(login: Login, pieces: &[&[u8]]) -> (Vec<u8>, Option<Refused>) {
         let pieces = Pieces(pieces.iter().map(|piece| piece.to_vec()).collect());
         let mut guarded = Guarded::new(pieces, login);

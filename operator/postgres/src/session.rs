@@ -90,7 +90,7 @@ impl fmt::Display for Options {
     }
 }
 
-/// One connection to a server. It ends with its value, whatever request is still pending.
+/// One connection to a server. It ends with its value, even with a pending request.
 #[derive(Debug)]
 pub struct Session {
     /// Runs requests.

@@ -28,7 +28,8 @@ pub(crate) const ESCALATIONS: &str = include_str!("../sql/escalations.sql");
 /// grantable).
 pub(crate) const ROLE_RIGHTS: &str = include_str!("../sql/role_rights.sql");
 
-/// What a login lacks on each object of a name, as (kind, missing). Needs the session of [`SESSION`].
+/// Query for the privileges that a login lacks on each object of a name, as (kind, missing). Needs
+/// the session of [`SESSION`].
 pub(crate) const ACCESS: &str = include_str!("../sql/access.sql");
 /// Every setting of the server, as (name, value, of_server).
 pub(crate) const SETTINGS: &str = include_str!("../sql/settings.sql");

@@ -11,7 +11,7 @@ pub(crate) const EXPORT_SNAPSHOT: &str = "SELECT pg_export_snapshot()";
 /// Puts the transaction into an exported snapshot.
 pub(crate) const SNAPSHOT: Template<1> =
     Template::new("SET TRANSACTION SNAPSHOT {snapshot}", ["snapshot"]);
-/// What this transaction was, asked at its end.
+/// Identity of this transaction, queried at its end.
 pub(crate) const TRANSACTION: &str = "SELECT current_setting('transaction_read_only')::bool, \
      pg_current_xact_id_if_assigned() IS NOT NULL";
 /// Milliseconds that the session waits for a table that another session has locked.
@@ -61,7 +61,7 @@ pub(crate) const FLUSH_LOG: &str = "BEGIN; SET LOCAL synchronous_commit = on; \
      SELECT pg_logical_emit_message(true, 'dryrun', ''); COMMIT";
 
 /// Collects statistics for the planner, since autovacuum is off in a copy. Functions of expression
-/// indexes run as the table's owner, whoever runs this: Postgres switches roles for it.
+/// indexes run as the table's owner, for every caller: Postgres switches roles for it.
 pub const ANALYZE: &str = "ANALYZE";
 /// The version of each extension that the server installs if none is named; names are quoted.
 pub(crate) const DEFAULT_VERSIONS: &str =

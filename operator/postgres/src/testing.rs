@@ -18,7 +18,7 @@ pub const MUST_RUN: &str = "DRYRUN_TESTS_MUST_RUN";
 /// The superuser of every server.
 pub const SUPERUSER: &str = "bootstrap";
 
-/// Where Debian's packages put a directory for each major version.
+/// Directory of Debian's packages, with one directory for each major version.
 const PACKAGES: &str = "/usr/lib/postgresql";
 
 /// The user that a test run by root lowers itself to, since Postgres refuses to run as root: nobody.

@@ -1,4 +1,5 @@
-//! Denials against real servers: all that a server makes of its own are proven, and what only looks like one is not.
+//! Denials against real servers: every denial that a server raises itself is proven, and an
+//! imitation is not.
 //!
 //! Runs against each installed version from 15 on (see `dryrun_postgres::testing::installations`).
 #![allow(
@@ -268,7 +269,7 @@ impl World {
         let mut reader = WindowReader::new(self.offset, &markers, who);
         let begin = Instant::now();
         let file = self.log_file();
-        // The collector writes from its own process; nothing tells when.
+        // The collector writes from its own process; there is no signal when it has.
         while !reader.feed(&std::fs::read(&file).unwrap()[reader.next_offset() as usize..]) {
             assert!(begin.elapsed() < Duration::from_secs(30), "no end");
         }
@@ -439,7 +440,8 @@ async fn what_only_looks_like_a_denial_is_none() {
     .await;
 }
 
-/// What a client says is no crash, however it reads; a statement that is longer than what is held of a line is one.
+/// Messages of a client are no crash, even if they read like one; a statement that is longer than
+/// what is held of a line is one.
 #[tokio::test]
 async fn statements_say_nothing_of_the_server() {
     everywhere(async |world| {

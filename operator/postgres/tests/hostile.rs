@@ -1,4 +1,4 @@
-//! What production's owners left in a database does not reach the operator's superuser sessions.
+//! Hostile objects of production's owners do not reach the operator's superuser sessions.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use dryrun_postgres::testing::{Server, installations, skip};

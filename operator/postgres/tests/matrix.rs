@@ -125,7 +125,7 @@ impl World {
     }
 }
 
-/// Whether a row of a declared role is not revoked.
+/// Returns true if a row of a declared role is not revoked.
 fn is_kept(row: &PrivilegeRow) -> bool {
     row.class.starts_with("owner_")
         || ["role_attr", "policy", "secdef"].contains(&row.class.as_str())
@@ -198,7 +198,8 @@ async fn the_matrix_is_applied_and_read_back() {
             (applied.declared, applied.found),
             (matrix.rows.len() as u64, matrix.rows.len() as u64)
         );
-        // What production gave to others is still theirs, but for what a declared role had granted on.
+        // What production gave to others is still theirs, except what a declared role had granted
+        // on.
         let others = |rows: &BTreeSet<PrivilegeRow>| {
             rows.iter()
                 .filter(|row| ["reader", "readers", "lender"].contains(&row.grantee.as_str()))
@@ -249,7 +250,8 @@ async fn every_class_is_applied_and_read_back() {
     .await;
 }
 
-/// What is meant to be restored and granted from PUBLIC's point of view is no path, nor is a membership in a declared role.
+/// Objects that are restored and granted on purpose are no path for PUBLIC, nor is a membership in
+/// a declared role.
 #[tokio::test]
 async fn an_innocent_matrix_has_no_escalation_path() {
     against_every_server(async |world| {
@@ -260,7 +262,8 @@ async fn an_innocent_matrix_has_no_escalation_path() {
     .await;
 }
 
-/// What is found where everybody may execute what the matrix declares, and so many paths are allowed.
+/// Escalation facts of a matrix with many allowed paths, where PUBLIC may execute what the matrix
+/// declares.
 fn innocent(found: u64) -> EscalationFacts {
     let routines = [("function".to_owned(), 3), ("procedure".to_owned(), 1)];
     EscalationFacts {
@@ -318,7 +321,7 @@ async fn allowed_paths_pass_and_must_be_there() {
     .await;
 }
 
-/// A shop of functions that run as their owner is one line, and so is what everybody may execute.
+/// A shop of functions that run as their owner is one line, and so is what PUBLIC may execute.
 #[tokio::test]
 async fn hundreds_of_functions_are_one_line() {
     against_every_server(async |world| {

@@ -1,4 +1,4 @@
-//! Who may log in to the copy, and from where.
+//! Rules for logins to the copy, and their addresses.
 
 use dryrun_core::agent_api::copy_server::PostgresConfig;
 use dryrun_core::problem::Problem;

@@ -32,7 +32,8 @@ pub(crate) fn run(secrets: &Path, termination_log: &Path) -> i32 {
         Err(error) => error,
     };
     eprintln!("{error}");
-    // For the operator, which does not read logs. The file is the kubelet's: where there is none, nobody reads it.
+    // For the operator, which does not read logs. The file is the kubelet's: where there is none,
+    // no reader exists.
     let told = serde_json::to_vec(&error)
         .map_err(io::Error::from)
         .and_then(|message| {

@@ -1,4 +1,5 @@
-//! How the copy's server is set up: fast, since it is thrown away, and telling in its log, since that is what scenarios are judged by.
+//! Configuration of the copy's server: fast, since it is thrown away, and verbose in its log, since
+//! scenarios are judged by it.
 
 use dryrun_core::problem::Problem;
 use std::ops::RangeInclusive;
@@ -59,7 +60,8 @@ const WAL: RangeInclusive<u64> = 256 << 20..=16 << 30;
 /// Part of the free space that the write-ahead log may take.
 const WAL_SHARE: u64 = 8;
 
-/// What is appended to `postgresql.conf`; the last line of a setting wins, so that the source's come first. `free_bytes` is what is free on the volume of the data directory.
+/// Returns the text that is appended to `postgresql.conf`; the last line of a setting wins, so that
+/// the source's come first. `free_bytes` is what is free on the volume of the data directory.
 pub(super) fn render(config: &PostgresConfig, free_bytes: u64) -> Result<String> {
     let max_wal_size = (free_bytes / WAL_SHARE).clamp(*WAL.start(), *WAL.end());
     let cluster_name = &config.run_uid[..config.run_uid.floor_char_boundary(CLUSTER_NAME)];
@@ -78,7 +80,7 @@ pub(super) fn render(config: &PostgresConfig, free_bytes: u64) -> Result<String>
     let fixed = FIXED
         .iter()
         .map(|(name, value)| (*name, (*value).to_owned()));
-    // What the source has of no other settings than these is written, whatever else it says that it has.
+    // Only these settings are taken over from the source.
     let of_source = MIRRORED.iter().filter_map(|name| {
         let value = config.requirements.settings.get(*name)?;
         Some((*name, value.clone()))

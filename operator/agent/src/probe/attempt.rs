@@ -20,7 +20,7 @@ use super::greeting::{Speech, Verdict};
 /// Bytes of a datagram that are looked at: no right answer is longer.
 const DATAGRAM: usize = 1500;
 
-/// What came of an attempt.
+/// Outcome of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
     Connected { answered: bool },
@@ -64,7 +64,7 @@ async fn reach(target: &Target, nonce: &str, deadline: Instant) -> Outcome {
     }
 }
 
-/// Whatever happens to an accepted connection, it was accepted.
+/// An accepted connection counts as accepted, regardless of its end.
 async fn tcp(address: SocketAddr, speech: &Speech<'_>, deadline: Instant) -> Outcome {
     let stream = match timeout_at(deadline, TcpStream::connect(address)).await {
         Ok(Ok(stream)) => stream,
@@ -98,7 +98,7 @@ async fn converse(mut stream: TcpStream, speech: &Speech<'_>) -> io::Result<Verd
     }
 }
 
-/// Whatever comes after the first datagram, something was answered.
+/// The first datagram counts as an answer, regardless of the next ones.
 async fn udp(address: SocketAddr, speech: &Speech<'_>, deadline: Instant) -> Outcome {
     let mut heard = false;
     match timeout_at(deadline, exchange(address, speech, &mut heard)).await {
@@ -136,7 +136,8 @@ fn is_own(own: io::Result<SocketAddr>, target: SocketAddr) -> bool {
     own.is_ok_and(|own| own == target)
 }
 
-/// What an error says of the way to the target. A local rule that rejects gives the same errors as an ICMP message or a reset.
+/// Returns the outcome that an error on the way to the target stands for. A local rule that rejects
+/// gives the same errors as an ICMP message or a reset.
 fn unreached(error: &io::Error) -> Outcome {
     match Errno::from_io_error(error) {
         Some(

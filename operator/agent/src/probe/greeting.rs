@@ -1,4 +1,4 @@
-//! What is said to a target, and which answers are right.
+//! Greetings for targets, and their right answers.
 
 use dryrun_core::isolation::target::{Greeting, Protocol};
 
@@ -13,13 +13,13 @@ const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 pub(super) struct Speech<'a> {
     pub(super) greeting: Greeting,
     pub(super) protocol: Protocol,
-    /// What an echo must send back.
+    /// Nonce that an echo must send back.
     pub(super) nonce: &'a [u8],
-    /// What a DNS answer must carry.
+    /// Id that a DNS answer must carry.
     pub(super) id: u16,
 }
 
-/// What so far heard bytes are.
+/// Verdict on the bytes so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     Right,
@@ -44,7 +44,7 @@ impl Speech<'_> {
         }
     }
 
-    /// Judges a datagram, or all that a connection has given so far.
+    /// Judges a datagram, or all bytes of a connection so far.
     pub(super) fn judge(&self, heard: &[u8]) -> Verdict {
         match (self.greeting, self.protocol) {
             (Greeting::Nothing, _) => Verdict::Right,

@@ -1,4 +1,5 @@
-//! What this pod can reach: asked once with [`run`], and again and again with [`watch::Watch`].
+//! Probes of the targets that this pod can reach: once with [`run`], and repeatedly with
+//! [`watch::Watch`].
 
 mod attempt;
 mod greeting;

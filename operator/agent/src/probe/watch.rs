@@ -1,4 +1,4 @@
-//! Probes at intervals, beside whatever task runs.
+//! Probes at intervals, in parallel to a running task.
 
 use std::{
     sync::{Arc, OnceLock},
@@ -27,7 +27,7 @@ struct Begun {
 }
 
 impl Watch {
-    /// Begins the watch, for as long as the agent lives. One that is at work goes on as it is.
+    /// Begins the watch, for as long as the agent lives. A running one continues unchanged.
     pub(crate) fn begin(&self, task: WatchTask) -> Result<()> {
         admit(&task)?;
         self.0.get_or_init(|| {

@@ -12,7 +12,8 @@ const ON_TABLES: [&str; 7] = [
     "RULE",
     "TRIGGER",
 ];
-/// Kinds of entries that say something of another object, which they name with its kind, and the kinds of catalog rows that tell of it.
+/// Kinds of entries that say something of another object, which they name with its kind, and the
+/// kinds of its catalog rows.
 const REMARKS: [(&str, &str); 2] = [("COMMENT", "comment"), ("SECURITY LABEL", "security label")];
 
 /// An entry, such as `INDEX public c_key`.

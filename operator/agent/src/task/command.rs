@@ -20,7 +20,8 @@ use crate::{
     program,
 };
 
-/// How long output may still come when the command has ended. In a container nobody is left to hold the pipe then.
+/// Time for output that is still in the pipe when the command has ended. In a container no process
+/// is left to hold the pipe then.
 const DRAIN: Duration = Duration::from_secs(2);
 
 /// Runs the command to its end or its timeout, and leaves no process of it behind.
@@ -58,7 +59,7 @@ pub(super) async fn run(agent: &Agent, task: CommandTask) -> Result<ScenarioClai
     Ok(claim)
 }
 
-/// The command with its whole environment: nothing of the agent's own is in it.
+/// The command with its whole environment: none of the agent's variables is in it.
 fn command(agent: &Agent, task: &CommandTask, passfile: Option<&NamedTempFile>) -> Command {
     let mut command = Command::new(task.command.first().map_or("", String::as_str));
     command

@@ -26,7 +26,8 @@ use crate::{
     program::{self, Programs},
 };
 
-/// What libpq says when a connection that was there is gone (`src/interfaces/libpq/fe-misc.c`): another attempt may have a better one.
+/// Messages of libpq for a lost connection (`src/interfaces/libpq/fe-misc.c`): another attempt may
+/// have a better one.
 const LOST: [&str; 3] = [
     "server closed the connection unexpectedly",
     "could not receive data from server",
@@ -45,8 +46,8 @@ fn says(line: &str, texts: &[&str]) -> bool {
     texts.iter().any(|text| line.contains(text))
 }
 
-/// How pg_dump says that it dumps the rows of a table: it has read all definitions before the first
-/// one.
+/// Message of pg_dump when it dumps the rows of a table: it has read all definitions before the
+/// first one.
 const DATA: &str = "pg_dump: dumping contents of table";
 
 /// Directory of `pg_dump`'s output below the task's directory.
@@ -304,7 +305,7 @@ impl Dump<'_> {
         }
     }
 
-    /// Arguments of `pg_dump` but its output directory. Nothing of them is secret: they are facts.
+    /// Arguments of `pg_dump` but its output directory. They contain no secret: they are facts.
     fn arguments(&self, major: u32, snapshot: &str) -> Vec<String> {
         let compress = if major >= 16 { "zstd:1" } else { "1" };
         vec![
@@ -415,7 +416,7 @@ impl Dump<'_> {
     }
 }
 
-/// Whether a server has this identifier; both are unsigned 64-bit numbers.
+/// Returns true if a server has this identifier; both are unsigned 64-bit numbers.
 pub(super) fn is(identity: &SourceIdentity, identifier: &str) -> bool {
     matches!((identity.system_identifier.parse::<u64>(), identifier.parse::<u64>()), (Ok(found), Ok(declared)) if found == declared)
 }

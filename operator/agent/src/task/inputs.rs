@@ -1,4 +1,5 @@
-//! C-09: the harness's inputs are what the plan says, and unpacked where nobody can change them.
+//! C-09: the harness's inputs are what the plan says, and unpacked where no user code can change
+//! them.
 
 mod unpack;
 

@@ -1,5 +1,6 @@
-//! What the operator asks for, one file a task, named after it: `inputs` for `VerifyInputs` and `DigestInputs`, `command` for
-//! `RunCommand`, `sql` for `RunSql`; `Probe` is a matter of [`crate::probe`].
+//! Tasks that the operator requests, one file for each, named after it: `inputs` for `VerifyInputs`
+//! and `DigestInputs`, `command` for `RunCommand`, `sql` for `RunSql`; `Probe` is a matter of
+//! [`crate::probe`].
 
 mod archive_entry;
 mod command;
@@ -31,15 +32,15 @@ use crate::{children::Children, failure::Result, probe, scratch::Scratch};
 /// `application_name` of the sessions that read production.
 const READING: &str = "dryrun-dump";
 
-/// What tasks work with.
+/// State that tasks work with.
 pub(crate) struct Agent {
     /// Every process below this one.
     pub(crate) children: Arc<Children>,
     /// The pod's keys of the run secret.
     pub(crate) secrets: PathBuf,
-    /// Where the output of commands is kept.
+    /// Directory of the output of commands.
     pub(crate) logs: PathBuf,
-    /// Where commands work.
+    /// Working directory of commands.
     pub(crate) scratch: Scratch,
     /// The archive that was sealed last.
     pub(crate) archive: Mutex<Option<Bytes>>,
@@ -80,7 +81,7 @@ impl Agent {
         }
     }
 
-    /// Tries to reach targets; nothing of the agent is needed for it.
+    /// Tries to reach targets; it needs no state of the agent.
     pub(crate) async fn probe(task: ProbeTask) -> TaskResult {
         probe::run(task)
             .await

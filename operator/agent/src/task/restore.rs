@@ -36,7 +36,8 @@ use crate::{
 const RESTORING: &str = "dryrun-restore";
 /// Database of the schema-only restore that disputed definitions are compared with.
 const SCRATCH: &str = "dryrun_scratch_catalog";
-/// What is never restored: the entry of a table of contents begins with two or three numbers and this.
+/// Entries that are never restored: the entry of a table of contents begins with two or three
+/// numbers and this.
 const FILTERED: &str = "USER MAPPING";
 /// Entries that give privileges.
 const PRIVILEGES: &[&str] = &["ACL ", "DEFAULT ACL "];
@@ -44,7 +45,8 @@ const PRIVILEGES: &[&str] = &["ACL ", "DEFAULT ACL "];
 const EXTENSION: &str = "EXTENSION - ";
 /// The entry of the privileges on the database.
 const OF_DATABASE: &str = "ACL - DATABASE ";
-/// Entries of the database itself and its schemas: all that an extension needs, if it does not need another extension.
+/// Entries of the database itself and its schemas: everything that an extension needs, if it does
+/// not need another extension.
 const FIRST: &[&str] = &[
     "DATABASE ",
     "ACL - DATABASE ",
@@ -59,11 +61,13 @@ const LAST: &[&str] = &[
     "SECURITY LABEL - EVENT TRIGGER ",
     "MATERIALIZED VIEW DATA ",
 ];
-/// How `pg_restore` begins the first line of an error. The lines after it quote the statement, which may hold anything.
+/// Prefix of the first line of a `pg_restore` error. The lines after it quote the statement, which
+/// may hold anything.
 const SAYS: &str = "pg_restore: error:";
-/// How many errors, and how many entries that failed, travel as text.
+/// Maximum number of errors, and of failed entries, in a result.
 const ERRORS: usize = 20;
-/// How often free space is looked at while the restore writes: a fast disk takes some 200 MB in that time.
+/// Interval between checks of free space while the restore writes: a fast disk takes some 200 MB in
+/// that time.
 const LOOK: Duration = Duration::from_millis(50);
 
 /// Options of the restore's sessions. Settings of the restored database must neither log its
@@ -158,7 +162,7 @@ impl Restore<'_> {
                     Some(Err(error)) if claim.lowest_free_bytes >= task.minimum_free => {
                         return Err(error);
                     }
-                    // For want of room: that is the finding, whatever else it led to.
+                    // The disk was full: that is the finding, and other errors follow from it.
                     Some(Err(_)) | None => return Ok(claim),
                 }
             }
@@ -464,7 +468,8 @@ impl Restore<'_> {
             self.task.jobs,
         )
         .await?;
-        // Unlogged, too: the server may still have this session when the database is dropped, and would tell of its end among the restore's errors.
+        // Unlogged, too: the server may still have this session when the database is dropped, and
+        // would log its end among the restore's errors.
         let session = self
             .credentials
             .connect(SCRATCH, RESTORING, &unlogged(self.version_num))
@@ -514,7 +519,7 @@ struct Extension {
     schema: String,
 }
 
-/// Whether the line is the first of an error that the server has raised.
+/// Returns true if the line is the first of an error that the server has raised.
 fn is_of_server(line: &str) -> bool {
     line.starts_with(SAYS) && line.contains("ERROR:")
 }
@@ -535,7 +540,7 @@ struct Passes {
     first: String,
     objects: String,
     privileges: String,
-    /// What may need privileges or must not see others' doing.
+    /// Items that may need privileges or must not see others' work.
     last: String,
 }
 
@@ -575,7 +580,8 @@ fn number(line: &str) -> Option<u32> {
     line.split_once(';')?.0.parse().ok()
 }
 
-/// What follows the numbers in `3401; 1418 16413 USER MAPPING - USER MAPPING alice SERVER other postgres`.
+/// Returns the text after the numbers in
+/// `3401; 1418 16413 USER MAPPING - USER MAPPING alice SERVER other postgres`.
 fn entry(line: &str) -> Option<&str> {
     let (id, rest) = line.split_once("; ")?;
     id.parse::<u32>().ok()?;

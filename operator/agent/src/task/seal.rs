@@ -186,7 +186,8 @@ impl Seal<'_> {
         }
     }
 
-    /// A log, with this digest if it has one. Every command of the harness can write where all of its logs are, so one with another digest may be anybody's.
+    /// A log, with this digest if it has one. Every command of the harness can write where all of
+    /// its logs are, so one with another digest has no known author.
     fn harness_log(&self, path: &str, digest: Option<&String>) -> io::Result<Draft> {
         let mut draft = self.drafts.begin(path);
         let mut file = Digested {
@@ -287,7 +288,7 @@ fn proven_search(scanner: &Scanner, credentials: &[Credential], files: &[Draft])
     facts
 }
 
-/// What is not kept, and why; as many examples as in other facts.
+/// Items that are not kept, with the reason; as many examples as in other facts.
 #[derive(Default)]
 struct Dropped {
     named: Vec<String>,
@@ -323,7 +324,7 @@ impl<R: Read> Read for Digested<R> {
     }
 }
 
-/// Whether a file was read to its end.
+/// Checks that a file was read to its end.
 fn whole(file: &Take<File>) -> io::Result<()> {
     if file.limit() > 0 {
         return Ok(());
@@ -459,7 +460,7 @@ mod tests {
         let (root, mut task) = world(1 << 20);
         let harness = root.path().join("evidence/harness");
         fs::write(harness.join("S2.log"), "fine\nforged\n").unwrap();
-        // One that has not ended: whoever wrote this did so in its name.
+        // One that has not ended: another process wrote this in its name.
         fs::write(harness.join("S3.log"), "fine\n").unwrap();
         task.logs.remove("S3");
         let (facts, _) = seal(&root, &task).await;

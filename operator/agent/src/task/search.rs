@@ -22,7 +22,7 @@ use crate::{
 
 /// The copy's log: what the server writes, and what it says before that. The canary was planted in it.
 pub(super) const SERVER_LOG: [&str; 2] = ["server/server.json", "server/server.log"];
-/// Where user code has written.
+/// Directory that user code has written.
 pub(super) const HARNESS: &str = "harness/";
 /// Bytes that are read at most: a sparse file may be longer than any volume.
 const LIMIT: u64 = 32 << 30;

@@ -22,7 +22,8 @@ const RUNNING: &str = "dryrun-sql";
 /// SQLSTATE of a success.
 const SUCCESS: &str = "00000";
 
-/// Runs the steps in one session, each in a transaction of its own. A session that is refused gives its SQLSTATE to every step.
+/// Runs the steps in one session, each in its own transaction. A session that is refused gives its
+/// SQLSTATE to every step.
 pub(super) async fn run(agent: &Agent, task: SqlTask) -> Result<ScenarioClaim> {
     let mut log = Log::create(&agent.logs, &task.name)?;
     let mut claim = ScenarioClaim {
@@ -55,7 +56,8 @@ pub(super) async fn run(agent: &Agent, task: SqlTask) -> Result<ScenarioClaim> {
     Ok(claim)
 }
 
-/// Nothing of it goes on when it is given up: the connection is driven here and not in the background, where it would wait for the pending answer.
+/// No part of it continues when it is given up: the connection is driven here and not in the
+/// background, where it would wait for the pending answer.
 async fn session(task: &SqlTask, claims: &mut Vec<StepClaim>) -> Result<()> {
     let login = &task.login;
     let mut config = connection::base(&login.address, login.port, &login.user, &login.password)?;
@@ -68,7 +70,7 @@ async fn session(task: &SqlTask, claims: &mut Vec<StepClaim>) -> Result<()> {
                 }
                 drop(client);
             };
-            // Whatever ends the connection is the outcome of a step.
+            // Any end of the connection is the outcome of a step.
             let ((), _) = tokio::join!(steps, connection);
         }
         Err(error) => {

@@ -31,7 +31,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio_postgres::{Client, NoTls};
 
-/// How long anything may take to come about.
+/// Deadline of every wait.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 /// The control token of every agent.
 pub const TOKEN: &str = "Q0fTk2vXz8LmR5bYc7NwJ1hG4sDpA6uE";
@@ -152,7 +152,7 @@ impl Agent {
         Self::start_with(world, command, &[])
     }
 
-    /// Starts an agent that sends back what comes to a port of its own, which is given too.
+    /// Starts an agent that sends back what it receives on a separate port, which is returned too.
     pub fn start_echo(world: &World) -> (Self, u16) {
         let echo = free_port();
         let arguments = ["--echo", &echo.to_string()];
@@ -193,7 +193,7 @@ impl Agent {
                 line["fields"]["port"].as_u64()
             })
             .expect("the agent says where it serves");
-        // Whatever else it says is read, so that it never waits for a full pipe.
+        // The rest of its output is read, so that it never waits for a full pipe.
         std::thread::spawn(move || {
             lines
                 .map_while(Result::ok)
@@ -223,7 +223,7 @@ impl Agent {
         }
     }
 
-    /// One request on a connection of its own.
+    /// One request on a new connection.
     pub fn request(
         &self,
         method: &str,
@@ -307,7 +307,7 @@ pub fn postgres() -> Option<PathBuf> {
     found
 }
 
-/// A port that nobody listens on.
+/// A port without a listener.
 pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0")
         .unwrap()
@@ -316,7 +316,7 @@ pub fn free_port() -> u16 {
         .port()
 }
 
-/// Connects as soon as the server lets anybody in.
+/// Connects as soon as the server accepts connections.
 pub async fn connect(port: u16, user: &str, password: &str, database: &str) -> Client {
     let mut config = tokio_postgres::Config::new();
     config

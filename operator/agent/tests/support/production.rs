@@ -15,7 +15,7 @@ use tokio_postgres::{Client, NoTls};
 
 use super::{Agent, PASSWORD, Process, World, connect, free_port};
 
-/// What the dump role needs in the world of `source.sql`.
+/// Rights of the dump role in the world of `source.sql`.
 pub const RIGHTS: &str = "GRANT USAGE ON SCHEMA iu TO dump_ro; GRANT SELECT ON ALL TABLES IN SCHEMA iu TO dump_ro; \
     GRANT SELECT ON ALL SEQUENCES IN SCHEMA iu TO dump_ro; GRANT SELECT ON LARGE OBJECT 4242 TO dump_ro; ALTER ROLE dump_ro BYPASSRLS";
 
@@ -120,7 +120,7 @@ impl Production {
             .unwrap()
     }
 
-    /// Where the dump role finds it.
+    /// Returns the server as the dump role reaches it.
     pub fn server(&self) -> Server {
         Server {
             host: "production.example".into(),

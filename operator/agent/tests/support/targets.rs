@@ -1,4 +1,4 @@
-//! What a test's probes look for: all of it on loopback.
+//! Targets of a test's probes: all of it on loopback.
 
 use std::{
     io::{Read, Write},
@@ -89,7 +89,8 @@ pub fn outcomes(tallies: &[Tally]) -> Vec<&'static str> {
     tallies.iter().map(outcome).collect()
 }
 
-/// A TCP port that is taken, so that nobody else gets it, and closed until somebody listens there.
+/// A TCP port that is taken, so that no other process gets it, and closed until a test listens
+/// there.
 pub fn closed() -> (TcpSocket, u16) {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -108,7 +109,7 @@ pub fn full() -> (tokio::net::TcpListener, Vec<TcpStream>, u16) {
     (listener, waiting.collect(), port)
 }
 
-/// A UDP socket that nobody reads.
+/// A UDP socket without a reader.
 pub fn sink() -> (UdpSocket, u16) {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let port = socket.local_addr().unwrap().port();

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crate::jobs::{Scope, confused, millis};
 
-/// Production, as a pod without names must be told of it.
+/// Production with its resolved address, for pods that have no DNS.
 pub(super) async fn source(source: &Source) -> Result<Server, Problem> {
     let address = match source.host.parse::<IpAddr>() {
         Ok(address) => address,
@@ -43,7 +43,8 @@ async fn resolve(host: &str) -> Result<IpAddr, Problem> {
         .ok_or_else(|| Problem::transient("HostUnknown", format_args!("{host} has no address")))
 }
 
-/// Of several addresses always the same, whichever a name server tells first: all pods of the run must mean one server. IPv4 comes before IPv6.
+/// Of several addresses always the same, in any order of the name server's answer: all pods of the
+/// run must mean one server. IPv4 comes before IPv6.
 fn chosen(addresses: impl Iterator<Item = IpAddr>) -> Option<IpAddr> {
     addresses.min()
 }

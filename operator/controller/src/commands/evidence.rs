@@ -65,7 +65,7 @@ async fn keep(scope: &Scope, partial: bool) -> Result<EvidenceFacts, Problem> {
             .map_err(|e| Problem::permanent("InvalidQuantity", e.to_string()))?,
     });
     let agent = scope.agent(Container::Seal).await?;
-    // An id of its own for each task: the documents may be others after a restart of the operator.
+    // A new id for each task: the documents may be others after a restart of the operator.
     let task_digest = digest::hex(&Sha256::digest(
         serde_json::to_vec(&task).map_err(|e| Problem::permanent("InvalidTask", e.to_string()))?,
     ));
@@ -98,7 +98,8 @@ async fn keep(scope: &Scope, partial: bool) -> Result<EvidenceFacts, Problem> {
     })
 }
 
-/// The logs of all that has ended, with the digests that came with the ends: later ones could change or forge what earlier ones have written.
+/// The logs of all containers that have ended, with the digests that came with the ends: later ones
+/// could change or forge what earlier ones have written.
 fn logs(scope: &Scope) -> BTreeMap<String, String> {
     let (harness, facts) = (&scope.spec.harness, &scope.facts);
     let setup = facts.setup.iter().enumerate();
@@ -128,7 +129,8 @@ async fn report(scope: &Scope) -> Result<DryRunReport, Problem> {
     read("ReportUnreadable", "the report", api.get(&name)).await
 }
 
-/// What the operator itself knows of the run: with it the archive can be read without the cluster.
+/// Returns the documents that the operator itself has about the run: with them the archive can be
+/// read without the cluster.
 fn documents(
     scope: &Scope,
     report: &DryRunReport,

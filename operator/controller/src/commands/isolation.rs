@@ -16,22 +16,22 @@ use std::time::{Duration, Instant};
 use self::targets::Places;
 use crate::jobs::{Scope, millis, nonce};
 
-/// How long an answer is waited for. A SYN that was lost is sent again after a second (RFC 6298).
+/// Timeout of an answer. A SYN that was lost is sent again after a second (RFC 6298).
 const ANSWER: Duration = Duration::from_secs(1);
-/// How often what must be out of reach is tried, and from one begin to the next.
+/// Number of attempts at a target that must be out of reach, and their interval.
 const ROUNDS: (u32, Duration) = (3, Duration::from_millis(200));
 /// The same of positive controls.
 const CONTROLS: (u32, Duration) = (2, Duration::from_millis(50));
-/// How long what is allowed may take to be let through: plugins may put allowances in force late.
+/// Time for an allowed connection to be let through: plugins may put allowances in force late.
 const ALLOWED: Duration = Duration::from_secs(20);
-/// How long other servers may take to answer a positive control: a busy one may be slow once.
+/// Time for other servers to answer a positive control: a busy one may be slow once.
 const OTHERS: Duration = Duration::from_secs(5);
-/// How soon a positive control is tried again.
+/// Interval between attempts of a positive control.
 const AGAIN: Duration = Duration::from_millis(100);
-/// How often the watch looks, at least, and what is added at random.
+/// Minimum interval of the watch, and the random part that is added.
 const WATCH: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(5));
 
-/// Who tries what.
+/// Attempts of a phase, by container.
 struct Attempts {
     controls: Vec<(Container, Vec<Target>)>,
     probes: Vec<(Container, Vec<Target>)>,
@@ -80,7 +80,7 @@ fn attempts(moment: Moment, places: &Places) -> Attempts {
         far.push((Container::Listener, copy.clone()));
     }
     let open = (Container::Canary, places.open.clone());
-    // That the copy's pod reaches its own address proves that somebody listens there.
+    // That the copy's pod reaches its own address proves that a server listens there.
     let own = (Container::CopyProbe, other_port);
     match moment {
         Moment::Before => Attempts {
@@ -207,13 +207,15 @@ fn named(container: Container, targets: &[Target], tallies: Vec<Tally>) -> Vec<P
         .collect()
 }
 
-/// Who is watched: neither may reach anything but the copy.
+/// Containers that run the watch: neither may reach anything but the copy.
 const WATCHERS: [Container; 2] = [Container::CopyProbe, Container::Observer];
 
-/// What they try: what was tried from the harness before the scenarios, but for the copy itself.
+/// Returns the targets of the watch: what was tried from the harness before the scenarios, except
+/// the copy itself.
 ///
-/// It is taken from the facts and not looked up again. An agent's watch goes on as it began, also when a name means another address by now; its
-/// tallies, which name no target, must not be taken for those of that address. That production moved is seen by its positive controls.
+/// It is taken from the facts and not looked up again. An agent's watch continues as it began, also
+/// when a name means another address by now; its tallies, which name no target, must not be taken
+/// for those of that address. That production moved is seen by its positive controls.
 fn watched_targets(isolation: &IsolationFacts) -> Vec<Target> {
     let tried = isolation.harness.iter().flat_map(|phase| &phase.probes);
     tried
@@ -244,7 +246,7 @@ pub(super) async fn watch(scope: &Scope) -> Result<Vec<Probe>, Problem> {
     watched(scope).await
 }
 
-/// What the watch has tried so far.
+/// Returns the probes of the watch so far.
 async fn watched(scope: &Scope) -> Result<Vec<Probe>, Problem> {
     let targets = watched_targets(&scope.facts.isolation);
     let mut found = Vec::new();

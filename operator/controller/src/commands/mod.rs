@@ -67,7 +67,7 @@ pub(crate) async fn attempt(job: Job, scope: &Scope) -> JobResult {
     }
 }
 
-/// A finding of its own type among all others.
+/// A finding with its own type.
 fn found(finding: impl Finding + 'static) -> JobResult {
     Ok(Arc::new(finding))
 }

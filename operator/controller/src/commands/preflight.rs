@@ -78,7 +78,7 @@ pub(super) async fn holder(scope: &Scope, object: Object) -> kube::Result<Option
     }
 }
 
-/// What to run so that this namespace is prepared for runs; nothing when it is.
+/// Returns the commands that prepare this namespace for runs; nothing when it is.
 async fn missing_prerequisites(scope: &Scope) -> kube::Result<Vec<String>> {
     let namespaces: Api<Namespace> = Api::all(scope.client.clone());
     let namespace = namespaces.get(&scope.run.namespace).await?;
@@ -104,7 +104,7 @@ async fn missing_prerequisites(scope: &Scope) -> kube::Result<Vec<String>> {
     Ok(missing_prerequisites)
 }
 
-/// What to run so that a namespace has the labels that the chart gives it.
+/// Returns the commands that give a namespace the chart's labels.
 fn missing_labels(namespace: &Namespace) -> Vec<String> {
     let label = |key: &str| namespace.labels().get(key).map_or("", String::as_str);
     let command = |label: String| {

@@ -16,14 +16,15 @@ use crate::error::call;
 use crate::jobs::Scope;
 use crate::watching;
 
-/// How long more is listened when something has happened: what goes is often followed by what comes.
+/// Time for which the watch still listens after a change: what goes is often followed by what
+/// comes.
 const AFTERMATH: Duration = Duration::from_secs(1);
 
 type Key = (String, String);
 
 /// Listens until a protected workload restarts, is replaced, comes or goes, and says what happened.
 ///
-/// The first thing that each stream tells is all that there is: what happened while nobody watched is seen by container IDs.
+/// Each stream begins with a complete list: changes before it show in container IDs.
 pub(super) async fn watch(scope: &Scope) -> Result<Vec<String>, Problem> {
     let recorded = scope
         .facts
@@ -56,7 +57,7 @@ pub(super) async fn watch(scope: &Scope) -> Result<Vec<String>, Problem> {
         }
         Ok::<_, Problem>(())
     };
-    // Whatever ends it, what was seen is told.
+    // The changes so far are returned, also after an error or a timeout.
     let _ = tokio::time::timeout(AFTERMATH, aftermath).await;
     Ok(watch.changes.into_values().collect())
 }
@@ -85,9 +86,9 @@ async fn next(events: &mut Events) -> Result<Option<Event>, Problem> {
 
 struct Watch {
     recorded: BTreeMap<Key, PodFingerprint>,
-    /// Pods that were told of, by stream: since the begin of its last list.
+    /// Pods of each stream: since the begin of its last list.
     seen: BTreeMap<usize, BTreeSet<Key>>,
-    /// Streams whose list is not told to its end yet. A watch that was taken up again may list once more.
+    /// Streams whose list is not complete yet. A watch that was taken up again may list once more.
     listing: BTreeSet<usize>,
     changes: BTreeMap<Key, String>,
 }
@@ -173,11 +174,12 @@ pub(super) struct Protected {
     pub(super) pods: Vec<PodFingerprint>,
     /// Selectors that match nothing: a mistake before the run, a finding after it.
     pub(super) unmatched: Vec<String>,
-    /// Why some may not be read.
+    /// Reasons why some may not be read.
     pub(super) errors: Vec<String>,
 }
 
-/// The protected workloads as they are. Only a missing right is a finding: it stays until somebody grants it.
+/// The protected workloads as they are. Only a missing right is a finding: it stays until a user
+/// grants it.
 pub(super) async fn look(scope: &Scope) -> Result<Protected, Problem> {
     let mut look = Protected::default();
     for workloads in &scope.spec.protected {

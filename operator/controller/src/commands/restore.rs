@@ -66,7 +66,7 @@ pub(crate) async fn restore(scope: &Scope) -> Result<RestoreFacts, Problem> {
     let roles_created = matrix::roles(&scope.spec, dump).len();
     let roles_created = u32::try_from(roles_created).unwrap_or(u32::MAX);
     if claim.lowest_free_bytes < minimum_free {
-        // It was stopped for want of space; the copy's server may not be able to tell anything any more.
+        // It was stopped because the disk was full; the copy's server may not answer any more.
         return Ok(RestoreFacts {
             claim,
             roles_created,

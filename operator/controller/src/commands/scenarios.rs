@@ -1,9 +1,11 @@
 //! C-10: one scenario, between two barriers.
 //!
-//! The barrier before it: no declared role has a password, none has a backend; then the scenario's login gets a new password, and the copy's log a
-//! marker. The barrier after it: again no password and no backend, and a marker. What the log has in between is the scenario's, whatever its code
-//! says; so is what was committed in the copy meanwhile. A restarted operator that finds the first marker joins the scenario that runs: password and markers are derived from a secret of the run, so
-//! they are the same again.
+//! The barrier before it: no declared role has a password, none has a backend; then the scenario's
+//! login gets a new password, and the copy's log a marker. The barrier after it: again no password
+//! and no backend, and a marker. Entries between them are the scenario's, regardless of what its
+//! code says; so is what was committed in the copy meanwhile. A restarted operator that finds the
+//! first marker joins the scenario that runs: password and markers are derived from a secret of the
+//! run, so they are the same again.
 
 use dryrun_core::agent_api::protocol::Task;
 use dryrun_core::agent_api::tasks::{CommandTask, Login, SqlTask};
@@ -22,7 +24,8 @@ use super::stage;
 use crate::copy::{self, Session, baseline as kept, failed, matrix};
 use crate::jobs::{Scope, millis};
 
-/// How long backends may take to notice that their client is gone (`client_connection_check_interval` is 200 ms).
+/// Time for backends to notice that their client is gone (`client_connection_check_interval` is 200
+/// ms).
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Records the copy before the scenarios, in the copy itself; from then on every statement is logged.
@@ -122,7 +125,7 @@ pub(crate) async fn run(scope: &Scope, index: usize) -> Result<ScenarioFacts, Pr
     })
 }
 
-/// What the login lacks on the objects that it must be denied on.
+/// Returns the privileges that the login lacks on the objects that it must be denied on.
 async fn access(scenario: &Scenario, restored: &Session) -> Result<Vec<Access>, Problem> {
     let mut found = Vec::new();
     for object in gate::denied_objects(scenario) {

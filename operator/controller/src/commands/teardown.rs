@@ -18,7 +18,8 @@ use std::time::Duration;
 use super::{dump, preflight};
 use crate::jobs::{Scope, confused, nonce};
 
-/// How long the two looks of the net-zero proof are apart: long enough for a controller that lags to show itself.
+/// Interval between the two looks of the net-zero proof: long enough for a controller that lags to
+/// show itself.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(250);
 /// The longest pause before two more looks.
 const LONGEST_BETWEEN_LOOKS: Duration = Duration::from_secs(5);
@@ -28,7 +29,8 @@ pub(super) async fn identify(scope: &Scope) -> Result<SourceIdentity, Problem> {
     let task = Task::Identify(IdentifyTask {
         server: dump::source(&scope.spec.source).await?,
     });
-    // An id of its own each time: it is read what production is now, and an agent repeats what it has read before.
+    // A new id each time: it is read what production is now, and an agent repeats what it has read
+    // before.
     let id = format!("identify-{}", nonce());
     let agent = scope.agent(Container::Identity).await?;
     let TaskResult::Identify(identity) = agent.run(&id, &task).await? else {
@@ -37,8 +39,9 @@ pub(super) async fn identify(scope: &Scope) -> Result<SourceIdentity, Problem> {
     Ok(identity)
 }
 
-/// Looks by exact name and by label until two looks find nothing, volumes included. What goes late, such as a volume, is looked for ever more
-/// slowly, and told when the job's time is over.
+/// Looks by exact name and by label until two looks find nothing, volumes included. Objects that
+/// are deleted late, such as volumes, are looked for at growing intervals, and reported when the
+/// job's time is over.
 pub(super) async fn prove_net_zero(scope: &Scope) -> Result<FoundLeft, Problem> {
     let mut pause = BETWEEN_LOOKS;
     loop {
@@ -63,7 +66,8 @@ pub(super) async fn prove_net_zero(scope: &Scope) -> Result<FoundLeft, Problem> 
     }
 }
 
-/// What is left of the run. Lists leave resourceVersion unset: they are consistent reads (KEP-2340).
+/// Returns the remaining objects of the run. Lists leave resourceVersion unset: they are consistent
+/// reads (KEP-2340).
 async fn left(scope: &Scope) -> kube::Result<Vec<String>> {
     let mut left = Vec::new();
     for object in Object::ALL {

@@ -155,7 +155,7 @@ async fn input_digests(scope: &Scope) -> Result<BTreeMap<String, String>, Proble
     Ok(digests)
 }
 
-/// Lets the seal pod search all that the run has written.
+/// Lets the seal pod search everything that the run has written.
 pub(super) async fn search(scope: &Scope) -> Result<LeakFacts, Problem> {
     let task = Task::Search(wanted(scope));
     let agent = scope.agent(Container::Seal).await?;

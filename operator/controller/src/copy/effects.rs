@@ -42,7 +42,7 @@ pub(crate) async fn close(
     Ok(entry.since(&before, &Declared::of(verification)))
 }
 
-/// C-11: compares the copy with what was told of it. Returns the counts of its tables, too.
+/// C-11: compares the copy with the scenarios' effects. Returns the counts of its tables, too.
 pub(crate) async fn compare(
     restored: &Session,
     maintenance: &Session,

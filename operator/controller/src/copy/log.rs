@@ -11,7 +11,7 @@ use super::session::short;
 
 /// Bytes that are read at a time.
 const PIECE: u32 = 1 << 20;
-/// How long the server's log collector may lag behind.
+/// Maximum lag of the server's log collector.
 const LAG: Duration = Duration::from_secs(10);
 
 fn file() -> String {
@@ -59,13 +59,13 @@ pub(crate) async fn follow(session: &Session, reader: &mut WindowReader) -> Resu
             if begin.elapsed() > LAG {
                 return Ok(false);
             }
-            // The collector writes from its own process; nothing tells when.
+            // The collector writes from its own process; there is no signal when it has.
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 }
 
-/// Whether the log has this marker of the operator's already, from `offset` on.
+/// Returns true if the log has this marker of the operator's already, from `offset` on.
 pub(crate) async fn has_marker(
     session: &Session,
     mut reader: WindowReader,

@@ -24,8 +24,9 @@ pub(crate) fn roles(spec: &DryRunSpec, dump: &DumpFacts) -> BTreeSet<String> {
         .collect()
 }
 
-/// Makes them, all without LOGIN and password; those that the matrix does not declare are given what they have in production. A right that the copy's
-/// server refuses is told by G-09, which compares.
+/// Makes them, all without LOGIN and password; those that the matrix does not declare are given
+/// what they have in production. A right that the copy's server refuses is reported by G-09, which
+/// compares.
 pub(crate) async fn create_roles(
     session: &Session,
     spec: &DryRunSpec,
@@ -58,7 +59,7 @@ pub(crate) async fn create_roles(
     Ok(())
 }
 
-/// What undeclared roles have in production, and no dump carries.
+/// Returns the privileges that undeclared roles have in production and no dump carries.
 fn undeclared(spec: &DryRunSpec, dump: &DumpFacts) -> BTreeSet<PrivilegeRow> {
     matrix::undeclared(
         dump.role_rights.iter().cloned(),
@@ -137,7 +138,8 @@ const MATRIX: &str = "matrix";
 /// The name under which the facts of what production granted and logged are kept.
 const PRODUCTION: &str = "production";
 
-/// How many of production's settings of the log, and how many rights that differ, are named in the facts.
+/// Maximum number of log settings of production, and of different rights, that are named in the
+/// facts.
 const SHOWN: usize = 20;
 
 /// C-06: what production granted to declared roles is recorded and revoked, the matrix applied, read back and compared.

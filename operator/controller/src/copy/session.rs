@@ -13,14 +13,14 @@ use kube::api::Portforwarder;
 use std::time::Duration;
 use tokio_postgres::{Client, Config, NoTls};
 
-/// How long opening a session may take, with the first questions on it.
+/// Timeout of opening a session, with the first queries on it.
 const OPEN: Duration = Duration::from_secs(10);
-/// How long a statement may take that has next to nothing to do.
+/// Timeout of a statement with little work.
 const SHORT: Duration = Duration::from_secs(20);
 /// The maintenance database: there before the restore, and closed to declared roles.
 const MAINTENANCE: &str = "postgres";
 
-/// Where the copy is, and who the operator is there.
+/// Address of the copy, and the operator's login there.
 #[derive(Clone)]
 pub(crate) struct Endpoint {
     pub(crate) pods: Api<Pod>,
@@ -94,7 +94,7 @@ impl Session {
             .password(&endpoint.password)
             .dbname(database)
             .application_name("dryrun-operator");
-        // Whatever is wrong, the server may only just have started.
+        // Any error may come from a server that is still starting.
         let postgres = dryrun_postgres::Session::over(
             "connect to the copy",
             &mut config,

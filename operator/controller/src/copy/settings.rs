@@ -10,7 +10,8 @@ use super::{Endpoint, Session, baseline};
 
 /// The name under which they are kept.
 const KIND: &str = "settings";
-/// What the operator itself changes right after they were read, as [`super::log::trace`] does.
+/// Settings that the operator itself changes right after they were read, as [`super::log::trace`]
+/// does.
 const TRACED: [(&str, &str); 2] = [
     ("log_statement", "all"),
     ("postgresql.auto.conf: log_statement", "all"),

@@ -142,14 +142,14 @@ pub(crate) async fn objects(scope: &Scope) -> Result<LeakFacts, Problem> {
 
 /// A text that is searched.
 struct Text {
-    /// What it is from.
+    /// Origin of the text.
     place: String,
     bytes: Vec<u8>,
     /// There may be more of it than this.
     cut: bool,
 }
 
-/// Objects of a kind as the apiserver has them, whatever version of the operator has written them.
+/// Objects of a kind as the apiserver has them, of any version of the operator.
 fn objects_of<K>(scope: &Scope) -> Api<DynamicObject>
 where
     K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>,
@@ -203,7 +203,7 @@ mod tests {
             (limit, true),
             (limit + 1, true),
         ] {
-            // Nobody has promised that it is UTF-8.
+            // It may not be UTF-8.
             let log = vec![0xff; length];
             let text = log_text("demo-harness/harness".into(), &log[..])
                 .await

@@ -1,4 +1,4 @@
-//! What a job works with, and its access to the run's pods.
+//! Input of a job, and its access to the run's pods.
 
 use dryrun_core::api::DryRunSpec;
 use dryrun_core::commands::Facts;
@@ -111,12 +111,12 @@ pub struct Scope {
     pub spec: Arc<DryRunSpec>,
     /// Facts of the run as the job begins.
     pub facts: Arc<Facts>,
-    /// When the job is given up.
+    /// Time at which the job is given up.
     pub deadline: Timestamp,
 }
 
 impl Scope {
-    /// What the run's objects are built from.
+    /// Returns the inputs of the run's objects.
     pub(crate) fn plan(&self) -> Plan<'_> {
         Plan {
             run: &self.run,

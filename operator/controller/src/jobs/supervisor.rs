@@ -1,4 +1,4 @@
-//! Which jobs are at work, and what those that ended have found.
+//! Running jobs, and the findings of those that ended.
 
 use dryrun_core::commands::{Job, JobResult};
 use dryrun_core::problem::Problem;
@@ -72,7 +72,8 @@ impl Supervisor {
                     ..
                 } = &key.0;
                 tracing::debug!(run = uid, ?job, "job begins");
-                // A job owns all that it works with, so that a panic leaves nothing half done that others see.
+                // A job owns its whole state, so that a panic leaves nothing half done that others
+                // see.
                 let result = AssertUnwindSafe(work).catch_unwind().await;
                 let result = result.unwrap_or_else(|_| Err(panicked()));
                 if let Err(error) = &result {
@@ -109,7 +110,8 @@ impl Supervisor {
             .collect()
     }
 
-    /// What ended jobs of a run have found. They stay until [`Supervisor::taken`]: only a finding that was written down may be forgotten.
+    /// Returns the findings of a run's ended jobs. They stay until [`Supervisor::taken`]: only a
+    /// finding that was written down may be forgotten.
     pub(crate) fn findings(&self, uid: &str) -> Vec<(Job, JobResult)> {
         self.jobs()
             .iter()
@@ -147,7 +149,7 @@ impl Supervisor {
     }
 }
 
-/// What is said of a job that panicked: the process has told on its standard error where and why.
+/// Returns the problem of a job that panicked: the panic's message and place are on standard error.
 fn panicked() -> Problem {
     let message = "a defect of the operator ended its work: its log says where";
     Problem::permanent("OperatorFailed", message)

@@ -18,7 +18,7 @@ use kube::Resource;
 
 use crate::pinned_operator::PinnedOperator;
 
-/// What objects are built from.
+/// Inputs that objects are built from.
 #[derive(Clone, Copy)]
 pub(crate) struct Plan<'a> {
     pub(crate) run: &'a RunRef,
@@ -67,7 +67,7 @@ fn owned(object: Object) -> bool {
     }
 }
 
-/// What a ConfigMap has under a key, as text or as bytes.
+/// Returns the value of a ConfigMap's key, from text or bytes.
 pub(crate) fn config_map_bytes(map: &ConfigMap, key: &str) -> Option<Vec<u8>> {
     let text = map
         .data

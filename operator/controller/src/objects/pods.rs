@@ -26,7 +26,7 @@ const RUN_GROUP: i64 = 64_000;
 const AGENT_USER: i64 = 64_001;
 /// User of the observer: what it sees can be changed neither by the harness nor by what the other agents do.
 const OBSERVER_USER: i64 = 64_002;
-/// What a pod's deadline has beyond the run's, so that teardown is not cut short.
+/// Time that a pod's deadline has beyond the run's, so that teardown is not cut short.
 const DEADLINE_MARGIN: Duration = Duration::from_secs(600);
 
 /// One of the run's pods.

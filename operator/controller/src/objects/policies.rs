@@ -91,7 +91,7 @@ fn pods(plan: &Plan<'_>, objects: &[RunPod]) -> NetworkPolicyPeer {
     }
 }
 
-/// Where production's packets end.
+/// Returns the peer that is the destination of production's packets.
 fn production(plan: &Plan<'_>) -> NetworkPolicyPeer {
     let network = &plan.spec.source.network;
     if let Some(cidr) = &network.cidr {

@@ -23,7 +23,7 @@ use crate::jobs::{PodAccess, Scope, Supervisor};
 use crate::objects::{self, Plan};
 use crate::pinned_operator::PinnedOperator;
 
-/// What actions work with.
+/// Context of actions.
 pub(crate) struct Actor<'a> {
     pub(crate) client: &'a Client,
     /// Access to the run's pods, for jobs.
@@ -79,7 +79,8 @@ impl Actor<'_> {
         }
     }
 
-    /// Adds or removes our finalizer, only on the very version that was read: a list that somebody else changed in between is left alone.
+    /// Adds or removes our finalizer, only on the very version that was read: a list that another
+    /// client changed in between is left alone.
     async fn finalizer(&self, wanted: bool) -> Result<(), Error> {
         let mut finalizers: Vec<String> = self.dry_run.finalizers().to_vec();
         finalizers.retain(|f| f != FINALIZER);
@@ -175,7 +176,7 @@ impl Actor<'_> {
         }
     }
 
-    /// Where the object lives.
+    /// Returns the API of the object's namespace.
     fn api<K>(&self, object: Object) -> Api<K>
     where
         K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>,
@@ -201,7 +202,7 @@ impl Actor<'_> {
                 doing,
                 source: kube::Error::Api(status),
             }) if status.is_already_exists() => {
-                // A lost answer of an earlier create, or somebody else's object.
+                // A lost answer of an earlier create, or an object of another owner.
                 let found =
                     call(doing.clone(), api.get_metadata(&self.run.name_of(object))).await?;
                 let ours = self.run.owns(&found);
@@ -227,7 +228,7 @@ impl Actor<'_> {
         }
     }
 
-    /// Deletes by name and UID, so that a stranger of the same name is never touched.
+    /// Deletes by name and UID, so that another object of the same name is never touched.
     async fn remove<K>(&self, object: Object) -> Result<(), Error>
     where
         K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>

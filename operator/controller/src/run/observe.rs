@@ -34,7 +34,7 @@ use crate::run::resolve::resolve;
 /// Annotation of a claim whose volume is being made on that node (`WaitForFirstConsumer`).
 const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
 
-/// What was read, owned.
+/// Objects that were read, owned.
 pub(crate) struct Observation {
     pub(crate) run: RunRef,
     pub(crate) plan: Result<PlanSummary, Problem>,
@@ -81,7 +81,7 @@ pub(crate) async fn observe(context: &Context, run: &DryRun) -> Result<Observati
         namespace_terminating: namespace_terminating(client, &id.namespace).await?,
         unprepared: None,
     };
-    // Whoever lets go of a run by force gets through, whatever of it can be seen.
+    // Abandoning a run by force succeeds even if its objects cannot be read.
     let abandoned = run.annotations().contains_key(ABANDONED_BY);
     if status.is_some_and(|s| s.outcome.is_some()) && !(abandoned && finalizer) {
         return Ok(observation);
@@ -141,8 +141,9 @@ async fn approvals(client: &Client, namespace: &str) -> Result<Vec<DryRunApprova
     Ok(found.items.into_iter().filter_map(|a| a.0.ok()).collect())
 }
 
-/// A namespace in which the operator has no rights: all that can be said is what to change. What a run has made there cannot be seen, so one
-/// that may have begun waits until the namespace is prepared again, or is abandoned.
+/// A namespace in which the operator has no rights: the status can only say what to change. What a
+/// run has made there cannot be seen, so one that may have begun waits until the namespace is
+/// prepared again, or is abandoned.
 fn unprepared(context: &Context, run: &DryRun, begun: bool) -> Observation {
     let id = RunRef::of(run);
     let namespace = &id.namespace;
@@ -342,7 +343,7 @@ fn pod_view(pod: &Pod) -> PodView {
             message.unwrap_or_else(|| format!("image {}", c.image)),
         ))
     });
-    // What waits for another container tells less than what that one waits for.
+    // A container that waits for another one explains less than that one.
     let first = waiting.next();
     let is_starting = |problem: &Problem| PodView::STARTING.contains(&problem.reason.as_str());
     let starting = first.as_ref().is_some_and(is_starting);

@@ -23,7 +23,7 @@ use crate::error::{Class, Error, call};
 /// Turns of one pass: more than a run has steps, so that only a loop reaches it.
 const TURNS: usize = 64;
 
-/// How soon to look again when a wake had passed before it was decided.
+/// Interval to the next pass when a wake had passed before the decision.
 const OVERDUE: Duration = Duration::from_secs(1);
 
 /// Reconciles one DryRun: brings it as far as it can come now.
@@ -130,7 +130,7 @@ async fn turn(run: &DryRun, context: &Context) -> Result<Option<Requeue>, Error>
     act(&run, context, &seen, decision).await.map(|()| None)
 }
 
-/// Whether a run that is torn down would wait for ever to write its report.
+/// Returns true if a run in teardown would wait forever to write its report.
 fn is_unwritable(error: &Error, decision: &Decision) -> bool {
     error.class() == Class::Refused && decision.facts.began.contains_key(&Command::Teardown)
 }
@@ -148,7 +148,7 @@ fn take_findings(context: &Context, seen: &Observation) -> (Vec<(Job, JobResult)
     (findings, facts)
 }
 
-/// What the decision is made from.
+/// Returns the snapshot that the decision is made from.
 fn world<'a>(
     run: &'a DryRun,
     context: &Context,
@@ -254,7 +254,8 @@ async fn act(
     done
 }
 
-/// How long to wait for the wake of a decision of this moment. One that had passed by then has changed nothing, and would be met again at once.
+/// Returns the time until the wake of a decision. One that had passed by then has changed nothing,
+/// and would be met again at once.
 fn pause(wake: Timestamp, decided: Timestamp, now: Timestamp) -> Duration {
     if wake <= decided {
         OVERDUE
@@ -263,7 +264,8 @@ fn pause(wake: Timestamp, decided: Timestamp, now: Timestamp) -> Duration {
     }
 }
 
-/// When to look again after an error: by its class, and ever more slowly for one run.
+/// Returns the time of the next pass after an error: by its class, and ever more slowly for one
+/// run.
 pub(super) fn error_policy(run: Arc<Watched>, error: &Error, context: Arc<Context>) -> Requeue {
     let failures = context.failures(&RunRef::of(&*run));
     Requeue::requeue(delay(error.class(), failures.max(1)))

@@ -67,7 +67,8 @@ pub(crate) async fn write_status(
     .await
 }
 
-/// Tells of verdicts and summaries that changed. Best effort: events are never evidence, and must not hold up the run.
+/// Publishes verdicts and summaries that changed. Best effort: events are never evidence, and must
+/// not hold up the run.
 pub(crate) async fn publish(
     recorder: &Recorder,
     run: &DryRun,
@@ -95,7 +96,7 @@ fn gate_events(before: &[Condition], verdicts: &[(&'static Gate, Verdict)]) -> V
     for (gate, verdict) in verdicts {
         let (status, reason) = was(before, gate.name);
         if (status, reason) == (verdict.status.as_str(), verdict.reason.as_str())
-            // What was never looked at is told by the end of the run.
+            // The event at the end of the run names the gates without a verdict.
             || [PENDING, NOT_REACHED].contains(&verdict.reason.as_str())
             || status.is_empty()
         {

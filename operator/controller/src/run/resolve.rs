@@ -1,7 +1,9 @@
-//! Resolves a plan: digests of ConfigMaps, versions of Secrets, the rows of a matrix that stands elsewhere.
+//! Resolves a plan: digests of ConfigMaps, versions of Secrets, the rows of a matrix that stands
+//! elsewhere.
 //!
-//! All of it happens before an approval, for whoever may apply a DryRun: nothing of a Secret is read that was not given for this source, and
-//! nothing is held that grows with what a ConfigMap decompresses to.
+//! All of it happens before an approval, for every user who may apply a DryRun: nothing of a Secret
+//! is read that was not given for this source, and nothing is held that grows with what a ConfigMap
+//! decompresses to.
 
 use dryrun_core::plan::DeclaredRows;
 use dryrun_core::plan::binding::{self, ANNOTATION};
@@ -154,7 +156,7 @@ async fn version_of(
     Ok(Ok(secret.resource_version().unwrap_or_default()))
 }
 
-/// How the plan names a key of a ConfigMap.
+/// Returns the plan's name for a key of a ConfigMap.
 fn address(reference: &ConfigMapKey) -> String {
     format!("{}/{}", reference.name, reference.key)
 }

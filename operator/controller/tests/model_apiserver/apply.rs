@@ -102,7 +102,7 @@ fn is_atomic(schema: &Value) -> bool {
     schema["x-kubernetes-map-type"] == "atomic"
 }
 
-/// The keys by which items of a list are told apart.
+/// The keys that identify the items of a list.
 fn keys_of(schema: &Value) -> Option<Vec<&str>> {
     if schema["x-kubernetes-list-type"] != "map" {
         return None;
@@ -250,7 +250,7 @@ pub fn apply(
         .iter()
         .all(|(other, owned)| other == manager || !touched.iter().any(|name| owned.is_below(name)));
     if let (true, Some(Owned::All(_)) | None) = (alone, managers.get(manager)) {
-        // No other manager has written there: what was applied is all that there is.
+        // No other manager has written there: the object is what was applied.
         let before = managers.insert(manager.clone(), Owned::All(Arc::new(part.clone())));
         let mut merged = live.clone();
         if let Some(Owned::All(before)) = before {

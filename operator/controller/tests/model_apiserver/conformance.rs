@@ -1,4 +1,4 @@
-//! What the operator relies on of an apiserver, as cases over a `kube::Client`.
+//! Behaviour of an apiserver that the operator relies on, as cases over a `kube::Client`.
 //!
 //! The same cases run against the model and, in the end-to-end tests, against a real apiserver: the model is right as far as both pass. They need
 //! the definition of [`crd`], and nothing else.
@@ -326,7 +326,7 @@ async fn applies_own_fields(scene: &Scene) {
         taken.data["status"],
         json!({"step": "C-03", "outcome": "Passed", "verdict": ["c"]})
     );
-    // It is the other's now: what `one` lets go of stays.
+    // It is the other's now: a field that `one` no longer applies stays.
     let left = one(true, json!({"verdict": ["c"]})).await.unwrap();
     assert_eq!(left.data["status"]["step"], "C-03");
 }

@@ -373,7 +373,7 @@ fn expired() -> Refusal {
     )
 }
 
-/// A page of objects. A continued list goes on behind its last object.
+/// A page of objects. A continued list starts behind its last object.
 fn list(state: &State, asked: &Asked, kind: &Kind) -> Result<Response<Stream>, Refusal> {
     let store = &state.store;
     let limit = asked.query("limit").parse().unwrap_or(usize::MAX);
@@ -480,7 +480,7 @@ fn watching(model: &Model, session: &Arc<Session>, asked: Asked) -> Response<Str
             }
             version
         }
-        // From any version: first all that there is.
+        // From any version: first all objects.
         _ => {
             for (_, object) in state.store.of(&asked.plural, &asked.namespace) {
                 if selected(&asked, object) {

@@ -48,7 +48,7 @@ struct Shared {
     state: Mutex<State>,
     /// Wakes watches when something changed.
     changed: watch::Sender<u64>,
-    /// Tells that a fault has killed the operator.
+    /// Reports that a fault has killed the operator.
     killed: Notify,
 }
 
@@ -226,7 +226,7 @@ impl Model {
         state.silent = state.watches;
     }
 
-    /// Keeps watches from delivering, or lets them go on.
+    /// Keeps watches from delivering, or releases them.
     pub fn hold_watches(&self, held: bool) {
         self.state().held = held;
     }
@@ -281,7 +281,7 @@ impl Drop for Guard<'_> {
 }
 
 impl State {
-    /// All that watches tell.
+    /// All events of watches.
     fn told(&self) -> (u64, u64, u64, bool) {
         (self.store.version(), self.epoch, self.bookmarks, self.held)
     }

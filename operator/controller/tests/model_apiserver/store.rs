@@ -28,7 +28,7 @@ impl Key {
     }
 }
 
-/// A change of an object, as watches tell it.
+/// A change of an object, as watches send it.
 #[derive(Clone, Debug)]
 pub struct Change {
     pub version: u64,
@@ -236,7 +236,7 @@ impl Store {
         )
     }
 
-    /// Stores an object under a new version, or removes it. Returns it as watches tell it.
+    /// Stores an object under a new version, or removes it. Returns it as watches send it.
     fn put(&mut self, key: &Key, object: Option<Value>, managers: Managers) -> Arc<Value> {
         self.version += 1;
         let version = json!(self.version.to_string());
@@ -259,7 +259,7 @@ impl Store {
                 (None, Arc::new(last))
             }
         };
-        // A deletion is told with the version at which it happened.
+        // A deletion has the version at which it happened.
         let old = if new.is_none() {
             Some(Arc::clone(&told))
         } else {

@@ -1,4 +1,4 @@
-//! What becomes of an action whose request goes wrong.
+//! Results of actions whose request fails.
 
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
@@ -78,7 +78,7 @@ fn a_run_that_is_gone_needs_no_finalizer_removed() {
     cluster.operate(async {
         cluster.begin().await;
         cluster.gone().await;
-        // Reports are told of the end before the finalizer goes.
+        // Reports get the end before the finalizer goes.
         cluster
             .called(1, |call| {
                 on("patch dryruns/demo")(call) && call.answer == Some(404)
@@ -233,7 +233,7 @@ fn a_foreign_report_is_no_report_and_no_reason_to_hurry() {
         let begin = tokio::time::Instant::now();
         cluster.approve().await;
         cluster.called(4, |call| on("create dryrunreports/*")(call) && call.answer == Some(409)).await;
-        // The clock goes on only while the operator rests.
+        // The clock advances only while the operator rests.
         assert!(
             begin.elapsed() > Duration::from_millis(500),
             "it does not rest"
@@ -402,7 +402,7 @@ fn deletes_that_fail_keep_no_other_object_and_are_tried_again() {
     );
 }
 
-/// A foreign finalizer holds a pod: teardown goes on beside it, and ends when it is gone.
+/// A foreign finalizer holds a pod: teardown continues beside it, and ends when it is gone.
 #[test]
 fn teardown_waits_for_a_pod_that_does_not_go() {
     let cluster = Cluster::new();

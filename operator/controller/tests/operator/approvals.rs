@@ -75,7 +75,7 @@ fn an_approval_that_comes_while_no_watch_is_at_work_is_told_of() {
     }
 }
 
-/// It is a courtesy: what fails is not tried again, and keeps nothing else from being told.
+/// It is a courtesy: a failed event is not retried, and does not prevent others.
 #[test]
 fn a_look_that_fails_keeps_no_other_approval() {
     let cluster = Cluster::new();

@@ -49,7 +49,7 @@ fn a_secret_is_not_sent_where_its_holder_has_not_said() {
     }
 }
 
-/// Which Secrets there are, and which keys they have, is not for a requester to know.
+/// The set of Secrets and their keys is hidden from a requester.
 #[test]
 fn a_secret_that_is_not_bound_is_not_told_from_one_that_is_missing() {
     let told = |name: &str, key: &str| {
@@ -78,7 +78,7 @@ fn a_secret_that_is_not_bound_is_not_told_from_one_that_is_missing() {
     assert_eq!(reads_missing, reads_foreign);
 }
 
-/// The command of the message is all that it takes.
+/// The command of the message suffices.
 #[test]
 fn a_holder_binds_a_secret_and_the_run_passes() {
     let cluster = Cluster::new().spec(|spec| spec["source"]["database"] = json!("other"));
@@ -136,7 +136,8 @@ fn the_chart_can_bind_a_secret() {
     });
 }
 
-/// 29 kB that anyone who may apply a DryRun can have the operator read took it 280 MiB of memory, and again after every restart.
+/// 29 kB that any user who may apply a DryRun can make the operator read took it 280 MiB of memory,
+/// and again after every restart.
 #[test]
 fn a_matrix_of_a_million_rows_is_refused_with_a_sentence() {
     let mut lines: Vec<String> = (0..932_064)
@@ -222,7 +223,7 @@ fn a_run_whose_report_would_be_too_large_is_torn_down_and_says_so() {
     );
 }
 
-/// Whatever the apiserver has against a report, nothing of the run stays for it.
+/// Whenever the apiserver refuses a report, no object of the run stays because of it.
 #[test]
 fn a_report_that_is_refused_for_good_holds_up_no_teardown() {
     let refusals: [fn() -> Effect; 2] =

@@ -43,7 +43,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Cluster {
     pub model: Model,
     pub pods: Scripted,
-    /// Namespaces that the operator is told of.
+    /// Namespaces that the operator watches.
     pub namespaces: Vec<String>,
     /// Sources that the chart lists.
     pub sources: Vec<String>,
@@ -101,7 +101,7 @@ impl Cluster {
         self
     }
 
-    /// The operator is told of no namespace.
+    /// The operator watches no namespace.
     pub fn without_namespaces(self) -> Self {
         Self {
             namespaces: Vec::new(),
@@ -162,8 +162,9 @@ impl Cluster {
         })
     }
 
-    /// Ends the test when it takes too long. A thread of its own looks at the time: the clock of the runtime goes on whenever there is nothing to
-    /// do, and so says nothing, and an operator that never rests gives no other task a turn.
+    /// Ends the test when it takes too long. A separate thread looks at the time: the runtime's
+    /// clock advances whenever the runtime is idle, and so says nothing, and an operator that never
+    /// rests gives no other task a turn.
     fn patience(&self) -> std::sync::mpsc::Sender<()> {
         let (done, over) = std::sync::mpsc::channel::<()>();
         let model = self.model.clone();
@@ -223,7 +224,7 @@ impl Cluster {
         create::<dryrun_core::api::DryRunApproval>(&self.model.user(), approval(&uid, &hash)).await;
     }
 
-    /// The status of the run when it is over and let go of.
+    /// The status of the run when it is over and its finalizer is removed.
     pub async fn ended(&self) -> DryRunStatus {
         self.model
             .until("the end of the run", |_| {
@@ -317,7 +318,7 @@ impl Cluster {
         self.assert_nothing_left(what);
     }
 
-    /// Fails unless all that the run made is gone, and went in order.
+    /// Fails unless every object of the run is gone, and went in order.
     pub fn assert_nothing_left(&self, what: &str) {
         oracle::assert_balanced(self, what);
         oracle::assert_lawful(self, what);

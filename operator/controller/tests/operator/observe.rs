@@ -1,4 +1,4 @@
-//! What an operator makes of what it can see, and of what it cannot.
+//! Decisions of an operator from objects that it can and cannot read.
 
 use dryrun_core::api::DryRun;
 use dryrun_core::run::id::{ABANDONED_BY, FINALIZER, RUN_LABEL};
@@ -163,7 +163,7 @@ fn forbidden_lists_are_no_empty_lists() {
     }
 }
 
-/// An abandoned run is let go of even if its objects cannot be seen.
+/// The finalizer of an abandoned run is removed even if its objects cannot be seen.
 #[test]
 fn an_abandoned_run_is_let_go_of_blindly() {
     let cluster = Cluster::new();
@@ -574,7 +574,7 @@ fn a_second_run_of_the_same_name_is_another_run() {
         let first = cluster.run().unwrap().metadata.uid;
         {
             let mut state = cluster.model.state();
-            // By force, with all that it had.
+            // By force, with everything that it had.
             for plural in [
                 "dryruns",
                 "dryrunreports",

@@ -60,7 +60,7 @@ impl Scripted {
         }
     }
 
-    /// Keeps this task or job from ending; `""` lets all go on.
+    /// Keeps this task or job from ending; `""` releases all.
     pub fn stick(&self, word: &str) {
         let mut script = self.script.lock().unwrap();
         if word.is_empty() {
@@ -110,7 +110,7 @@ impl Scripted {
             "/v1/watch" if request.method == "PUT" => {
                 let task: WatchTask = serde_json::from_slice(&request.body).unwrap();
                 let mut script = self.script.lock().unwrap();
-                // One that is at work goes on as it is.
+                // A running one continues unchanged.
                 script
                     .watched
                     .entry(agent.pod.clone())

@@ -248,7 +248,8 @@ fn reads_and_watches_fail_again_and_again() {
     }
 }
 
-/// Two operators that know nothing of each other: a replica too many, or one whose node was lost and came back.
+/// Two operators without leader election between them: a replica too many, or one whose node was
+/// lost and came back.
 #[test]
 fn two_operators_do_what_one_does() {
     for run in Run::ALL {

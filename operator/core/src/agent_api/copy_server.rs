@@ -13,9 +13,11 @@ pub const POSTGRES_ENV: &str = "DRYRUN_POSTGRES";
 pub struct PostgresConfig {
     /// UID of the run: `cluster_name`, so that a connection knows which run's copy it has reached.
     pub run_uid: String,
-    /// Name of the bootstrap superuser; it is let in from loopback alone, where the operator's port-forward ends.
+    /// Name of the bootstrap superuser; it may log in from loopback only, where the operator's
+    /// port-forward ends.
     pub bootstrap_role: String,
-    /// Name of the superuser that restores, let in from anywhere; NetworkPolicy limits the sources.
+    /// Name of the superuser that restores, which may log in from any address; NetworkPolicy limits
+    /// the sources.
     pub restore_role: Option<String>,
     /// The database that the restore creates: the only one that declared roles are let into.
     pub database: String,

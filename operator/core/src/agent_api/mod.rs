@@ -10,7 +10,7 @@
 //!   transient failure is begun again. Another task under an id that is taken is refused (422).
 //! - `POST /v1/exit` ends the agent with exit code 0.
 //! - `GET /v1/archive` answers with the archive that the last [`Task::Seal`](protocol::Task::Seal) made.
-//! - `PUT /v1/watch` with a [`WatchTask`](tasks::WatchTask) begins to probe at intervals, beside whatever task runs; when one is at work already, it goes on as it is.
+//! - `PUT /v1/watch` with a [`WatchTask`](tasks::WatchTask) begins to probe at intervals, in parallel to a running task; a watch that is already running continues unchanged.
 //! - `GET /v1/watch` answers at once with the [`Tally`](crate::isolation::target::Tally) of each of its targets so far, in the task's order.
 //! - `GET /v1/watch/breach` answers with the same, but only when an attempt at a target other than an excused one has connected.
 //!

@@ -1,4 +1,4 @@
-//! What an agent is asked to do, and what it answers.
+//! Requests to an agent and its answers.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +12,7 @@ use crate::run::facts::{
     DumpFacts, InputFacts, LeakFacts, RestoreClaim, ScenarioClaim, SealFacts, SourceIdentity,
 };
 
-/// What an agent is asked to do.
+/// A request to an agent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "task", rename_all = "camelCase")]
 pub enum Task {
@@ -30,7 +30,7 @@ pub enum Task {
     Identify(IdentifyTask),
     /// C-11: search all logs of the run for its credentials and production's.
     Search(SearchTask),
-    /// C-12: redact, search what is left, and put all that is kept into one archive.
+    /// C-12: redact, search the remaining files, and store what is kept in one archive.
     Seal(SealTask),
     /// C-11: take the digests of the harness's inputs again.
     DigestInputs(VerifyInputsTask),
@@ -38,7 +38,7 @@ pub enum Task {
     Probe(ProbeTask),
 }
 
-/// How a task ended.
+/// Outcome of a task.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "result", rename_all = "camelCase")]
 #[allow(clippy::large_enum_variant, reason = "one lives at a time")]

@@ -1,4 +1,4 @@
-//! The tasks of agents: what each is told.
+//! Payloads of the agents' tasks.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -22,7 +22,7 @@ pub struct Server {
     pub database: String,
     /// TLS of the connection.
     pub sslmode: SslMode,
-    /// How the server may ask for the password.
+    /// Authentication methods that the server may ask for.
     pub authentication: Authentication,
     /// File name in [`SECRETS_DIR`](crate::run::layout::SECRETS_DIR) with certificates of authorities; public ones if absent.
     pub ca_file: Option<String>,
@@ -90,7 +90,8 @@ pub struct VerifyInputsTask {
     pub inputs: Vec<VerifyInput>,
 }
 
-/// How a login of the copy is reached by a command: the password travels over the control channel and is written to a 0600 passfile in memory.
+/// Connection parameters for a login of the copy: the password travels over the control channel and
+/// is written to a 0600 passfile in memory.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Login {
@@ -127,7 +128,8 @@ pub struct CommandTask {
     pub env: BTreeMap<String, String>,
     /// The login, absent for setup.
     pub login: Option<Login>,
-    /// Whether what fresh commands before it have added to the scratch directories, or changed in them, is removed first.
+    /// True if additions and changes by earlier fresh commands are removed from the scratch
+    /// directories first.
     pub fresh: bool,
     /// Milliseconds after which everything in the container but the agent is killed.
     pub timeout_ms: u64,
@@ -155,7 +157,7 @@ pub struct IdentifyTask {
     pub server: Server,
 }
 
-/// Where the seal pod finds what the run has written, and what it must look for.
+/// Locations of the run's output in the seal pod, and the credentials to search for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SearchTask {
@@ -173,7 +175,7 @@ pub struct SearchTask {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SealTask {
-    /// Where to look, and what for.
+    /// Paths to search, and credentials to search for.
     pub search: SearchTask,
     /// Texts of the operator that are kept beside the logs, by their path in the archive.
     pub documents: BTreeMap<String, String>,
@@ -194,15 +196,15 @@ pub struct SealTask {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ProbeTask {
-    /// What to reach.
+    /// Targets to reach.
     pub targets: Vec<Target>,
-    /// How often each is tried.
+    /// Number of attempts for each target.
     pub rounds: u32,
     /// Milliseconds from the begin of one round to that of the next; a round need not have ended by then.
     pub interval_ms: u64,
     /// Milliseconds that an answer is waited for.
     pub timeout_ms: u64,
-    /// What an echo must send back: different in every task, so that no old answer can pass.
+    /// Nonce that an echo must send back: different in every task, so that no old answer can pass.
     pub nonce: String,
 }
 
@@ -210,9 +212,9 @@ pub struct ProbeTask {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WatchTask {
-    /// What to try, and how; `rounds` does not count.
+    /// Probes to try; `rounds` does not count.
     pub probe: ProbeTask,
-    /// Whether the target at the same place of `probe.targets` may be reached without a breach.
+    /// Flags, one for each of `probe.targets`: true if a connection is no breach.
     pub excused: Vec<bool>,
     /// Milliseconds that are added to the interval at random, at most.
     pub jitter_ms: u64,

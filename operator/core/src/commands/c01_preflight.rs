@@ -45,7 +45,7 @@ pub(crate) fn watch(view: &View<'_>) -> Option<Action> {
         .as_ref()
         .is_some_and(|t| t.protected.is_some() || !t.protected_errors.is_empty());
     let due = recorded && !told && !over && !view.running.contains(&Job::WatchProtected);
-    // Teardown follows the run, and has no deadline of its own.
+    // Teardown follows the run, and has no deadline.
     let end = later(view.deadline, WATCH_BEYOND);
     due.then_some(Action::Start(Job::WatchProtected, end))
 }
@@ -56,7 +56,7 @@ impl Finding for PreflightFacts {
     }
 }
 
-/// What happened to the protected workloads.
+/// Changes to the protected workloads.
 #[derive(Clone, Debug)]
 pub struct ProtectedChanged(pub Vec<String>);
 

@@ -28,7 +28,7 @@ pub(super) static COMMAND: Definition = Definition {
     found,
 };
 
-/// What there is before the probes, beside what C-03 made.
+/// Objects that exist before the probes, beside those of C-03.
 const OBJECTS: [Object; 7] = [
     Object::Policy(RunPolicy::CopyEgress),
     Object::Policy(RunPolicy::CopyIngress),

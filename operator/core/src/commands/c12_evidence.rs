@@ -18,7 +18,7 @@ pub(super) static COMMAND: Definition = Definition {
     found,
 };
 
-/// They have done their work, and nothing of the harness may run beside the seal.
+/// They have done their work, and no harness container may run beside the seal.
 const IDLE: [RunPod; 4] = [
     RunPod::Intruder,
     RunPod::Canary,
@@ -40,7 +40,7 @@ fn advance(view: &View<'_>) -> Progress {
     }
 }
 
-/// What is kept, with a search that was made on the way.
+/// Sealed evidence, with the result of a search that was made on the way.
 #[derive(Clone, Debug)]
 pub struct Sealed(pub EvidenceFacts, pub Option<LeakFacts>);
 

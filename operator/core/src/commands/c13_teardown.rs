@@ -1,7 +1,7 @@
 //! C-13 Teardown.
 //!
-//! Pods go before the policies that guard them. Teardown has no deadline: it goes on until nothing
-//! is left.
+//! Pods go before the policies that guard them. Teardown has no deadline: it continues until no
+//! object is left.
 
 use jiff::Timestamp;
 use std::time::Duration;
@@ -42,15 +42,14 @@ fn failed(facts: &mut Facts, job: Job, problem: Problem) -> Option<Problem> {
     None
 }
 
-/// How long a look at the cluster may take, and how soon there is another look at what should go:
-/// not everything that goes is watched, and a watch that was interrupted tells nothing of what went
-/// meanwhile.
+/// Timeout of a look at the cluster, and interval between looks at objects that are being deleted:
+/// not everything that goes is watched, and a watch that was interrupted misses deletions.
 const LOOK: Duration = Duration::from_secs(30);
-/// How long a run that ended early is given to seal what there is.
+/// Time for a run that ended early to seal its evidence.
 const SEAL: Duration = Duration::from_secs(60);
-/// How long a volume that is being made is waited for.
+/// Maximum wait for a volume that is being provisioned.
 const PROVISION: Duration = Duration::from_secs(60);
-/// What holds data, beside the pods.
+/// Objects that hold data, beside the pods.
 const DATA: [Object; 3] = [
     Object::Secret,
     Object::Volume(RunVolume::Data),
@@ -61,9 +60,9 @@ const LATE: [Object; 2] = [Object::Pod(RunPod::Identity), Object::Pod(RunPod::Se
 
 /// The next steps of teardown.
 pub(crate) struct Steps {
-    /// What to do. Empty: wait for a change, or until `wake`.
+    /// Actions to take. Empty: wait for a change, or until `wake`.
     pub(crate) actions: Vec<Action>,
-    /// When to look again although nothing changed.
+    /// Time of the next pass if nothing changes before.
     pub(crate) wake: Option<Timestamp>,
     /// Nothing is left.
     pub(crate) over: bool,
@@ -109,7 +108,8 @@ pub(crate) fn advance(view: &View<'_>, facts: &mut Facts, terminating: bool) -> 
     if view.objects.keys().any(|object| object.is_pod()) {
         return Steps::new(actions, Some(again));
     }
-    // A volume that is made for a claim which has gone belongs to nobody for a while; one that is bound goes with its claim.
+    // A volume that is provisioned for a deleted claim is bound to none for a while; one that
+    // is bound goes with its claim.
     let limit = later(began, PROVISION);
     let coming = |object: Object| {
         let claim = view.objects.get(&object);
@@ -143,8 +143,8 @@ pub(crate) fn advance(view: &View<'_>, facts: &mut Facts, terminating: bool) -> 
     }
 }
 
-/// What was told to go and is still there, by name, once teardown is late; nothing while teardown
-/// goes on as it should.
+/// Names of the objects whose deletion was requested and that still exist, once teardown is late;
+/// empty while teardown is in time.
 pub(crate) fn hanging(view: &View<'_>) -> Vec<String> {
     let began = view.facts.began.get(&Command::Teardown);
     if began.is_none_or(|began| view.now < later(*began, LOOK)) {
@@ -266,7 +266,7 @@ fn namespace_terminating(view: &View<'_>, facts: &mut Facts) -> Steps {
         teardown.identity_error = Some(Problem::permanent("NamespaceTerminating", why));
     }
     teardown.proof_error.get_or_insert_with(|| why.to_owned());
-    // Also what lives in the namespace of probes, which nobody else deletes.
+    // Also what lives in the namespace of probes, which nothing else deletes.
     Steps {
         over: !view.objects.keys().any(|object| object.is_pod()),
         ..Steps::new(delete(view, Object::is_pod), Some(later(view.now, LOOK)))

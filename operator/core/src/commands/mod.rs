@@ -71,7 +71,7 @@ pub static ALL: [&Definition; 13] = [
 pub struct Definition {
     /// The command.
     pub command: Command,
-    /// `C-01` … `C-13`; a new command takes the next free number, wherever it stands in the order.
+    /// `C-01` … `C-13`; a new command takes the next free number, at any place in the order.
     pub id: &'static str,
     /// One sentence: the effect of the command.
     pub doc: &'static str,
@@ -79,12 +79,12 @@ pub struct Definition {
     pub(crate) budget: fn(&StepDeadlines) -> Duration,
     /// Pods that may explain why it is late, the first that waits for something.
     pub(crate) delayed_by: &'static [RunPod],
-    /// Its progress. C-13 has a procedure of its own, which also works without a report.
+    /// Its progress. C-13 has its own procedure, which also works without a report.
     pub(crate) advance: fn(&View<'_>) -> Progress,
     /// The effect of the failure of one of its jobs on the facts. A problem that is returned stops
     /// the run.
     pub(crate) failed: fn(&mut Facts, Job, Problem) -> Option<Problem>,
-    /// What a job of its own finds in a run with these facts.
+    /// Returns the finding that a job of the command makes in a run with these facts.
     #[cfg(test)]
     pub(crate) found: fn(&Facts, Job) -> Option<Arc<dyn Finding>>,
 }
@@ -206,7 +206,7 @@ pub enum Job {
 }
 
 impl Job {
-    /// Jobs that go on when a run is stopped.
+    /// Jobs that continue when a run is stopped.
     pub fn is_teardown(self) -> bool {
         self == Self::WatchProtected || self.command() == Command::Teardown
     }
@@ -290,19 +290,20 @@ pub struct Facts {
     /// C-04 to C-11: what pods of the run tried to reach.
     #[serde(skip_serializing_if = "IsolationFacts::is_empty")]
     pub isolation: IsolationFacts,
-    /// When the watch over the protected workloads began, and began again: between the last look and these times nobody watched.
+    /// Times at which the watch over the protected workloads began or began again: between the last
+    /// look and these times there was no watch.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub watched_since: Vec<Timestamp>,
-    /// Why nobody could watch them.
+    /// Reason why the protected workloads could not be watched.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub watch_error: Option<Problem>,
-    /// What the watch saw change, in order; at most 20 stand here.
+    /// Changes that the watch saw, in order; at most 20 stand here.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub protected_changes: Vec<String>,
     /// C-13.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub teardown: Option<TeardownFacts>,
-    /// When each command began.
+    /// Start time of each command.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub began: BTreeMap<Command, Timestamp>,
     /// Node that the scheduler chose for the dump pod: there the volumes are, so all later pods follow it.
@@ -317,10 +318,10 @@ pub struct Facts {
     /// PersistentVolumes that the run's claims were bound to.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub volumes: BTreeSet<String>,
-    /// Waiting init containers that were told to go on.
+    /// Waiting init containers that were released.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub released: BTreeSet<Container>,
-    /// What stopped the run, when it was not a gate.
+    /// Reason why the run stopped, when it was not a gate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stopped: Option<Stopped>,
 }
@@ -333,18 +334,18 @@ fn is_zero(n: &u8) -> bool {
     *n == 0
 }
 
-/// Why a run was stopped early.
+/// Reason why a run was stopped early.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Stopped {
-    /// The command that could not go on.
+    /// The command that could not continue.
     pub command: Command,
     /// The cause, and what to change.
     #[serde(flatten)]
     pub problem: Problem,
 }
 
-/// What a job found.
+/// A job's finding.
 pub trait Finding: Debug + Send + Sync {
     /// Writes it into the facts. Idempotent: if the response to the report write was lost, the next
     /// pass merges the same finding again.
@@ -354,7 +355,7 @@ pub trait Finding: Debug + Send + Sync {
 /// The end of a job.
 pub type JobResult = Result<Arc<dyn Finding>, Problem>;
 
-/// What a job finds in a run with these facts.
+/// Returns the finding that a job makes in a run with these facts.
 #[cfg(test)]
 pub(crate) fn found(known: &Facts, job: Job) -> Option<Arc<dyn Finding>> {
     pods::found(known, job)
@@ -421,7 +422,8 @@ mod tests {
             assert_eq!(written, definition.id, "facts name commands by their id");
             assert!(definition.doc.ends_with('.'), "{}", definition.id);
         }
-        // A new command takes the next free number, wherever it stands: ids are part of the API.
+        // A new command takes the next free number, at any place in the order: ids are part of the
+        // API.
         let ids: BTreeSet<&str> = ALL.iter().map(|definition| definition.id).collect();
         assert_eq!(ids.len(), ALL.len());
     }

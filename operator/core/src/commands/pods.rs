@@ -1,4 +1,4 @@
-//! What jobs find of any pod.
+//! Findings about any pod.
 
 #[cfg(test)]
 use super::Job;
@@ -67,7 +67,7 @@ pub(super) fn found(known: &Facts, job: Job) -> Option<std::sync::Arc<dyn Findin
     }
 }
 
-/// An init container was let go on.
+/// An init container was released.
 #[derive(Clone, Copy, Debug)]
 pub struct Released(pub Container);
 

@@ -43,17 +43,17 @@ pub(crate) enum Progress {
     Done,
     /// These actions bring it on. None: something must change first.
     Act(Vec<Action>),
-    /// It goes on like this if the gate with this id is True, and stops the run otherwise: nothing
-    /// goes on without that proof.
+    /// The run continues with this if the gate with this id is True, and stops the run otherwise:
+    /// no run continues without that proof.
     Prove(&'static str, Box<Progress>),
-    /// It cannot go on.
+    /// The run cannot continue.
     Stop(Problem),
 }
 
 /// Something must change first.
 pub(super) const WAIT: Progress = Progress::Act(Vec::new());
 
-/// All that commands look at.
+/// Everything that commands look at.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct View<'a> {
     pub(crate) run: &'a RunRef,
@@ -85,7 +85,7 @@ impl View<'_> {
             .is_some_and(|pod| pod.runs(container))
     }
 
-    /// A job, beside whatever else is done.
+    /// A job, in parallel to other actions.
     pub(super) fn job(&self, job: Job) -> Progress {
         Progress::Act(self.start(job))
     }
@@ -146,7 +146,7 @@ impl View<'_> {
         (!missing.is_empty()).then_some(Progress::Act(missing))
     }
 
-    /// Stops the run when it cannot go on with this pod.
+    /// Stops the run when it cannot continue with this pod.
     pub(crate) fn pod_ended(&self, pod: RunPod) -> Option<Progress> {
         let reference = self.run.reference(pod);
         let observed = self.objects.get(&pod.into())?;
@@ -189,8 +189,8 @@ impl View<'_> {
     }
 }
 
-/// Exit codes of a server that was told to go, by the kubelet or whoever else has power over its
-/// node: 0, and 128 with SIGKILL or SIGTERM.
+/// Exit codes of a server that the kubelet, or a process with power over its node, has stopped: 0,
+/// and 128 with SIGKILL or SIGTERM.
 const TOLD_TO_GO: [i32; 3] = [0, 137, 143];
 
 /// The reason why the copy's server is not there any more: its agent refused to start it, it broke

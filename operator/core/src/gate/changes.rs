@@ -127,7 +127,7 @@ mod tests {
     use crate::gate::{ALL, Status};
     use crate::test_support::World;
 
-    /// However many changes there are, a failure names some and tells their number.
+    /// However many changes there are, a failure names some, and the number of all.
     #[test]
     fn a_failure_names_examples_and_the_number() {
         for id in ["G-16", "G-18"] {

@@ -11,11 +11,11 @@ use crate::run::facts::{Access, LoggedError};
 /// SQLSTATE of a denial.
 pub(super) const DENIED: &str = "42501";
 
-/// The kind of tables, views and whatever else holds rows, as the copy's catalog is asked for it.
+/// The kind of tables, views and other relations with rows, as the copy's catalog is asked for it.
 const RELATION: &str = "relation";
 
-/// What Postgres calls the kinds of objects in a denial, and the kind in [`Access`]. They stand in front of a name without quotes, which may have
-/// spaces itself.
+/// Postgres' names of object kinds in a denial, with the kind in [`Access`]. They stand in front of
+/// a name without quotes, which may have spaces itself.
 const KINDS: [(&str, &str); 35] = [
     ("aggregate", "routine"),
     ("collation", "collation"),
@@ -116,7 +116,7 @@ pub fn denied_objects(scenario: &Scenario) -> BTreeSet<DeniedObject> {
         .collect()
 }
 
-/// Whether the server denied it of its own, and no procedural code made it say so.
+/// Returns true if the server itself denied it, and no procedural code raised the error.
 pub(super) fn is_of_server(logged: &LoggedError) -> bool {
     !logged.function.is_empty() && !is_procedural(&logged.function)
 }
@@ -221,12 +221,14 @@ fn between_quotes<'a>(text: &'a str, begin: &str, words: &str) -> Option<&'a str
     quoted.strip_prefix('"')?.strip_suffix('"')
 }
 
-/// Whether what the catalog says is about an object of the kind that a denial names: some call sequences and indexes relations.
+/// Returns true if what the catalog says is about an object of the kind that a denial names: some
+/// call sequences and indexes relations.
 pub(super) fn is_of_this_kind(access: &Access, kind: &str) -> bool {
     access.kind == kind || kind == RELATION && ["sequence", "index"].contains(&access.kind.as_str())
 }
 
-/// Whether the login lacks what this denial is about: one of the privileges that the denied statement may need on an object of this kind.
+/// Returns true if the login lacks what this denial is about: one of the privileges that the denied
+/// statement may need on an object of this kind.
 pub(super) fn is_explained(logged: &LoggedError, access: &Access) -> bool {
     let is_missing = |privilege: &str| access.missing.iter().any(|m| m == privilege);
     let message = &logged.message;
@@ -272,7 +274,7 @@ fn needed(kind: &str, statement: &str) -> Option<&'static [&'static str]> {
 mod tests {
     use super::*;
 
-    /// Messages as Postgres 15 printed them, but for those of a conflict and of roles in 16.
+    /// Messages as Postgres 15 printed them, except those of a conflict and of roles in 16.
     #[test]
     fn every_message_names_its_object() {
         let cases = [
@@ -398,7 +400,7 @@ mod tests {
         let denied = "permission denied for table orders";
         for (statement, message, kind, missing, explained) in [
             ("DELETE", denied, RELATION, &["DELETE"][..], true),
-            // Whoever may delete was denied something else of that name.
+            // A login that may delete was denied another object of that name.
             (
                 "DELETE",
                 denied,

@@ -76,11 +76,11 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
     ))
 }
 
-/// Whether the pod that plays this part needs this key.
+/// Returns true if the pod that plays this part needs this key.
 fn needs(pod: RunPod, found: &str) -> bool {
     match found.split_once('/') {
         Some((pod::CREDENTIALS, wanted)) => key::of(pod).iter().any(|key| key == wanted),
-        // Production's password has a gate of its own, which says more about it.
+        // Production's password has its own gate, which says more about it.
         Some((pod::SOURCE, _)) => true,
         _ => false,
     }

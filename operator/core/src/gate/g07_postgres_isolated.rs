@@ -28,7 +28,7 @@ pub(super) static GATE: Gate = Gate {
     worlds,
 };
 
-/// What must have been tried before the copy is let go on.
+/// Probes that must have been tried before the copy is released.
 pub(super) const DEMANDED: [(RunPod, &[TargetClass]); 4] = [
     (RunPod::Postgres, &FORBIDDEN),
     (RunPod::Intruder, &FORBIDDEN),
@@ -69,7 +69,7 @@ fn worlds() -> crate::test_support::Worlds {
                 "Reachable",
                 with(|phase| phase.probes[0].tally.connected = 1),
             ),
-            // One connection breaks it, whatever the controls say.
+            // One connection breaks it, regardless of the controls.
             (
                 "Reachable",
                 with(|phase| {

@@ -48,7 +48,7 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
     ))
 }
 
-/// What the harness must have tried.
+/// Probes that the harness must have tried.
 const DEMANDED: [(RunPod, &[TargetClass]); 2] = [
     (RunPod::Harness, &FORBIDDEN),
     (RunPod::Harness, &[TargetClass::CopyOtherPort]),

@@ -87,7 +87,7 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
     ))
 }
 
-/// Why a scenario has not passed.
+/// Returns the reason why a scenario has not passed.
 pub(super) fn failure(scenario: &Scenario, facts: &ScenarioFacts) -> Option<Verdict> {
     let (name, claim, window) = (&scenario.name, &facts.claim, &facts.window);
     if claim.name != *name {
@@ -164,7 +164,7 @@ pub(super) fn failure(scenario: &Scenario, facts: &ScenarioFacts) -> Option<Verd
     nothing_done(scenario, window)
 }
 
-/// Why it is not known what happened in a window.
+/// Returns the reason why the events of a window are not known.
 pub(super) fn doubt(scenario: &Scenario, window: &LogWindow) -> Option<Verdict> {
     let name = &scenario.name;
     if !window.enclosed {
@@ -189,7 +189,7 @@ pub(super) fn doubt(scenario: &Scenario, window: &LogWindow) -> Option<Verdict> 
     })
 }
 
-/// Why a scenario has not shown anything, or more than it should.
+/// Returns the reason why a scenario has shown nothing, or more than it should.
 fn nothing_done(scenario: &Scenario, window: &LogWindow) -> Option<Verdict> {
     let name = &scenario.name;
     if scenario.expect.no_session {
@@ -225,7 +225,7 @@ fn nothing_done(scenario: &Scenario, window: &LogWindow) -> Option<Verdict> {
 /// An error that a scenario must leave in the copy's log.
 #[derive(Clone, Debug)]
 pub(super) struct ExpectedError<'a> {
-    /// Who must make it.
+    /// Login that must make it.
     pub(super) login: &'a str,
     pub(super) sqlstate: &'a str,
     pub(super) object: Option<&'a str>,

@@ -101,7 +101,8 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
     ))
 }
 
-/// Why a twin does not show that what was denied is allowed elsewhere. Of a command it is only known that it passed.
+/// Returns the reason why a twin does not show that the denied statement is allowed elsewhere. Of a
+/// command it is only known that it passed.
 fn twin_failure(scenario: &Scenario, twin: &Scenario, facts: &ScenarioFacts) -> Option<Verdict> {
     let is_denied = |step: &&SqlStep| step.expect.sqlstate.as_deref() == Some(DENIED);
     // A twin that expects a denial itself shows nothing.
@@ -133,7 +134,7 @@ fn twin_failure(scenario: &Scenario, twin: &Scenario, facts: &ScenarioFacts) -> 
         })
 }
 
-/// Whether a step is the other's SQL, and expects that it succeeds.
+/// Returns true if a step is the other's SQL, and expects that it succeeds.
 fn is_same(denied: &SqlStep, other: &SqlStep) -> bool {
     let succeeds = other.expect.sqlstate.as_deref().unwrap_or("00000") == "00000";
     succeeds && denied.sql.trim() == other.sql.trim()
@@ -213,7 +214,7 @@ fn worlds() -> crate::test_support::Worlds {
     Worlds {
         fail: vec![
             ("DenialMissing", second(|s| s.window.errors.clear())),
-            // RAISE … USING ERRCODE = '42501' reads the same but for its function.
+            // RAISE … USING ERRCODE = '42501' differs only in its function.
             (
                 "DenialForged",
                 second(|s| s.window.errors[0].function = "exec_stmt_raise".into()),

@@ -46,7 +46,7 @@ const JUDGED: [RunPod; 4] = [
     RunPod::Identity,
 ];
 
-/// What must have been tried after the scenarios.
+/// Probes that must have been tried after the scenarios.
 const AFTER: [(RunPod, &[TargetClass]); 6] = [
     (RunPod::Postgres, &FORBIDDEN),
     (RunPod::Harness, &FORBIDDEN),
@@ -55,7 +55,7 @@ const AFTER: [(RunPod, &[TargetClass]); 6] = [
     (RunPod::Intruder, &[TargetClass::Copy]),
     (RunPod::Canary, &[TargetClass::Copy]),
 ];
-/// What must have been tried while they ran.
+/// Probes that must have been tried while the scenarios ran.
 const DURING: [(RunPod, &[TargetClass]); 2] = [
     (RunPod::Postgres, &FORBIDDEN),
     (RunPod::Harness, &FORBIDDEN),
@@ -63,14 +63,14 @@ const DURING: [(RunPod, &[TargetClass]); 2] = [
 
 fn evaluate(evidence: &Evidence<'_>) -> Verdict {
     let facts = evidence.facts;
-    // One connection is enough, whenever it was: the run does not go on to the end of the scenarios.
+    // One connection is enough, whenever it was: the run stops before the end of the scenarios.
     let during: Vec<&Probe> = facts.isolation.during.iter().collect();
     let judge_during =
         |controls| judge::judge(&evidence.spec.isolation, &during, controls, &DURING);
     if let breached @ Judgement::Breached(_) = judge_during([&[], &[]]) {
         return probes::said(&breached, "");
     }
-    // Before the pod is given anything to do: the run does not go on.
+    // Before the pod is given anything to do: the run stops.
     for pod in JUDGED {
         if let Some(found) = facts.inspections.get(&pod)
             && !found.violations.is_empty()

@@ -38,7 +38,7 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
     for (i, input) in evidence.spec.harness.inputs.iter().enumerate() {
         let reference = &input.config_map_ref;
         let name = format!("{}/{}", reference.name, reference.key);
-        // First what anybody can look up: the kubelet carries a change into the pod sooner or later.
+        // First the ConfigMap itself: the kubelet carries a change into the pod sooner or later.
         let stored = verification.config_maps.get(&name);
         if stored != Some(&input.sha256) {
             let stored = stored.filter(|s| !s.is_empty()).map_or("gone", |s| s);

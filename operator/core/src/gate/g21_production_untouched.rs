@@ -97,7 +97,7 @@ fn evaluate(evidence: &Evidence<'_>) -> Verdict {
     ))
 }
 
-/// What a phase says of production alone.
+/// Returns the verdict of a phase on production alone.
 fn judged(evidence: &Evidence<'_>, phase: &Phase, pods: &[RunPod]) -> Judgement {
     let production: Vec<&Probe> = phase
         .probes

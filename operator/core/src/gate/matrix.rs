@@ -1,4 +1,4 @@
-//! What the two matrix gates have in common.
+//! Code shared by the two matrix gates.
 
 use super::{Verdict, count};
 use crate::run::facts::{MatrixDifference, RowGroup};
@@ -81,7 +81,7 @@ pub(super) const REASONS: [(&str, &str); 3] = [
     ),
 ];
 
-/// What makes a comparison fail.
+/// A change that makes a comparison fail.
 #[cfg(test)]
 type Spoil = fn(&mut MatrixDifference);
 

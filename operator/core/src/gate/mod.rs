@@ -98,14 +98,15 @@ pub struct Gate {
     pub name: &'static str,
     /// One sentence: what is proven when it is True.
     pub doc: &'static str,
-    /// The command at whose end all its facts are there. When that command stops the run, a gate without facts gives its reason. Only G-07 and G-11
-    /// stop the run when they are Unknown then; with any other the run goes on.
+    /// The command at whose end all its facts are there. When that command stops the run, a gate
+    /// without facts gives its reason. Only G-07 and G-11 stop the run when they are Unknown then;
+    /// with any other the run continues.
     pub command: Command,
     /// The facts without which it cannot pass, as JSON pointers (RFC 6901) into the report's `status.facts`.
     pub evidence: &'static [&'static str],
     /// Ids of the gates without which it cannot be judged.
     pub needs: &'static [&'static str],
-    /// The reasons of its own that it can give, and what they mean.
+    /// The reasons that only this gate gives, and what they mean.
     pub reasons: &'static [(&'static str, &'static str)],
     /// The proof: pure, total, and independent of all other gates.
     pub evaluate: fn(&Evidence<'_>) -> Verdict,
@@ -114,12 +115,12 @@ pub struct Gate {
     pub(crate) worlds: fn() -> crate::test_support::Worlds,
 }
 
-/// What gates are judged from.
+/// Evidence that gates are judged from.
 #[derive(Clone, Copy, Debug)]
 pub struct Evidence<'a> {
     /// The spec.
     pub spec: &'a DryRunSpec,
-    /// What was found out.
+    /// Facts of the run.
     pub facts: &'a Facts,
     /// UID of the DryRun.
     pub uid: &'a str,
@@ -163,12 +164,12 @@ pub struct Verdict {
     pub status: Status,
     /// One CamelCase word.
     pub reason: String,
-    /// What was found; no row data, no secrets.
+    /// Explanation of the verdict; no row data, no secrets.
     pub message: String,
 }
 
 impl Verdict {
-    /// A verdict with a reason of its own.
+    /// A verdict with a reason of the gate.
     pub fn new(status: Status, reason: &str, message: impl Into<String>) -> Self {
         Self {
             status,

@@ -1,4 +1,4 @@
-//! What the gates of isolation have in common.
+//! Code shared by the gates of isolation.
 
 use super::{Evidence, Verdict, examples};
 use crate::api::TargetClass;

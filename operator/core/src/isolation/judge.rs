@@ -1,4 +1,4 @@
-//! Whether probes prove isolation.
+//! Judgement of probes: do they prove isolation?.
 //!
 //! Three-valued: one connection where none may be breaks it for good; blocked counts only between two positive controls, which reached the same
 //! target from a pod that may reach it; all else is inconclusive. Nothing is inferred from NetworkPolicy objects or from the plugin's name: the API
@@ -11,7 +11,7 @@ use crate::isolation::target::{Tally, Target};
 use crate::run::facts::Probe;
 use crate::run::object::RunPod;
 
-/// What the copy's pod, the harness and the intruder try to reach.
+/// Classes that the copy's pod, the harness and the intruder try to reach.
 pub const FORBIDDEN: [TargetClass; 7] = [
     TargetClass::Production,
     TargetClass::ApiServer,
@@ -22,7 +22,7 @@ pub const FORBIDDEN: [TargetClass; 7] = [
     TargetClass::Outside,
 ];
 
-/// What the probes of a phase say.
+/// Result of the probes of a phase.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Judgement {
     /// Each was blocked, or there is nothing to be reached.
@@ -38,7 +38,7 @@ pub enum Judgement {
 pub struct Unproven {
     /// [`NO_CONTROL`] or [`NOT_TRIED`].
     pub reason: &'static str,
-    /// What was tried, from where.
+    /// Target and pod of the attempt.
     pub what: String,
 }
 
@@ -52,13 +52,13 @@ pub const NOT_TRIED: &str = "ProbeFailed";
 pub struct Summary {
     /// Attempts that were blocked.
     pub blocked: u64,
-    /// Classes that nobody answers for: silent in both controls, too.
+    /// Classes in which no target answers: silent in both controls, too.
     pub absent: BTreeSet<TargetClass>,
     /// Classes that the spec lets stay without a positive control.
     pub excused: BTreeSet<TargetClass>,
     /// Classes at the pods' own node that were silent, without a positive control that says why.
     pub own_node_open: BTreeSet<TargetClass>,
-    /// What answered at the pods' own node.
+    /// Targets that answered at the pods' own node.
     pub own_node: BTreeSet<String>,
 }
 
@@ -87,7 +87,8 @@ impl std::fmt::Display for Summary {
     }
 }
 
-/// Whether a connection to the target is reported and breaks nothing: it lives on the prober's own node, which the spec does not deny.
+/// Returns true if a connection to the target is reported and breaks nothing: it lives on the
+/// prober's own node, which the spec does not deny.
 pub fn is_excused(policy: &Isolation, target: &Target) -> bool {
     let own_node = target.class == TargetClass::OwnNode || target.on_own_node;
     own_node && policy.own_node == OwnNode::Report
@@ -172,13 +173,15 @@ fn tried(tally: &Tally) -> u64 {
     tally.attempts.saturating_sub(tally.failed)
 }
 
-/// Whether too few attempts say anything: whoever shares a pod with the prober can make most of them fail, and connect meanwhile.
+/// Returns true if too few attempts got an answer to say anything: a process that shares a pod with
+/// the prober can make most of them fail, and connect meanwhile.
 fn is_blind(tally: &Tally) -> bool {
     let tried = tried(tally);
     tried == 0 || tally.failed > tried
 }
 
-/// What a cluster may do without. Listeners of the run's own, production and an outside address that somebody chose are there.
+/// Returns true for classes that a cluster may lack. The run's own listeners, production and a
+/// configured outside address exist.
 fn may_be_absent(class: TargetClass) -> bool {
     match class {
         TargetClass::ApiServer
@@ -194,7 +197,7 @@ fn may_be_absent(class: TargetClass) -> bool {
     }
 }
 
-/// What the positive controls of a target say.
+/// Result of the positive controls of a target.
 enum Control {
     /// Both reached it.
     Reached,
@@ -230,7 +233,8 @@ fn control(target: &Target, controls: [&[Probe]; 2]) -> Control {
     }
 }
 
-/// Who reached what, in one sentence; classes that the same pods reached stand together, and a single target has its address.
+/// Returns one sentence that names the pods and the targets that they reached; classes that the
+/// same pods reached stand together, and a single target has its address.
 pub fn sentence(breaches: &BTreeMap<Target, BTreeSet<RunPod>>) -> String {
     let mut groups = BTreeMap::<&BTreeSet<RunPod>, Vec<&Target>>::new();
     for (target, pods) in breaches {

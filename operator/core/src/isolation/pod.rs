@@ -12,13 +12,13 @@ use crate::run::facts::PodInspection;
 use crate::run::id::RunRef;
 use crate::run::object::{Object, RunPod};
 
-/// How a key of the run's own Secret begins in a [`PodInspection`].
+/// Prefix of a key of the run's own Secret in a [`PodInspection`].
 pub const CREDENTIALS: &str = "credentials";
-/// How a key of the Secret with production's password begins in a [`PodInspection`].
+/// Prefix of a key of the Secret with production's password in a [`PodInspection`].
 pub const SOURCE: &str = "source";
-/// The mode of a Secret's file that a container of the run's group can read and nobody else.
+/// The mode of a Secret's file that a container of the run's group can read and no other user.
 const MODE: i32 = 0o440;
-/// What Kubernetes gives a Secret's file when nothing is said.
+/// Kubernetes' default mode of a Secret's file.
 const DEFAULT_MODE: i32 = 0o644;
 /// Parts of a pod's spec that are compared by their names.
 const NAMED: [&str; 3] = ["initContainers", "containers", "volumes"];
@@ -68,7 +68,7 @@ impl Secrets<'_> {
     }
 }
 
-/// What a pod of the run may be found with.
+/// Properties that a pod of the run may have.
 #[derive(Clone, Copy, Debug)]
 pub struct Expected<'a> {
     /// The run.
@@ -196,7 +196,8 @@ fn images(pod: &Pod, spec: &PodSpec) -> BTreeMap<String, (String, String)> {
         .collect()
 }
 
-/// What no pod of the run may have, however it was built: a token, the host, a privilege.
+/// Returns the properties of a spec that no pod of the run may have, however it was built: a token,
+/// the host, a privilege.
 fn unconfined(spec: &PodSpec) -> Vec<String> {
     let token = spec.automount_service_account_token != Some(false);
     let of_pod = [
@@ -230,14 +231,14 @@ fn unconfined(spec: &PodSpec) -> Vec<String> {
     found
 }
 
-/// What is said of the checks that are true.
+/// Returns the texts of the checks that are true.
 fn said<'a>(checks: &'a [(bool, &'static str)]) -> impl Iterator<Item = &'static str> + 'a {
     let bad = checks.iter().filter(|(bad, _)| *bad);
     bad.map(|(_, what)| *what)
 }
 
-/// What the pod has that was not built, lacks of what was, or has otherwise: an admission webhook or
-/// a policy of the cluster may have changed it.
+/// Returns the parts of the pod that were added, are missing or differ from the built one: an
+/// admission webhook or a policy of the cluster may have changed it.
 fn differences(found: &PodSpec, built: Option<&PodSpec>) -> Vec<String> {
     let (Ok(found), Ok(built)) = (serde_json::to_value(found), serde_json::to_value(built)) else {
         return vec!["the pod cannot be compared with the built one".into()];
@@ -275,7 +276,7 @@ fn named(list: &Value) -> Vec<(&str, &Value)> {
         .collect()
 }
 
-/// Names of the fields in which two objects differ, but for these.
+/// Names of the fields in which two objects differ, except these.
 fn differing<'a>(
     found: &'a Value,
     built: &'a Value,
@@ -288,7 +289,7 @@ fn differing<'a>(
     fields.into_iter()
 }
 
-/// What lets the pod be reached or reach more than it should, beside its own spec.
+/// Returns the objects beside the pod's spec that open it to more traffic than it should have.
 fn openings(
     labels: &BTreeMap<String, String>,
     services: &[Service],

@@ -1,4 +1,4 @@
-//! What agents try to reach, and what came of it.
+//! Targets that agents try to reach, and results of the attempts.
 //!
 //! A probe has three outcomes: Connected, blocked (silent or refused), or failed by itself. A failed probe says nothing, so it never counts as
 //! blocked.
@@ -29,7 +29,7 @@ impl Protocol {
     }
 }
 
-/// What is said to a target, so that it answers.
+/// Bytes sent to a target, so that it answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Greeting {
@@ -39,15 +39,16 @@ pub enum Greeting {
     Echo,
     /// A question for the root's name servers (RFC 1035).
     Dns,
-    /// An SSLRequest (postgres manual, Message Formats): a server answers `S` or `N` before anybody has said who they are.
+    /// An SSLRequest (postgres manual, Message Formats): a server answers `S` or `N` before any
+    /// authentication.
     Postgres,
 }
 
-/// What a pod tries to reach.
+/// A target that a pod tries to reach.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Target {
-    /// What it is to the run.
+    /// The target's class.
     pub class: TargetClass,
     /// IP address.
     pub address: String,
@@ -55,7 +56,7 @@ pub struct Target {
     pub port: u16,
     /// Transport protocol.
     pub protocol: Protocol,
-    /// What is said to it.
+    /// Bytes that are sent to it.
     pub greeting: Greeting,
     /// It lives at an address of the prober's own node.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -87,12 +88,12 @@ pub struct Tally {
     /// Nothing came within the time limit.
     #[serde(skip_serializing_if = "is_zero")]
     pub silent: u64,
-    /// The probe itself failed, such as for want of a socket: it says nothing.
+    /// The probe itself failed, for example because no socket was free: it says nothing.
     #[serde(skip_serializing_if = "is_zero")]
     pub failed: u64,
-    /// When the first attempt began.
+    /// Time at which the first attempt began.
     pub first: Option<Timestamp>,
-    /// When the last attempt ended.
+    /// Time at which the last attempt ended.
     pub last: Option<Timestamp>,
 }
 

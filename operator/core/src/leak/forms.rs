@@ -44,7 +44,8 @@ impl Forms {
         }
     }
 
-    /// How languages and files spell the text, and how JSON spells that: the copy's log is JSON around SQL. Letters and digits are the same in all.
+    /// Adds the text as languages and files escape it, and JSON's escapes of these forms: the
+    /// copy's log is JSON around SQL. Letters and digits are the same in all.
     fn add_spellings(&mut self, text: &str) {
         let spellings = [
             ("raw", text.to_owned()),

@@ -35,13 +35,13 @@ pub const EXAMPLES: usize = 20;
 const PLACE: usize = 200;
 /// Bytes behind the begin of a shape or verifier that decide about it.
 const LOOKAHEAD: usize = 1024;
-/// How Postgres' md5 verifiers begin.
+/// Prefix of Postgres' md5 verifiers.
 const MD5: &str = "md5";
 
 /// Something that must not be in a text.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credential {
-    /// What facts and markers call it.
+    /// Name in facts and markers.
     pub name: String,
     value: Vec<u8>,
 }
@@ -49,8 +49,8 @@ pub struct Credential {
 impl Credential {
     /// A credential; line ends behind the value, as in files, do not belong to it. An empty one is never found.
     ///
-    /// One that is shorter than eight characters is looked for as it is and as it is spelled, but not encoded; if it is a common word, it is found
-    /// wherever that stands.
+    /// One that is shorter than eight characters is looked for as it is and as it is spelled, but
+    /// not encoded; if it is a common word, every occurrence of the word is found.
     pub fn new(name: impl Into<String>, value: impl Into<Vec<u8>>) -> Self {
         let mut value = value.into();
         while value.pop_if(|byte| matches!(byte, b'\r' | b'\n')).is_some() {}
@@ -92,7 +92,7 @@ pub struct Scanner {
     markers: Markers,
 }
 
-/// What a pattern of the automaton is.
+/// Kind of a pattern of the automaton.
 #[derive(Clone, Copy)]
 enum Pattern {
     /// A form of the credential with this index.
@@ -108,7 +108,7 @@ enum Pattern {
     Shape(usize),
 }
 
-/// What was found.
+/// Kind of a match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum What {
     /// The credential with this index.
@@ -172,8 +172,9 @@ impl Scanner {
         Ok(scanner)
     }
 
-    /// Searches a text, and adds what is found to the facts. `place` is the file, container or object that it is; it is redacted before it stands in
-    /// facts, since whoever made the text may have named it. What cannot be read stands there as unread.
+    /// Searches a text, and adds what is found to the facts. `place` is the file, container or
+    /// object that it is; it is redacted before it stands in facts, since its name may come from
+    /// the author of the text. What cannot be read stands there as unread.
     ///
     /// The canary is no leak: that it was found makes `canary` true.
     pub fn search(&self, place: &str, text: impl Read, facts: &mut LeakFacts) {
@@ -235,7 +236,8 @@ impl Scanner {
         }
     }
 
-    /// A name that somebody else has chosen, as facts may have it: without credentials, in printable ASCII, and not long.
+    /// A name from outside the operator, made safe for facts: without credentials, in printable
+    /// ASCII, and not long.
     pub fn place(&self, name: &str) -> String {
         let mut shown = String::new();
         for character in self.redacted(name).chars() {
@@ -253,12 +255,13 @@ impl Scanner {
         shown
     }
 
-    /// Bytes that are kept back at the end of a piece, so that all that begins in front of them can be decided.
+    /// Bytes that are kept back at the end of a piece, so that every match that begins in front of
+    /// them can be decided.
     fn hold(&self) -> usize {
         self.longest.max(LOOKAHEAD)
     }
 
-    /// Whether a credential stands in a text in memory.
+    /// Returns true if a text in memory contains a credential.
     fn is_in(&self, text: &[u8]) -> bool {
         let mut found = false;
         // Memory can be read.
@@ -272,7 +275,8 @@ impl Scanner {
         found
     }
 
-    /// What begins at `start` of the text with this pattern, and how long it is.
+    /// Returns the kind and length of the match that begins at `start` of the text with this
+    /// pattern.
     fn decide(&self, text: &[u8], start: usize, pattern: PatternID) -> Option<(usize, What)> {
         let length = self.automaton.pattern_len(pattern);
         let after = &text[start + length..];

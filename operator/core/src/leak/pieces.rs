@@ -24,7 +24,8 @@ pub(super) struct Span {
     pub(super) what: What,
 }
 
-/// The next part of a text, with all that begins in it, in order; the last may end behind it.
+/// The next part of a text, with every match that begins in it, in order; the last may end behind
+/// it.
 pub(super) struct Piece<'a> {
     pub(super) offset: u64,
     pub(super) bytes: &'a [u8],
@@ -57,7 +58,8 @@ pub(super) fn each(
                 pending.push((end - scanner.automaton.pattern_len(pattern), pattern));
             },
         );
-        // Whatever begins in front of this place has ended in the buffer, and what decides about it is there.
+        // Every match that begins in front of this place has ended in the buffer, with the bytes
+        // that decide about it.
         let ready = if last {
             buffer.len()
         } else {

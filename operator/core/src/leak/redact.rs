@@ -7,7 +7,7 @@ use super::{
     pieces::{self, PIECE},
 };
 
-/// What stands around a marker, the first pair that no form of a credential can reach into.
+/// Delimiters of a marker, the first pair that no form of a credential contains.
 const BORDERS: [(&str, &str); 12] = [
     ("[", "]"),
     ("<", ">"),
@@ -23,12 +23,12 @@ const BORDERS: [(&str, &str); 12] = [
     ("«", "»"),
 ];
 
-/// What stands in the place of credentials.
+/// Markers that replace credentials.
 #[derive(Debug, Default)]
 pub(super) struct Markers {
     /// By the credential's index.
     credentials: Vec<String>,
-    /// Of a SCRAM verifier of somebody else.
+    /// For a SCRAM verifier of another password.
     verifier: String,
 }
 

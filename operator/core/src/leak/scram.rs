@@ -1,4 +1,5 @@
-//! SCRAM verifiers: whether one was made from a known password, which only its salt and iterations tell.
+//! SCRAM verifiers: recomputed from their salt and iterations, to find the known password that they
+//! were made from.
 
 use std::{
     collections::HashMap,
@@ -9,7 +10,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 
-/// How every verifier begins.
+/// Prefix of every verifier.
 pub(super) const PREFIX: &[u8] = b"SCRAM-SHA-256$";
 /// Digits of a number of iterations that is looked at.
 const DIGITS: usize = 20;
@@ -24,7 +25,7 @@ const VERIFIERS: usize = 64;
 /// Iterations that are computed for all verifiers and passwords together: seconds of one core.
 const WORK: u64 = 1 << 24;
 
-/// What follows [`PREFIX`].
+/// Fields of a verifier after [`PREFIX`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Verifier {
     iterations: u32,
@@ -106,7 +107,7 @@ fn stored_key(password: &[u8], salt: &[u8], iterations: u32) -> Option<[u8; 32]>
     Some(Sha256::digest(client.finalize().into_bytes()).into())
 }
 
-/// Whose a verifier is.
+/// Owner of a verifier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Owner {
     /// It was made from the password with this index.
@@ -117,7 +118,7 @@ pub(super) enum Owner {
     Unknown,
 }
 
-/// Tells whose verifiers are, each once and within bounds.
+/// Finds the owners of verifiers, each once and within bounds.
 #[derive(Debug, Default)]
 pub(super) struct Judge(Mutex<Judged>);
 

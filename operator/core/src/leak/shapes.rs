@@ -1,4 +1,4 @@
-//! Texts that have the shape of a token or key: somebody's, and perhaps an example. A warning, not a proof.
+//! Texts that have the shape of a token or key: a real one, or an example. A warning, not a proof.
 
 /// One shape: what it begins with, and whether what follows belongs to it.
 pub(super) struct Shape {
@@ -8,9 +8,11 @@ pub(super) struct Shape {
 }
 
 impl Shape {
-    /// Whether the shape stands between `before`, the byte in front of its anchor, and `after`, what follows it.
+    /// Returns true if the shape stands between `before`, the byte in front of its anchor, and
+    /// `after`, what follows it.
     ///
-    /// A token begins where a word begins. So no byte is looked at twice for the same shape, whatever the text is.
+    /// A token begins where a word begins. So no byte is looked at twice for the same shape, in any
+    /// text.
     pub(super) fn fits(&self, before: Option<u8>, after: &[u8]) -> bool {
         let begins = self.anchor.starts_with([':', '-']) || !before.is_some_and(|b| is_token(&b));
         begins && (self.fits)(after)

@@ -291,7 +291,7 @@ fn value() -> impl Strategy<Value = String> {
     ]
 }
 
-/// A text with forms of the values planted in it, wherever and however near to each other.
+/// A text with forms of the values planted in it, at any distance from each other.
 fn planted() -> impl Strategy<Value = (Vec<String>, Vec<u8>)> {
     let plant = (
         any::<prop::sample::Index>(),

@@ -1,7 +1,8 @@
-//! Whether the apiserver enforces the admission policies that approvals rest on.
+//! Check that the apiserver enforces the admission policies that approvals rest on.
 //!
-//! Who asked and who approved is proven by these policies alone: the apiserver keeps no record of who made an object. So what is in force is
-//! compared with what the chart has installed, and whatever was made before the last change of a policy proves nothing.
+//! Who asked and who approved is proven by these policies alone: the apiserver keeps no record of
+//! who made an object. So the policies in force are compared with those of the chart, and an object
+//! that is older than the last change of a policy proves nothing.
 
 use jiff::Timestamp;
 use k8s_openapi::api::admissionregistration::v1::{
@@ -18,30 +19,30 @@ use crate::problem::Problem;
 const REQUESTER: &str = "dryrun-requester";
 /// Policy and binding that say who may approve what.
 const APPROVER: &str = "dryrun-approver";
-/// Policy and binding that keep the plan in a status the operator's own: whoever approves reads it there.
+/// Policy and binding that keep the plan in a status the operator's own: approvers read it there.
 const RECORDS: &str = "dryrun-records";
 
-/// What was found of the policies.
+/// Result of the comparison of the policies.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Enforcement {
-    /// Nobody has looked: there is no plan yet, or the run has begun.
+    /// Not checked: there is no plan yet, or the run has begun.
     #[default]
     Unseen,
     /// All are in force as the chart has them.
     Whole {
-        /// When what says who may request changed for the last time.
+        /// Time of the last change to the objects that decide who may request.
         requester_since: Timestamp,
-        /// When what says who may approve, and who may show a plan, changed for the last time.
+        /// Time of the last change to the objects that decide who may approve or show a plan.
         approver_since: Timestamp,
     },
     /// One is not: which one, and what to do.
     Broken(Problem),
 }
 
-/// What was read of one object: nothing if there is none, or why it could not be read.
+/// Result of reading one object: nothing if there is none, or why it could not be read.
 pub type Reading<K> = Result<Option<K>, String>;
 
-/// What was read of all of them, by name.
+/// Objects that were read, by name.
 #[derive(Clone, Debug, Default)]
 pub struct Found {
     /// The policies.
@@ -128,7 +129,7 @@ fn read<K>(reading: &Reading<K>) -> Option<&K> {
     reading.as_ref().ok().and_then(Option::as_ref)
 }
 
-/// What is wrong with one object, and what to do.
+/// Returns the difference of one object from the chart's, and its remedy.
 fn compare<K: Resource<DynamicType = ()>>(
     name: &str,
     found: Option<&Reading<K>>,
@@ -152,13 +153,15 @@ fn compare<K: Resource<DynamicType = ()>>(
     }
 }
 
-/// What brings the chart's policies back. Whoever altered one owns what they wrote, so that Helm asks for force.
+/// Command that restores the chart's policies. Another field manager owns the altered fields, so
+/// that Helm needs force.
 const REPAIR: &str = "run `helm upgrade … --reuse-values --force-conflicts`";
 
-/// When what an object says changed for the last time.
+/// Returns the time of the last change to an object's content.
 ///
-/// Generation 1 is the spec that it was made with. Otherwise the newest entry of managedFields tells, those of its status aside; where there is
-/// none somebody has removed them, and the end of time is the only answer that is safe.
+/// Generation 1 is the spec that it was made with. Otherwise the newest entry of managedFields
+/// decides, except those of its status; where there is none, the entries were removed, and the end
+/// of time is the only answer that is safe.
 fn changed<K: Resource<DynamicType = ()>>(object: &K) -> Timestamp {
     let ObjectMeta {
         generation,

@@ -1,4 +1,4 @@
-//! Whether somebody else has approved exactly this plan.
+//! Check that a second person has approved exactly this plan.
 
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
@@ -8,17 +8,17 @@ use crate::plan;
 use crate::problem::Problem;
 use crate::run::id::RunRef;
 
-/// How long after it was made an approval may be good for. The chart's policy `dryrun-approver` says the same.
+/// Maximum lifetime of an approval. The chart's policy `dryrun-approver` says the same.
 pub const LONGEST: SignedDuration = SignedDuration::from_hours(7 * 24);
-/// How many changed inputs are named.
+/// Maximum number of changed inputs that are named.
 const NAMED: usize = 2;
 
-/// What an approval must match.
+/// Values that an approval must match.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted<'a> {
     /// The DryRun.
     pub run: &'a RunRef,
-    /// Who asked for it.
+    /// User who requested it.
     pub requested_by: &'a str,
     /// The plan as it resolves now.
     pub plan: &'a PlanSummary,
@@ -30,7 +30,7 @@ pub struct Wanted<'a> {
     pub now: Timestamp,
 }
 
-/// What was found of an approval.
+/// State of an approval.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Approval {
     /// None that names this DryRun.
@@ -39,7 +39,7 @@ pub enum Approval {
     Refused(Problem),
     /// One that counted for the plan as it was: the run is void.
     Void {
-        /// What has changed.
+        /// Description of the change.
         message: String,
     },
     /// One that lets this plan begin.
@@ -48,7 +48,7 @@ pub enum Approval {
         name: String,
         /// Its UID.
         uid: String,
-        /// Who approved.
+        /// User who approved.
         approved_by: String,
     },
 }
@@ -86,7 +86,7 @@ pub fn judge(approvals: &[DryRunApproval], wanted: &Wanted<'_>) -> Approval {
     found
 }
 
-/// Why an approval does not count, whatever plan it approves.
+/// Returns the reason why an approval does not count for any plan.
 fn refusal(approval: &DryRunApproval, wanted: &Wanted<'_>) -> Option<(&'static str, String)> {
     let spec = &approval.spec;
     let created = approval
@@ -158,7 +158,7 @@ fn changed(approved: &str, wanted: &Wanted<'_>) -> String {
     }
 }
 
-/// As much of a hash as tells it from others.
+/// Prefix of a hash, long enough to distinguish it.
 fn short(hash: &str) -> String {
     let cut: String = hash.chars().take("sha256:".len() + 12).collect();
     if cut.len() < hash.len() {
@@ -279,7 +279,7 @@ mod tests {
             ),
         ];
         for (expected, change, world) in cases {
-            // Whatever plan it approves: only an approval that would count can void a run.
+            // For any plan: only an approval that would count can void a run.
             for hash in [plan("p").hash, plan("q").hash] {
                 let approval = approval(|a| {
                     a.plan_hash = hash;

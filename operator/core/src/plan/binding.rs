@@ -1,4 +1,4 @@
-//! Which Secrets may be sent to a source.
+//! Rules for Secrets that may be sent to a source.
 //!
 //! A requester names host and Secret. Without a word of those who hold the Secret they could have any Secret of the namespace sent to a host of
 //! theirs. So the Secret itself says for which sources it is, in an annotation, or the chart does.

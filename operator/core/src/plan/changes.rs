@@ -1,13 +1,14 @@
-//! What has become of a plan between its being shown and its being run.
+//! Changes of a plan between its display and its run.
 
 use serde_json::Value;
 use std::collections::BTreeSet;
 
 use crate::api::PlanSummary;
 
-/// What the operator resolved otherwise than before, most telling first, as a person would name it.
+/// Returns the inputs that the operator resolved differently, most important first, in readable
+/// names.
 ///
-/// The spec is immutable: whatever changed is among what was resolved beside it.
+/// The spec is immutable: every change is in the resolved inputs.
 pub fn changes(before: &PlanSummary, after: &PlanSummary) -> Vec<String> {
     let named = [("configMaps", "ConfigMap key"), ("secrets", "Secret")];
     let inputs = named.iter().flat_map(|(field, what)| {

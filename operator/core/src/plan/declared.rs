@@ -1,4 +1,5 @@
-//! How many privilege rows a matrix declares: what can be known of them before there is a copy.
+//! Number of privilege rows that a matrix declares: what can be known of them before there is a
+//! copy.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -19,7 +20,7 @@ use crate::run::facts::SetSummary;
 pub struct DeclaredRows {
     /// All rows.
     pub total: u64,
-    /// The rows of each declared role, and of `public` if everybody is granted something.
+    /// The rows of each declared role, and of `public` if PUBLIC is granted something.
     pub grantees: BTreeMap<String, u64>,
     /// The list of rows that `matrixRef` names.
     #[serde(default, skip_serializing_if = "Option::is_none")]

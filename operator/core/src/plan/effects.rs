@@ -1,4 +1,4 @@
-//! What a run does to production, in sentences for whoever approves it.
+//! Effects of a run on production, in sentences for its approver.
 
 use crate::api::{Authentication, DryRunSpec, Source, SslMode};
 use crate::run::facts::DUMP_ATTEMPTS;
@@ -74,7 +74,7 @@ fn credential(spec: &DryRunSpec) -> Vec<String> {
     said
 }
 
-/// Where the pods next to production can connect to.
+/// Returns the destinations that the pods next to production can connect to.
 fn reached(source: &Source) -> String {
     let network = &source.network;
     let namespace = network.namespace.as_deref().unwrap_or_default();

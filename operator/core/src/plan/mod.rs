@@ -19,8 +19,8 @@ use crate::api::{DryRunSpec, PlanSummary};
 use crate::digest::prefixed;
 use crate::gate;
 
-/// Put before the canonical JSON, so that no other use of the same bytes has the same hash. Whoever changes what a plan's hash is taken over
-/// changes the version in it.
+/// Put before the canonical JSON, so that no other use of the same bytes has the same hash. A
+/// change to the hashed content requires a new version in it.
 const DOMAIN: &str = "dryrun.dev/v1alpha1 plan (RFC 8785)\n";
 
 /// The largest integer that canonical JSON holds exactly: 2^53 − 1.
@@ -35,7 +35,7 @@ pub struct Operator<'a> {
     pub probes_namespace: &'a str,
 }
 
-/// What the operator resolved beside the spec.
+/// Inputs that the operator resolved beside the spec.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Resolved {
@@ -51,7 +51,7 @@ pub struct Resolved {
     pub gates: Vec<String>,
     /// The privilege rows that the matrix declares.
     pub privileges: DeclaredRows,
-    /// What the run does to production, in sentences.
+    /// Effects of the run on production, in sentences.
     pub effects: Vec<String>,
 }
 
@@ -93,7 +93,8 @@ pub fn summarise(
     })
 }
 
-/// The whole plan, whose hash is approved. The report keeps it, so that whoever has the report can take the hash again.
+/// The whole plan, whose hash is approved. The report keeps it, so that a reader of the report can
+/// recompute the hash.
 ///
 /// # Errors
 /// As [`summarise`].
@@ -165,7 +166,7 @@ mod tests {
         }
     }
 
-    /// Whoever approves a hash approves each of these.
+    /// The approval of a hash covers each of these.
     #[test]
     fn everything_that_decides_the_run_is_in_the_plan() {
         let resolved = Resolved::new(

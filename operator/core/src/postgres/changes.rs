@@ -10,17 +10,17 @@ use crate::api::{CatalogChange, CatalogChanges};
 use crate::digest;
 use crate::run::facts::{ChangeFacts, PrivilegeRow};
 
-/// Name of the file in the evidence that tells all changes.
+/// Name of the file in the evidence that lists all changes.
 pub const DIFF: &str = "catalog.diff";
-/// How many objects may change in a run.
+/// Maximum number of objects that may change in a run.
 pub const MAX_OBJECTS: u64 = 10_000;
 /// Kind of what changed in privileges.
 const PRIVILEGE: &str = "privilege";
 /// Grantee in place of a role of the run itself, whose name is another in every run.
 const OPERATOR: &str = "(operator)";
-/// How many undeclared objects stand in the facts.
+/// Maximum number of undeclared objects in the facts.
 const UNDECLARED_SHOWN: usize = 100;
-/// How many declarations in vain stand in the facts.
+/// Maximum number of unused declarations in the facts.
 const MISSING_SHOWN: usize = 20;
 /// Characters of an object in the facts: signatures have no bound.
 const LENGTH: usize = 256;

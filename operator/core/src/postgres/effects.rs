@@ -11,11 +11,11 @@
 //! **What the log does not tell** is compared. A whole table that is written anew (ALTER TABLE,
 //! REFRESH, a table dropped and made again, SET UNLOGGED and back) has another file. Sequences and
 //! large objects are read as they are. At the end every table is counted once more, with the row
-//! versions whose `xmin` is of a transaction of the scenarios: there can be no more of them than the
-//! log tells of, and the rows must add up. So a table that lent its name to another one for a
-//! transaction, and whatever else the log would name wrongly, stands there as unexplained.
-//! Versions are not counted in tables whose owner's functions a query of a superuser would run
-//! (see `counts.sql`); for these any change of their entry in `pg_class` counts as rewritten.
+//! versions whose `xmin` is of a transaction of the scenarios: there can be no more of them than in
+//! the log, and the rows must add up. So a table that lent its name to another one for a
+//! transaction, like any other object that the log names wrongly, is listed as unexplained.
+//! Versions are not counted in tables whose owner's functions a query of a superuser would run (see
+//! `counts.sql`); for these any change of their entry in `pg_class` counts as rewritten.
 //!
 //! All is read at a barrier: the login's sessions have ended, and what is left of its work are
 //! prepared transactions, which are counted too.
@@ -27,15 +27,15 @@ use super::matrix::{ObjectClass, ObjectName, Selector};
 use crate::api::Verification;
 use crate::run::facts::{CopyEffects, RowEffects, ScenarioEffects, SetDifference};
 
-/// How many tables and sequences without an entry stand in the facts.
+/// Maximum number of tables and sequences without an entry in the facts.
 const OTHERS: usize = 20;
-/// How many unexplained tables are named.
+/// Maximum number of unexplained tables that are named.
 const EXAMPLES: usize = 3;
 
 /// The copy at a barrier, and what was done between the barrier before and this one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LedgerEntry {
-    /// Where the slot stood, as the server has it; empty when there was none.
+    /// Position of the slot, as the server reports it; empty when there was none.
     pub from: String,
     /// Up to where the log was read.
     pub upto: String,
@@ -71,7 +71,7 @@ pub struct Relation {
 pub struct Sequence {
     /// The value that it has.
     pub value: i64,
-    /// That value was given out.
+    /// True if that value was given out.
     pub called: bool,
     /// The first value.
     pub start: i64,
@@ -234,7 +234,7 @@ impl LedgerEntry {
         rows
     }
 
-    /// Sequences that moved, but for those that took a step for each row that was inserted.
+    /// Sequences that moved, except those that took a step for each row that was inserted.
     fn sequences_since(&self, before: &Self) -> BTreeMap<String, Option<u64>> {
         let mut moved = BTreeMap::new();
         for (name, sequence) in &self.sequences {
@@ -258,7 +258,7 @@ impl LedgerEntry {
 pub struct Counted {
     /// Its rows.
     pub rows: u64,
-    /// Those that were written since the scenarios began; absent when they could not be told.
+    /// Those that were written since the scenarios began; absent when they could not be determined.
     pub written: Option<u64>,
 }
 
@@ -304,8 +304,8 @@ pub fn settle(
     }
 }
 
-/// Returns the changes of a table that the ledger does not tell, none in most cases; nothing when
-/// its rows do not add up.
+/// Returns the changes of a table that are not in the ledger, none in most cases; nothing when its
+/// rows do not add up.
 fn balance(
     table: &str,
     entries: &[LedgerEntry],

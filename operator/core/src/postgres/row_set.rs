@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::digest;
 use crate::run::facts::{SetDifference, SetSummary};
 
-/// How many examples travel with a difference.
+/// Maximum number of examples in a difference.
 const EXAMPLES: usize = 3;
 /// Kinds of catalog rows whose definition Postgres prints from a parsed expression, and so maybe differently after a restore: an IN list becomes
 /// another expression. Nothing else of an object stands in them.

@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::run::facts::SettingsFacts;
 
-/// Settings that the copy's server takes over from the source's: the same statement must be allowed, mean and give the same on both.
+/// Settings that the copy's server takes over from the source's: the same statement must be
+/// allowed, mean and give the same on both.
 ///
-/// Left out on purpose: what bounds time and memory, which is another machine's; locales, of which the copy's image has few; whatever decides what is
-/// logged, which is the run's own; and `default_transaction_read_only`, which every session with production has a value of its own for, and with which nothing could be
-/// restored.
+/// Left out on purpose: what bounds time and memory, which is another machine's; locales, of which
+/// the copy's image has few; logging parameters, which are the run's own; and
+/// `default_transaction_read_only`, which every session with production has a value of its own for,
+/// and with which nothing could be restored.
 pub const MIRRORED: [&str; 27] = [
     "DateStyle",
     "IntervalStyle",
@@ -39,7 +41,7 @@ pub const MIRRORED: [&str; 27] = [
     "xmloption",
 ];
 
-/// How many differences stand in the facts.
+/// Maximum number of differences in the facts.
 const SHOWN: usize = 20;
 /// Characters of a value that are shown.
 const LENGTH: usize = 64;

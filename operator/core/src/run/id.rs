@@ -23,9 +23,10 @@ pub const REHEARSAL_LABEL: &str = "dryrun.dev/rehearsal";
 pub const PROBES: &str = "probes";
 /// Our finalizer on a DryRun.
 pub const FINALIZER: &str = "dryrun.dev/teardown";
-/// Annotation with the name of who lets go of a DryRun by force.
+/// Annotation with the name of the user who abandons a DryRun.
 pub const ABANDONED_BY: &str = "dryrun.dev/abandoned-by";
-/// Who writes: field manager of every apply, and `app.kubernetes.io/managed-by`.
+/// Name of the operator as a writer: field manager of every apply, and
+/// `app.kubernetes.io/managed-by`.
 pub const MANAGER: &str = "dryrun-operator";
 /// Label with the name of the DryRun.
 pub const INSTANCE_LABEL: &str = "app.kubernetes.io/instance";
@@ -139,7 +140,7 @@ impl RunRef {
     }
 
     /// Name of the ConfigMap with this part of the evidence, counted from 0. That of a run that
-    /// ended early has names of its own: C-12 may have stored parts before it was cut short.
+    /// ended early has other names: C-12 may have stored parts before it was cut short.
     pub fn evidence(&self, partial: bool, part: usize) -> String {
         let word = if partial { "-partial" } else { "" };
         format!("{}-evidence{word}-{part}", self.report())

@@ -141,11 +141,11 @@ impl RunPod {
     /// Pods that hold nothing: they probe, or answer probes.
     pub const PROBERS: [Self; 3] = [Self::Intruder, Self::Canary, Self::Listener];
 
-    /// The pods whose containers' logs are read: all that hold data or run the user's code.
+    /// The pods whose containers' logs are read: each that holds data or run the user's code.
     pub const LOGGED: [Self; 4] = [Self::Dump, Self::Restore, Self::Postgres, Self::Harness];
 
-    /// The pods that are inspected as the apiserver has them, each while it lives: all that hold data
-    /// or secrets.
+    /// The pods that are inspected as the apiserver has them, each while it lives: each that holds
+    /// data or secrets.
     pub const INSPECTED: [Self; 6] = [
         Self::Dump,
         Self::Postgres,

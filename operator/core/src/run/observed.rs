@@ -12,7 +12,7 @@ pub struct Observed {
     pub uid: String,
     /// It has a deletionTimestamp.
     pub deleting: bool,
-    /// What a pod does.
+    /// State of the pod.
     pub pod: Option<PodView>,
     /// The PersistentVolume that a claim is bound to.
     pub volume: Option<String>,
@@ -20,7 +20,7 @@ pub struct Observed {
     pub provisioning: bool,
 }
 
-/// What a pod does.
+/// State of a pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PodView {
     /// Pending, Running, Succeeded, Failed.
@@ -33,18 +33,18 @@ pub struct PodView {
     pub running: BTreeSet<String>,
     /// Containers that have ended.
     pub terminated: BTreeMap<String, Ended>,
-    /// Why it does not run yet: a reason and a message of the scheduler or the kubelet.
+    /// Reason why it does not run yet: a reason and a message of the scheduler or the kubelet.
     pub waiting: Option<Problem>,
 }
 
-/// How a container ended.
+/// Exit of a container.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ended {
     /// Its exit code.
     pub code: i32,
     /// The kubelet's word for it, such as Error or OOMKilled.
     pub reason: String,
-    /// What the container itself left as its termination message.
+    /// The container's own termination message.
     pub message: String,
 }
 

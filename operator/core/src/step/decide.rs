@@ -18,13 +18,13 @@ use crate::run::container::Container;
 use crate::run::object::{Object, RunPod};
 use crate::run::observed::PodView;
 
-/// How soon an incomplete plan is looked at again, at first.
+/// First interval between looks at an incomplete plan.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 /// The part of its age after which it is looked at again: many incomplete plans must not keep the operator and the apiserver busy.
 const PART_OF_AGE: u32 = 8;
-/// How soon a namespace in which the operator has no rights is looked at again.
+/// Interval between looks at a namespace in which the operator has no rights.
 const LOOK_FOR_RIGHTS: Duration = Duration::from_secs(30);
-/// How soon admission policies that are not in force, or a plan that was there before, are looked at again.
+/// Interval between looks at admission policies that are not in force, or at an earlier plan.
 const LOOK_FOR_POLICIES: Duration = Duration::from_secs(30);
 /// Reason of a command that nothing but time stopped.
 const LATE: &str = "DeadlineExceeded";
@@ -32,13 +32,13 @@ const LATE: &str = "DeadlineExceeded";
 /// The next actions, and what is to be said.
 #[derive(Clone, Debug)]
 pub struct Decision {
-    /// What to do, in order. Empty: wait for a change, or until `wake`.
+    /// Actions to take, in order. Empty: wait for a change, or until `wake`.
     pub actions: Vec<Action>,
     /// The whole status of the DryRun.
     pub status: DryRunStatus,
     /// The facts with what the decision itself adds to them.
     pub facts: Facts,
-    /// When to look again although nothing changed.
+    /// Time of the next pass if nothing changes before.
     pub wake: Option<Timestamp>,
     /// Every gate's verdict.
     pub verdicts: Vec<(&'static Gate, Verdict)>,
@@ -232,10 +232,11 @@ fn watch(world: &Snapshot<'_>, report: &ReportView, facts: &mut Facts) -> Option
     Some(action)
 }
 
-/// Teardown, whatever led to it.
+/// Teardown, for any reason.
 fn tear_down(world: &Snapshot<'_>, facts: &mut Facts) -> RunState {
-    // The report is the mark that the approval was used, and it carried the facts. Without it a run neither goes on nor begins anew. In a namespace
-    // that is being deleted it goes with everything else.
+    // The report is the mark that the approval was used, and it carried the facts. Without it a run
+    // neither continues nor begins anew. In a namespace that is being deleted it goes with
+    // everything else.
     if world.report.is_none() && !world.namespace_terminating {
         let report = world.run.report();
         let message =
@@ -298,8 +299,8 @@ fn delete_everything(world: &Snapshot<'_>) -> Vec<Action> {
     all.chain(release_finalizer(world)).collect()
 }
 
-/// A run that has ended: only the finalizer may be left, and what an abandoned run has not been told yet. Its status stays, whatever has become
-/// of its report since.
+/// A run that has ended: only the finalizer may be left, and an abandoned run may still lack its
+/// last deletes. Its status stays as it is, also without its report.
 fn ended(world: &Snapshot<'_>) -> Decision {
     let abandoned = world.status.outcome == Some(Outcome::Abandoned);
     let actions = if abandoned && world.finalizer {
@@ -386,7 +387,7 @@ fn before(world: &Snapshot<'_>) -> RunState {
         Enforcement::Whole {
             requester_since, ..
         } if world.created > *requester_since => {}
-        // Nothing proves that whoever asked is who the spec says.
+        // Nothing proves that the requester is the user in the spec.
         Enforcement::Whole { .. } => {
             let message =
                 "the admission policies have changed since it was asked for: make a new DryRun";

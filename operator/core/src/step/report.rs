@@ -13,7 +13,7 @@ use crate::problem::Problem;
 use crate::run::facts::EvidenceFacts;
 use crate::step::ReportView;
 
-/// How many cut files and things that are not kept are named.
+/// Maximum number of truncated files and dropped items that are named.
 const CUT: usize = 256;
 
 /// Bytes of JSON that facts may have: etcd takes objects of 1.5 MiB, and the plan, the conditions and the names of all fields
@@ -70,7 +70,7 @@ pub fn fitting(facts: &Facts) -> Result<Option<Facts>, serde_json::Error> {
     Ok(Some(facts))
 }
 
-/// What the report says at `now`.
+/// Returns the report's status at `now`.
 pub fn status(
     view: &ReportView,
     spec: &DryRunSpec,

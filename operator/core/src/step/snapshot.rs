@@ -1,4 +1,4 @@
-//! What the shell saw.
+//! Snapshot of the cluster for one decision.
 
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,13 +22,13 @@ pub struct Snapshot<'a> {
     pub probes_namespace: &'a str,
     /// Its generation as read.
     pub generation: i64,
-    /// When it was created.
+    /// Creation time.
     pub created: Timestamp,
     /// It has a deletionTimestamp.
     pub deleted: bool,
     /// It has our finalizer.
     pub finalizer: bool,
-    /// Who lets go of it by force ([`crate::run::id::ABANDONED_BY`]).
+    /// User who abandons it by force ([`crate::run::id::ABANDONED_BY`]).
     pub abandoned_by: Option<&'a str>,
     /// Its namespace is being deleted: nothing can be created there.
     pub namespace_terminating: bool,
@@ -40,11 +40,11 @@ pub struct Snapshot<'a> {
     pub status: &'a DryRunStatus,
     /// The plan as it resolves now, or why it does not.
     pub plan: &'a Result<PlanSummary, Problem>,
-    /// What was found of an approval.
+    /// State of the approval.
     pub approval: Approval,
-    /// What was found of the admission policies.
+    /// State of the admission policies.
     pub enforcement: Enforcement,
-    /// The report: there once the run has begun, unless somebody deletes it.
+    /// The report: present once the run has begun, unless a user deletes it.
     pub report: Option<ReportView>,
     /// The facts so far.
     pub facts: &'a Facts,
@@ -54,7 +54,7 @@ pub struct Snapshot<'a> {
     pub blind: bool,
     /// Jobs that are at work.
     pub running: &'a BTreeSet<Job>,
-    /// What the last pass could not do, such as a create that a quota refuses.
+    /// Failure of the last pass, such as a create that a quota refuses.
     pub trouble: Option<String>,
     /// The time.
     pub now: Timestamp,
@@ -63,19 +63,20 @@ pub struct Snapshot<'a> {
 /// The report, as far as decisions need it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReportView {
-    /// When it was created: when the run began.
+    /// Creation time: when the run began.
     pub began: Timestamp,
-    /// Who approved it.
+    /// User who approved it.
     pub approved_by: String,
 }
 
 impl Snapshot<'_> {
-    /// The run has begun: its approval is used. Its report tells so; if that was deleted, what was said and made before.
+    /// The run has begun: its approval is used. Its report says so; if that was deleted, what was
+    /// said and made before.
     pub fn begun(&self) -> bool {
         self.report.is_some() || self.status.report.is_some() || !self.objects.is_empty()
     }
 
-    /// What commands look at.
+    /// Returns the commands' view of the snapshot.
     pub(super) fn view<'a>(&'a self, facts: &'a Facts, deadline: Timestamp) -> View<'a> {
         View {
             run: self.run,

@@ -1,4 +1,4 @@
-//! What is said of a run: built whole from what is known, and written only if it changed.
+//! Status of a run: built whole from what is known, and written only if it changed.
 
 use super::decide::RunState;
 use super::snapshot::Snapshot;
@@ -10,7 +10,7 @@ use crate::plan::admission::Enforcement;
 use crate::run::object::Object;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-/// How a run ended, by its gates alone.
+/// Returns the outcome of a run by its gates alone.
 pub(super) fn outcome(verdicts: &[(&'static Gate, Verdict)]) -> Outcome {
     let any = |status| verdicts.iter().any(|(_, v)| v.status == status);
     if any(Status::False) {
@@ -22,13 +22,14 @@ pub(super) fn outcome(verdicts: &[(&'static Gate, Verdict)]) -> Outcome {
     }
 }
 
-/// How many objects that are left are named.
+/// Maximum number of remaining objects that are named.
 const NAMED: usize = 3;
 /// Commands that take moments: they are shown with the one that follows.
 const MOMENTARY: [Command; 3] = [Command::Preflight, Command::Secrets, Command::Evidence];
 
-/// Whether a status is worth a write: a plan, an approval, the next command, a failure or an end. Verdicts that passed go with the command that
-/// they let begin, UIDs and messages with whatever comes next: more would wake watchers for nothing.
+/// Returns true if a status is worth a write: a plan, an approval, the next command, a failure or
+/// an end. Verdicts that passed go with the command that they let begin, UIDs and messages with the
+/// next write: more would wake watchers for nothing.
 pub fn is_edge(before: &DryRunStatus, after: &DryRunStatus) -> bool {
     fn said(status: &DryRunStatus, of: impl Fn(&Condition) -> bool) -> Vec<(&str, &str, &str)> {
         let said = status.conditions.iter().filter(|c| of(c));
@@ -51,7 +52,7 @@ pub fn is_edge(before: &DryRunStatus, after: &DryRunStatus) -> bool {
         || (before.step != after.step && !momentary)
 }
 
-/// Whether it is said what teardown waits for.
+/// Returns true if the status says what teardown waits for.
 fn hangs(status: &DryRunStatus) -> bool {
     conditions::find(&status.conditions, "NetZero")
         .is_some_and(|c| c.reason == TEARING_DOWN && !c.message.is_empty())
@@ -146,7 +147,7 @@ pub(super) fn build(
     status
 }
 
-/// The status as it was, with what a run that cannot go on waits for.
+/// The status as it was, with the reason why a blocked run waits.
 pub(super) fn waiting(world: &Snapshot<'_>, reason: &str, message: &str) -> DryRunStatus {
     let mut status = world.status.clone();
     let waits = Verdict::new(Status::True, reason, message);
@@ -183,7 +184,8 @@ fn repeat(world: &Snapshot<'_>, status: &mut DryRunStatus, type_: &str) -> Statu
     said.status
 }
 
-/// Whether the apiserver checks approvals. Looked at until the run begins; then it stays as it was.
+/// Writes the state of the admission policies into the status. Looked at until the run begins; then
+/// it stays as it was.
 fn enforced(world: &Snapshot<'_>, status: &mut DryRunStatus) {
     let said = match &world.enforcement {
         Enforcement::Unseen => {
@@ -279,7 +281,8 @@ fn summaries(
     set(world, status, "NetZero", &net_zero);
     status.net_zero = Some(net_zero.status.as_str().to_owned());
     match state {
-        // Approved: it begins with the next create, and saying so later would be a write of its own.
+        // Approved: the run begins with the next create, and saying so later would need another
+        // write.
         RunState::Before { .. } if !begins => {}
         RunState::Before { .. } | RunState::At { .. } => {
             let runs = Verdict::new(Status::True, RUNNING, succeeded.message);
@@ -295,7 +298,7 @@ fn summaries(
     }
 }
 
-/// What teardown waits for, once it is late.
+/// Describes the objects that teardown waits for, once it is late.
 fn tearing_down(world: &Snapshot<'_>, facts: &Facts) -> String {
     let hanging = c13_teardown::hanging(&world.view(facts, world.now));
     let error = facts.teardown.as_ref().and_then(|t| t.proof_error.clone());
@@ -314,7 +317,7 @@ fn enumerate(all: &[String]) -> String {
     }
 }
 
-/// Who let go of the run, and what of it is there.
+/// Describes the user who abandoned the run, and its remaining objects.
 fn abandoned(world: &Snapshot<'_>) -> String {
     let who = world.abandoned_by.unwrap_or_default();
     // What holds data comes first.
@@ -334,7 +337,7 @@ fn abandoned(world: &Snapshot<'_>) -> String {
     format!("abandoned by {who}; {left}")
 }
 
-/// Why a run that began did not pass, in one sentence.
+/// Describes in one sentence why a run that began did not pass.
 fn why(facts: &Facts, verdicts: &[(&'static Gate, Verdict)], outcome: Outcome) -> String {
     let named = |status| verdicts.iter().find(|(_, v)| v.status == status);
     match outcome {

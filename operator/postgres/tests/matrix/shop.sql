@@ -1,4 +1,4 @@
--- Hundreds of functions that everybody may execute, half of which run as their owner.
+-- Hundreds of functions that PUBLIC may execute, half of which run as their owner.
 DO $$
 BEGIN
   FOR n IN 1..300 LOOP

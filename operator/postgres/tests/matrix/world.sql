@@ -62,7 +62,7 @@ CREATE FOREIGN TABLE iu.far (id bigint) SERVER archive;
 CREATE PUBLICATION news;
 ALTER FOREIGN TABLE iu.far OWNER TO workflow_admin;
 
--- What production granted to roles that nobody declares.
+-- What production granted to roles that are not declared.
 GRANT USAGE ON SCHEMA iu TO readers, lender;
 GRANT SELECT ON ALL TABLES IN SCHEMA iu TO readers;
 GRANT SELECT ON iu.cut_profile TO lender WITH GRANT OPTION;

@@ -1,4 +1,4 @@
-//! What is asked of production before a byte is dumped: rights, requirements, roles.
+//! Checks of production before a byte is dumped: rights, requirements, roles.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -51,7 +51,8 @@ pub(super) fn weak_password(server: &Server, password: &str) -> Option<Problem> 
     }
 }
 
-/// The server's own values of the settings that the copy takes over, and which of them could not be seen. Reads them in a session of its own.
+/// The server's own values of the settings that the copy takes over, and which of them could not be
+/// seen. Reads them in a separate session.
 pub(super) async fn settings(
     credentials: &Credentials<'_>,
 ) -> Result<(BTreeMap<String, String>, Vec<String>)> {
@@ -101,12 +102,13 @@ pub(super) async fn unavailable(
     Ok((unavailable, other_versions))
 }
 
-/// Returns true if the write-ahead log can be decoded, which tells the effects of scenarios.
+/// Returns true if the write-ahead log can be decoded, which shows the effects of scenarios.
 fn has_decoder(modules: &Path) -> bool {
     modules.join(format!("{DECODER}.so")).exists()
 }
 
-/// Returns true for a version of an extension that can be installed: by a script of its own and those that upgrade it, or since it is the default.
+/// Returns true for a version of an extension that can be installed: by its own script and those
+/// that upgrade it, or since it is the default.
 fn has_version(directory: &Path, control: &str, name: &str, version: &str) -> bool {
     let is_default = control
         .lines()

@@ -1,4 +1,4 @@
-//! Unpacking a tar archive that nobody has to be trusted for.
+//! Unpacking of an untrusted tar archive.
 
 use std::{
     collections::BTreeSet,

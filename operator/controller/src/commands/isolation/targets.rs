@@ -1,4 +1,4 @@
-//! Where everything is that a run's pods must not reach.
+//! Resolves the addresses that isolation probes try.
 
 use dryrun_core::api::TargetClass;
 use dryrun_core::isolation::target::{Greeting, Protocol, Target};
@@ -26,11 +26,11 @@ const APISERVER: (&str, &str) = ("default", "kubernetes");
 pub(super) struct Places {
     /// Production: only the dump and identity pods may reach it.
     pub(super) production: Target,
-    /// What an unrestricted pod can reach, if it is there at all.
+    /// Targets that an unrestricted pod can reach if they exist.
     pub(super) open: Vec<Target>,
     /// The copy's Postgres at each of its pod's addresses: only the restore and harness pods may reach it.
     pub(super) copy: Vec<Target>,
-    /// Another port of the copy's pod: nobody may reach it.
+    /// Another port of the copy's pod: no pod may reach it.
     pub(super) copy_other_port: Vec<Target>,
     /// Node of the copy.
     pub(super) node: String,
@@ -235,14 +235,14 @@ fn kubelet_port(node: &Node) -> u16 {
         .unwrap_or(KUBELET_PORT)
 }
 
-/// The apiserver's Service, as every pod is told of it.
+/// The apiserver's Service, as in every pod's environment.
 fn apiserver() -> Option<(String, u16)> {
     let host = std::env::var("KUBERNETES_SERVICE_HOST").ok()?;
     let port = std::env::var("KUBERNETES_SERVICE_PORT").ok()?;
     Some((host, port.parse().ok()?))
 }
 
-/// The cluster's DNS, as the operator's own pod is told of it.
+/// The cluster's DNS, as in the operator's own resolv.conf.
 fn name_servers() -> Vec<SocketAddr> {
     let Ok((configuration, _)) = hickory_resolver::system_conf::read_system_conf() else {
         return Vec::new();

@@ -52,14 +52,15 @@ pub(super) fn dump(plan: &Plan<'_>) -> PodSpec {
 
 pub(super) fn postgres(plan: &Plan<'_>) -> PodSpec {
     let postgres = &plan.spec.postgres;
-    // It has no data, no secret but its own token, and waits until the operator lets the pod go on. Where the server will listen it answers probes:
-    // a port that is closed looks isolated.
+    // It has no data, no secret but its own token, and waits until the operator releases the pod.
+    // Where the server will listen it answers probes: a port that is closed looks isolated.
     let isolate = Container {
         resources: Some(small()),
         volume_mounts: Some(vec![read_only(mount("isolate-secrets", SECRETS_DIR))]),
         ..echoing(agent(plan, run::Container::Isolate), POSTGRES_PORT)
     };
-    // A native sidecar (KEP-753), without data: it probes for as long as the copy lives, and answers where nobody may come.
+    // A native sidecar (KEP-753), without data: it probes for as long as the copy lives, and
+    // answers where no pod may connect.
     let probe = Container {
         resources: Some(small()),
         restart_policy: Some("Always".into()),

@@ -102,7 +102,8 @@ pub(super) fn pod(plan: &Plan<'_>) -> PodSpec {
     )
 }
 
-/// What commands may write: as much as the harness states of the node's disk.
+/// Returns the size of the scratch space of commands: as much as the harness states of the node's
+/// disk.
 fn scratch_size(declared: Option<&ResourceRequirements>) -> Quantity {
     let limits = declared.and_then(|resources| resources.limits.as_ref());
     let stated = limits.and_then(|limits| limits.get("ephemeral-storage"));
@@ -150,7 +151,7 @@ mod tests {
         objects::pod(&plan, pod).spec.unwrap()
     }
 
-    /// What user code writes is on the node's disk, with production's.
+    /// Files of user code are on the node's disk, with production's.
     #[test]
     fn no_directory_is_without_a_size() {
         let mut spec = testing::spec();
@@ -183,7 +184,7 @@ mod tests {
         }
     }
 
-    /// What is inspected in the live pods is what is built here.
+    /// The inspection of live pods compares them with the pods that are built here.
     #[test]
     fn the_pods_are_confined() {
         let (spec, run, operator) = demo();

@@ -1,4 +1,4 @@
-//! What all pods and containers have in common.
+//! Parts shared by all pods and containers.
 
 use dryrun_core::run::container::{self, INSTALL};
 use dryrun_core::run::layout::AGENT_DIR;
@@ -24,7 +24,7 @@ pub(super) fn echoing(agent: Container, port: u16) -> Container {
     }
 }
 
-/// What all pods have in common.
+/// Returns the pod that all others are made from.
 pub(super) fn base(
     plan: &Plan<'_>,
     init: Vec<Container>,

@@ -27,7 +27,7 @@ pub(super) fn pod(plan: &Plan<'_>) -> PodSpec {
         ]),
         ..agent(plan, run::Container::Seal)
     };
-    // All that it looks for, and its own token under the name that every agent has it.
+    // The credentials that it looks for, and its own token under the name that every agent has it.
     let all = key::all();
     let keys: Vec<(&str, &str)> = all.iter().map(|key| (key.as_str(), key.as_str())).collect();
     let secrets = vec![token(plan, run::Container::Seal, &keys), source_key(plan)];

@@ -28,9 +28,11 @@ pub fn create(roles: &BTreeSet<String>) -> Vec<Statement> {
         .collect()
 }
 
-/// Gives undeclared roles what they have in production (see [`super::undeclared`]); memberships have options of their own from 16 on.
+/// Gives undeclared roles what they have in production (see [`super::undeclared`]); memberships
+/// have options of their own from 16 on.
 ///
-/// A setting of all roles is left to be told as a difference: it would be one of the operator's own sessions.
+/// A setting of all roles is left and reported as a difference: it would be one of the operator's
+/// own sessions.
 pub fn give(rights: &BTreeSet<PrivilegeRow>, server_version_num: u32) -> Vec<Statement> {
     let of_roles = rights
         .iter()

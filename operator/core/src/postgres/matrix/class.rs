@@ -129,7 +129,7 @@ impl ObjectClass {
         }
     }
 
-    /// Whether its objects have columns.
+    /// Returns true if its objects have columns.
     pub(super) fn is_relation(self) -> bool {
         matches!(
             self,
@@ -137,12 +137,12 @@ impl ObjectClass {
         )
     }
 
-    /// Whether its objects are named with their arguments.
+    /// Returns true if its objects are named with their arguments.
     pub(super) fn is_routine(self) -> bool {
         matches!(self, Self::Function | Self::Procedure)
     }
 
-    /// Whether its objects live in schemas.
+    /// Returns true if its objects live in schemas.
     pub(super) fn is_in_schema(self) -> bool {
         self.is_relation()
             || self.is_routine()
@@ -169,7 +169,8 @@ pub(super) enum RowClass {
     Owner,
     /// A login of the grantee at a foreign server.
     UserMapping,
-    /// What decides whose rights count and which rows are seen: row-level security, policies, SECURITY DEFINER routines, options of views.
+    /// Attributes that decide whose rights count and which rows are visible: row-level security,
+    /// policies, SECURITY DEFINER routines, options of views.
     Definition,
 }
 
@@ -181,7 +182,7 @@ pub(super) const ATTRIBUTE: &str = "role_attr";
 pub(super) const MEMBERSHIP: &str = "membership";
 /// Class of the rows of [`RowClass::Setting`].
 pub(super) const SETTING: &str = "setting";
-/// What the classes of the rows of [`RowClass::Owner`] begin with.
+/// Prefix of the classes of the rows of [`RowClass::Owner`].
 pub(super) const OWNER: &str = "owner_";
 
 /// Classes of the rows of [`RowClass::Definition`].

@@ -8,9 +8,9 @@ use super::scope::{Place, Scope};
 use crate::api::MatrixMode;
 use crate::run::facts::{MatrixDifference, PrivilegeRow, RowGroup};
 
-/// How many objects stand in a group as examples.
+/// Maximum number of example objects in a group.
 const EXAMPLES: usize = 3;
-/// How many groups stand in a difference: facts are small, however much differs.
+/// Maximum number of groups in a difference: facts are small, however much differs.
 const GROUPS: usize = 64;
 /// Class of the group that counts the rows of all further groups.
 const FURTHER: &str = "further";
@@ -19,8 +19,9 @@ const LENGTH: usize = 256;
 
 /// Compares a matrix with the rows that were found.
 ///
-/// `baseline` are the rows right after the restore, once production's grants to the declared roles were revoked: what the matrix has no words for must
-/// be as there, whatever the mode, for the loss of a policy or a REVOKE gives rights as a grant does. `own` are the roles of the run, such as its
+/// `baseline` are the rows right after the restore, once production's grants to the declared roles
+/// were revoked: what the matrix has no words for must be as there, in every mode, for the loss of
+/// a policy or a REVOKE gives rights as a grant does. `own` are the roles of the run, such as its
 /// bootstrap superuser; what they have is left out.
 pub fn compare(
     matrix: &Compiled,
@@ -127,7 +128,8 @@ fn cut(text: &str) -> String {
     text.chars().take(LENGTH).collect()
 }
 
-/// The privilege as a person is told of it: rows that differ in the grant option or the sign alone must not read alike.
+/// The privilege as shown to users: rows that differ in the grant option or the sign alone must not
+/// read alike.
 fn privilege(row: &PrivilegeRow) -> String {
     let privilege = cut(&row.privilege);
     match (gives(row), row.grantable) {

@@ -1,4 +1,4 @@
-//! How declared roles could get more than their rows say.
+//! Paths by which declared roles could get more than their rows say.
 
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,23 +10,23 @@ use super::selector;
 use crate::api::{MatrixMode, Privilege, PrivilegeScope};
 use crate::run::facts::{EscalationFacts, PrivilegeRow};
 
-/// How many paths stand in the facts as examples.
+/// Maximum number of example paths in the facts.
 const EXAMPLES: usize = 3;
 /// Name of the path of a role's own attribute in escalations.sql.
 const OF_ATTRIBUTE: &str = "attribute";
 /// Attributes of which the declaration says all: they reach no other role and not the server's operating system.
 const HARMLESS: [&str; 2] = ["BYPASSRLS", "CREATEDB"];
-/// Name of the path of a privilege that everybody has.
+/// Name of the path of a privilege of PUBLIC.
 const THROUGH_PUBLIC: &str = "through PUBLIC";
 
 /// A way in which a role could get more: a row of the query `escalations.sql`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct EscalationPath {
-    /// The role, `public` when the path is open to everybody.
+    /// The role, `public` when the path is open to PUBLIC.
     pub role: String,
     /// The kind of path.
     pub why: String,
-    /// What is reached.
+    /// Object or privilege at the end of the path.
     pub what: String,
 }
 
@@ -69,8 +69,8 @@ impl Allowed {
 
 /// Judges the paths that were found, and what PUBLIC has among the rows that were found, by the allow-list of a matrix.
 ///
-/// Only declared roles are judged, and everybody, since that includes them. Whatever gives more than its row says needs an entry with a reason, also when
-/// the row itself is declared.
+/// Only declared roles are judged, and PUBLIC, since it includes them. A path that gives more than
+/// its row says needs an entry with a reason, also when the row itself is declared.
 pub fn escalations(
     matrix: &Compiled,
     found: &BTreeSet<EscalationPath>,
@@ -128,8 +128,8 @@ fn is_declared(matrix: &Compiled, path: &EscalationPath) -> bool {
         && matrix.rows.contains(&row())
 }
 
-/// What every declared role has through PUBLIC, and no grant to PUBLIC declares. Where the whole database or more than the matrix is let pass, there
-/// is nothing of the kind.
+/// Privileges that every declared role has through PUBLIC, and no grant to PUBLIC declares. Where
+/// the whole database or more than the matrix is let pass, there is nothing of the kind.
 ///
 /// What Postgres gives PUBLIC on every database, type and language is left out, and so is what another path tells.
 fn through_public(
@@ -303,7 +303,7 @@ mod tests {
             judge(&[(pattern, Some(312))], &[]).vain,
             ["the allowed escalation `public: SECURITY DEFINER*: app.*` matches nothing"]
         );
-        // Neither another role's path nor another kind is meant.
+        // Paths of other roles and of other kinds are not covered.
         let facts = judge(
             &[(pattern, Some(1))],
             &[

@@ -257,7 +257,7 @@ impl Compiler<'_> {
         }
     }
 
-    /// Whether a grant may name this grantee.
+    /// Returns true if a grant may name this grantee.
     pub(super) fn is_grantee(&self, role: &str) -> bool {
         role == PUBLIC || self.privileges.roles.contains_key(role)
     }

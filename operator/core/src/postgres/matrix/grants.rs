@@ -72,7 +72,7 @@ impl Compiler<'_> {
     }
 }
 
-/// What one grant gives.
+/// Rows that one grant gives.
 #[derive(Default)]
 struct Expansion {
     rows: BTreeSet<PrivilegeRow>,
@@ -139,7 +139,7 @@ impl Expansion {
         }
     }
 
-    /// What the pattern leaves out; each exception must take something from it.
+    /// Returns the names that the pattern leaves out; each exception must take something from it.
     fn exceptions(
         &mut self,
         inventory: &Inventory,

@@ -1,4 +1,4 @@
-//! What there is in a database that a matrix may name.
+//! Objects of a database that a matrix may name.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +17,7 @@ pub struct CatalogObject {
     pub name: String,
     /// Its owner.
     pub owner: String,
-    /// What PUBLIC may do with an object of initdb or of an extension from the beginning.
+    /// PUBLIC's initial privileges on an object of initdb or of an extension.
     pub initial: Option<Vec<String>>,
 }
 
@@ -132,14 +132,15 @@ impl Inventory {
         self.columns.get(relation)?.get(column).map(String::as_str)
     }
 
-    /// How the server spells a parameter. Parameters of extensions, which have a dot, need not be loaded.
+    /// Returns the server's spelling of a parameter. Parameters of extensions, which have a dot,
+    /// need not be loaded.
     pub(super) fn parameter(&self, name: &str) -> Option<String> {
         let spelling = self.parameters.get(&name.to_ascii_lowercase()).cloned();
         spelling.or_else(|| is_custom_parameter(name).then(|| name.to_owned()))
     }
 }
 
-/// Whether it is a name that an extension may give to a parameter of its own.
+/// Returns true if an extension may give this name to one of its parameters.
 pub(super) fn is_custom_parameter(name: &str) -> bool {
     let word = |part: &str| {
         part.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')

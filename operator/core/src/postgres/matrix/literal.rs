@@ -21,7 +21,7 @@ const LINE_LIMIT: usize = 64 << 10;
 pub const MAX_ROWS: u64 = 200_000;
 /// Binary logarithm of the memory that decompression may ask for: as much as the list itself.
 const WINDOW_LOG: u32 = 24;
-/// How many lines that cannot hold are named.
+/// Maximum number of invalid lines that are named.
 const LINES_NAMED: usize = 20;
 
 /// Rows in the form of [`super::line`], one per line, sorted by their bytes, none twice.
@@ -31,7 +31,7 @@ pub struct Literal {
     rows: Vec<PrivilegeRow>,
 }
 
-/// Why a list of rows is none.
+/// Reasons why a list of rows is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidLiteral {
     /// zstd cannot read it.
@@ -87,8 +87,9 @@ impl Literal {
     }
 }
 
-/// Reads a list, plain or compressed by zstd, and hands over each line with its row. Holds one line at a time: whoever may write a ConfigMap
-/// can have the operator read a list, and 29 kB of zstd hold 16 MiB.
+/// Reads a list, plain or compressed by zstd, and hands over each line with its row. Holds one line
+/// at a time: a user who may write a ConfigMap can make the operator read a list, and 29 kB of zstd
+/// hold 16 MiB.
 ///
 /// # Errors
 /// As [`Literal::read`].
@@ -156,8 +157,9 @@ fn lines(
 impl Compiler<'_> {
     /// Takes over the rows of a list.
     ///
-    /// Privileges of declared roles and of everybody are brought about. All other rows are checked, and not brought about: what belongs to roles that
-    /// are not declared, ownership, definitions, what was taken from initial privileges. Of a declared role's attributes, memberships and settings the
+    /// Privileges of declared roles and of PUBLIC are granted. All other rows are checked, and not
+    /// brought about: what belongs to roles that are not declared, ownership, definitions, what was
+    /// taken from initial privileges. Of a declared role's attributes, memberships and settings the
     /// list may only repeat what `roles` says.
     pub(super) fn literal(&mut self, literal: &Literal) {
         let mut errors = Vec::new();
@@ -180,7 +182,7 @@ impl Compiler<'_> {
         self.errors.extend(errors);
     }
 
-    /// Whether a row can hold, and if so whether it is to be brought about.
+    /// Checks that a row can hold, and returns true if it must be granted.
     fn check(&self, row: &PrivilegeRow) -> Result<bool, String> {
         let role = &row.grantee;
         let declared = self.privileges.roles.contains_key(role);

@@ -8,7 +8,7 @@ use super::row::{PUBLIC, Reading};
 use super::statement::setting;
 use crate::postgres::sql::{identifier, statements};
 
-/// What a statement calls all roles.
+/// The keyword for all roles in a statement.
 const ALL: &str = "ALL";
 
 /// A setting that production has for a role, a database or both, and that would change what the copy logs of a scenario.
@@ -69,7 +69,8 @@ pub fn log_settings(reading: &Reading) -> Vec<LogSetting> {
         .collect()
 }
 
-/// Whether a parameter decides what the server logs of a session: what, how much of it, in which language, and until when it serves one whose client is gone.
+/// Returns true if a parameter decides what the server logs of a session: what, how much of it, in
+/// which language, and until when it serves one whose client is gone.
 pub(super) fn decides_log(parameter: &str) -> bool {
     let parameter = parameter.to_ascii_lowercase();
     parameter.starts_with("log_")

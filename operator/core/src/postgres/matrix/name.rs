@@ -140,7 +140,7 @@ pub(super) fn split(text: &str, separator: char) -> Option<Vec<&str>> {
     (!quoted).then_some(parts)
 }
 
-/// What an identifier means: quoted, exactly what it holds; else in lower case.
+/// Returns the name that an identifier denotes: quoted, exactly what it holds; else in lower case.
 pub(super) fn part(text: &str) -> Option<String> {
     let name = match text.strip_prefix('"') {
         Some(quoted) => quoted.strip_suffix('"')?.replace("\"\"", "\""),

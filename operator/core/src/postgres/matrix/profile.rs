@@ -53,7 +53,7 @@ pub fn declared_grants(privileges: &Privileges) -> impl Iterator<Item = Grant> {
     privileges.grants.iter().cloned().chain(of_profiles)
 }
 
-/// The named profiles and all that they include. It ends also where profiles include each other.
+/// The named profiles and their contents. It ends also where profiles include each other.
 fn closure<'a>(privileges: &'a Privileges, names: &'a [String]) -> BTreeSet<&'a str> {
     let mut found = BTreeSet::new();
     let mut next: Vec<&str> = names.iter().map(String::as_str).collect();

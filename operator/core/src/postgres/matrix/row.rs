@@ -10,7 +10,7 @@ use crate::{
     run::facts::{PrivilegeRow, SetSummary},
 };
 
-/// The grantee that stands for everybody.
+/// The grantee for PUBLIC.
 pub const PUBLIC: &str = "public";
 
 /// Every privilege of a database: the rows of `privileges.sql` and `attributes.sql`.
@@ -101,7 +101,8 @@ pub(super) fn granted(
     }
 }
 
-/// Whether a row gives something; if not, it tells that a part of an object's initial privileges was taken away.
+/// Returns true if a row gives something; if not, it tells that a part of an object's initial
+/// privileges was taken away.
 pub(super) fn gives(row: &PrivilegeRow) -> bool {
     row.sign != "-"
 }

@@ -1,4 +1,4 @@
-//! Which rows the matrix speaks of.
+//! Scope of the matrix: the rows that it must declare.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use super::row::{PUBLIC, gives};
 use crate::api::PrivilegeScope;
 use crate::run::facts::PrivilegeRow;
 
-/// What a row is compared with.
+/// Rows that a row is compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
     /// The declared rows.
@@ -27,7 +27,7 @@ pub(super) enum Place {
 pub(super) struct Scope<'a> {
     kind: PrivilegeScope,
     declared: &'a BTreeSet<String>,
-    /// The declared roles and all that they can reach by SET or INHERIT.
+    /// The declared roles and all roles that they can reach by SET or INHERIT.
     reach: BTreeSet<&'a str>,
     own: &'a BTreeSet<String>,
 }
@@ -63,7 +63,7 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// Where a row belongs.
+    /// Returns the place of a row.
     ///
     /// The matrix has words for what is granted to a role and what it owns. Everything of PUBLIC, row-level security, SECURITY DEFINER, the options
     /// of views, and what was taken from initial privileges is compared with the baseline, whosever it is.
@@ -123,7 +123,7 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// Whether all that a role has must be declared.
+    /// Returns true if every privilege of a role must be declared.
     fn is_in_scope(&self, role: &str) -> bool {
         match self.kind {
             PrivilegeScope::DeclaredRoles => self.reach.contains(role),
@@ -131,13 +131,14 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// Whether what a role owns must be declared. The run's own roles and Postgres' own have what the restore made theirs.
+    /// Returns true if the objects that a role owns must be declared. The run's own roles and
+    /// Postgres' own have what the restore made theirs.
     fn speaks_of(&self, role: &str) -> bool {
         self.is_in_scope(role) && !self.own.contains(role) && !role.starts_with("pg_")
     }
 }
 
-/// Whether a membership lets its member use or take on the role.
+/// Returns true if a membership lets its member use or take on the role.
 fn reaches(row: &PrivilegeRow) -> bool {
     row.privilege.contains("INHERIT=true") || row.privilege.contains("SET=true")
 }

@@ -3,7 +3,7 @@
 use super::class::ObjectClass;
 use super::name::{ObjectName, part, split};
 
-/// Objects of a class by name: one, or all that match a `*` in the last part.
+/// Objects of a class by name: one, or every match of a `*` in the last part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Selector {
     pub(super) class: ObjectClass,
@@ -58,12 +58,12 @@ impl Selector {
         })
     }
 
-    /// Whether it is a pattern.
+    /// Returns true if it is a pattern.
     pub(crate) fn is_pattern(&self) -> bool {
         self.wildcard.is_some()
     }
 
-    /// Whether an object of its class is selected.
+    /// Returns true if an object of its class is selected.
     pub(crate) fn selects(&self, name: &ObjectName) -> bool {
         match &self.wildcard {
             None => *name == self.name,
@@ -72,7 +72,7 @@ impl Selector {
     }
 }
 
-/// How names of a class are written.
+/// Returns the written form of names of a class.
 fn written(class: ObjectClass) -> &'static str {
     if class.is_routine() {
         "schema.name(argument types)"
@@ -105,7 +105,7 @@ fn wildcard(class: ObjectClass, text: &str) -> Option<(Option<&str>, Vec<String>
     })
 }
 
-/// Whether a name consists of the pieces in their order, with anything in between.
+/// Returns true if a name consists of the pieces in their order, with anything in between.
 pub(in crate::postgres) fn matches<S: AsRef<str>>(pieces: &[S], name: &str) -> bool {
     let [first, middle @ .., last] = pieces else {
         return false;

@@ -1,4 +1,4 @@
-//! What statements about privileges have in common.
+//! Code shared by statements about privileges.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

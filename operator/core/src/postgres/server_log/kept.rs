@@ -1,4 +1,4 @@
-//! What is kept of the copy's own log: who did what kind of thing, and never a row.
+//! Entries that are kept of the copy's own log: who did what kind of thing, and never a row.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,8 @@ use serde::Serialize;
 
 use crate::postgres::server_log::{Entry, statement_class};
 
-/// Functions of the server that log a client's statement. The message alone does not tell: `RAISE LOG 'statement: …'` looks the same.
+/// Functions of the server that log a client's statement. The message alone does not suffice:
+/// `RAISE LOG 'statement: …'` looks the same.
 const STATEMENTS: [&str; 2] = ["exec_simple_query", "exec_execute_message"];
 /// Processes that run no code of a client, so that their messages quote no row. A parallel worker is none of them.
 const BACKGROUND: [&str; 9] = [
@@ -24,7 +25,7 @@ const BACKGROUND: [&str; 9] = [
 /// An entry of the log as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct KeptEntry {
-    /// When it was written.
+    /// Time of the entry.
     pub time: String,
     /// Role that was logged in.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -51,7 +52,7 @@ pub struct KeptEntry {
 /// A statement of a traced role.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct TracedStatement {
-    /// When it began.
+    /// Time of the start.
     pub time: String,
     /// Role that was logged in.
     pub user: String,
@@ -62,18 +63,18 @@ pub struct TracedStatement {
     pub statement: String,
 }
 
-/// What becomes of an entry.
+/// Treatment of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kept {
     /// It is kept in the log.
     Entry(KeptEntry),
     /// It is kept in the trace.
     Statement(TracedStatement),
-    /// A statement that nobody asked for.
+    /// A statement that was not requested.
     Nothing,
 }
 
-/// What is kept of an entry. Statements are kept only of the roles in `traced`.
+/// Returns the kept form of an entry. Statements are kept only of the roles in `traced`.
 pub fn kept(entry: Entry, traced: &BTreeSet<String>) -> Kept {
     let is = |names: &[&str], name: &str| names.contains(&name);
     let function = entry.func_name.as_deref().unwrap_or_default();

@@ -11,8 +11,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::postgres::sql::{Template, literal};
 use crate::run::facts::{LogWindow, LoggedError};
 
-/// How the names of functions begin that raise what procedural code tells them to, SQLSTATE and message included: those of PL/pgSQL's RAISE, of
-/// PL/Perl, PL/Python and PL/Tcl, and of links to servers that may be told the same.
+/// Name prefixes of the functions that raise errors for procedural code, SQLSTATE and message
+/// included: those of PL/pgSQL's RAISE, of PL/Perl, PL/Python and PL/Tcl, and of links to servers
+/// that may do the same.
 const PROCEDURAL: [&str; 7] = [
     "exec_stmt_raise",
     "plperl_",
@@ -30,7 +31,7 @@ const KINDS: usize = 256;
 const CLASS: usize = 40;
 /// Sessions whose entries are counted at a time. More cannot live at once; what never got in leaves no line at its end.
 const SESSIONS: usize = 1 << 14;
-/// How many crashes are told of.
+/// Maximum number of crashes in the facts.
 const CRASHES: usize = 20;
 /// SQLSTATE of a session whose client is gone.
 const CLIENT_GONE: &str = "08006";
@@ -43,7 +44,7 @@ pub fn marker(text: &str) -> String {
     MARKER.fill([&literal(text)])
 }
 
-/// Whether it is a function that raises what procedural code tells it to.
+/// Returns true for a function that raises errors for procedural code.
 pub(crate) fn is_procedural(function: &str) -> bool {
     PROCEDURAL.iter().any(|begin| function.starts_with(begin))
 }
@@ -52,7 +53,7 @@ pub(crate) fn is_procedural(function: &str) -> bool {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Entry {
-    /// When it was written.
+    /// Time of the entry.
     pub timestamp: String,
     /// The session that it belongs to.
     pub session_id: Option<String>,
@@ -92,8 +93,8 @@ impl Entry {
         matches!(self.error_severity.as_str(), "ERROR" | "FATAL" | "PANIC")
     }
 
-    /// The message of an error as it may be kept: only where the server itself speaks of names and rights. Others may quote rows, and so may a RAISE,
-    /// whatever SQLSTATE it borrows.
+    /// The message of an error as it may be kept: only where the server itself speaks of names and
+    /// rights. Others may quote rows, and so may a RAISE, with any SQLSTATE.
     pub(crate) fn message_without_rows(&self) -> String {
         let sqlstate = self.state_code.as_deref().unwrap_or_default();
         let named = ["42", "28", "53", "57"]
@@ -107,8 +108,8 @@ impl Entry {
         }
     }
 
-    /// The begin of a line that is too long to be held, as far as it goes: the message and what follows it are missing, but for the message's first
-    /// characters.
+    /// The begin of a line that is too long to be held, as far as it goes: the message and what
+    /// follows it are missing, except for the message's first characters.
     fn read_begin(line: &[u8]) -> Option<Self> {
         // Inside of a string every quote has a backslash in front of it.
         const MESSAGE: &[u8] = br#","message":""#;
@@ -122,24 +123,25 @@ impl Entry {
         Some(entry)
     }
 
-    /// Whether the server itself says in its log that a session began.
+    /// Returns true if the server itself logs the start of a session.
     fn is_session(&self) -> bool {
         self.is_of_server() && self.message.starts_with("connection authorized")
     }
 
-    /// Whether the server itself says in its log which statement it runs.
+    /// Returns true if the server itself logs the statement that it runs.
     fn is_statement(&self) -> bool {
         let runs = ["statement:", "execute "];
         self.is_of_server() && runs.iter().any(|begin| self.message.starts_with(begin))
     }
 
-    /// Whether it is a message of the server's under LOG; a RAISE LOG may say the same.
+    /// Returns true for a message of the server under LOG; a RAISE LOG may say the same.
     fn is_of_server(&self) -> bool {
         self.error_severity == "LOG"
             && !is_procedural(self.func_name.as_deref().unwrap_or_default())
     }
 
-    /// Whether it tells of a crash: a backend ended by a signal, a recovery, a PANIC. What a client makes the server log is no such thing.
+    /// Returns true if it reports a crash: a backend ended by a signal, a recovery, a PANIC. What a
+    /// client makes the server log is no such thing.
     fn is_crash(&self) -> bool {
         let told = [
             "was terminated by signal",
@@ -152,7 +154,7 @@ impl Entry {
                 && told.iter().any(|words| self.message.contains(words))
     }
 
-    /// What kept facts say of an error.
+    /// Returns the kept form of an error.
     fn logged(&self) -> LoggedError {
         LoggedError {
             statement: statement_class(self.statement.as_deref().unwrap_or_default()),
@@ -182,12 +184,12 @@ pub fn statement_class(text: &str) -> String {
     worst.unwrap_or_default().chars().take(CLASS).collect()
 }
 
-/// How much would be missing from the copy after an error in a statement of this class.
+/// Ranks the losses in the copy after an error in a statement of this class.
 fn severity(class: &str) -> u8 {
     match class {
-        // Nobody knows.
+        // Unknown.
         "" => 6,
-        // Rows that a policy hides would be open to everybody.
+        // Rows that a policy hides would be visible to every role.
         "CREATE POLICY" | "ALTER POLICY" => 5,
         // One of a text's grants fails, and all are lost.
         "GRANT" | "REVOKE" | "ALTER DEFAULT" => 4,
@@ -199,7 +201,8 @@ fn severity(class: &str) -> u8 {
     }
 }
 
-/// Whether an error of the restore can be accepted at all. The CRD refuses a spec that tolerates another; its rule is this one, in CEL.
+/// Returns true if an error of the restore can be accepted at all. The CRD refuses a spec that
+/// tolerates another; its rule is this one, in CEL.
 pub fn is_tolerable(sqlstate: &str, statement: &str) -> bool {
     const NEVER: [&str; 7] = ["08", "22", "23", "53", "57", "58", "XX"];
     const SETTINGS: [&str; 4] = ["ALTER DATABASE", "COMMENT", "SECURITY", "SET"];
@@ -210,7 +213,7 @@ pub fn is_tolerable(sqlstate: &str, statement: &str) -> bool {
         && (sqlstate != "42704" || SETTINGS.contains(&statement))
 }
 
-/// Errors, grouped while a log is read: whatever it says, what is kept of it has a bound.
+/// Errors, grouped while a log is read: the kept part is bounded for any log.
 #[derive(Clone, Debug, Default)]
 pub struct Errors {
     kinds: BTreeMap<LoggedError, u32>,
@@ -245,7 +248,7 @@ impl Errors {
     }
 }
 
-/// What a log tells of crashes, while it is read.
+/// Collects crashes while a log is read.
 #[derive(Clone, Debug, Default)]
 pub struct Crashes(Vec<String>);
 
@@ -338,7 +341,7 @@ pub struct Markers {
     pub end: String,
 }
 
-/// Who is who in a window.
+/// Sessions of a window and their logins.
 #[derive(Clone, Debug)]
 pub struct Who {
     /// The scenario's login.
@@ -372,12 +375,12 @@ impl WindowReader {
         }
     }
 
-    /// Where the next piece must begin.
+    /// Returns the offset of the next piece.
     pub fn next_offset(&self) -> u64 {
         self.offset + self.lines.length
     }
 
-    /// Whether the opening marker was seen.
+    /// Returns true if the opening marker was seen.
     pub fn begun(&self) -> bool {
         self.inside || self.closed
     }
@@ -466,7 +469,7 @@ impl WindowReader {
         }
     }
 
-    /// What was found.
+    /// Returns the finished window.
     pub fn finish(self) -> LogWindow {
         let (errors, more) = self.errors.finish();
         let (foreign, foreign_more) = self.foreign.finish();
@@ -534,7 +537,7 @@ mod tests {
         WindowReader::new(offset, &markers, who)
     }
 
-    /// What lies between the markers.
+    /// Returns the window of the lines between the markers.
     fn window(between: &[String]) -> LogWindow {
         let mut reader = reader(0);
         let log = [mark("begin-1"), between.concat(), mark("end-1")].concat();
@@ -698,7 +701,7 @@ mod tests {
         for lost in 0..4 {
             let mut log = whole.to_vec();
             log.remove(lost);
-            // Of the last line of a session nothing tells that it is missing, but for the session's count of the server.
+            // A lost last line of a session shows only in the server's count for that session.
             assert_eq!(window(&log).unreadable, u64::from(lost != 3), "{lost}");
         }
         let mut log = whole.to_vec();

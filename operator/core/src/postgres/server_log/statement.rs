@@ -33,7 +33,7 @@ pub(super) fn classes(text: &str) -> Vec<String> {
     classes
 }
 
-/// What a text is made of, as far as classes need it.
+/// Tokens of a text, as far as classes need them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Token {
     /// A keyword or an unquoted name, in upper case.
@@ -51,7 +51,7 @@ enum Token {
 /// A statement on its way.
 #[derive(Debug, Default)]
 struct Statement {
-    /// The first tokens; more tell nothing.
+    /// The first tokens; more are not needed.
     head: Vec<Token>,
     parentheses: u32,
     /// Depth of BEGIN ATOMIC … END and CASE … END in the body of a function.
@@ -62,7 +62,7 @@ impl Statement {
     /// Tokens that are kept: more than there are fillers before the kind of an object.
     const HEAD: usize = 8;
 
-    /// Whether a semicolon ends it here.
+    /// Returns true if a semicolon ends it here.
     fn is_whole(&self) -> bool {
         self.parentheses == 0 && self.body == 0
     }
@@ -84,7 +84,7 @@ impl Statement {
         }
     }
 
-    /// Whether it makes something that may have a body of statements.
+    /// Returns true if it creates an object that may have a body of statements.
     fn may_have_a_body(&self) -> bool {
         matches!(
             self.class().as_deref(),
@@ -152,7 +152,7 @@ fn word(text: &str) -> (Token, &str) {
     }
 }
 
-/// What follows a comment, which may hold others.
+/// Returns the text after a comment, which may be nested.
 fn after_comment(text: &str) -> &str {
     let mut depth = 0_u32;
     let mut rest = text;
@@ -173,7 +173,7 @@ fn after_comment(text: &str) -> &str {
     rest
 }
 
-/// What follows a quoted text. A doubled quote stands for itself.
+/// Returns the text after a quoted text. A doubled quote stands for itself.
 fn after_quote(text: &str, quote: char, escapes: bool) -> &str {
     let mut rest = text;
     while let Some(at) = rest.find(|c| c == quote || (escapes && c == '\\')) {
@@ -188,7 +188,7 @@ fn after_quote(text: &str, quote: char, escapes: bool) -> &str {
     ""
 }
 
-/// What follows `$tag$ … $tag$`; nothing if it is none, but a parameter.
+/// Returns the text after `$tag$ … $tag$`; nothing if it is none, but a parameter.
 fn after_dollars(text: &str) -> Option<&str> {
     let (tag, _) = text.strip_prefix('$')?.split_once('$')?;
     let named = tag.chars().all(|c| c.is_alphanumeric() || c == '_');

@@ -19,7 +19,7 @@ pub fn literal(text: &str) -> String {
     )
 }
 
-/// `pg_control_system().system_identifier` as it is meant: an unsigned number, in decimal.
+/// `pg_control_system().system_identifier` as an unsigned decimal number.
 pub fn system_identifier(signed: i64) -> String {
     signed.cast_unsigned().to_string()
 }

@@ -59,7 +59,7 @@ impl<const N: usize> Template<N> {
     }
 }
 
-/// Whether `{name}` stands at this position.
+/// Returns true if `{name}` is at this position.
 const fn is_place(text: &[u8], at: usize, name: &[u8]) -> bool {
     if text.len() < at + name.len() + 2 || text[at + name.len() + 1] != b'}' {
         return false;

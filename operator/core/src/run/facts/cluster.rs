@@ -1,4 +1,4 @@
-//! What the cluster had: before the run, in the middle of it, and after it.
+//! Facts about the cluster: before the run, in the middle of it, and after it.
 
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,17 +10,17 @@ use crate::problem::Problem;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PreflightFacts {
-    /// Names of the run's objects that somebody else has, as `Kind/name`.
+    /// Names of the run's objects that already exist with another owner, as `Kind/name`.
     pub taken: Vec<String>,
     /// Number of names that were looked at.
     pub names: u32,
     /// The StorageClass of the volumes.
     pub storage_class: Option<StorageClassFacts>,
-    /// What is to be done first, since the namespace or that of probes is not prepared for runs. Quotas are not looked at.
+    /// Missing prerequisites of the namespace or that of probes. Quotas are not looked at.
     pub missing_prerequisites: Vec<String>,
     /// The protected workloads as they were.
     pub protected: Vec<PodFingerprint>,
-    /// Why protected workloads could not be recorded.
+    /// Reasons why protected workloads could not be recorded.
     pub protected_errors: Vec<String>,
 }
 
@@ -56,7 +56,7 @@ pub struct ContainerFingerprint {
     pub container_id: String,
     /// Image ID.
     pub image_id: String,
-    /// When it started.
+    /// Start time.
     pub started_at: String,
     /// Restarts so far.
     pub restarts: i32,
@@ -98,21 +98,21 @@ pub struct PodInspection {
 pub struct TeardownFacts {
     /// The protected workloads as they are now.
     pub protected: Option<Vec<PodFingerprint>>,
-    /// Why they could not be looked at.
+    /// Reasons why they could not be checked.
     pub protected_errors: Vec<String>,
     /// Production's identity, read again.
     pub identity: Option<SourceIdentity>,
-    /// Why it could not be read.
+    /// Reason why it could not be read.
     pub identity_error: Option<Problem>,
     /// Objects of the run that were still found by the last look, as `Kind/name`.
     pub left: Vec<String>,
     /// Both looks, by name and by label, found nothing.
     pub proven: bool,
-    /// Why the proof could not be made.
+    /// Reason why the proof failed.
     pub proof_error: Option<String>,
 }
 
-/// What differs between two looks at the same workloads.
+/// Returns the differences between two looks at the same workloads.
 pub fn protected_changes(before: &[PodFingerprint], now: &[PodFingerprint]) -> Vec<String> {
     fn by_name(pods: &[PodFingerprint]) -> BTreeMap<(&str, &str), &PodFingerprint> {
         pods.iter()

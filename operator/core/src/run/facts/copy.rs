@@ -1,4 +1,4 @@
-//! What was found out of the copy.
+//! Facts about the copy.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -50,7 +50,7 @@ pub struct CopyFacts {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct RestoreFacts {
-    /// What the restore pod says.
+    /// The restore pod's claim.
     pub claim: RestoreClaim,
     /// Errors that the copy's own log has of the restore, grouped.
     pub logged: Vec<LoggedError>,
@@ -77,7 +77,7 @@ impl Reading {
     /// All of them: the proof needs each.
     pub const ALL: [Self; 2] = [Self::BeforeRestore, Self::BeforeHarness];
 
-    /// What is about to write, in messages.
+    /// Name of the writer in messages.
     pub fn writer(self) -> &'static str {
         match self {
             Self::BeforeRestore => "restore",
@@ -98,7 +98,8 @@ pub struct CopyIdentity {
     pub cluster_name: String,
     /// `pg_is_in_recovery()`.
     pub in_recovery: bool,
-    /// Why whoever read it refused to work with the server: `CopyIsProduction`, `CopyUnreadable`, `CopyIsUnexpected`.
+    /// Reason why the reader refused to work with the server: `CopyIsProduction`, `CopyUnreadable`,
+    /// `CopyIsUnexpected`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
 }
@@ -121,7 +122,7 @@ pub struct CopySummary {
 pub struct VerificationFacts {
     /// The copy after the scenarios.
     pub after: CopySummary,
-    /// What only the copy as a whole shows of the scenarios' effects.
+    /// Effects of the scenarios that only the copy as a whole shows.
     pub effects: CopyEffects,
     /// Row counts of the tables that the spec names; absent when a table does not exist.
     pub tables: BTreeMap<String, Option<i64>>,
@@ -135,7 +136,7 @@ pub struct VerificationFacts {
     pub matrix: MatrixDifference,
     /// The run's pods as they are now.
     pub pods: Vec<PodFingerprint>,
-    /// Crashes and recoveries that the copy's log tells of; at most 20 stand here.
+    /// Crashes and recoveries in the copy's log; at most 20 are listed.
     pub crashes: Vec<String>,
     /// The harness's inputs, looked at again by the pod's observer.
     pub inputs: InputFacts,
@@ -151,15 +152,15 @@ pub struct VerificationFacts {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ChangeFacts {
-    /// How many objects changed.
+    /// Number of changed objects.
     pub changed: u64,
     /// Those that are not declared, as `kind identity`; at most 100 stand here.
     pub undeclared: Vec<String>,
-    /// How many are not declared.
+    /// Number of undeclared objects.
     pub undeclared_count: u64,
     /// Declarations that match no change, or another number than they must; at most 20 stand here.
     pub missing: Vec<String>,
-    /// How many do.
+    /// Number of missing objects.
     pub missing_count: u64,
 }
 
@@ -171,11 +172,11 @@ pub struct SettingsFacts {
     pub compared: u64,
     /// Settings that differ from the source or changed while the scenarios ran, in a few words each; at most 20 stand here.
     pub differing: Vec<String>,
-    /// How many differ.
+    /// Number of differences.
     pub differing_count: u64,
 }
 
-/// What the restore pod says of the restore. The server's own log is the judge.
+/// The restore pod's claim about the restore. The server's own log is the judge.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct RestoreClaim {
@@ -185,7 +186,7 @@ pub struct RestoreClaim {
     pub errors: Vec<String>,
     /// Entries of the dump whose restore failed, as `INDEX public c_key`; at most 20 stand here.
     pub failed: Vec<String>,
-    /// How many failed.
+    /// Number of failed items.
     pub failed_count: u64,
     /// Number of the server's errors in `pg_restore`'s standard error: lines that begin with `pg_restore: error:` and hold `ERROR:`.
     pub error_lines: u64,

@@ -1,4 +1,4 @@
-//! What scenarios did to the copy, in numbers.
+//! Effects of scenarios on the copy, in numbers.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -19,7 +19,7 @@ pub struct RowEffects {
     /// Rows deleted.
     #[serde(skip_serializing_if = "is_zero")]
     pub deleted: u64,
-    /// How often it was emptied by TRUNCATE.
+    /// Number of TRUNCATEs.
     #[serde(skip_serializing_if = "is_zero")]
     pub truncated: u64,
     /// Scenarios after which it had another file, without TRUNCATE.
@@ -47,10 +47,10 @@ impl RowEffects {
     }
 }
 
-/// What one scenario did, as read when all its sessions had ended.
+/// Effects of one scenario, read when all its sessions had ended.
 ///
 /// A name is that of an entry of the spec's `verification`, which may be a pattern, with the sum of
-/// all that it covers; or of a table or sequence that no entry covers, of which at most 20 stand here.
+/// its matches; or of a table or sequence that no entry covers, of which at most 20 stand here.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ScenarioEffects {
@@ -74,7 +74,7 @@ pub struct ScenarioEffects {
     pub disturbed: bool,
 }
 
-/// What all scenarios together did, as far as only a comparison of the whole copy shows it.
+/// Effects of all scenarios together that only a comparison of the whole copy shows.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct CopyEffects {
@@ -84,7 +84,7 @@ pub struct CopyEffects {
     /// Tables among these that no entry covers.
     #[serde(skip_serializing_if = "is_zero")]
     pub other_tables: u64,
-    /// Tables whose rows differ from what the ledger tells.
+    /// Tables whose rows differ from the ledger.
     pub unexplained: SetDifference,
     /// Large objects that were created, written or removed.
     pub large_objects: u64,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::problem::Problem;
 
-/// What a search for credentials found.
+/// Result of a search for credentials.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct LeakFacts {
@@ -15,11 +15,11 @@ pub struct LeakFacts {
     pub bytes: u64,
     /// Credentials that were found; at most 20 stand here.
     pub found: Vec<Leak>,
-    /// How many occurrences of credentials there were.
+    /// Number of occurrences of credentials.
     pub found_count: u64,
-    /// Texts of the shape of somebody's token or key, by the name of the shape: a warning, not a proof.
+    /// Texts of the shape of a token or key, by the name of the shape: a warning, not a proof.
     pub shapes: BTreeMap<String, u64>,
-    /// What could not be searched, and why; at most 20 stand here.
+    /// Items that could not be searched, with the reason; at most 20 stand here.
     pub unread: Vec<String>,
     /// The canary was found where it had been planted: the search finds what is there.
     pub canary: bool,
@@ -35,7 +35,7 @@ pub struct Leak {
     pub form: String,
     /// The file, container or object.
     pub place: String,
-    /// How often.
+    /// Number of occurrences.
     pub count: u64,
 }
 
@@ -51,7 +51,7 @@ pub struct SealFacts {
     pub manifest: String,
     /// The files in it, in the manifest's order.
     pub files: Vec<SealedFile>,
-    /// What is not kept, and why.
+    /// Items that are not kept, with the reason.
     pub dropped: Vec<String>,
     /// Paths of logs that are not what they were when their command ended, or are gone. None of them is kept.
     pub changed_logs: Vec<String>,
@@ -79,14 +79,14 @@ pub struct SealedFile {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct EvidenceFacts {
-    /// What the seal pod says.
+    /// The seal pod's claim.
     pub seal: SealFacts,
-    /// C-12 was not reached: this was sealed on the way out, from whatever there was.
+    /// C-12 was not reached: this was sealed early, from the files that existed.
     pub partial: bool,
     /// The ConfigMaps that hold the archive, in order.
     pub config_maps: Vec<String>,
     /// sha256 over what was read back from them, `sha256:…`.
     pub stored: String,
-    /// Why nothing could be sealed.
+    /// Reason why nothing could be sealed.
     pub problem: Option<Problem>,
 }

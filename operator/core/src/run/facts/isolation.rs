@@ -12,10 +12,10 @@ use crate::run::object::RunPod;
 pub struct Probe {
     /// The probing pod.
     pub from: RunPod,
-    /// What it tried to reach.
+    /// Target of the attempts.
     #[serde(flatten)]
     pub target: Target,
-    /// What came of it.
+    /// Result of the attempts.
     #[serde(flatten)]
     pub tally: Tally,
 }
@@ -24,7 +24,7 @@ pub struct Probe {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Phase {
-    /// Node that all of them ran on, but for the listener.
+    /// Node that all of them ran on, except the listener.
     pub node: String,
     /// Node of the listener, where it is another one.
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -52,7 +52,7 @@ pub struct IsolationFacts {
     /// C-08 to C-11: from the copy and the harness, while setup and scenarios ran.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub during: Vec<Probe>,
-    /// Why nobody could watch while they ran.
+    /// Reason why there was no watch while they ran.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub watch_error: Option<Problem>,
     /// C-11: once more, after the scenarios.

@@ -1,4 +1,4 @@
-//! What a run has found out: the evidence that gates are judged from.
+//! Facts of a run: the evidence that gates are judged from.
 //!
 //! Facts are written into the DryRunReport before the pod that gave them is deleted. They are small: large sets stay on the run's volumes, and
 //! their digest, counts and three examples stand here. No fact holds a secret or row data.

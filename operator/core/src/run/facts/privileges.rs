@@ -13,7 +13,7 @@ pub struct PrivilegeRow {
     pub class: String,
     /// The object.
     pub object: String,
-    /// The grantee, `public` for everybody.
+    /// The grantee, `public` for PUBLIC.
     pub grantee: String,
     /// The privilege or the attribute with its value.
     pub privilege: String,
@@ -39,19 +39,19 @@ pub struct MatrixDifference {
     pub errors: Vec<String>,
     /// Summary of all rows outside the scope: counted and hashed.
     pub rest: SetSummary,
-    /// How declared roles could get more than these rows say.
+    /// Paths by which declared roles could get more than these rows say.
     pub escalations: EscalationFacts,
 }
 
-/// How declared roles could get more than their rows say.
+/// Paths by which declared roles could get more than their rows say.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct EscalationFacts {
-    /// Paths that declared roles have, those that are open to everybody included.
+    /// Paths that declared roles have, those that are open to PUBLIC included.
     pub found: u64,
-    /// How many of them no entry allows.
+    /// Number of paths that no entry allows.
     pub unexpected: u64,
-    /// How many routines PUBLIC may EXECUTE, declared or not, by class: function, procedure.
+    /// Number of routines that PUBLIC may EXECUTE, declared or not, by class: function, procedure.
     pub executable_by_public: BTreeMap<String, u64>,
     /// At most three of those, as `role: why: what`.
     pub examples: Vec<String>,
@@ -69,7 +69,7 @@ pub struct RowGroup {
     pub grantee: String,
     /// The privilege.
     pub privilege: String,
-    /// How many rows.
+    /// Number of rows.
     pub rows: u64,
     /// At most three objects.
     pub examples: Vec<String>,
@@ -79,7 +79,8 @@ pub struct RowGroup {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct RolesFacts {
-    /// What production had granted to the declared roles, compared with the matrix, before it was revoked.
+    /// Production's grants to the declared roles, compared with the matrix, before they were
+    /// revoked.
     pub production: MatrixDifference,
     /// The matrix read back after it was applied.
     pub applied: MatrixDifference,
@@ -87,7 +88,7 @@ pub struct RolesFacts {
     pub statements: u64,
     /// Undeclared roles whose rights beside grants on objects are not as in production; at most 20 stand here.
     pub differing: Vec<String>,
-    /// How many differ.
+    /// Number of differences.
     pub differing_count: u64,
     /// Milliseconds of reading back and comparing.
     pub milliseconds: u64,

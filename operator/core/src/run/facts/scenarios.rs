@@ -20,7 +20,7 @@ pub struct LoggedError {
     pub function: String,
     /// The message, only for SQLSTATE classes that speak of names and rights (42, 28, 53, 57), cut at 200 characters.
     pub message: String,
-    /// How often.
+    /// Number of occurrences.
     pub count: u32,
 }
 
@@ -36,7 +36,7 @@ pub struct InputFacts {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct InputFact {
-    /// Where it was unpacked to.
+    /// Directory that it was unpacked to.
     pub destination: String,
     /// sha256 of the file, in hex; empty when it could not be read.
     pub sha256: String,
@@ -44,11 +44,11 @@ pub struct InputFact {
     pub files: u64,
     /// Tree digest after unpacking, `sha256:…`.
     pub tree_digest: String,
-    /// Why it was refused, such as a link out of the tree.
+    /// Reason why it was refused, such as a link out of the tree.
     pub problem: Option<String>,
 }
 
-/// What the runner says of a scenario: a claim, never a proof.
+/// The runner's claim about a scenario: a claim, never a proof.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ScenarioClaim {
@@ -66,7 +66,7 @@ pub struct ScenarioClaim {
     pub log_digest: String,
     /// Results of SQL steps, in order.
     pub steps: Vec<StepClaim>,
-    /// Why it could not be started.
+    /// Reason why it could not be started.
     pub problem: Option<String>,
 }
 
@@ -94,7 +94,7 @@ impl ScenarioClaim {
     }
 }
 
-/// What came of a SQL step.
+/// Result of a SQL step.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct StepClaim {
@@ -108,19 +108,19 @@ pub struct StepClaim {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ScenarioFacts {
-    /// What the runner says.
+    /// The runner's claim.
     pub claim: ScenarioClaim,
-    /// What the copy's own log says between the markers.
+    /// Content of the copy's own log between the markers.
     pub window: LogWindow,
-    /// What its login may not do, right after it, with the objects that it must be denied on.
+    /// Privileges that its login lacked right after it, with the objects that it must be denied on.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub access: Vec<Access>,
-    /// What it did to the copy.
+    /// Effects on the copy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub effects: Option<ScenarioEffects>,
 }
 
-/// What the copy's catalog says of a login and an object.
+/// Content of the copy's catalog about a login and an object.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Access {
@@ -146,7 +146,7 @@ pub struct LogWindow {
     pub statements: u64,
     /// Errors of the scenario's login, grouped.
     pub errors: Vec<LoggedError>,
-    /// Errors of all others, crashes, and whatever another declared login did.
+    /// Errors of all others, crashes, and statements of other declared logins.
     pub foreign: Vec<LoggedError>,
     /// Lines that are no entry, and entries that are missing from a session: what happened there is unknown.
     #[serde(skip_serializing_if = "is_zero")]

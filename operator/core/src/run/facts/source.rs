@@ -12,23 +12,23 @@ use crate::problem::Problem;
 pub struct DumpFacts {
     /// Free space on the data volume.
     pub disk: Option<DiskFacts>,
-    /// Who production is.
+    /// Identity of production.
     pub identity: Option<SourceIdentity>,
-    /// What the dump role may and may not do.
+    /// Rights of the dump role.
     pub rights: Option<RightsFacts>,
     /// Room for the dump's locks in production's lock table.
     pub locks: Option<LockFacts>,
     /// The sessions in which production was read.
     pub sessions: Option<SessionFacts>,
-    /// What the copy's server needs to be able to hold it.
+    /// Requirements on the copy's server to hold it.
     pub requirements: Option<SourceRequirements>,
     /// Roles that the database refers to, to be made before the restore.
     pub roles: BTreeSet<String>,
-    /// What `role_rights.sql` says of them and of PUBLIC: no dump of a database carries it.
+    /// Rows of `role_rights.sql` about them and PUBLIC: no dump of a database carries them.
     pub role_rights: BTreeSet<PrivilegeRow>,
     /// The dump itself.
     pub archive: Option<ArchiveFacts>,
-    /// What stopped it before its end.
+    /// Problem that stopped it before its end.
     pub problem: Option<Problem>,
 }
 
@@ -52,7 +52,7 @@ impl DiskFacts {
     }
 }
 
-/// Who a Postgres server is.
+/// Identity of a Postgres server.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct SourceIdentity {
@@ -70,17 +70,17 @@ pub struct SourceIdentity {
     pub in_recovery: bool,
 }
 
-/// What the dump role may and may not do.
+/// Rights of the dump role.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct RightsFacts {
     /// Statements that would give it what the dump needs and it lacks; at most 20 stand here.
     pub missing: Vec<String>,
-    /// How many are missing.
+    /// Number of missing rights.
     pub missing_count: u64,
     /// Rights to write that it has; at most 20 stand here.
     pub writable: Vec<String>,
-    /// How many rights to write it has.
+    /// Number of rights to write.
     pub writable_count: u64,
 }
 
@@ -148,7 +148,7 @@ pub struct SessionFacts {
     pub dump_options: Vec<String>,
 }
 
-/// What the copy's server must offer.
+/// Requirements on the copy's server.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct SourceRequirements {
@@ -170,7 +170,8 @@ pub struct SourceRequirements {
     pub other_versions: Vec<String>,
     /// The server's own values of [`crate::postgres::settings::MIRRORED`], before any role or database changes them.
     pub settings: BTreeMap<String, String>,
-    /// Those of them that could not be seen, since the dump's role, its session or the database has a value of its own.
+    /// Those of them that could not be seen, since the dump's role, its session or the database
+    /// overrides them.
     pub settings_unseen: Vec<String>,
 }
 
@@ -194,7 +195,7 @@ pub struct ArchiveFacts {
     pub milliseconds: u64,
 }
 
-/// How often a dump is tried when the source's catalog changes under it.
+/// Maximum number of dumps when the source's catalog changes meanwhile.
 pub const DUMP_ATTEMPTS: u8 = 3;
 
 #[cfg(test)]

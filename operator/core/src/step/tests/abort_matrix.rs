@@ -6,7 +6,7 @@ use crate::commands::{Action, Command};
 use crate::gate;
 use crate::run::object::{Object, RunPod};
 
-/// What may still be created once a gate has failed.
+/// Objects that may still be created once a gate has failed.
 const LATE: [Object; 2] = [Object::Pod(RunPod::Seal), Object::Pod(RunPod::Identity)];
 
 /// Walks a run in which `known` is found, and demands after every pass that a failed gate is followed by teardown alone.

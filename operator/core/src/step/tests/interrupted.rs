@@ -1,4 +1,4 @@
-//! Runs that may not begin, that lose their report, and that somebody lets go of by force.
+//! Runs that may not begin, that lose their report, and that a user abandons by force.
 
 use jiff::Timestamp;
 use std::collections::BTreeSet;
@@ -62,7 +62,7 @@ fn no_approval_counts_while_the_policies_are_not_in_force() {
         model.pass();
         assert_eq!(model.condition("ApprovalEnforced"), ("True", "Enforced"));
         assert_eq!(model.log, [Action::AddFinalizer]);
-        // Once the run has begun nobody looks any more, and what was seen stands.
+        // Once the run has begun the policies are not read any more, and what was seen stands.
         while !model.report {
             model.pass();
         }
@@ -135,7 +135,7 @@ fn a_run_whose_report_is_deleted_is_torn_down_and_never_begins_again() {
     let mut told = 0;
     for passes in 0..PASSES {
         let mut model = begun();
-        // Before its first object nothing but the report tells of a run, and nothing was done.
+        // Before its first object only the report records a run, and nothing was done.
         while model.objects.is_empty() {
             model.pass();
         }
@@ -179,7 +179,7 @@ fn a_run_that_is_abandoned_lets_go_at_once() {
         }
         let (ended, begun) = (model.status.outcome, model.report);
         let before = model.log.len();
-        // Nothing that it is told to delete goes.
+        // No delete takes effect.
         model.held = Object::ALL.into();
         model.abandoned_by = Some("carol");
         model.run();

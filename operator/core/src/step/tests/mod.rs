@@ -126,7 +126,8 @@ fn a_plan_that_does_not_resolve_waits_and_then_ends() {
     assert!(model.log.is_empty());
 }
 
-/// An upgrade that takes the operator's rights away in mid-run is told in the status, and the run goes on when they are back.
+/// An upgrade that takes the operator's rights away in mid-run is reported in the status, and the
+/// run continues when they are back.
 #[test]
 fn a_run_that_is_shut_out_says_so_and_waits() {
     let mut model = Model::new();
@@ -321,7 +322,7 @@ fn what_the_harness_says_as_it_ends_goes_nowhere() {
     assert!(!said.contains("row data"), "{said}");
 }
 
-/// An operator that ends between a release and writing it down goes on afterwards.
+/// An operator that ends between a release and writing it down continues afterwards.
 #[test]
 fn a_release_that_nobody_wrote_down_is_one() {
     for (job, container) in [
@@ -343,7 +344,8 @@ fn a_release_that_nobody_wrote_down_is_one() {
     }
 }
 
-/// The copy's server ends while `job` is at work; its pod goes on, as one with a second container does.
+/// The copy's server ends while `job` is at work; its pod keeps running, as one with a second
+/// container does.
 fn the_server_ends(job: Job, code: i32, message: &str) -> Model {
     let mut model = Model::new();
     model.stuck = BTreeSet::from([job]);

@@ -35,11 +35,11 @@ pub(super) struct Model {
     pub(super) objects: BTreeMap<Object, Observed>,
     pub(super) running: BTreeSet<Job>,
     pub(super) stuck: BTreeSet<Job>,
-    /// Objects that stay whoever deletes them, as with a finalizer of somebody else.
+    /// Objects that stay after a delete, as with a foreign finalizer.
     pub(super) held: BTreeSet<Object>,
     pub(super) now: Timestamp,
     pub(super) log: Vec<Action>,
-    /// When the last pass wants to look again.
+    /// Time of the next pass that the last one wants.
     pub(super) wake: Option<Timestamp>,
     pub(super) status_writes: usize,
 }
@@ -135,7 +135,7 @@ impl Model {
         acted || changed || ended
     }
 
-    /// Whether the facts so far fail a gate.
+    /// Returns true if the facts so far fail a gate.
     pub(super) fn failed(&self) -> bool {
         let evidence = Evidence {
             spec: &self.known.spec,
@@ -198,7 +198,7 @@ impl Model {
         !jobs.is_empty()
     }
 
-    /// A watch goes on until something happens.
+    /// A watch continues until something happens.
     fn watches(&self, job: Job) -> bool {
         let during = &self.known.facts.isolation.during;
         let breached = during.iter().any(|probe| probe.tally.connected > 0);
