@@ -21,7 +21,8 @@ use tokio::{
 /// All children of this process.
 #[derive(Default)]
 pub(crate) struct Children {
-    /// The agent's own ones that still run, by process ID. Held while one is started or waited for, so that no status gets lost in between.
+    /// The agent's own ones that still run, by process ID. Held while one is started or waited for,
+    /// so that no status gets lost in between.
     running: Mutex<BTreeMap<i32, oneshot::Sender<ExitStatus>>>,
     reaped: Notify,
 }
@@ -82,7 +83,8 @@ impl Children {
         }
         loop {
             let reaped = self.reaped.notified();
-            // The "process group" of PID 1 is `kill(-1)`: every process but the caller. No fork escapes it, as one would escape a walk through /proc.
+            // The "process group" of PID 1 is `kill(-1)`: every process but the caller. No fork
+            // escapes it, as one would escape a walk through /proc.
             kill_group(Pid::INIT);
             if !self.reap() {
                 return;

@@ -168,7 +168,8 @@ impl<'a> Credentials<'a> {
         Session::over(&doing, &mut config, options, stream, tls).await
     }
 
-    /// Gives `command` what libpq needs for the same session; the password travels in a file of mode 0600, which lives as long as the returned value.
+    /// Gives `command` what libpq needs for the same session; the password travels in a file of
+    /// mode 0600, which lives as long as the returned value.
     pub(crate) fn lend(
         &self,
         command: &mut Command,
@@ -203,7 +204,8 @@ impl<'a> Credentials<'a> {
     }
 }
 
-/// The part of a session's parameters that does not depend on who asks for it. Pods of a run have no name service.
+/// The part of a session's parameters that does not depend on who asks for it. Pods of a run have
+/// no name service.
 pub(crate) fn base(address: &str, port: u16, user: &str, password: &str) -> Result<Config> {
     let address: IpAddr = address
         .parse()

@@ -15,7 +15,8 @@ use tempfile::{Builder, NamedTempFile};
 
 use crate::failure::{self, Result};
 
-/// A memory volume in every pod of a run, for files with passwords. Not what the image may have set TMPDIR to.
+/// A memory volume in every pod of a run, for files with passwords. Not what the image may have set
+/// TMPDIR to.
 pub(crate) const TEMPORARY: &str = "/tmp";
 
 /// A new file of mode 0600 in memory, which is deleted with the returned value.
@@ -38,7 +39,8 @@ impl Content {
     /// Reads every file below `root`.
     ///
     /// # Errors
-    /// Something in it is neither a directory, a regular file nor a link that stays inside, or has a name that is no UTF-8.
+    /// Something in it is neither a directory, a regular file nor a link that stays inside, or has
+    /// a name that is no UTF-8.
     pub(crate) async fn read(root: &Path) -> Result<Self> {
         let root = root.to_owned();
         off_thread(move || {

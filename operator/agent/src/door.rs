@@ -18,8 +18,8 @@ pub(crate) struct Door {
 }
 
 impl Door {
-    /// The next connection, with a place that is free again when it is dropped. Without a free place, others wait in the backlog. Nothing is lost when
-    /// this is given up while it waits.
+    /// The next connection, with a place that is free again when it is dropped. Without a free
+    /// place, others wait in the backlog. Nothing is lost when this is given up while it waits.
     ///
     /// # Errors
     /// There are no places any more.

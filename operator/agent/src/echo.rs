@@ -45,7 +45,8 @@ pub(crate) async fn start(port: u16) -> Result<()> {
     Ok(())
 }
 
-/// Sockets for every address. `[::]` takes IPv4 as well, unless `net.ipv6.bindv6only` says otherwise; some machines have no IPv6.
+/// Sockets for every address. `[::]` takes IPv4 as well, unless `net.ipv6.bindv6only` says
+/// otherwise; some machines have no IPv6.
 async fn everywhere<S>(
     port: u16,
     bind: impl AsyncFn(SocketAddr) -> io::Result<S>,

@@ -65,7 +65,8 @@ fn of_server(reason: &str, class: Class, error: &dryrun_postgres::Error) -> Prob
     }
 }
 
-/// A line of `pg_dump`'s or `pg_restore`'s standard error without what a server message may quote from a row.
+/// A line of `pg_dump`'s or `pg_restore`'s standard error without what a server message may quote
+/// from a row.
 pub(crate) fn without_rows(line: &str) -> String {
     if let Some((head, message)) = line.split_once("FATAL:") {
         return refusal(head, message.trim());

@@ -6,7 +6,8 @@ use anyhow::{Context, Result};
 
 use crate::tls::BUNDLE;
 
-/// Copies this program to `destination` with mode 0755, and the CA bundle of this image next to it: database images have none.
+/// Copies this program to `destination` with mode 0755, and the CA bundle of this image next to it:
+/// database images have none.
 pub(crate) fn run(destination: &Path) -> Result<()> {
     copy(Path::new("/proc/self/exe"), destination, 0o755)?;
     let bundle = Path::new(BUNDLE);

@@ -1,8 +1,8 @@
 //! The agent of a run's pods: one statically linked file that an init container brings into
 //! unmodified images.
 //!
-//! It has no API token and reaches nothing but what its pod may reach. The operator talks to it through a port-forward, see
-//! [`dryrun_core::agent_api`].
+//! It has no API token and reaches nothing but what its pod may reach. The operator talks to it
+//! through a port-forward, see [`dryrun_core::agent_api`].
 
 mod children;
 mod connection;
@@ -62,7 +62,8 @@ enum Command {
 }
 
 fn main() -> Result<()> {
-    // Code of the user's may run as the same user: it must neither trace this process nor read its memory, where passwords of later logins pass.
+    // Code of the user's may run as the same user: it must neither trace this process nor read its
+    // memory, where passwords of later logins pass.
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     // Libraries' messages may quote rows.
     let own = Targets::new().with_target(env!("CARGO_CRATE_NAME"), LevelFilter::INFO);

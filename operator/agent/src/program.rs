@@ -130,8 +130,9 @@ pub(crate) struct Programs {
 }
 
 impl Programs {
-    /// Finds the programs: the search path first, so that an image decides, then Debian's directory with the highest version. `initdb` is looked
-    /// for, since Debian puts wrappers of the client programs into the search path that choose a version of their own.
+    /// Finds the programs: the search path first, so that an image decides, then Debian's directory
+    /// with the highest version. `initdb` is looked for, since Debian puts wrappers of the client
+    /// programs into the search path that choose a version of their own.
     pub(crate) fn find() -> Result<Self> {
         let on_path = env::split_paths(&search_path())
             .map(|directory| directory.join(INITDB))
@@ -207,7 +208,8 @@ pub(crate) fn search_path() -> String {
     env::var("PATH").unwrap_or_else(|_| DEFAULT_PATH.to_owned())
 }
 
-/// The programs of the highest version that is there as a whole; of a higher one the image may have those of the client alone.
+/// The programs of the highest version that is there as a whole; of a higher one the image may have
+/// those of the client alone.
 fn debian(versions: &Path) -> Option<PathBuf> {
     let programs = |major: u32| versions.join(major.to_string()).join("bin");
     fs::read_dir(versions)

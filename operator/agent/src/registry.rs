@@ -1,4 +1,5 @@
-//! Tasks by their id: each runs once, however often it is asked for, and again only when it says that it may.
+//! Tasks by their id: each runs once, however often it is asked for, and again only when it says
+//! that it may.
 
 use dryrun_core::problem::Problem;
 use std::{

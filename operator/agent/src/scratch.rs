@@ -1,4 +1,5 @@
-//! The directories that commands of the harness may write to, brought back to what setup left there.
+//! The directories that commands of the harness may write to, brought back to what setup left
+//! there.
 
 use std::{
     collections::BTreeMap,
@@ -29,8 +30,8 @@ pub(crate) struct Scratch {
 /// Everything in the directories, by its path.
 type Content = BTreeMap<PathBuf, Mark>;
 
-/// State of a file or directory, compared to detect changes. No process without rights can set the time of the last
-/// change of a file.
+/// State of a file or directory, compared to detect changes. No process without rights can set the
+/// time of the last change of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Mark {
     Directory { inode: u64, mode: u32 },
@@ -65,7 +66,8 @@ impl Scratch {
         &self.home
     }
 
-    /// Removes what was added or changed since the first call, which takes note of what is there. No command may run meanwhile.
+    /// Removes what was added or changed since the first call, which takes note of what is there.
+    /// No command may run meanwhile.
     pub(crate) async fn refresh(&self) -> Result<()> {
         let mut directories = vec![self.home.clone()];
         // Elsewhere they are not the agent's alone.
@@ -103,7 +105,8 @@ fn content(directories: &[PathBuf]) -> io::Result<Content> {
     Ok(content)
 }
 
-/// Removes everything below a directory that is not as it was, and gives its directories back the modes that they had.
+/// Removes everything below a directory that is not as it was, and gives its directories back the
+/// modes that they had.
 fn remove_others(directory: &Path, content: &Content) -> io::Result<()> {
     let mut open = vec![directory.to_owned()];
     // Directories to remove, each behind the one that it lies in.

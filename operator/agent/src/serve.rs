@@ -50,7 +50,8 @@ use crate::{
 
 /// Bytes of a request: a task carries at most the SQL of one scenario.
 const REQUEST: usize = 8 << 20;
-/// Connections at a time that have not shown the token yet: code of the user's may share the pod's loopback.
+/// Connections at a time that have not shown the token yet: code of the user's may share the pod's
+/// loopback.
 const STRANGERS: usize = 64;
 /// Maximum time for a connection to show the token, and for the head of each request. The operator,
 /// which may have to wait for this long behind unauthenticated connections, needs some milliseconds
@@ -80,7 +81,8 @@ pub(crate) struct Serve {
     /// Port of every address that sends back everything it receives over TCP or UDP.
     #[arg(long, value_name = "PORT")]
     echo: Option<u16>,
-    /// Probe and do nothing else. No token is asked for: the pod has no secret, and what it can be asked is worth none.
+    /// Probe and do nothing else. No token is asked for: the pod has no secret, and what it can be
+    /// asked is worth none.
     #[arg(long)]
     probes_only: bool,
 }
@@ -129,7 +131,8 @@ pub(crate) async fn run(options: Serve) -> Result<i32> {
     }
 }
 
-/// A directory that every container of the run's group may write to: the kubelet would make it for root alone.
+/// A directory that every container of the run's group may write to: the kubelet would make it for
+/// root alone.
 fn make(directory: &Path) -> Result<()> {
     let says = || format!("cannot make {}", directory.display());
     fs::create_dir_all(directory).with_context(says)?;

@@ -75,8 +75,8 @@ fn unusable(error: rustls::Error) -> Problem {
     Problem::permanent("TlsUnusable", error.to_string())
 }
 
-/// `verify-full`: the certificate is for the host, and an authority has signed it. What else stands in a certificate that is refused is not
-/// repeated: its server is not known.
+/// `verify-full`: the certificate is for the host, and an authority has signed it. What else stands
+/// in a certificate that is refused is not repeated: its server is not known.
 #[derive(Debug)]
 struct Verified(Arc<WebPkiServerVerifier>);
 
@@ -125,7 +125,8 @@ impl ServerCertVerifier for Verified {
     }
 }
 
-/// `prefer` and `require`: any certificate will do, as in libpq; the handshake's signatures are still checked.
+/// `prefer` and `require`: any certificate will do, as in libpq; the handshake's signatures are
+/// still checked.
 #[derive(Debug)]
 struct Unverified(Arc<CryptoProvider>);
 

@@ -43,7 +43,8 @@ impl Volume {
             .map_err(|error| failure::file(directory, &error.into()))
     }
 
-    /// Opens a regular file. Nothing else is read, and nothing is waited for: a FIFO without a writer would block for ever.
+    /// Opens a regular file. Nothing else is read, and nothing is waited for: a FIFO without a
+    /// writer would block for ever.
     pub(crate) fn file(&self, path: &OsStr) -> io::Result<File> {
         let file = File::from(self.resolve(path, OFlags::NONBLOCK | OFlags::NOCTTY)?);
         if file.metadata()?.is_file() {

@@ -1,4 +1,5 @@
-//! The catalog query sees every change of a definition that it claims to see, and none where there is none.
+//! The catalog query sees every change of a definition that it claims to see, and none where there
+//! is none.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

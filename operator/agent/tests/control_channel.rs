@@ -428,7 +428,8 @@ fn as_pid_1_it_reaps_orphans_and_leaves_nothing_of_a_command() {
     let mut start = world.command("unshare");
     start.args(unshare).arg(world.path("agent"));
     let agent = Agent::start_by(&world, start);
-    // Two daemons in sessions of their own: one ends and is an orphan to be reaped, one stays and holds the output.
+    // Two daemons in sessions of their own: one ends and is an orphan to be reaped, one stays and
+    // holds the output.
     let script = "setsid sh -c 'exit 0' & setsid sleep 1000 & echo begun";
     let escaped = claim(agent.run("a", &Task::RunCommand(command("S12", script, LONG))));
     assert_eq!((escaped.exit_code, escaped.log_bytes), (Some(0), 6));

@@ -413,7 +413,8 @@ async fn a_restore_without_a_role_tells_what_was_lost() {
     let world = World::new();
     let source = Production::start(&world, &programs, &[]).await;
     source.admin.batch_execute(RIGHTS).await.unwrap();
-    // The commonest error of a restore: a function of an index calls another one without its schema.
+    // The commonest error of a restore: a function of an index calls another one without its
+    // schema.
     let broken = "CREATE FUNCTION public.inner_one(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1'; \
         CREATE FUNCTION public.outer_one(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT inner_one($1)'; \
         CREATE INDEX of_one ON iu.parent (public.outer_one(x)); COMMENT ON INDEX iu.of_one IS 'lost'";
@@ -437,7 +438,8 @@ async fn a_restore_without_a_role_tells_what_was_lost() {
         "{:?}",
         claim.errors
     );
-    // The database's settings are one entry of the dump: what follows the failed statement in it is lost too.
+    // The database's settings are one entry of the dump: what follows the failed statement in it is
+    // lost too.
     let CopyFacts {
         catalog_difference,
         catalog_tolerated,
@@ -468,7 +470,8 @@ async fn a_restore_without_a_role_tells_what_was_lost() {
         );
     }
     assert_eq!(claim.failed_count, claim.failed.len() as u64);
-    // The schema-only restore that disputed definitions are compared with fails in the same way, and must not count again.
+    // The schema-only restore that disputed definitions are compared with fails in the same way,
+    // and must not count again.
     let log = fs::read_to_string(world.path("server/server.json")).unwrap();
     let logged = log
         .lines()
@@ -579,7 +582,8 @@ fn list(directory: &Path, listing: &mut Vec<(PathBuf, u64, SystemTime)>) {
     }
 }
 
-/// A second superuser, a role that bypasses row security, and one that hands on what it was lent act in the copy as they do in production.
+/// A second superuser, a role that bypasses row security, and one that hands on what it was lent
+/// act in the copy as they do in production.
 #[tokio::test(flavor = "multi_thread")]
 async fn other_roles_are_as_strong_as_in_production() {
     let Some(programs) = postgres() else { return };

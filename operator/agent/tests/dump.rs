@@ -427,7 +427,8 @@ fn curious(request: &'static [u8]) -> (u16, std::sync::mpsc::Receiver<Vec<u8>>) 
             let mut stream = stream.unwrap();
             let mut heard = Vec::new();
             let mut buffer = [0; 4096];
-            // The SSLRequest is denied, the start-up message answered; what comes then is the password.
+            // The SSLRequest is denied, the start-up message answered; what comes then is the
+            // password.
             for answer in [b"N".as_slice(), request] {
                 let Ok(read) = stream.read(&mut buffer) else {
                     break;

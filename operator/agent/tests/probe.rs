@@ -214,7 +214,8 @@ async fn rounds_begin_at_intervals_whether_or_not_the_last_has_ended() {
     let took = started.elapsed();
     assert_eq!((silent.attempts, silent.silent), (6, 6));
     assert_eq!((refused.attempts, refused.refused), (6, 6));
-    // Five intervals, and the last round's timeout: one after the other they would take nine seconds.
+    // Five intervals, and the last round's timeout: one after the other they would take nine
+    // seconds.
     assert!(took >= Duration::from_millis(2500), "{took:?}");
     assert!(took < Duration::from_millis(9000), "{took:?}");
     let between = |tally: &Tally| tally.last.unwrap().duration_since(tally.first.unwrap());

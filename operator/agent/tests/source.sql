@@ -1,4 +1,5 @@
--- A small production: something of everything that a dump, a restore or a comparison could trip over.
+-- A small production: something of everything that a dump, a restore or a comparison could trip
+-- over.
 CREATE EXTENSION pg_trgm;
 CREATE EXTENSION postgres_fdw;
 

@@ -9,7 +9,8 @@ ALTER ROLE lender SET row_security TO off;
 
 CREATE SCHEMA app AUTHORIZATION app_owner;
 GRANT USAGE ON SCHEMA app TO reporting, cutter_verify, dump_ro;
--- So many grants that those on the tables begin before these have ended, when both are restored at once. The lender's is the last.
+-- So many grants that those on the tables begin before these have ended, when both are restored at
+-- once. The lender's is the last.
 DO $$ BEGIN FOR n IN 1..300 LOOP
   EXECUTE format('CREATE ROLE guest_%s', n);
   EXECUTE format('GRANT USAGE ON SCHEMA app TO guest_%s', n);

@@ -1,4 +1,5 @@
--- These must be no difference between a copy and its source: what no dump carries, what a restore prints or names in its own way, and rare kinds.
+-- These must be no difference between a copy and its source: what no dump carries, what a restore
+-- prints or names in its own way, and rare kinds.
 -- An extension as it was before pg_upgrade: a dump does not tell its version.
 CREATE EXTENSION hstore VERSION '1.4';
 -- What a failed CREATE INDEX CONCURRENTLY leaves.
@@ -20,7 +21,8 @@ ALTER TABLE iu.note ATTACH PARTITION iu.note_2 FOR VALUES IN (2);
 CREATE TABLE iu.log (at int, line text) PARTITION BY LIST (at);
 CREATE TABLE iu.log_1 PARTITION OF iu.log FOR VALUES IN (1);
 CREATE FOREIGN TABLE iu.log_0 PARTITION OF iu.log FOR VALUES IN (0) SERVER elsewhere;
--- An expression in the body of a function and in a generated column is printed differently after a restore.
+-- An expression in the body of a function and in a generated column is printed differently after a
+-- restore.
 CREATE FUNCTION iu.is_open(kind varchar(10)) RETURNS boolean LANGUAGE sql BEGIN ATOMIC; SELECT kind IN ('a', 'b'); END;
 CREATE TABLE iu.graded (kind varchar(10), low boolean GENERATED ALWAYS AS (kind IN ('a', 'b')) STORED);
 CREATE DOMAIN iu.grade AS varchar(10) CHECK (VALUE IN ('a', 'b'));

@@ -1,4 +1,5 @@
-//! The chart's admission policies: what they are to be, from the files that the chart mounts, and what they are, from the apiserver.
+//! The chart's admission policies: what they are to be, from the files that the chart mounts, and
+//! what they are, from the apiserver.
 
 use anyhow::{Context as _, bail, ensure};
 use dryrun_core::plan::admission::{self, Enforcement, Found, Reading};

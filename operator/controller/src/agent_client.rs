@@ -1,4 +1,5 @@
-//! The operator's end of the control channel: HTTP to an agent on loopback of its pod, through a port-forward.
+//! The operator's end of the control channel: HTTP to an agent on loopback of its pod, through a
+//! port-forward.
 
 use dryrun_core::agent_api::protocol::{Task, TaskResult};
 use dryrun_core::agent_api::tasks::{ProbeTask, WatchTask};
@@ -26,7 +27,8 @@ const WAIT: Duration = Duration::from_secs(60);
 
 /// Path of the archive that the agent has sealed.
 const ARCHIVE_PATH: &str = "/v1/archive";
-/// Bytes of an answer. Agents bound what they say; pods of a run may be taken over by what runs there, and the operator holds an answer whole.
+/// Bytes of an answer. Agents bound what they say; pods of a run may be taken over by what runs
+/// there, and the operator holds an answer whole.
 const ANSWER: usize = 8 << 20;
 /// The same of an archive: the ConfigMaps of a report hold no more.
 const ARCHIVE: usize = 64 << 20;
@@ -194,7 +196,8 @@ async fn exchange(
         .await
         .map_err(|e| unreachable("the agent does not answer", e))?;
     let connection = tokio::spawn(connection);
-    // A forward to a program that is only just starting may stay silent: a task is given to an agent that has answered.
+    // A forward to a program that is only just starting may stay silent: a task is given to an
+    // agent that has answered.
     let hello = tokio::time::timeout(HELLO, hello(&mut sender)).await;
     if let Err(error) = hello
         .map_err(|e| unreachable("the agent does not answer", e))

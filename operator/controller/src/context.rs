@@ -17,7 +17,8 @@ use crate::admission_policies::AdmissionPolicies;
 use crate::jobs::{PodAccess, Supervisor};
 use crate::pinned_operator::PinnedOperator;
 
-/// A DryRun as it is watched: all of them are held, so only by their metadata. A pass reads its own.
+/// A DryRun as it is watched: all of them are held, so only by their metadata. A pass reads its
+/// own.
 pub type Watched = PartialObjectMeta<DryRun>;
 
 /// Configuration of the operator, constant while the process lives.
@@ -119,8 +120,8 @@ impl Context {
         }
     }
 
-    /// Cancels jobs and drops state of earlier DryRuns with this name, except the one with UID `but`. A run whose finalizer was removed by hand is
-    /// never reconciled again.
+    /// Cancels jobs and drops state of earlier DryRuns with this name, except the one with UID
+    /// `but`. A run whose finalizer was removed by hand is never reconciled again.
     pub(crate) fn forget(&self, (namespace, name): (&str, &str), but: Option<&str>) {
         let gone =
             |run: &RunRef| run.namespace == namespace && run.name == name && but != Some(&*run.uid);

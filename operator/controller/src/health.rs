@@ -1,6 +1,7 @@
 //! `/livez` and `/readyz` for the kubelet.
 //!
-//! Alive means that the executor runs, not that the apiserver can be reached: a restart would not help then.
+//! Alive means that the executor runs, not that the apiserver can be reached: a restart would not
+//! help then.
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};

@@ -30,8 +30,8 @@ use std::time::Duration;
 
 use jobs::PodAccess;
 
-/// Seconds after which the apiserver ends a watch. A connection that died without a word is given up
-/// 5 s later and taken up again: well before the deadline of any command that waits for a pod.
+/// Seconds after which the apiserver ends a watch. A connection that died without a word is given
+/// up 5 s later and taken up again: well before the deadline of any command that waits for a pod.
 const WATCH: u32 = 25;
 
 /// Configuration of a watch.
@@ -42,7 +42,8 @@ pub(crate) fn watching() -> watcher::Config {
 /// Time until an answer must begin. No call waits for so long; only a watch would wait longer.
 const ANSWER: Duration = Duration::from_secs(30);
 
-/// The client, with a deadline for the begin of every answer: neither kube nor its watches have one.
+/// The client, with a deadline for the begin of every answer: neither kube nor its watches have
+/// one.
 fn answered(client: Client) -> Client {
     let namespace = client.default_namespace().to_owned();
     let service = tower::service_fn(move |request: Request<Body>| {

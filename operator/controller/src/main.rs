@@ -26,13 +26,15 @@ struct Options {
     /// Namespaces that are prepared for runs, separated by commas.
     #[arg(long, env = "DRYRUN_REHEARSAL_NAMESPACES", value_delimiter = ',')]
     rehearsal_namespaces: Vec<String>,
-    /// Secrets and the sources that they are for, as namespace/secret=uri, separated by commas. A Secret may also say so itself.
+    /// Secrets and the sources that they are for, as namespace/secret=uri, separated by commas. A
+    /// Secret may also say so itself.
     #[arg(long, env = "DRYRUN_SOURCES", value_delimiter = ',')]
     sources: Vec<String>,
     /// Namespace of canaries and listeners, prepared for nothing else.
     #[arg(long, env = "DRYRUN_PROBES_NAMESPACE", default_value = "dryrun-probes")]
     probes_namespace: String,
-    /// Directory with the admission policies of the chart, and their bindings, as they must be in force: without them no approval counts.
+    /// Directory with the admission policies of the chart, and their bindings, as they must be in
+    /// force: without them no approval counts.
     #[arg(long, env = "DRYRUN_ADMISSION_POLICIES")]
     admission_policies: PathBuf,
     /// Address of /livez and /readyz.

@@ -12,7 +12,8 @@ pub struct PinnedOperator {
 }
 
 impl PinnedOperator {
-    /// As the report's plan has it, or the plan that status shows of a run whose report is gone; before a run begins, as this operator is.
+    /// As the report's plan has it, or the plan that status shows of a run whose report is gone;
+    /// before a run begins, as this operator is.
     pub fn of(own: &Self, run: &DryRun, report: Option<&DryRunReport>) -> Self {
         let shown = run.status.as_ref().filter(|status| status.report.is_some());
         let shown = shown.and_then(|status| Some(&status.plan.as_ref()?.resolved));

@@ -21,7 +21,8 @@ pub struct DesiredCondition<'a> {
     pub message: &'a str,
 }
 
-/// Sets the condition of this type. `lastTransitionTime` moves only when the status flips, and has whole seconds.
+/// Sets the condition of this type. `lastTransitionTime` moves only when the status flips, and has
+/// whole seconds.
 ///
 /// A condition that speaks of a newer generation is left alone: its writer saw a newer spec
 /// (Gateway API, GEP-1364).

@@ -65,8 +65,9 @@ pub fn hex(bytes: &[u8]) -> String {
 
 /// Returns true if a symbolic link at `path` with this target stays in the tree.
 ///
-/// The target must be relative, climb with leading `..` no further than to the root, and have no `..` after a name: such a name may be another link,
-/// and what `..` means behind it depends on where that one leads. The caller makes sure that no directory of `path` is itself a link.
+/// The target must be relative, climb with leading `..` no further than to the root, and have no
+/// `..` after a name: such a name may be another link, and what `..` means behind it depends on
+/// where that one leads. The caller makes sure that no directory of `path` is itself a link.
 pub fn stays_inside(path: &str, target: &str) -> bool {
     if target.is_empty() || target.starts_with('/') {
         return false;

@@ -1,7 +1,7 @@
 //! The pure core of the DryRun operator: no client, no clock, no socket.
 //!
-//! Data flows one way: the shell observes a world, the step function decides, the shell acts and reports. The same core serves the operator
-//! and its agents.
+//! Data flows one way: the shell observes a world, the step function decides, the shell acts and
+//! reports. The same core serves the operator and its agents.
 
 pub mod agent_api;
 pub mod api;

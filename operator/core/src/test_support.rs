@@ -15,7 +15,8 @@ use crate::isolation::target::{Greeting, Protocol, Tally, Target};
 use crate::run::facts::{IsolationFacts, Phase, Probe, *};
 use crate::run::object::RunPod;
 
-/// Production's system identifier in all tests: near 2^63, where floats and signed numbers go wrong.
+/// Production's system identifier in all tests: near 2^63, where floats and signed numbers go
+/// wrong.
 pub const PRODUCTION: &str = "7611578671664259111";
 /// UID of the run in all tests.
 pub const UID: &str = "0f1e2d3c-4b5a-4697-8897-a6b5c4d3e2f1";
@@ -29,7 +30,8 @@ pub struct World {
     pub facts: Facts,
 }
 
-/// Worlds that fail a gate or leave it unknown, with the reason that it must give. [`World::passing`] passes all.
+/// Worlds that fail a gate or leave it unknown, with the reason that it must give.
+/// [`World::passing`] passes all.
 pub(crate) struct Worlds {
     pub(crate) fail: Vec<(&'static str, World)>,
     pub(crate) unknown: Vec<(&'static str, World)>,

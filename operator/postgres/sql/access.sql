@@ -1,5 +1,7 @@
--- What a login lacks on each object of a name: the privileges that exist on it, OWNER, and ROW SECURITY where policies hide rows from it.
--- $1 is the login, $2 the schema or NULL (no schema, or pg_catalog), $3 the name, $4 the types of a routine's arguments or NULL.
+-- What a login lacks on each object of a name: the privileges that exist on it, OWNER, and ROW
+-- SECURITY where policies hide rows from it.
+-- $1 is the login, $2 the schema or NULL (no schema, or pg_catalog), $3 the name, $4 the types of a
+-- routine's arguments or NULL.
 WITH login AS (
   SELECT oid, rolsuper, rolsuper OR rolbypassrls AS bypasses FROM pg_catalog.pg_roles WHERE rolname = $1
 ), named (kind, oid, schema, name, owner) AS (

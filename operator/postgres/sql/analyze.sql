@@ -1,4 +1,5 @@
--- The statement that collects statistics of the database's own rows. ANALYZE of a table with a foreign partition or child would ask another server.
+-- The statement that collects statistics of the database's own rows. ANALYZE of a table with a
+-- foreign partition or child would ask another server.
 WITH RECURSIVE above(oid) AS (
   SELECT i.inhparent FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE c.relkind = 'f'
   UNION

@@ -1,8 +1,10 @@
--- Every privilege that is no ACL entry, in the columns of privileges.sql: role attributes, memberships, settings, default privileges,
--- ownership, row-level security and its policies, SECURITY DEFINER routines, view options, user mappings.
+-- Every privilege that is no ACL entry, in the columns of privileges.sql: role attributes,
+-- memberships, settings, default privileges, ownership, row-level security and its policies,
+-- SECURITY DEFINER routines, view options, user mappings.
 --
--- Objects of initdb are left out while they are owned by the bootstrap superuser (10). Default privileges that are built in are spelled out, so
--- that the loss of a pg_default_acl row is a visible change.
+-- Objects of initdb are left out while they are owned by the bootstrap superuser (10). Default
+-- privileges that are built in are spelled out, so that the loss of a pg_default_acl row is a
+-- visible change.
 -- Needs no privilege beyond CONNECT. search_path must be pg_catalog, so that names are qualified.
 WITH version AS (SELECT current_setting('server_version_num')::int AS number)
 SELECT 'role_attr' AS class, rolname::text AS object, rolname::text AS grantee, a.name || '=' || a.value AS privilege, false AS grantable, '+' AS sign, NULL::text[] AS grantors

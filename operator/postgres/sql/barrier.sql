@@ -1,4 +1,5 @@
--- The server at a barrier, as (slot's place, end of the log, next transaction ID, large objects, prepared transactions). The parameter is the slot.
+-- The server at a barrier, as (slot's place, end of the log, next transaction ID, large objects,
+-- prepared transactions). The parameter is the slot.
 SELECT (SELECT confirmed_flush_lsn::text
           FROM pg_replication_slots
          WHERE slot_name = $1 AND database = current_database() AND plugin = 'test_decoding'),

@@ -1,8 +1,12 @@
--- Every definition of the database as (kind, identity, definition). No OID and no attribute number: both differ after a restore.
--- Members of extensions are there as other objects are: their definitions can be replaced. Privileges and owners are judged elsewhere.
--- What Postgres prints from a parsed expression stands in rows of its own kinds: row_set.rs has a list of them. What no dump carries does so, too.
+-- Every definition of the database as (kind, identity, definition). No OID and no attribute number:
+-- both differ after a restore.
+-- Members of extensions are there as other objects are: their definitions can be replaced.
+-- Privileges and owners are judged elsewhere.
+-- What Postgres prints from a parsed expression stands in rows of its own kinds: row_set.rs has a
+-- list of them. What no dump carries does so, too.
 -- An option that is rarely set has a row only where it is, so that its loss is the loss of a row.
--- Column options named pg_* are a server's own: some builds stamp every column with one that depends on when it was made, and no dump has it.
+-- Column options named pg_* are a server's own: some builds stamp every column with one that
+-- depends on when it was made, and no dump has it.
 -- Run it in a session of session.sql.
 WITH RECURSIVE ns AS MATERIALIZED (
   SELECT oid, nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'
@@ -19,7 +23,8 @@ WITH RECURSIVE ns AS MATERIALIZED (
   UNION ALL
   SELECT k.oid, con.top FROM pg_constraint k JOIN con ON con.oid = k.conparentid
 ), derived AS MATERIALIZED (
-  -- Foreign keys of partitions follow from that of the partitioned table, and a restore gives them names of its own.
+  -- Foreign keys of partitions follow from that of the partitioned table, and a restore gives them
+  -- names of its own.
   SELECT oid FROM pg_constraint WHERE contype = 'f' AND conparentid <> 0
 )
 SELECT 'relation' AS kind, r.oid::regclass::text AS identity,
@@ -55,7 +60,8 @@ UNION ALL
 SELECT 'default', r.oid::regclass::text || '.' || quote_ident(a.attname), pg_get_expr(d.adbin, d.adrelid)
   FROM pg_attrdef d JOIN rel r ON r.oid = d.adrelid JOIN pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
 UNION ALL
--- A row of its own, there or not: a restore of the definitions alone fills none, and must not excuse a copy whose view is empty.
+-- A row of its own, there or not: a restore of the definitions alone fills none, and must not
+-- excuse a copy whose view is empty.
 SELECT 'filled matview', r.oid::regclass::text, '' FROM rel r WHERE r.relkind = 'm' AND r.relispopulated
 UNION ALL
 SELECT 'view', r.oid::regclass::text, pg_get_viewdef(r.oid) FROM rel r WHERE r.relkind IN ('v', 'm')

@@ -1,8 +1,11 @@
--- Committed changes of rows since the slot was advanced, as (tables, what, number): `tables` is a list of quoted names for TRUNCATE, else one name.
--- Lines of no known form have no `what`. Parameters: the slot, and where to stop. Run it in a session of session.sql: names are quoted where needed.
+-- Committed changes of rows since the slot was advanced, as (tables, what, number): `tables` is a
+-- list of quoted names for TRUNCATE, else one name.
+-- Lines of no known form have no `what`. Parameters: the slot, and where to stop. Run it in a
+-- session of session.sql: names are quoted where needed.
 --
--- The rows stay in the server. A line begins with the table's name, quoted as quote_identifier does, so no name and no value can look like the
--- beginning of a line. Only TRUNCATE of many tables needs more of it than the first 300 characters.
+-- The rows stay in the server. A line begins with the table's name, quoted as quote_identifier
+-- does, so no name and no value can look like the beginning of a line. Only TRUNCATE of many tables
+-- needs more of it than the first 300 characters.
 WITH form AS (
   SELECT format('^(?:table (%1$s(?:, %1$s)*): (INSERT|UPDATE|DELETE|TRUNCATE):|(?:BEGIN|COMMIT)$|message: )', '(?:[a-z_0-9]+|"(?:[^"]|"")+")[.](?:[a-z_0-9]+|"(?:[^"]|"")+")') AS line
 ), found AS (

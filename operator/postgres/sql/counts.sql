@@ -1,13 +1,17 @@
--- The statements that count every table and leaf partition exactly, as (statement, table). Without a table each row of a statement is
--- (table, rows, written); with one the statement copies a column of it, a line a row. The parameter is a transaction ID, or null: rows that it or a
--- later transaction wrote are `written`.
+-- The statements that count every table and leaf partition exactly, as (statement, table). Without
+-- a table each row of a statement is (table, rows, written); with one the statement copies a column
+-- of it, a line a row. The parameter is a transaction ID, or null: rows that it or a later
+-- transaction wrote are `written`.
 --
--- A statement locks its tables and all of their indexes until its transaction ends: about a hundred locks. ONLY, since the children of an
--- inheritance parent are counted on their own. On a standby unlogged tables cannot be read, and a dump has none of their rows.
+-- A statement locks its tables and all of their indexes until its transaction ends: about a hundred
+-- locks. ONLY, since the children of an inheritance parent are counted on their own. On a standby
+-- unlogged tables cannot be read, and a dump has none of their rows.
 --
--- count(*) evaluates no index expression, but the planner simplifies the expressions and predicates of all indexes and statistics of a table, and
--- runs immutable functions on constants for that: with the rights of the session, not the owner's. So tables with such code of their owner's are
--- copied, which is not planned. Policies are not run in a session of session.sql: row_security is off.
+-- count(*) evaluates no index expression, but the planner simplifies the expressions and predicates
+-- of all indexes and statistics of a table, and runs immutable functions on constants for that:
+-- with the rights of the session, not the owner's. So tables with such code of their owner's are
+-- copied, which is not planned. Policies are not run in a session of session.sql: row_security is
+-- off.
 WITH code AS MATERIALIZED (
   SELECT 'pg_class'::regclass AS classid, indexrelid AS objid, indrelid AS of FROM pg_index WHERE indexprs IS NOT NULL OR indpred IS NOT NULL
   UNION ALL

@@ -1,7 +1,9 @@
--- How a role could get more than the catalog shows it to have, one row for each path: role, why, what.
+-- How a role could get more than the catalog shows it to have, one row for each path: role, why,
+-- what.
 --
--- A path that is open to PUBLIC is one row of the role `public`. Predefined roles are left out as roles, not as goals; of a superuser only that it is
--- one. Needs no privilege beyond CONNECT; search_path must be pg_catalog.
+-- A path that is open to PUBLIC is one row of the role `public`. Predefined roles are left out as
+-- roles, not as goals; of a superuser only that it is one. Needs no privilege beyond CONNECT;
+-- search_path must be pg_catalog.
 WITH RECURSIVE role AS MATERIALIZED (
   SELECT oid, rolname::text AS name FROM pg_roles WHERE rolname !~ '^pg_' AND NOT rolsuper
 ), reach AS MATERIALIZED (
@@ -20,7 +22,8 @@ WITH RECURSIVE role AS MATERIALIZED (
   -- PUBLIC first: a privilege that PUBLIC has is none of the single roles.
   SELECT 0::oid, 'public' UNION ALL SELECT oid, name FROM role
 ), powerful(oid, owner, name, how) AS MATERIALIZED (
-  -- Routines that run with more than their caller's rights. A search_path that does not end in pg_temp lets the caller's temporary objects come first.
+  -- Routines that run with more than their caller's rights. A search_path that does not end in
+  -- pg_temp lets the caller's temporary objects come first.
   SELECT p.oid, p.proowner, p.oid::regprocedure::text,
          'SECURITY DEFINER ' || coalesce('of extension ' || e.extname, 'as ' || o.rolname)
            || CASE WHEN EXISTS (SELECT FROM unnest(p.proconfig) c WHERE c ~ '^search_path=(.*[ ,])?"?pg_temp"?$') THEN '' ELSE ', search_path unpinned' END
@@ -33,7 +36,8 @@ WITH RECURSIVE role AS MATERIALIZED (
     FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang AND NOT l.lanpltrusted
    WHERE p.oid >= 16384 AND p.prokind <> 'a' AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')
 ), effect(relation, owner, events, clone, why, what) AS MATERIALIZED (
-  -- What acts with other rights when a relation is written to. EXECUTE is not asked for when a trigger fires; a rule acts as the relation's owner.
+  -- What acts with other rights when a relation is written to. EXECUTE is not asked for when a
+  -- trigger fires; a rule acts as the relation's owner.
   SELECT t.tgrelid, f.owner,
          array_remove(ARRAY[CASE WHEN t.tgtype & 4 <> 0 THEN 'INSERT' END, CASE WHEN t.tgtype & 8 <> 0 THEN 'DELETE' END,
                             CASE WHEN t.tgtype & 16 <> 0 THEN 'UPDATE' END, CASE WHEN t.tgtype & 32 <> 0 THEN 'TRUNCATE' END], NULL),
@@ -45,7 +49,8 @@ WITH RECURSIVE role AS MATERIALIZED (
     FROM pg_rewrite w JOIN pg_class c ON c.oid = w.ev_class JOIN pg_roles o ON o.oid = c.relowner
    WHERE w.rulename <> '_RETURN' AND w.ev_enabled <> 'D' AND w.ev_action::text <> '<>' AND c.oid >= 16384
 ), leads(origin, target) AS MATERIALIZED (
-  -- Writing to the one may write to the other: partitions and children, tables behind updatable views and behind rules, foreign keys with an action.
+  -- Writing to the one may write to the other: partitions and children, tables behind updatable
+  -- views and behind rules, foreign keys with an action.
   SELECT inhparent, inhrelid FROM pg_inherits
   UNION ALL
   SELECT w.ev_class, d.refobjid
@@ -80,7 +85,8 @@ SELECT r.name, 'can re-grant (ADMIN)', g.rolname
   FROM pg_auth_members am JOIN role r ON pg_has_role(r.oid, am.member, 'MEMBER') JOIN pg_roles g ON g.oid = am.roleid
  WHERE am.admin_option
 UNION ALL
--- Without INHERIT the privileges of a role are not shown as the member's, and are one SET ROLE away.
+-- Without INHERIT the privileges of a role are not shown as the member's, and are one SET ROLE
+-- away.
 SELECT r.name, 'table privileges by SET ROLE', r.goal_name
   FROM reach r JOIN pg_roles g ON g.oid = r.goal AND NOT g.rolsuper AND g.rolname !~ '^pg_'
  WHERE NOT pg_has_role(r.role, r.goal, 'USAGE')
@@ -88,7 +94,8 @@ SELECT r.name, 'table privileges by SET ROLE', r.goal_name
          SELECT FROM pg_class c CROSS JOIN unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE']) p
           WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND c.oid >= 16384 AND has_table_privilege(r.goal, c.oid, p) AND NOT has_table_privilege(r.role, c.oid, p))
 UNION ALL
--- USAGE on the schema is not asked for: a view, a policy, a default or an operator may call it for a role that could not name it.
+-- USAGE on the schema is not asked for: a view, a policy, a default or an operator may call it for
+-- a role that could not name it.
 SELECT g.name, f.how, f.name
   FROM powerful f CROSS JOIN grantee g
  WHERE f.owner <> g.oid AND has_function_privilege(g.oid, f.oid, 'EXECUTE') AND (g.oid = 0 OR NOT has_function_privilege(0, f.oid, 'EXECUTE'))

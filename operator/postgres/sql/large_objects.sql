@@ -1,4 +1,5 @@
--- Large objects since a transaction ID, as (created or written, untouched). One whose privileges change counts as written.
+-- Large objects since a transaction ID, as (created or written, untouched). One whose privileges
+-- change counts as written.
 SELECT (SELECT count(*)
           FROM (SELECT loid FROM pg_largeobject WHERE age(xmin) <= age($1::text::xid)
                 UNION

@@ -1,6 +1,8 @@
--- Room in the server's lock table, which all clients share: (needed, held, slots, per_slot). pg_dump locks every table, sequence and view until it
--- has ended, and the system catalogs that it reads. A lock that is held several times takes one place. The size is that of the documentation: the
--- server allows itself a few more, and keeps weak locks of the first relations of each session elsewhere (fastpath).
+-- Room in the server's lock table, which all clients share: (needed, held, slots, per_slot).
+-- pg_dump locks every table, sequence and view until it has ended, and the system catalogs that it
+-- reads. A lock that is held several times takes one place. The size is that of the documentation:
+-- the server allows itself a few more, and keeps weak locks of the first relations of each session
+-- elsewhere (fastpath).
 SELECT (SELECT count(*)
           FROM pg_class c
           JOIN pg_namespace n ON n.oid = c.relnamespace

@@ -1,6 +1,7 @@
--- What a dump of the whole database needs and this role lacks: (statement that would give it, rights in the statement), at most ten objects a
--- statement. In the order in which they are needed: a table is of no use without its schema. CASE, since the server may evaluate the parts of an
--- AND in any order, and refuses to look for a sequence's privilege on a table.
+-- What a dump of the whole database needs and this role lacks: (statement that would give it,
+-- rights in the statement), at most ten objects a statement. In the order in which they are needed:
+-- a table is of no use without its schema. CASE, since the server may evaluate the parts of an AND
+-- in any order, and refuses to look for a sequence's privilege on a table.
 WITH extension_data AS (
   SELECT unnest(extconfig) AS oid FROM pg_extension
 ), dumped AS (

@@ -1,5 +1,6 @@
--- Everything that a matrix may name: class, name as privileges.sql prints it, owner, and for objects of initdb and of extensions what PUBLIC
--- had initially (null elsewhere). $1: names of the columns that are wanted.
+-- Everything that a matrix may name: class, name as privileges.sql prints it, owner, and for
+-- objects of initdb and of extensions what PUBLIC had initially (null elsewhere). $1: names of the
+-- columns that are wanted.
 -- search_path must be pg_catalog, so that names are qualified.
 WITH object(class, classid, oid, name, owner, kind) AS (
   SELECT CASE c.relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'matview' WHEN 'f' THEN 'foreign_table' WHEN 'S' THEN 'sequence' ELSE 'table' END,

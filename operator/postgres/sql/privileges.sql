@@ -1,9 +1,11 @@
 -- Every granted privilege of this database and of the cluster's shared objects, one row each.
 --
 -- Columns: class, object, grantee (`public` for PUBLIC), privilege, grantable, sign, grantors.
--- A missing ACL stands for acldefault(): PUBLIC's defaults are rows like any other. The owner is no grantee (see attributes.sql).
--- Objects of initdb and of extensions are compared with their initial privileges: `+` is granted beyond them, `-` is taken away from them;
--- `-` is also what an owner has taken away from himself. grantors: the roles beside the owner that granted it, else null.
+-- A missing ACL stands for acldefault(): PUBLIC's defaults are rows like any other. The owner is no
+-- grantee (see attributes.sql).
+-- Objects of initdb and of extensions are compared with their initial privileges: `+` is granted
+-- beyond them, `-` is taken away from them; `-` is also what an owner has taken away from himself.
+-- grantors: the roles beside the owner that granted it, else null.
 -- Needs no privilege beyond CONNECT. search_path must be pg_catalog, so that names are qualified.
 WITH object(class, classid, oid, subid, name, namespace, owner, acl, kind) AS (
   SELECT CASE c.relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'matview' WHEN 'f' THEN 'foreign_table' WHEN 'S' THEN 'sequence' ELSE 'table' END,

@@ -1,4 +1,5 @@
--- Tables of this snapshot whose file is another one by now: emptied by TRUNCATE, or rewritten. An older snapshot sees no rows in the new file.
+-- Tables of this snapshot whose file is another one by now: emptied by TRUNCATE, or rewritten. An
+-- older snapshot sees no rows in the new file.
 SELECT format('%I.%I', n.nspname, c.relname)
   FROM pg_class c
   JOIN pg_namespace n ON n.oid = c.relnamespace

@@ -1,7 +1,9 @@
--- Rights of roles that no dump of a database carries, in the first five columns of privileges.sql: attributes that are not the default,
--- memberships, settings that decide rights in every database, privileges on parameters.
+-- Rights of roles that no dump of a database carries, in the first five columns of privileges.sql:
+-- attributes that are not the default, memberships, settings that decide rights in every database,
+-- privileges on parameters.
 --
--- A membership that several roles granted is one row: what counts is what all of them give together.
+-- A membership that several roles granted is one row: what counts is what all of them give
+-- together.
 -- Needs no privilege beyond CONNECT.
 SELECT 'role_attr' AS class, rolname::text AS object, rolname::text AS grantee, a.name || '=' || a.value AS privilege, false AS grantable
   FROM pg_catalog.pg_roles CROSS JOIN LATERAL (VALUES
@@ -18,7 +20,8 @@ SELECT 'membership', g.rolname::text, m.rolname::text,
  WHERE m.rolname !~ '^pg_'
  GROUP BY g.rolname, m.rolname
 UNION ALL
--- Only these: the values of others may be secrets, and roles that never log in have no use for them.
+-- Only these: the values of others may be secrets, and roles that never log in have no use for
+-- them.
 SELECT 'setting', 'cluster', coalesce(r.rolname::text, 'public'), c, false
   FROM pg_catalog.pg_db_role_setting s LEFT JOIN pg_catalog.pg_roles r ON r.oid = s.setrole CROSS JOIN LATERAL unnest(s.setconfig) c
  WHERE s.setdatabase = 0 AND split_part(c, '=', 1) IN ('role', 'row_security', 'session_replication_role', 'lo_compat_privileges')

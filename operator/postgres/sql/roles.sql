@@ -1,5 +1,6 @@
 -- Roles that the database refers to, and those whose rights they have through membership.
--- The bootstrap superuser (10) owns things without any dependency being recorded. Predefined roles exist everywhere and are named as groups only.
+-- The bootstrap superuser (10) owns things without any dependency being recorded. Predefined roles
+-- exist everywhere and are named as groups only.
 WITH RECURSIVE this AS (
   SELECT oid FROM pg_database WHERE datname = current_database()
 ), reached(oid) AS (

@@ -1,4 +1,5 @@
--- The statements that read every sequence, each row as (name, value, called, start, increment, cache, tables and leaf partitions of its column).
+-- The statements that read every sequence, each row as (name, value, called, start, increment,
+-- cache, tables and leaf partitions of its column).
 WITH s AS (
   SELECT format('%I.%I', n.nspname, c.relname) AS name, q.seqstart, q.seqincrement, q.seqcache,
          ARRAY(SELECT format('%I.%I', tn.nspname, t.relname)

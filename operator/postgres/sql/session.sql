@@ -1,5 +1,6 @@
--- A session that reads a whole catalog or counts whole tables: object names come out schema-qualified and quoted, settings of the role or the
--- database neither end it early nor change the text of a definition, and row security is an error instead of a silent subset.
+-- A session that reads a whole catalog or counts whole tables: object names come out
+-- schema-qualified and quoted, settings of the role or the database neither end it early nor change
+-- the text of a definition, and row security is an error instead of a silent subset.
 SET search_path = pg_catalog;
 SET row_security = off;
 SET jit = off;

@@ -1,4 +1,5 @@
--- What this role may change, one text a right or object. A superuser may change everything, which is one line.
+-- What this role may change, one text a right or object. A superuser may change everything, which
+-- is one line.
 WITH me AS (
   SELECT * FROM pg_roles WHERE rolname = current_user
 ), ordinary AS (

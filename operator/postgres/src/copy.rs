@@ -34,8 +34,8 @@ pub async fn file_piece(
     query::value(client, doing, FILE_PIECE, &[&file, &offset, &length]).await
 }
 
-/// Collects statistics of the copy, since autovacuum is off in it. Functions of expression indexes run as the table's owner: Postgres switches roles
-/// for them.
+/// Collects statistics of the copy, since autovacuum is off in it. Functions of expression indexes
+/// run as the table's owner: Postgres switches roles for them.
 pub async fn analyze(client: &impl GenericClient) -> Result<()> {
     let doing = "analyze the copy";
     let statement: String = query::value(client, doing, ANALYZE, &[]).await?;

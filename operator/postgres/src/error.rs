@@ -70,8 +70,8 @@ pub(crate) fn known(state: &SqlState) -> Option<&str> {
     (code.len() == 5 && code.bytes().all(is_code)).then_some(code)
 }
 
-/// Returns true if the cause is the connection itself. tokio-postgres also reports a message that it
-/// cannot encode or parse as an I/O error; the next one would be the same.
+/// Returns true if the cause is the connection itself. tokio-postgres also reports a message that
+/// it cannot encode or parse as an I/O error; the next one would be the same.
 fn is_broken(cause: &(dyn std::error::Error + 'static)) -> bool {
     use io::ErrorKind::{InvalidData, InvalidInput};
     cause

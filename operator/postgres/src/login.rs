@@ -56,7 +56,8 @@ pub enum Login {
     Any,
 }
 
-/// A connection whose server is not asked for more than a login may be. It stops at the first request that is refused, before an answer.
+/// A connection whose server is not asked for more than a login may be. It stops at the first
+/// request that is refused, before an answer.
 #[derive(Debug)]
 pub struct Guarded<S> {
     stream: S,
@@ -84,13 +85,15 @@ enum Watch {
     Messages(Messages),
 }
 
-/// Reads messages (protocol 3.0: type, length, body) as they come, and of their bodies the first four bytes.
+/// Reads messages (protocol 3.0: type, length, body) as they come, and of their bodies the first
+/// four bytes.
 #[derive(Debug, Default)]
 struct Messages {
     head: Vec<u8>,
     /// Bytes left of a body.
     rest: usize,
-    /// The server has sent the last message of SCRAM, in which it proves that it knows the password.
+    /// The server has sent the last message of SCRAM, in which it proves that it knows the
+    /// password.
     proven: bool,
 }
 

@@ -6,19 +6,19 @@ pub(crate) const SESSION: &str = include_str!("../sql/session.sql");
 pub(crate) const IDENTITY: &str = include_str!("../sql/identity.sql");
 /// Every definition of the database, as (kind, identity, definition). Needs [`SESSION`].
 pub(crate) const CATALOG: &str = include_str!("../sql/catalog.sql");
-/// The statements that count every table, as (statement, table). Its parameter is a transaction ID or
-/// null. Needs [`SESSION`].
+/// The statements that count every table, as (statement, table). Its parameter is a transaction ID
+/// or null. Needs [`SESSION`].
 pub(crate) const COUNTS: &str = include_str!("../sql/counts.sql");
 /// The statement that collects statistics for the planner.
 pub(crate) const ANALYZE: &str = include_str!("../sql/analyze.sql");
 
-/// Every granted privilege, as (class, object, grantee, privilege, grantable, sign, grantors). Needs
-/// [`SESSION`].
+/// Every granted privilege, as (class, object, grantee, privilege, grantable, sign, grantors).
+/// Needs [`SESSION`].
 pub(crate) const PRIVILEGES: &str = include_str!("../sql/privileges.sql");
 /// Every privilege that is no ACL entry, in the columns of [`PRIVILEGES`].
 pub(crate) const ATTRIBUTES: &str = include_str!("../sql/attributes.sql");
-/// Every object that a matrix may name, as (class, name, owner, initial). Its parameter is the names
-/// of the columns that are wanted.
+/// Every object that a matrix may name, as (class, name, owner, initial). Its parameter is the
+/// names of the columns that are wanted.
 pub(crate) const OBJECTS: &str = include_str!("../sql/objects.sql");
 /// Ways in which roles could get more than the catalog shows, as (role, why, what). Needs
 /// [`SESSION`].

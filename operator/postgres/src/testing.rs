@@ -9,10 +9,12 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Directories with Postgres' programs, separated by colons, that are searched before those of the system's packages.
+/// Directories with Postgres' programs, separated by colons, that are searched before those of the
+/// system's packages.
 pub const BINARIES: &str = "DRYRUN_TEST_POSTGRES";
 
-/// Set where no test may be skipped, so that one whose programs are missing is not counted as passed.
+/// Set where no test may be skipped, so that one whose programs are missing is not counted as
+/// passed.
 pub const MUST_RUN: &str = "DRYRUN_TESTS_MUST_RUN";
 
 /// The superuser of every server.
@@ -21,10 +23,12 @@ pub const SUPERUSER: &str = "bootstrap";
 /// Directory of Debian's packages, with one directory for each major version.
 const PACKAGES: &str = "/usr/lib/postgresql";
 
-/// The user that a test run by root lowers itself to, since Postgres refuses to run as root: nobody.
+/// The user that a test run by root lowers itself to, since Postgres refuses to run as root:
+/// nobody.
 const NOBODY: u32 = 65534;
 
-/// The directories with Postgres' programs on this machine, one for each server that tests can run against.
+/// The directories with Postgres' programs on this machine, one for each server that tests can run
+/// against.
 pub fn installations() -> Vec<PathBuf> {
     let named = std::env::var_os(BINARIES).unwrap_or_default();
     let packages = std::fs::read_dir(PACKAGES)

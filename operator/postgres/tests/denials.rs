@@ -180,7 +180,8 @@ const DENIALS: [(&str, &str); 101] = [
     ("SELECT pg_stat_reset()", "pg_stat_reset()"),
 ];
 
-/// Statements of `helped`, which may SELECT from `iu.orders` and DELETE there, that look like a denial; and why they prove none.
+/// Statements of `helped`, which may SELECT from `iu.orders` and DELETE there, that look like a
+/// denial; and why they prove none.
 const FORGERIES: [(&str, &str); 8] = [
     (
         "DO $$ BEGIN RAISE insufficient_privilege USING MESSAGE = 'permission denied for table orders'; END $$",

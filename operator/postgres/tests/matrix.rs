@@ -1,4 +1,5 @@
-//! The matrix against real servers: it is applied and read back, and every single fault in it is found.
+//! The matrix against real servers: it is applied and read back, and every single fault in it is
+//! found.
 //!
 //! Runs against each installed version from 15 on (see `dryrun_postgres::testing::installations`).
 #![allow(
@@ -98,7 +99,8 @@ impl World {
             .unwrap();
     }
 
-    /// Step C-06: the baseline, after production's grants are gone and before the matrix is applied.
+    /// Step C-06: the baseline, after production's grants are gone and before the matrix is
+    /// applied.
     async fn bring_about(&self, matrix: &Compiled) -> BTreeSet<PrivilegeRow> {
         let restored = self.read().await;
         let declared = matrix
@@ -342,13 +344,15 @@ async fn hundreds_of_functions_are_one_line() {
     .await;
 }
 
-/// A matrix that was frozen is the same matrix: its rows come from a reading, and are brought about and read back from the list alone.
+/// A matrix that was frozen is the same matrix: its rows come from a reading, and are brought about
+/// and read back from the list alone.
 #[tokio::test]
 async fn a_frozen_matrix_is_the_same_matrix() {
     against_every_server(async |world| {
         let declared = world.compile(PRIVILEGES).await;
         let mut lines: Vec<String> = declared.rows.iter().map(matrix::line).collect();
-        // What a list may have beside privileges: definitions, ownership, what was taken from initial privileges.
+        // What a list may have beside privileges: definitions, ownership, what was taken from
+        // initial privileges.
         let pinned = world.read().await.rows.into_iter().filter(|row| {
             row.class == "policy"
                 || row.class == "rls"

@@ -5,8 +5,9 @@ use dryrun_core::problem::Problem;
 
 use crate::failure::Result;
 
-/// `pg_hba.conf`: roles by name, SCRAM only, nothing else. The bootstrap role comes from loopback alone, where the operator's port-forward ends;
-/// NetworkPolicy limits where the others come from, since the harness's address is not known yet. Roles without LOGIN have a line too, so that it is
+/// `pg_hba.conf`: roles by name, SCRAM only, nothing else. The bootstrap role comes from loopback
+/// alone, where the operator's port-forward ends; NetworkPolicy limits where the others come from,
+/// since the harness's address is not known yet. Roles without LOGIN have a line too, so that it is
 /// the server's check of LOGIN that refuses them.
 pub(super) fn render(config: &PostgresConfig) -> Result<String> {
     let bootstrap = quoted(&config.bootstrap_role)?;
@@ -29,7 +30,8 @@ pub(super) fn render(config: &PostgresConfig) -> Result<String> {
     Ok(lines.join("\n"))
 }
 
-/// Quotes take the meaning of keywords and of a leading `+` away, but from version 16 on not that of a leading `/`, and they cannot span lines.
+/// Quotes take the meaning of keywords and of a leading `+` away, but from version 16 on not that
+/// of a leading `/`, and they cannot span lines.
 fn quoted(name: &str) -> Result<String> {
     if name.is_empty() || name.starts_with('/') || name.contains(char::is_control) {
         return Err(Problem::permanent(

@@ -25,7 +25,8 @@ use crate::{
 /// Exit code of a server that was not started.
 const REFUSED: i32 = 1;
 
-/// Becomes the server, so that it is PID 1 and gets the kubelet's signals. Returns only when that failed, with the exit code.
+/// Becomes the server, so that it is PID 1 and gets the kubelet's signals. Returns only when that
+/// failed, with the exit code.
 pub(crate) fn run(secrets: &Path, termination_log: &Path) -> i32 {
     let error = match start(secrets) {
         Ok(never) => match never {},
@@ -84,7 +85,8 @@ fn config() -> Result<PostgresConfig> {
         .map_err(|error| Problem::permanent("InvalidConfig", format!("{POSTGRES_ENV}: {error}")))
 }
 
-/// Refuses a data directory that has anything in it, without touching it. One with a server in it may be a physical copy of production.
+/// Refuses a data directory that has anything in it, without touching it. One with a server in it
+/// may be a physical copy of production.
 fn refuse_existing(programs: &Programs, config: &PostgresConfig) -> Result<()> {
     let data = Path::new(&config.data_directory);
     if directory::is_empty(data).map_err(|error| failure::file(data, &error))? {
@@ -194,7 +196,8 @@ fn initialize(programs: &Programs, config: &PostgresConfig, password: &Path) -> 
         .map_err(|error| failure::file(&config.log_directory, &error))
 }
 
-/// Lets the server read its configuration: a setting of the source that this image's server refuses, such as a time zone that it does not have, is named.
+/// Lets the server read its configuration: a setting of the source that this image's server
+/// refuses, such as a time zone that it does not have, is named.
 fn accept(programs: &Programs, data: &Path) -> Result<()> {
     succeed(
         programs

@@ -19,7 +19,8 @@ const FIXED: &[(&str, &str)] = &[
     // Reached over TCP alone, with a password: other containers of the pod share no socket.
     ("unix_socket_directories", ""),
     ("password_encryption", "scram-sha-256"),
-    // Nothing survives a crash: a copy that recovered from one is not to be trusted, and must stop instead of starting again.
+    // Nothing survives a crash: a copy that recovered from one is not to be trusted, and must stop
+    // instead of starting again.
     ("fsync", "off"),
     ("full_page_writes", "off"),
     ("synchronous_commit", "off"),
@@ -39,7 +40,8 @@ const FIXED: &[(&str, &str)] = &[
     ("shared_preload_libraries", ""),
     ("session_preload_libraries", ""),
     ("local_preload_libraries", ""),
-    // The log is the judge of the scenarios: one file, in English, with the function that raised an error.
+    // The log is the judge of the scenarios: one file, in English, with the function that raised an
+    // error.
     ("logging_collector", "on"),
     ("log_destination", "jsonlog"),
     ("log_filename", "server.log"),
@@ -51,7 +53,8 @@ const FIXED: &[(&str, &str)] = &[
     ("log_connections", "on"),
     ("log_disconnections", "on"),
     ("lc_messages", "C"),
-    // A killed client's statement must not be committed seconds later, in the next scenario's window.
+    // A killed client's statement must not be committed seconds later, in the next scenario's
+    // window.
     ("client_connection_check_interval", "200ms"),
 ];
 
@@ -110,7 +113,8 @@ pub(super) fn initdb(source: &SourceRequirements, major: u32) -> Vec<String> {
         "--no-instructions".to_owned(),
         format!("--encoding={}", source.encoding),
         format!("--lc-ctype={}", source.ctype),
-        // Beside the source's locale only what sorts and classifies text matters; the rest is what sessions set.
+        // Beside the source's locale only what sorts and classifies text matters; the rest is what
+        // sessions set.
         "--locale=C".to_owned(),
         format!("--locale-provider={}", source.locale_provider),
     ];

@@ -131,7 +131,8 @@ async fn exchange(address: SocketAddr, speech: &Speech<'_>, heard: &mut bool) ->
     }
 }
 
-/// The kernel may have given the probe the very port that it looks for at its own address: then it has only met itself.
+/// The kernel may have given the probe the very port that it looks for at its own address: then it
+/// has only met itself.
 fn is_own(own: io::Result<SocketAddr>, target: SocketAddr) -> bool {
     own.is_ok_and(|own| own == target)
 }
@@ -147,7 +148,8 @@ fn unreached(error: &io::Error) -> Outcome {
             | Errno::NETUNREACH
             | Errno::ACCESS
             | Errno::PERM
-            // The kernel's words for rarer ICMP messages: protocol unreachable, host unknown, host isolated.
+            // The kernel's words for rarer ICMP messages: protocol unreachable, host unknown, host
+            // isolated.
             | Errno::NOPROTOOPT
             | Errno::HOSTDOWN
             | Errno::NONET,

@@ -31,7 +31,8 @@ const TIMEOUT: u64 = 60_000;
 const INTERVAL: u64 = 600_000;
 /// Bytes of a nonce: with every header it fits into one datagram.
 const NONCE: usize = 256;
-/// Attempts at a time: each holds a socket, and the usual limit of 1024 open files must leave some to the control channel.
+/// Attempts at a time: each holds a socket, and the usual limit of 1024 open files must leave some
+/// to the control channel.
 const AT_A_TIME: u64 = 400;
 
 /// Tries every target `rounds` times.

@@ -28,7 +28,8 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    /// The entry of a line of the table of contents, behind the numbers: kind, schema, tag and owner.
+    /// The entry of a line of the table of contents, behind the numbers: kind, schema, tag and
+    /// owner.
     pub(super) fn parse(line: &str) -> Option<Self> {
         let is_word =
             |word: &&str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_uppercase());
@@ -47,7 +48,8 @@ impl Entry {
         format!("{} {} {}", self.kind, self.schema, self.tag)
     }
 
-    /// Returns true for a row of the catalog, given by the fields of its identity, that is about an object of the entry.
+    /// Returns true for a row of the catalog, given by the fields of its identity, that is about an
+    /// object of the entry.
     pub(super) fn covers(&self, row: &str) -> bool {
         let Some((kind, identity)) = row.split_once('\t') else {
             return false;

@@ -49,7 +49,8 @@ pub(super) async fn run(agent: &Agent, task: CommandTask) -> Result<ScenarioClai
             claim.exit_code = status.and_then(|status| status.code());
         }
         Err(error) => {
-            // Not its path: what is in the plan can be as long as it likes, and this ends in the message of a condition.
+            // Not its path: what is in the plan can be as long as it likes, and this ends in the
+            // message of a condition.
             claim.problem = Some(format!("cannot start the command: {}", error.kind()));
         }
     }

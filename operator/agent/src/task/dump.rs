@@ -57,7 +57,8 @@ pub(super) const CATALOG: &str = "catalog.tsv";
 /// The source's row counts, next to the archive.
 pub(super) const COUNTS: &str = "counts.tsv";
 
-/// Takes the dump. Facts of every stage that was reached are there, and what stopped it if something did; a partial dump is deleted.
+/// Takes the dump. Facts of every stage that was reached are there, and what stopped it if
+/// something did; a partial dump is deleted.
 pub(super) async fn run(agent: &Agent, task: &DumpTask) -> DumpFacts {
     let mut facts = DumpFacts::default();
     if let Err(problem) = (Dump {
@@ -146,7 +147,8 @@ impl Dump<'_> {
         Err(Problem::permanent("IdentityMismatch", message))
     }
 
-    /// Everything that can be known before a byte is dumped: all of it becomes a fact before the first part of it is refused.
+    /// Everything that can be known before a byte is dumped: all of it becomes a fact before the
+    /// first part of it is refused.
     async fn check(
         &mut self,
         client: &Client,
@@ -396,7 +398,8 @@ impl Dump<'_> {
         Err(Problem::permanent("DumpFailed", message))
     }
 
-    /// Puts the side files next to the archive, lets the run's group read all of it, and gives its digest and the archive's bytes.
+    /// Puts the side files next to the archive, lets the run's group read all of it, and gives its
+    /// digest and the archive's bytes.
     async fn seal(&self, catalog: &Rows, counts: &Rows) -> Result<(String, u64)> {
         let root = Path::new(&self.task.directory);
         let mut beside = 0;

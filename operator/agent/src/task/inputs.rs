@@ -20,8 +20,8 @@ use crate::{
     failure::{self, Result},
 };
 
-/// Verifies every input and unpacks the right ones; when all are in place, since two may share a destination, makes them read-only and takes the
-/// digest of every destination.
+/// Verifies every input and unpacks the right ones; when all are in place, since two may share a
+/// destination, makes them read-only and takes the digest of every destination.
 pub(super) async fn run(task: VerifyInputsTask) -> Result<InputFacts> {
     let mut facts =
         directory::off_thread(move || Ok(task.inputs.iter().map(place).collect::<Vec<_>>()))
@@ -35,7 +35,8 @@ pub(super) async fn run(task: VerifyInputsTask) -> Result<InputFacts> {
     Ok(InputFacts { inputs: facts })
 }
 
-/// Looks at verified inputs again, and changes nothing: the files as they are mounted, and what was unpacked from them.
+/// Looks at verified inputs again, and changes nothing: the files as they are mounted, and what was
+/// unpacked from them.
 pub(super) async fn digest_again(task: VerifyInputsTask) -> Result<InputFacts> {
     let mut inputs = Vec::new();
     for input in &task.inputs {

@@ -59,7 +59,8 @@ impl Log {
         })
     }
 
-    /// Keeps what comes out of `pipe` until it is closed. Nothing is lost when this is interrupted between two reads.
+    /// Keeps what comes out of `pipe` until it is closed. Nothing is lost when this is interrupted
+    /// between two reads.
     pub(super) async fn follow(&mut self, pipe: &mut pipe::Receiver) -> io::Result<()> {
         let mut buffer = vec![0; 1 << 16];
         loop {

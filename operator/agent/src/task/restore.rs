@@ -90,8 +90,9 @@ fn unlogged(version_num: u32) -> Options {
         .with("lc_messages", "C")
 }
 
-/// Restores, and says what came of it. Errors of `pg_restore` are facts; only what makes the copy unusable fails the task. A second restore would meet
-/// the first one's database: once `pg_restore` has begun, no failure is transient.
+/// Restores, and says what came of it. Errors of `pg_restore` are facts; only what makes the copy
+/// unusable fails the task. A second restore would meet the first one's database: once `pg_restore`
+/// has begun, no failure is transient.
 pub(super) async fn run(agent: &Agent, task: &RestoreTask) -> Result<RestoreClaim> {
     let programs = Programs::find()?;
     let credentials = Credentials::read(&agent.secrets, &task.server)?;
@@ -125,7 +126,8 @@ struct Restore<'a> {
 }
 
 impl Restore<'_> {
-    /// Restores, and compares what came of it with the source; `before` is the copy's identity before that.
+    /// Restores, and compares what came of it with the source; `before` is the copy's identity
+    /// before that.
     async fn restore_and_compare(
         &self,
         maintenance: &Client,
@@ -224,8 +226,9 @@ impl Restore<'_> {
 
     /// `pg_restore` with owners and privileges into a database that it creates.
     ///
-    /// Privileges come one after the other, in the order of the archive: `pg_restore` would give them in parallel, and a role that hands on a privilege on
-    /// a table must have its privilege on the schema by then.
+    /// Privileges come one after the other, in the order of the archive: `pg_restore` would give
+    /// them in parallel, and a role that hands on a privilege on a table must have its privilege on
+    /// the schema by then.
     ///
     /// Returns the entries that failed, too.
     async fn restore(&self, maintenance: &Client) -> Result<(RestoreClaim, Vec<Entry>)> {
@@ -275,7 +278,8 @@ impl Restore<'_> {
         Ok((claim, failed))
     }
 
-    /// The source's extensions, in the order of the archive, whose version is not the one that the copy installs by itself.
+    /// The source's extensions, in the order of the archive, whose version is not the one that the
+    /// copy installs by itself.
     async fn extensions(&self, contents: &str, maintenance: &Client) -> Result<Vec<Extension>> {
         let defaults = dryrun_postgres::default_versions(maintenance)
             .await
@@ -301,7 +305,8 @@ impl Restore<'_> {
             .collect())
     }
 
-    /// Installs extensions in the source's versions, so that the dump's statements find them there: those name no version.
+    /// Installs extensions in the source's versions, so that the dump's statements find them there:
+    /// those name no version.
     async fn install(&self, extensions: &[Extension]) -> Result<()> {
         let session = self.connect(&self.task.database).await?;
         for Extension {
@@ -338,7 +343,8 @@ impl Restore<'_> {
         self.run(&mut command, jobs).await
     }
 
-    /// Ready when less is free on the volume than must be. One that cannot be looked at is looked at again at the end.
+    /// Ready when less is free on the volume than must be. One that cannot be looked at is looked
+    /// at again at the end.
     async fn filled(&self, lowest: &AtomicU64) {
         let volume = Path::new(&self.task.directory);
         loop {
@@ -406,7 +412,8 @@ impl Restore<'_> {
         Path::new(&self.task.directory).join(ARCHIVE)
     }
 
-    /// Reads the copy's catalog and counts, and compares both with what was read of the source; `failed` are the entries that were not restored.
+    /// Reads the copy's catalog and counts, and compares both with what was read of the source;
+    /// `failed` are the entries that were not restored.
     async fn compare(&self, client: &Client, failed: &[Entry]) -> Result<CopyFacts> {
         let (source_catalog, source_counts) = (self.side_file(CATALOG)?, self.side_file(COUNTS)?);
         let catalog = dryrun_postgres::catalog(client)
@@ -446,7 +453,8 @@ impl Restore<'_> {
         })
     }
 
-    /// The catalog that a restore of the definitions alone gives: Postgres prints some of them differently after a restore, such as IN lists.
+    /// The catalog that a restore of the definitions alone gives: Postgres prints some of them
+    /// differently after a restore, such as IN lists.
     async fn schema_only(&self) -> Result<Rows> {
         self.database_command("createdb", &["--template=template0"])
             .await?;

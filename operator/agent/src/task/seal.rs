@@ -71,7 +71,8 @@ pub(super) async fn run(secrets: &Path, task: SealTask) -> Result<(SealFacts, By
     .await
 }
 
-/// Paths in the archive are plain, so that they unpack below one directory and stand in the manifest as they are.
+/// Paths in the archive are plain, so that they unpack below one directory and stand in the
+/// manifest as they are.
 fn check_names(task: &SealTask) -> Result<()> {
     let logs = task.logs.keys().chain(&task.unfinished);
     let logs = logs.map(|name| (name, name.contains('/')));

@@ -20,7 +20,8 @@ use crate::{
     volume::{Listing, Volume},
 };
 
-/// The copy's log: what the server writes, and what it says before that. The canary was planted in it.
+/// The copy's log: what the server writes, and what it says before that. The canary was planted in
+/// it.
 pub(super) const SERVER_LOG: [&str; 2] = ["server/server.json", "server/server.log"];
 /// Directory that user code has written.
 pub(super) const HARNESS: &str = "harness/";
@@ -83,7 +84,8 @@ pub(super) fn scanner(credentials: &[Credential], task: &SearchTask) -> Result<S
         .map_err(|error| Problem::permanent("TooManyCredentials", error.to_string()))
 }
 
-/// Searches the files and all names. What user code wrote comes last: it can use up limits for itself alone.
+/// Searches the files and all names. What user code wrote comes last: it can use up limits for
+/// itself alone.
 fn search(scanner: &Scanner, volume: &Volume, mut listing: Listing, limit: u64) -> LeakFacts {
     let mut facts = LeakFacts::default();
     scanner.search("names of files", &listing.names[..], &mut facts);

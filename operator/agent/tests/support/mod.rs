@@ -39,7 +39,8 @@ pub const TOKEN: &str = "Q0fTk2vXz8LmR5bYc7NwJ1hG4sDpA6uE";
 /// The password of every role.
 pub const PASSWORD: &str = "Zk4mQ9xT2bV7nL8pR3wY6cJ1hG5sDfA0";
 
-/// A directory for one test. As root, programs in it run as a user without rights, as they do in a pod.
+/// A directory for one test. As root, programs in it run as a user without rights, as they do in a
+/// pod.
 pub struct World {
     directory: TempDir,
     user: Option<(u32, u32)>,
@@ -98,7 +99,8 @@ impl World {
     }
 }
 
-/// The user `postgres`, which Debian's packages make, or `nobody`: initdb wants one that has a name.
+/// The user `postgres`, which Debian's packages make, or `nobody`: initdb wants one that has a
+/// name.
 fn unprivileged() -> (u32, u32) {
     let passwd = fs::read_to_string("/etc/passwd").unwrap();
     let find = |name: &str| {
@@ -160,7 +162,8 @@ impl Agent {
         (Self::start_with(world, command, &arguments), echo)
     }
 
-    /// Starts an agent that makes probes and nothing else. Where others have their secrets, there is nothing.
+    /// Starts an agent that makes probes and nothing else. Where others have their secrets, there
+    /// is nothing.
     pub fn start_prober(world: &World) -> Self {
         fs::remove_dir_all(world.path("secrets")).unwrap();
         let command = world.command(world.path("agent"));

@@ -19,7 +19,8 @@ use super::{Agent, PASSWORD, Process, World, connect, free_port};
 pub const RIGHTS: &str = "GRANT USAGE ON SCHEMA iu TO dump_ro; GRANT SELECT ON ALL TABLES IN SCHEMA iu TO dump_ro; \
     GRANT SELECT ON ALL SEQUENCES IN SCHEMA iu TO dump_ro; GRANT SELECT ON LARGE OBJECT 4242 TO dump_ro; ALTER ROLE dump_ro BYPASSRLS";
 
-/// A production server with the database `directus` of `source.sql`, and a role `dump_ro` that may do nothing yet.
+/// A production server with the database `directus` of `source.sql`, and a role `dump_ro` that may
+/// do nothing yet.
 pub struct Production {
     pub process: Process,
     pub port: u16,
@@ -29,7 +30,8 @@ pub struct Production {
 }
 
 impl Production {
-    /// Starts it, with further `settings`; the secret `production` is the password of the dump role.
+    /// Starts it, with further `settings`; the secret `production` is the password of the dump
+    /// role.
     pub async fn start(world: &World, programs: &Path, settings: &[&str]) -> Self {
         world.secret("admin", PASSWORD);
         world.secret("production", PASSWORD);

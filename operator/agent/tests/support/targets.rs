@@ -50,7 +50,8 @@ pub fn briefly(targets: Vec<Target>) -> ProbeTask {
     }
 }
 
-/// One round for targets that answer something else, which takes its whole time: a busy machine must be able to send a wrong answer within it.
+/// One round for targets that answer something else, which takes its whole time: a busy machine
+/// must be able to send a wrong answer within it.
 pub fn patiently(targets: Vec<Target>) -> ProbeTask {
     ProbeTask {
         timeout_ms: 6000,
@@ -98,7 +99,8 @@ pub fn closed() -> (TcpSocket, u16) {
     (socket, port)
 }
 
-/// A listener whose backlog is full: the kernel lets further SYNs go unanswered. It is so until the returned sockets are gone.
+/// A listener whose backlog is full: the kernel lets further SYNs go unanswered. It is so until the
+/// returned sockets are gone.
 pub fn full() -> (tokio::net::TcpListener, Vec<TcpStream>, u16) {
     let (socket, port) = closed();
     let listener = socket.listen(0).unwrap();

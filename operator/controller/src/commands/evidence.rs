@@ -24,7 +24,8 @@ use crate::error::call;
 use crate::jobs::{Scope, confused, read};
 use crate::objects;
 
-/// Bytes of the archive in one ConfigMap: etcd takes at most 1.5 MiB in one request, and a ConfigMap holds 1 MiB.
+/// Bytes of the archive in one ConfigMap: etcd takes at most 1.5 MiB in one request, and a
+/// ConfigMap holds 1 MiB.
 const PART: usize = 900 << 10;
 /// Bytes of the changes that are kept: a task has at most 8 MiB, in JSON.
 const DIFF_BYTES: usize = 3 << 20;
@@ -193,7 +194,8 @@ fn bounded(mut text: String) -> String {
     text
 }
 
-/// Stores the archive in immutable ConfigMaps that go with the report, and reads it back: their names, and the sha256 of what is there.
+/// Stores the archive in immutable ConfigMaps that go with the report, and reads it back: their
+/// names, and the sha256 of what is there.
 async fn store(
     scope: &Scope,
     report: &DryRunReport,

@@ -1,4 +1,5 @@
-//! C-04, C-08 and C-11: positive controls, what must be out of reach, positive controls again; and the watch between them.
+//! C-04, C-08 and C-11: positive controls, what must be out of reach, positive controls again; and
+//! the watch between them.
 
 mod targets;
 
@@ -226,7 +227,8 @@ fn watched_targets(isolation: &IsolationFacts) -> Vec<Target> {
         .collect()
 }
 
-/// Lets the copy and the harness probe at intervals, and ends when one of them has reached something.
+/// Lets the copy and the harness probe at intervals, and ends when one of them has reached
+/// something.
 pub(super) async fn watch(scope: &Scope) -> Result<Vec<Probe>, Problem> {
     let targets = watched_targets(&scope.facts.isolation);
     let excused = |target: &Target| judge::is_excused(&scope.spec.isolation, target);

@@ -1,5 +1,6 @@
-//! The jobs of the commands, one file a command, named as in `dryrun_core::commands`: `restore` is C-05. A command whose jobs
-//! have no body of their own (C-04, C-07, C-08) has no file: see [`pods`] and [`isolation`].
+//! The jobs of the commands, one file a command, named as in `dryrun_core::commands`: `restore` is
+//! C-05. A command whose jobs have no body of their own (C-04, C-07, C-08) has no file: see
+//! [`pods`] and [`isolation`].
 
 mod dump;
 mod evidence;

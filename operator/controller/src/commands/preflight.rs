@@ -15,7 +15,8 @@ use serde::de::DeserializeOwned;
 use super::{pods, protected};
 use crate::jobs::{Scope, read};
 
-/// Label of a namespace with the level of Pod Security that its pods must meet, and with the version that says what the level means.
+/// Label of a namespace with the level of Pod Security that its pods must meet, and with the
+/// version that says what the level means.
 const ENFORCE_LABEL: &str = "pod-security.kubernetes.io/enforce";
 const ENFORCE_VERSION_LABEL: &str = "pod-security.kubernetes.io/enforce-version";
 /// Annotation of the cluster's default StorageClass.
@@ -47,7 +48,8 @@ pub(super) async fn preflight(scope: &Scope) -> Result<PreflightFacts, Problem> 
     Ok(facts)
 }
 
-/// The run that the object of this name belongs to: its label, or nothing when there is no such object. An object without the label gives "".
+/// The run that the object of this name belongs to: its label, or nothing when there is no such
+/// object. An object without the label gives "".
 pub(super) async fn holder(scope: &Scope, object: Object) -> kube::Result<Option<String>> {
     async fn labelled<K>(scope: &Scope, object: Object) -> kube::Result<Option<String>>
     where

@@ -1,4 +1,5 @@
-//! The protected workloads: as C-01 records them, the watch over them until the last look, and that look in C-13.
+//! The protected workloads: as C-01 records them, the watch over them until the last look, and that
+//! look in C-13.
 
 use dryrun_core::api::ProtectedWorkloads;
 use dryrun_core::problem::Problem;

@@ -28,7 +28,8 @@ use crate::jobs::{Scope, millis};
 /// ms).
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Records the copy before the scenarios, in the copy itself; from then on every statement is logged.
+/// Records the copy before the scenarios, in the copy itself; from then on every statement is
+/// logged.
 pub(crate) async fn baseline(scope: &Scope) -> Result<CopySummary, Problem> {
     let endpoint = scope.copy().await?;
     let maintenance = Session::maintenance(&endpoint).await?;

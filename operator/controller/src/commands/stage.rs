@@ -46,7 +46,8 @@ async fn look_at_inputs(
     Ok(facts)
 }
 
-/// Name of a setup command's log: no scenario can have it, since theirs begin with a letter or a digit.
+/// Name of a setup command's log: no scenario can have it, since theirs begin with a letter or a
+/// digit.
 pub(super) fn setup_log(index: usize) -> String {
     format!("_setup-{index}")
 }
@@ -70,7 +71,8 @@ pub(super) async fn setup(scope: &Scope, index: usize) -> Result<ScenarioClaim, 
     claim(scope, &format!("setup-{index}"), &setup_log(index), &task).await
 }
 
-/// Lets the harness's runner do a command or SQL steps. What it says in words goes no further ([`ScenarioClaim::wordless`]).
+/// Lets the harness's runner do a command or SQL steps. What it says in words goes no further
+/// ([`ScenarioClaim::wordless`]).
 pub(super) async fn claim(
     scope: &Scope,
     id: &str,

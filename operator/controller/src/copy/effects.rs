@@ -1,5 +1,5 @@
-//! The ledger of what the scenarios do to the copy. Its entries are kept in the maintenance database
-//! before the server may forget what they were made from.
+//! The ledger of what the scenarios do to the copy. Its entries are kept in the maintenance
+//! database before the server may forget what they were made from.
 
 use dryrun_core::api::Verification;
 use dryrun_core::postgres::effects::{Declared, LedgerEntry, settle};
@@ -33,7 +33,8 @@ pub(crate) async fn close(
     let read = dryrun_postgres::read_ledger(restored.client())
         .await
         .map_err(failed)?;
-    // An earlier attempt may have kept it and advanced the slot, after which there is nothing to read.
+    // An earlier attempt may have kept it and advanced the slot, after which there is nothing to
+    // read.
     let entry = baseline::first(maintenance, &kind(scenario + 1), read).await?;
     dryrun_postgres::advance_ledger(restored.client(), &entry.upto)
         .await

@@ -14,7 +14,8 @@ use tokio_postgres::GenericClient;
 use super::session::failed;
 use super::{Session, baseline as kept};
 
-/// The roles that are made before the restore: those that the dump refers to, and the declared ones.
+/// The roles that are made before the restore: those that the dump refers to, and the declared
+/// ones.
 pub(crate) fn roles(spec: &DryRunSpec, dump: &DumpFacts) -> BTreeSet<String> {
     dump.roles
         .iter()
@@ -132,7 +133,8 @@ pub(crate) fn parsed(text: &str) -> BTreeSet<PrivilegeRow> {
 /// The name under which the privileges after the revoke are kept.
 const BASELINE: &str = "privileges-revoked";
 
-/// The name under which the matrix is kept as it was applied. A pattern in it speaks of the objects that there were then, not of what scenarios make.
+/// The name under which the matrix is kept as it was applied. A pattern in it speaks of the objects
+/// that there were then, not of what scenarios make.
 const MATRIX: &str = "matrix";
 
 /// The name under which the facts of what production granted and logged are kept.
@@ -142,9 +144,11 @@ const PRODUCTION: &str = "production";
 /// facts.
 const SHOWN: usize = 20;
 
-/// C-06: what production granted to declared roles is recorded and revoked, the matrix applied, read back and compared.
+/// C-06: what production granted to declared roles is recorded and revoked, the matrix applied,
+/// read back and compared.
 ///
-/// The catalog was compared with the source's before, right after the restore; so this is the time to take away what production has set for the log.
+/// The catalog was compared with the source's before, right after the restore; so this is the time
+/// to take away what production has set for the log.
 pub(crate) async fn apply(
     session: &mut Session,
     maintenance: &Session,
@@ -177,7 +181,8 @@ pub(crate) async fn apply(
         log_settings_reset: shown.map(ToString::to_string).collect(),
         ..RolesFacts::default()
     };
-    // An earlier attempt may have got as far as the commit: what is found here now is the matrix, and not production's.
+    // An earlier attempt may have got as far as the commit: what is found here now is the matrix,
+    // and not production's.
     let production = kept::first(maintenance, PRODUCTION, granted).await?;
 
     kept::keep(maintenance, MATRIX, &kept::as_text(&compiled)?).await?;
@@ -237,7 +242,8 @@ pub(crate) async fn apply(
     })
 }
 
-/// C-11: the matrix as it was applied, against the same baseline. `found` are the privileges as they are, `held` are those that the matrix speaks of.
+/// C-11: the matrix as it was applied, against the same baseline. `found` are the privileges as
+/// they are, `held` are those that the matrix speaks of.
 pub(crate) async fn compare_again(
     session: &Session,
     maintenance: &Session,

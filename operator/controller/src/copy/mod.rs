@@ -1,4 +1,5 @@
-//! The operator's sessions with the copy: through a port-forward, as the bootstrap role that is let in from loopback alone.
+//! The operator's sessions with the copy: through a port-forward, as the bootstrap role that is let
+//! in from loopback alone.
 
 pub(crate) mod baseline;
 pub(crate) mod effects;

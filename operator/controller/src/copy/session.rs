@@ -224,7 +224,8 @@ impl Session {
         short(dryrun_postgres::role_exists(self.client(), role)).await
     }
 
-    /// Waits until no backend of these roles is left; ends those that do not go by themselves within `patience`.
+    /// Waits until no backend of these roles is left; ends those that do not go by themselves
+    /// within `patience`.
     pub(crate) async fn quiesce(
         &self,
         roles: &[String],

@@ -19,8 +19,10 @@ use std::pin::pin;
 
 use super::Scope;
 
-/// Bytes of one container's log that are read. The agents say little; what commands print goes to the evidence volume instead. A kubelet begins a
-/// new file at 10 MiB by default (`containerLogMaxSize`), and hands out the last one alone: a longer log could not be read in whole either.
+/// Bytes of one container's log that are read. The agents say little; what commands print goes to
+/// the evidence volume instead. A kubelet begins a new file at 10 MiB by default
+/// (`containerLogMaxSize`), and hands out the last one alone: a longer log could not be read in
+/// whole either.
 const LOG_LIMIT: i64 = 4 << 20;
 
 /// Roles whose name may be part of a form of a password.
@@ -34,7 +36,8 @@ pub(crate) fn roles(scope: &Scope) -> Vec<String> {
     declared.chain(own).collect()
 }
 
-/// Every credential of the run, and production's password. They are read for one search, and not kept.
+/// Every credential of the run, and production's password. They are read for one search, and not
+/// kept.
 async fn credentials(scope: &Scope) -> Result<Vec<Credential>, Problem> {
     let secrets: Api<Secret> = Api::namespaced(scope.client.clone(), &scope.run.namespace);
     let unreadable = |e: kube::Error| Problem::transient("SecretUnreadable", e);

@@ -1,4 +1,5 @@
-//! Work that takes longer than an API call: it runs beside the reconciler, and its end wakes the reconciler.
+//! Work that takes longer than an API call: it runs beside the reconciler, and its end wakes the
+//! reconciler.
 
 pub(crate) mod leaks;
 mod scope;
@@ -16,7 +17,8 @@ use std::time::Duration;
 use crate::commands;
 use crate::error::call;
 
-/// Runs a job to its end. What may go away by itself is tried again, ever more slowly, until the job's deadline.
+/// Runs a job to its end. What may go away by itself is tried again, ever more slowly, until the
+/// job's deadline.
 pub(crate) async fn run(job: Job, scope: Scope) -> JobResult {
     let mut pause = Duration::from_millis(20);
     loop {
@@ -51,7 +53,8 @@ pub(crate) async fn run(job: Job, scope: Scope) -> JobResult {
     }
 }
 
-/// A program that is just starting in a pod answers within moments, and asking it costs little; anything else is left alone for longer.
+/// A program that is just starting in a pod answers within moments, and asking it costs little;
+/// anything else is left alone for longer.
 fn longest_pause(reason: &str) -> Duration {
     match reason {
         "CopyUnreachable" | "AgentUnreachable" => Duration::from_millis(200),
@@ -64,7 +67,8 @@ pub(crate) fn nonce() -> String {
     Alphanumeric.sample_string(&mut rand::rng(), 16)
 }
 
-/// One reading of the cluster, under the deadline of a single call: that of the job is far longer, and a lost answer is soon asked for again.
+/// One reading of the cluster, under the deadline of a single call: that of the job is far longer,
+/// and a lost answer is soon asked for again.
 pub(crate) async fn read<T>(
     reason: &str,
     what: &str,

@@ -31,11 +31,13 @@ pub use crate::agent_client::{AgentAddress, AgentRequest};
 /// Result of one access to a pod.
 pub type Access<'a, T> = BoxFuture<'a, Result<T, Problem>>;
 
-/// Access to the programs in a run's pods: everything that a run does and that does not go through objects of the apiserver.
+/// Access to the programs in a run's pods: everything that a run does and that does not go through
+/// objects of the apiserver.
 ///
 /// [`PortForward`] is the one that works on a cluster.
 pub trait PodAccess: Send + Sync + 'static {
-    /// Sends one request to an agent. Returns nothing if no answer came in time: it may be sent again.
+    /// Sends one request to an agent. Returns nothing if no answer came in time: it may be sent
+    /// again.
     fn request<'a>(
         &'a self,
         agent: &'a AgentAddress,
@@ -98,7 +100,8 @@ impl PodAccess for PortForward {
     }
 }
 
-/// Everything that a job works with. It is the job's own copy, so that a job never sees half of a pass.
+/// Everything that a job works with. It is the job's own copy, so that a job never sees half of a
+/// pass.
 pub struct Scope {
     pub(crate) client: Client,
     pub(crate) access: Arc<dyn PodAccess>,

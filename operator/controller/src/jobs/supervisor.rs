@@ -15,7 +15,8 @@ use tokio::task::AbortHandle;
 use super::Scope;
 use crate::context::Watched;
 
-/// Searches for credentials at a time: an automaton over all forms of all credentials takes some megabytes.
+/// Searches for credentials at a time: an automaton over all forms of all credentials takes some
+/// megabytes.
 const SCANNERS: usize = 2;
 
 /// Runs jobs, at most one of a kind for a run.
@@ -47,7 +48,8 @@ impl Supervisor {
     }
 
     fn jobs(&self) -> MutexGuard<'_, BTreeMap<(RunRef, Job), State>> {
-        // A panic of another thread leaves the map whole: every change of it is one insert or remove.
+        // A panic of another thread leaves the map whole: every change of it is one insert or
+        // remove.
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

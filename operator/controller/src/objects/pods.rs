@@ -1,7 +1,8 @@
 //! The run's pods.
 //!
-//! All are restricted (Pod Security Standards), have no API token, no DNS and a deadline of their own, so that a dead operator cannot leave
-//! production's data running for ever. The agent gets in by an init container of the operator's image, so that official images work as they are.
+//! All are restricted (Pod Security Standards), have no API token, no DNS and a deadline of their
+//! own, so that a dead operator cannot leave production's data running for ever. The agent gets in
+//! by an init container of the operator's image, so that official images work as they are.
 
 mod database;
 mod harness;
@@ -24,7 +25,8 @@ use super::Plan;
 const RUN_GROUP: i64 = 64_000;
 /// User of containers that run the operator's image.
 const AGENT_USER: i64 = 64_001;
-/// User of the observer: what it sees can be changed neither by the harness nor by what the other agents do.
+/// User of the observer: what it sees can be changed neither by the harness nor by what the other
+/// agents do.
 const OBSERVER_USER: i64 = 64_002;
 /// Time that a pod's deadline has beyond the run's, so that teardown is not cut short.
 const DEADLINE_MARGIN: Duration = Duration::from_secs(600);
@@ -50,8 +52,9 @@ pub(crate) fn pod(plan: &Plan<'_>, pod: RunPod) -> Pod {
     }
 }
 
-/// Later pods run where the dump pod ran: there the volumes are. By affinity, since `nodeName` would skip the scheduler. The listener had better run
-/// somewhere else, so that it also sees the copy from another node.
+/// Later pods run where the dump pod ran: there the volumes are. By affinity, since `nodeName`
+/// would skip the scheduler. The listener had better run somewhere else, so that it also sees the
+/// copy from another node.
 fn affinity(plan: &Plan<'_>, pod: RunPod) -> Option<Affinity> {
     let node = Some(&plan.facts.node).filter(|node| !node.is_empty())?;
     let is = |operator: &str| NodeSelectorTerm {

@@ -18,8 +18,8 @@ const EVIDENCE_SIZE: &str = "1Gi";
 /// Length of every generated credential; see [`generate`].
 pub(crate) const CREDENTIAL_LENGTH: usize = 32;
 
-/// A credential of letters and digits alone: it reads the same raw and in JSON, SQL, CSV, URLs and connection strings, so that a leak of it is
-/// found in few forms. 32 characters are 190 bits.
+/// A credential of letters and digits alone: it reads the same raw and in JSON, SQL, CSV, URLs and
+/// connection strings, so that a leak of it is found in few forms. 32 characters are 190 bits.
 pub(crate) fn generate() -> String {
     rand::rng()
         .sample_iter(Alphanumeric)

@@ -42,7 +42,8 @@ pub(crate) struct Actor<'a> {
 }
 
 impl Actor<'_> {
-    /// Does one action. All can be done twice: a create that finds its own object is a success, a delete that finds nothing too.
+    /// Does one action. All can be done twice: a create that finds its own object is a success, a
+    /// delete that finds nothing too.
     pub(crate) async fn act(&self, action: Action) -> Result<(), Error> {
         match action {
             Action::AddFinalizer => self.finalizer(true).await,

@@ -51,7 +51,8 @@ pub(crate) struct Observation {
     pub(crate) unprepared: Option<String>,
 }
 
-/// Reads what concerns a DryRun. Before it has begun that is plan, approvals and admission policies; afterwards report and objects.
+/// Reads what concerns a DryRun. Before it has begun that is plan, approvals and admission
+/// policies; afterwards report and objects.
 pub(crate) async fn observe(context: &Context, run: &DryRun) -> Result<Observation, Error> {
     let id = RunRef::of(run);
     let client = &context.client;
@@ -134,7 +135,8 @@ pub(crate) async fn observe(context: &Context, run: &DryRun) -> Result<Observati
     Ok(observation)
 }
 
-/// The approvals of a namespace. One that another version wrote approves nothing here, and keeps no other from counting.
+/// The approvals of a namespace. One that another version wrote approves nothing here, and keeps no
+/// other from counting.
 async fn approvals(client: &Client, namespace: &str) -> Result<Vec<DryRunApproval>, Error> {
     let api: Api<DeserializeGuard<DryRunApproval>> = Api::namespaced(client.clone(), namespace);
     let found = call("list approvals", api.list(&ListParams::default())).await?;
@@ -336,7 +338,8 @@ fn pod_view(pod: &Pod) -> PodView {
     let mut waiting = all.iter().filter_map(|c| {
         let waiting = c.state.as_ref()?.waiting.as_ref()?;
         let reason = waiting.reason.as_deref()?;
-        // Reasons of a pod that starts as it should say nothing: the image is what may be missing then.
+        // Reasons of a pod that starts as it should say nothing: the image is what may be missing
+        // then.
         let message = waiting.message.clone().filter(|m| !m.is_empty());
         Some(Problem::transient(
             reason,

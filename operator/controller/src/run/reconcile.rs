@@ -60,7 +60,8 @@ async fn pass(id: &RunRef, context: &Context) -> Result<Requeue, Error> {
     let runs: Api<DeserializeGuard<DryRun>> =
         Api::namespaced(context.client.clone(), &id.namespace);
     for _ in 0..TURNS {
-        // Not from the cache: a decision must not be made from what an earlier turn has already changed.
+        // Not from the cache: a decision must not be made from what an earlier turn has already
+        // changed.
         let Some(run) = call("read the DryRun", runs.get_opt(&id.name))
             .await?
             .filter(|r| r.uid().as_deref() == Some(&id.uid))
@@ -84,7 +85,8 @@ async fn pass(id: &RunRef, context: &Context) -> Result<Requeue, Error> {
     Ok(Requeue::requeue(Duration::ZERO))
 }
 
-/// Observe, decide, report, act. Returns nothing when something was done and the world is worth another look.
+/// Observe, decide, report, act. Returns nothing when something was done and the world is worth
+/// another look.
 async fn turn(run: &DryRun, context: &Context) -> Result<Option<Requeue>, Error> {
     let seen = observe(context, run).await?;
     let (findings, facts) = take_findings(context, &seen);
@@ -111,7 +113,8 @@ async fn turn(run: &DryRun, context: &Context) -> Result<Option<Requeue>, Error>
         write_status(run, context, &previous, &decision).await?;
         return Ok(None);
     }
-    // The report is written before anything that depends on its facts, and before the findings are forgotten.
+    // The report is written before anything that depends on its facts, and before the findings are
+    // forgotten.
     match write_report(run, context, &seen, &previous, &decision).await {
         Ok(()) => forget(),
         // Nothing holds a run that is abandoned, and no refusal one that is torn down.
@@ -135,7 +138,8 @@ fn is_unwritable(error: &Error, decision: &Decision) -> bool {
     error.class() == Class::Refused && decision.facts.began.contains_key(&Command::Teardown)
 }
 
-/// The findings of ended jobs, and the facts with them. Without its report nothing can be written down: findings are kept until it can be read.
+/// The findings of ended jobs, and the facts with them. Without its report nothing can be written
+/// down: findings are kept until it can be read.
 fn take_findings(context: &Context, seen: &Observation) -> (Vec<(Job, JobResult)>, Facts) {
     let findings = match seen.unprepared {
         Some(_) => Vec::new(),
@@ -204,7 +208,8 @@ async fn write_report(
     }
 }
 
-/// Writes the status if it has changed, and publishes what has changed as events. Returns the DryRun as it is then.
+/// Writes the status if it has changed, and publishes what has changed as events. Returns the
+/// DryRun as it is then.
 async fn write_status(
     run: &DryRun,
     context: &Context,
@@ -221,7 +226,8 @@ async fn write_status(
     Ok(written)
 }
 
-/// Does what can be done: a delete that is refused keeps no other object, and a create that a quota refuses no watch.
+/// Does what can be done: a delete that is refused keeps no other object, and a create that a quota
+/// refuses no watch.
 async fn act(
     run: &DryRun,
     context: &Context,

@@ -156,7 +156,8 @@ fn was<'a>(before: &'a [Condition], type_: &str) -> (&'a str, &'a str) {
 
 fn event(failed: bool, reason: &str, action: &str, note: &str) -> Event {
     let cut = |text: &str, limit: usize| text.chars().take(limit).collect::<String>();
-    // The recorder takes events with the same reason and action as one, even with different notes: the action names the gate or the summary.
+    // The recorder takes events with the same reason and action as one, even with different notes:
+    // the action names the gate or the summary.
     Event {
         type_: if failed {
             EventType::Warning

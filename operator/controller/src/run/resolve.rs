@@ -27,7 +27,8 @@ use crate::objects::{self};
 /// Bytes of JSON that a spec may have: reports hold it whole, next to the facts.
 const SPEC_LIMIT: usize = 200 << 10;
 
-/// Bytes of evidence that may be kept: 64 ConfigMaps hold no more, and etcd is for the whole cluster.
+/// Bytes of evidence that may be kept: 64 ConfigMaps hold no more, and etcd is for the whole
+/// cluster.
 const EVIDENCE_LIMIT: u64 = 40 << 20;
 
 /// Resolves the plan.
@@ -124,7 +125,8 @@ pub(crate) async fn resolve(
 
 /// The version of a Secret that is for the source and has the key.
 ///
-/// One that is not for it has the same problem as one that does not exist, and nothing but its metadata is read: requesters may not list Secrets.
+/// One that is not for it has the same problem as one that does not exist, and nothing but its
+/// metadata is read: requesters may not list Secrets.
 async fn version_of(
     secrets: &Api<Secret>,
     namespace: &str,
@@ -184,7 +186,8 @@ async fn key_of(
     }
 }
 
-/// The bytes of the list of rows that a matrix names, and their digest, which is the one that the matrix pins.
+/// The bytes of the list of rows that a matrix names, and their digest, which is the one that the
+/// matrix pins.
 pub(crate) async fn matrix(
     config_maps: &Api<ConfigMap>,
     namespace: &str,

@@ -22,7 +22,8 @@ pub type Manager = (String, String, bool);
 /// The fields that each manager owns.
 pub type Managers = BTreeMap<Manager, Owned>;
 
-/// The fields that one manager owns: found out when they are needed, since most objects have one manager.
+/// The fields that one manager owns: found out when they are needed, since most objects have one
+/// manager.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Owned {
     /// All fields of what was written.
@@ -60,7 +61,8 @@ impl Owned {
     }
 }
 
-/// The fields of an object that an apply may set: the status alone through that subresource, all else through the main resource.
+/// The fields of an object that an apply may set: the status alone through that subresource, all
+/// else through the main resource.
 fn applied_part(object: &Value, subresource: &str) -> Value {
     let mut part = Map::new();
     let fields = object.as_object().into_iter().flatten();
@@ -90,7 +92,8 @@ fn applied_part(object: &Value, subresource: &str) -> Value {
     Value::Object(part)
 }
 
-/// Schema of a field. Fields that no schema describes merge like plain JSON: objects field by field, lists as a whole.
+/// Schema of a field. Fields that no schema describes merge like plain JSON: objects field by
+/// field, lists as a whole.
 fn field_of<'a>(schema: &'a Value, name: &str) -> &'a Value {
     match &schema["properties"][name] {
         Value::Null => &schema["additionalProperties"],
@@ -123,7 +126,8 @@ fn with(path: &Path, segment: Segment) -> Path {
     path
 }
 
-/// The leaves of a value: scalars, atomic lists and maps, empty maps, and the items of keyed lists as such.
+/// The leaves of a value: scalars, atomic lists and maps, empty maps, and the items of keyed lists
+/// as such.
 pub fn leaves(value: &Value, schema: &Value) -> BTreeSet<Path> {
     let mut found = BTreeSet::new();
     collect(value, schema, &Path::new(), &mut found);
@@ -228,7 +232,8 @@ fn merge(live: &mut Value, applied: &Value, schema: &Value) {
     }
 }
 
-/// Applies a configuration to an object. Returns the object as it is then, or who owns which field with another value.
+/// Applies a configuration to an object. Returns the object as it is then, or who owns which field
+/// with another value.
 pub fn apply(
     live: &Value,
     managers: &mut Managers,

@@ -1,7 +1,7 @@
 //! Behaviour of an apiserver that the operator relies on, as cases over a `kube::Client`.
 //!
-//! The same cases run against the model and, in the end-to-end tests, against a real apiserver: the model is right as far as both pass. They need
-//! the definition of [`crd`], and nothing else.
+//! The same cases run against the model and, in the end-to-end tests, against a real apiserver: the
+//! model is right as far as both pass. They need the definition of [`crd`], and nothing else.
 
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, ResourceQuota, Secret, Service};

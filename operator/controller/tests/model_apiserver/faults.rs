@@ -44,13 +44,15 @@ impl Call {
 pub enum Effect {
     /// The request is refused.
     Refuse(Refusal),
-    /// The request is carried out, and refused all the same, as a gateway does that has waited too long.
+    /// The request is carried out, and refused all the same, as a gateway does that has waited too
+    /// long.
     RefuseAfter(Refusal),
     /// The connection breaks before the request has arrived.
     LoseRequest,
     /// The request is carried out, and the connection breaks before its answer.
     LoseAnswer,
-    /// The request arrives twice, as one does that a client has sent again: the second answer counts.
+    /// The request arrives twice, as one does that a client has sent again: the second answer
+    /// counts.
     Repeat,
     /// Nothing is ever answered, and nothing done.
     Hang,

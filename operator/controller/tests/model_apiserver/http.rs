@@ -585,7 +585,8 @@ impl Watch {
         lines
     }
 
-    /// A change as this watch sees it: what begins to match its selector is added, what ceases to is deleted.
+    /// A change as this watch sees it: what begins to match its selector is added, what ceases to
+    /// is deleted.
     fn told(&self, change: &Change) -> Vec<u8> {
         let matching = |object: &Option<Arc<Value>>| {
             let object = object

@@ -49,7 +49,8 @@ impl Kind {
     }
 }
 
-/// The built-in kinds that the operator works with: group, version, plural, kind, namespaced, status, generation.
+/// The built-in kinds that the operator works with: group, version, plural, kind, namespaced,
+/// status, generation.
 type Row = (
     &'static str,
     &'static str,

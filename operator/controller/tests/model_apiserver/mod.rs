@@ -1,11 +1,13 @@
 //! An apiserver in this process, for tests of the operator below a cluster.
 //!
-//! [`Model::client`] is an ordinary `kube::Client` whose requests end in a [`Store`]: list, watch, get, create, update, merge patch, server-side
-//! apply, delete with preconditions, finalizers, namespaces, quotas, metadata-only answers. `conformance` holds the cases that show that it answers
-//! as the real one does; the end-to-end tests run the same cases on a cluster.
+//! [`Model::client`] is an ordinary `kube::Client` whose requests end in a [`Store`]: list, watch,
+//! get, create, update, merge patch, server-side apply, delete with preconditions, finalizers,
+//! namespaces, quotas, metadata-only answers. `conformance` holds the cases that show that it
+//! answers as the real one does; the end-to-end tests run the same cases on a cluster.
 //!
-//! It has no authorisation, no admission policies, no schema validation beyond names and immutability, and no defaults. [`faults`] make what an
-//! apiserver refuses for such reasons; [`pods`] plays scheduler, kubelet, provisioner and garbage collector.
+//! It has no authorisation, no admission policies, no schema validation beyond names and
+//! immutability, and no defaults. [`faults`] make what an apiserver refuses for such reasons;
+//! [`pods`] plays scheduler, kubelet, provisioner and garbage collector.
 
 mod apply;
 pub mod conformance;
@@ -108,7 +110,8 @@ impl Model {
         self.state().store.define(kind);
     }
 
-    /// A client of the operator: one process, until a fault kills it. It belongs to the runtime that calls this.
+    /// A client of the operator: one process, until a fault kills it. It belongs to the runtime
+    /// that calls this.
     pub fn operator(&self) -> Client {
         self.client(Sender::Operator)
     }
@@ -138,7 +141,8 @@ impl Model {
         Box::pin(http::answer(self, session, request))
     }
 
-    /// Everything behind the lock, to arrange a scene or to look at one. Watches hear of changes when the guard is dropped.
+    /// Everything behind the lock, to arrange a scene or to look at one. Watches hear of changes
+    /// when the guard is dropped.
     pub fn state(&self) -> Guard<'_> {
         let state = self.lock();
         Guard {
@@ -210,7 +214,8 @@ impl Model {
         self.state().epoch += 1;
     }
 
-    /// Forgets all changes so far, as etcd's compaction does: watches that resume from before get 410.
+    /// Forgets all changes so far, as etcd's compaction does: watches that resume from before
+    /// get 410.
     pub fn compact(&self) {
         self.state().store.compact();
     }
@@ -220,7 +225,8 @@ impl Model {
         self.state().bookmarks += 1;
     }
 
-    /// Lets all watches so far fall silent, as connections do whose other end is gone: they neither deliver nor end.
+    /// Lets all watches so far fall silent, as connections do whose other end is gone: they neither
+    /// deliver nor end.
     pub fn silence_watches(&self) {
         let mut state = self.state();
         state.silent = state.watches;
@@ -231,7 +237,8 @@ impl Model {
         self.state().held = held;
     }
 
-    /// Waits until something is to be seen. The state must not be locked while it is looked for elsewhere.
+    /// Waits until something is to be seen. The state must not be locked while it is looked for
+    /// elsewhere.
     pub async fn until<T>(&self, what: &str, mut look: impl FnMut(&Self) -> Option<T>) -> T {
         let mut changed = self.shared.changed.subscribe();
         loop {

@@ -1,7 +1,9 @@
-//! Scheduler, kubelet, provisioner, garbage collector and namespace controller, as far as a run needs them.
+//! Scheduler, kubelet, provisioner, garbage collector and namespace controller, as far as a run
+//! needs them.
 //!
-//! They act at once on every change, so that a whole run can be walked without waiting. What a test wants to look at while it lasts is held:
-//! pods that do not start, pods that do not end, volumes that do not come.
+//! They act at once on every change, so that a whole run can be walked without waiting. What a test
+//! wants to look at while it lasts is held: pods that do not start, pods that do not end, volumes
+//! that do not come.
 
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};

@@ -163,7 +163,8 @@ impl Store {
         self.objects.get(key).map(|entry| &entry.object)
     }
 
-    /// The objects of a kind, in the order of their namespaces and names; in one namespace or in all.
+    /// The objects of a kind, in the order of their namespaces and names; in one namespace or in
+    /// all.
     pub fn of<'a>(
         &'a self,
         plural: &'a str,
@@ -518,7 +519,8 @@ impl Store {
         Ok(created)
     }
 
-    /// Deletes an object, or marks it as deleted while a finalizer or its grace period holds it. Returns it then.
+    /// Deletes an object, or marks it as deleted while a finalizer or its grace period holds it.
+    /// Returns it then.
     pub fn delete(
         &mut self,
         key: &Key,
@@ -575,7 +577,8 @@ impl Store {
         Ok(Some(object))
     }
 
-    /// Changes an object as a controller of Kubernetes does, past all checks. A deleted one that nothing holds any more goes.
+    /// Changes an object as a controller of Kubernetes does, past all checks. A deleted one that
+    /// nothing holds any more goes.
     pub fn change(&mut self, key: &Key, change: impl FnOnce(&mut Value)) {
         let Some(entry) = self.objects.get(key) else {
             return;
@@ -611,7 +614,8 @@ fn is_name(name: &str) -> bool {
     name.len() <= 253 && name.split('.').all(part)
 }
 
-/// Returns the part of a write that counts: the status through its subresource alone, and never what the server itself says of an object.
+/// Returns the part of a write that counts: the status through its subresource alone, and never
+/// what the server itself says of an object.
 fn separate(kind: &Kind, old: &Value, wanted: Value, subresource: &str) -> Value {
     let mut new = if subresource == "status" {
         let mut new = old.clone();

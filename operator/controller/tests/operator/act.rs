@@ -144,7 +144,8 @@ fn following(before: &str, then: &str) -> impl Fn(&Call) -> bool + Send + use<> 
     }
 }
 
-/// A create was carried out twice, and the look at what is there is refused: nothing is made again, and nothing given up.
+/// A create was carried out twice, and the look at what is there is refused: nothing is made again,
+/// and nothing given up.
 #[test]
 fn an_object_that_cannot_be_told_from_a_foreign_one_is_looked_at_again() {
     for (create, get) in [
@@ -189,7 +190,8 @@ fn a_create_that_finds_its_own_object_is_a_success() {
     }
 }
 
-/// An object with the name of one of the run's and without its label is never used, and never deleted.
+/// An object with the name of one of the run's and without its label is never used, and never
+/// deleted.
 #[test]
 fn a_create_that_finds_a_foreign_object_fails_until_the_deadline() {
     let cluster =
@@ -213,7 +215,8 @@ fn a_create_that_finds_a_foreign_object_fails_until_the_deadline() {
     cluster.assert_nothing_left("a foreign pod was in the way");
 }
 
-/// A report carries the facts of one run: what another has left under its name is no report of this one.
+/// A report carries the facts of one run: what another has left under its name is no report of this
+/// one.
 #[test]
 fn a_foreign_report_is_no_report_and_no_reason_to_hurry() {
     let cluster = Cluster::new();

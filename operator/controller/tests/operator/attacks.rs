@@ -197,7 +197,8 @@ fn evidence_that_no_cluster_should_hold_is_refused() {
     assert!(message.unwrap().contains("may be 40Mi"));
 }
 
-/// 7,000 tables that cannot be restored, or a tool that probes as many names, made a report that etcd refuses: the run was never torn down.
+/// 7,000 tables that cannot be restored, or a tool that probes as many names, made a report that
+/// etcd refuses: the run was never torn down.
 #[test]
 fn a_run_whose_report_would_be_too_large_is_torn_down_and_says_so() {
     let cluster = Cluster::finding(|facts| {

@@ -1,4 +1,5 @@
-//! A cluster that is prepared for runs, its users, and an operator that can be killed and started again.
+//! A cluster that is prepared for runs, its users, and an operator that can be killed and started
+//! again.
 
 use dryrun_controller::admission_policies::AdmissionPolicies;
 use dryrun_controller::pinned_operator::PinnedOperator;
@@ -136,7 +137,8 @@ impl Cluster {
         }
     }
 
-    /// Starts an operator, and runs it until `done`, or until a fault kills it, which gives nothing.
+    /// Starts an operator, and runs it until `done`, or until a fault kills it, which gives
+    /// nothing.
     pub fn operate<T>(&self, done: impl Future<Output = T>) -> Option<T> {
         self.operate_all(1, done)
     }
@@ -180,7 +182,8 @@ impl Cluster {
         done
     }
 
-    /// Asks for a run, approves it, and waits for its end. Kept up by as many operators as it takes.
+    /// Asks for a run, approves it, and waits for its end. Kept up by as many operators as it
+    /// takes.
     pub fn complete(&self) -> DryRunStatus {
         let run = async || {
             self.begin().await;
@@ -228,7 +231,8 @@ impl Cluster {
     pub async fn ended(&self) -> DryRunStatus {
         self.model
             .until("the end of the run", |_| {
-                // Looked at as it is stored: to read the whole of it at every change takes longer than a run.
+                // Looked at as it is stored: to read the whole of it at every change takes longer
+                // than a run.
                 let run = self.stored()?;
                 let free = run["metadata"]["finalizers"].is_null();
                 let over = run["status"]["outcome"].is_string();

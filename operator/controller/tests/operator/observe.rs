@@ -142,7 +142,8 @@ fn a_read_that_fails_is_made_again() {
     cluster.assert_passed(&status, "reads that fail");
 }
 
-/// Rights that are taken away stop a run; they do not end it, and nothing is taken for gone that cannot be seen.
+/// Rights that are taken away stop a run; they do not end it, and nothing is taken for gone that
+/// cannot be seen.
 #[test]
 fn forbidden_lists_are_no_empty_lists() {
     for (plural, namespace) in [("pods", NAMESPACE), ("pods", PROBES)] {
@@ -187,7 +188,8 @@ fn an_abandoned_run_is_let_go_of_blindly() {
     );
 }
 
-/// The pods outside of its namespace cannot be seen either: an abandoned run waits for no look at all.
+/// The pods outside of its namespace cannot be seen either: an abandoned run waits for no look at
+/// all.
 #[test]
 fn an_abandoned_run_is_let_go_of_without_a_look_at_the_probes() {
     let cluster = Cluster::new();
@@ -207,7 +209,8 @@ fn an_abandoned_run_is_let_go_of_without_a_look_at_the_probes() {
     assert_eq!(pods, 0, "what could be seen was deleted");
 }
 
-/// The operator is killed between the last status of an abandoned run and its deletes: the next one does what is left.
+/// The operator is killed between the last status of an abandoned run and its deletes: the next one
+/// does what is left.
 #[test]
 fn an_abandoned_run_is_let_go_of_by_the_next_operator() {
     let cluster = Cluster::new();
@@ -272,7 +275,8 @@ fn a_run_that_is_abandoned_before_it_began_has_made_nothing() {
     );
 }
 
-/// The namespace is deleted in mid-run: the operator's Roles go with it, and the run must not hold it.
+/// The namespace is deleted in mid-run: the operator's Roles go with it, and the run must not hold
+/// it.
 #[test]
 fn a_terminating_namespace_is_let_go_of() {
     for word in [
@@ -448,7 +452,8 @@ fn a_name_that_is_taken_fails_the_first_gate() {
     }
 }
 
-/// A pod with the run's label and none of its names is not the operator's to delete: the run is not over while it is there.
+/// A pod with the run's label and none of its names is not the operator's to delete: the run is not
+/// over while it is there.
 #[test]
 fn a_labelled_stranger_keeps_the_proof_from_being_made() {
     let cluster = Cluster::new();

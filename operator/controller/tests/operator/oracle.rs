@@ -90,7 +90,8 @@ impl Laws {
     }
 }
 
-/// Fails when a gate went from False to True, or something was labelled with a run after its NetZero.
+/// Fails when a gate went from False to True, or something was labelled with a run after its
+/// NetZero.
 pub fn assert_lawful(cluster: &Cluster, what: &str) {
     let mut laws = Laws::default();
     let state = cluster.model.state();
@@ -104,7 +105,8 @@ pub fn assert_lawful(cluster: &Cluster, what: &str) {
     assert!(broken.is_empty(), "{what}: {broken:?} {}", cluster.told());
 }
 
-/// Fails unless everything that was created was deleted, by UID, but what outlives a run and what was there before.
+/// Fails unless everything that was created was deleted, by UID, but what outlives a run and what
+/// was there before.
 pub fn assert_balanced(cluster: &Cluster, what: &str) {
     let mut open = BTreeMap::new();
     let state = cluster.model.state();
@@ -130,7 +132,8 @@ pub fn end(cluster: &Cluster) -> Value {
     let report = serde_json::to_value(cluster.report().and_then(|report| report.status)).unwrap();
     let mut facts = shape(&report["facts"]);
     if let Some(facts) = facts.as_object_mut() {
-        // An operator that begins anew notes that the protected workloads were not watched meanwhile.
+        // An operator that begins anew notes that the protected workloads were not watched
+        // meanwhile.
         facts.remove("watchedSince");
     }
     let conditions: Vec<Value> = report["conditions"]

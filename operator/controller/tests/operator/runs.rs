@@ -191,7 +191,8 @@ fn writes_of_report_and_status_that_fail_are_made_again() {
     cluster.assert_passed(&status, "writes that fail");
 }
 
-/// Facts that another writer has left in the report since it was read are never replaced by older ones.
+/// Facts that another writer has left in the report since it was read are never replaced by older
+/// ones.
 #[test]
 fn a_report_that_has_changed_since_it_was_read_is_read_again() {
     let cluster = Cluster::new();

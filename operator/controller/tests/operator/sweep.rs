@@ -1,4 +1,5 @@
-//! Every request of three runs meets every fault: each run ends as if there had been none, and nothing is made twice.
+//! Every request of three runs meets every fault: each run ends as if there had been none, and
+//! nothing is made twice.
 
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -99,8 +100,9 @@ fn assert_undisturbed(cluster: &Cluster, end: &Value, what: &str) {
 
 /// Kills the operator at every write, one life a write, until the run is over.
 ///
-/// A life is spared what every life does again and what brings the run no further: the note in the report that no operator watched before it, and
-/// creates of evidence that an earlier life has stored. Beside them it is spared so many writes.
+/// A life is spared what every life does again and what brings the run no further: the note in the
+/// report that no operator watched before it, and creates of evidence that an earlier life has
+/// stored. Beside them it is spared so many writes.
 fn kill_at_every_write(effect: MakeEffect, spared: usize, what: &str) {
     let (end, _) = Run::Happy.undisturbed();
     let cluster = Run::Happy.cluster();
@@ -187,7 +189,8 @@ fn every_second_write(effect: MakeEffect) -> Fault {
     Fault::times(usize::MAX, matches, effect)
 }
 
-/// All effects meet all writes of one of the runs or another; all of each: [`every_write_of_every_run_fails_at_first`].
+/// All effects meet all writes of one of the runs or another; all of each:
+/// [`every_write_of_every_run_fails_at_first`].
 #[test]
 fn every_write_fails_at_first() {
     writes_fail_at_first(Run::ALL.len());
@@ -214,9 +217,11 @@ fn writes_fail_at_first(every: usize) {
     }
 }
 
-/// A pass and a preflight read dozens of objects, and begin anew when one read fails: as many reads must go well between two that fail.
+/// A pass and a preflight read dozens of objects, and begin anew when one read fails: as many reads
+/// must go well between two that fail.
 const READS_BETWEEN: usize = 61;
-/// Reads that fail in a run: a proof of net zero needs more reads in a row than any distance between two that fail for good.
+/// Reads that fail in a run: a proof of net zero needs more reads in a row than any distance
+/// between two that fail for good.
 const READS_FAILING: usize = 20;
 
 #[test]

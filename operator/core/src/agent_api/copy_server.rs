@@ -7,7 +7,8 @@ use crate::run::facts::SourceRequirements;
 /// Environment variable with the [`PostgresConfig`] of `dryrun-agent postgres`, as JSON.
 pub const POSTGRES_ENV: &str = "DRYRUN_POSTGRES";
 
-/// The copy's server, as `dryrun-agent postgres` sets it up. Holds no secret: the bootstrap role's password is [`SUPERUSER_FILE`](crate::run::layout::SUPERUSER_FILE).
+/// The copy's server, as `dryrun-agent postgres` sets it up. Holds no secret: the bootstrap role's
+/// password is [`SUPERUSER_FILE`](crate::run::layout::SUPERUSER_FILE).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PostgresConfig {
@@ -21,7 +22,8 @@ pub struct PostgresConfig {
     pub restore_role: Option<String>,
     /// The database that the restore creates: the only one that declared roles are let into.
     pub database: String,
-    /// Declared roles, also those that may not log in: what refuses them must be the server's own check of LOGIN.
+    /// Declared roles, also those that may not log in: what refuses them must be the server's own
+    /// check of LOGIN.
     pub roles: Vec<String>,
     /// PGDATA; empty or absent.
     pub data_directory: String,

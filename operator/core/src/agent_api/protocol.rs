@@ -16,9 +16,11 @@ use crate::run::facts::{
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "task", rename_all = "camelCase")]
 pub enum Task {
-    /// C-03: check the source's rights, read its identity and catalog, count and dump inside one exported snapshot.
+    /// C-03: check the source's rights, read its identity and catalog, count and dump inside one
+    /// exported snapshot.
     Dump(DumpTask),
-    /// C-05: restore the dump, then read the copy's catalog and counts and compare them with the source's.
+    /// C-05: restore the dump, then read the copy's catalog and counts and compare them with the
+    /// source's.
     Restore(RestoreTask),
     /// C-09: verify and unpack the harness's inputs.
     VerifyInputs(VerifyInputsTask),

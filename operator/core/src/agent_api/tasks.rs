@@ -24,7 +24,8 @@ pub struct Server {
     pub sslmode: SslMode,
     /// Authentication methods that the server may ask for.
     pub authentication: Authentication,
-    /// File name in [`SECRETS_DIR`](crate::run::layout::SECRETS_DIR) with certificates of authorities; public ones if absent.
+    /// File name in [`SECRETS_DIR`](crate::run::layout::SECRETS_DIR) with certificates of
+    /// authorities; public ones if absent.
     pub ca_file: Option<String>,
     /// File name in [`SECRETS_DIR`](crate::run::layout::SECRETS_DIR) that holds the password.
     pub password_file: String,
@@ -66,7 +67,8 @@ pub struct RestoreTask {
     pub dump_digest: String,
     /// Production's identifier: the copy's must differ, before the restore and after it.
     pub forbidden_system_identifier: String,
-    /// Bytes of the data volume that the restore must leave free at every moment; it is stopped when they are not.
+    /// Bytes of the data volume that the restore must leave free at every moment; it is stopped
+    /// when they are not.
     pub minimum_free: u64,
 }
 
@@ -161,7 +163,8 @@ pub struct IdentifyTask {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SearchTask {
-    /// Directory with the parts of the evidence volume: `server/`, `harness/`, `dump/`. Files of all of them are searched.
+    /// Directory with the parts of the evidence volume: `server/`, `harness/`, `dump/`. Files of
+    /// all of them are searched.
     pub directory: String,
     /// UID of the run: scenarios' passwords are derived with it.
     pub run_uid: String,
@@ -179,11 +182,12 @@ pub struct SealTask {
     pub search: SearchTask,
     /// Texts of the operator that are kept beside the logs, by their path in the archive.
     pub documents: BTreeMap<String, String>,
-    /// The harness's logs that are kept, by their names without `.log`: setup commands and scenarios that have ended, each with the sha256 that was
-    /// claimed when it had, `sha256:…`. Other files, and logs that are something else by now, are searched and not kept.
+    /// The harness's logs that are kept, by their names without `.log`: setup commands and
+    /// scenarios that have ended, each with the sha256 that was claimed when it had, `sha256:…`.
+    /// Other files, and logs that are something else by now, are searched and not kept.
     pub logs: BTreeMap<String, String>,
-    /// The log of what was at work when the run was stopped: kept as far as it had come, with nothing to compare it with. Partial evidence alone
-    /// has one.
+    /// The log of what was at work when the run was stopped: kept as far as it had come, with
+    /// nothing to compare it with. Partial evidence alone has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unfinished: Option<String>,
     /// Keep every statement of these roles from the copy's log; empty: keep no statement.
@@ -200,7 +204,8 @@ pub struct ProbeTask {
     pub targets: Vec<Target>,
     /// Number of attempts for each target.
     pub rounds: u32,
-    /// Milliseconds from the begin of one round to that of the next; a round need not have ended by then.
+    /// Milliseconds from the begin of one round to that of the next; a round need not have ended by
+    /// then.
     pub interval_ms: u64,
     /// Milliseconds that an answer is waited for.
     pub timeout_ms: u64,

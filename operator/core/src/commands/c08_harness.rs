@@ -33,7 +33,8 @@ fn advance(view: &View<'_>) -> Progress {
     if view.facts.isolation.harness.is_some() {
         return Progress::Prove("G-11", Box::new(Progress::Done));
     }
-    // From here on the identity pod is who may reach production, the positive control of those that may not.
+    // From here on the identity pod is who may reach production, the positive control of those that
+    // may not.
     if let Some(create) = view.ensure(&[RunPod::Harness, RunPod::Identity]) {
         return create;
     }

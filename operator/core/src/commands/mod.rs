@@ -306,7 +306,8 @@ pub struct Facts {
     /// Start time of each command.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub began: BTreeMap<Command, Timestamp>,
-    /// Node that the scheduler chose for the dump pod: there the volumes are, so all later pods follow it.
+    /// Node that the scheduler chose for the dump pod: there the volumes are, so all later pods
+    /// follow it.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub node: String,
     /// Attempts at the dump so far.

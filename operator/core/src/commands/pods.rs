@@ -11,7 +11,8 @@ use crate::run::object::RunPod;
 pub(super) fn inspected_in(pod: RunPod) -> Command {
     match pod {
         RunPod::Dump => Command::Dump,
-        // The restore pod is there from C-04 on: it shows that the copy can be reached from where it may be.
+        // The restore pod is there from C-04 on: it shows that the copy can be reached from where
+        // it may be.
         RunPod::Postgres | RunPod::Restore => Command::Isolate,
         RunPod::Harness | RunPod::Identity => Command::Harness,
         RunPod::Seal => Command::Verify,

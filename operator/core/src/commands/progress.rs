@@ -101,7 +101,8 @@ impl View<'_> {
 
     /// A job in a container: it waits for the container, and stops when the pod has ended.
     pub(super) fn job_in(&self, container: Container, job: Job) -> Progress {
-        // Before the job is asked: one that talks to a server which has ended tries until its deadline.
+        // Before the job is asked: one that talks to a server which has ended tries until its
+        // deadline.
         if let Some(stop) = self.pod_ended(container.pod()) {
             stop
         } else if self.runs(container) {
@@ -167,7 +168,8 @@ impl View<'_> {
                 .any(|c| c.is_foreign() && c.pod() == pod && c.name() == container);
             let said = match ended.message.trim() {
                 "" => &ended.reason,
-                // The user's code can write its container's termination message, and signal its PID 1.
+                // The user's code can write its container's termination message, and signal its
+                // PID 1.
                 _ if foreign => &ended.reason,
                 message => message,
             };

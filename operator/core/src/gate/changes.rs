@@ -1,10 +1,12 @@
-//! Common part of the gates on the catalog and on privileges: changes of the scenarios against those that are declared.
+//! Common part of the gates on the catalog and on privileges: changes of the scenarios against
+//! those that are declared.
 
 use super::{Evidence, Verdict, count, examples_of};
 use crate::postgres::changes::{DIFF, MAX_OBJECTS};
 use crate::run::facts::ChangeFacts;
 
-/// Judges the changes of one kind; `undeclared` is the gate's reason for one that is not declared. `None` when all is as declared.
+/// Judges the changes of one kind; `undeclared` is the gate's reason for one that is not declared.
+/// `None` when all is as declared.
 pub(super) fn judge(
     evidence: &Evidence<'_>,
     changes: &ChangeFacts,
@@ -86,7 +88,8 @@ pub(super) const REASONS: [(&str, &str); 4] = [
     ),
 ];
 
-/// Worlds that fail by the changes of one kind, and those that it leaves unknown, each with its reason.
+/// Worlds that fail by the changes of one kind, and those that it leaves unknown, each with its
+/// reason.
 #[cfg(test)]
 pub(super) fn worlds(
     undeclared: &'static str,

@@ -83,7 +83,8 @@ const QUOTED: [(&str, &str); 13] = [
     ),
 ];
 
-/// An object that a scenario must be denied on: what is asked about it beside the login is in operator/postgres/sql/access.sql.
+/// An object that a scenario must be denied on: what is asked about it beside the login is in
+/// operator/postgres/sql/access.sql.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DeniedObject {
     /// As the spec names it.
@@ -163,7 +164,8 @@ impl<'a> Object<'a> {
         matrix::name_parts(self.text).unwrap_or_else(|| vec![self.text.to_owned()])
     }
 
-    /// The kind of the object that a denial is about, if that has this name. A message that can be read in two ways is about neither.
+    /// The kind of the object that a denial is about, if that has this name. A message that can be
+    /// read in two ways is about neither.
     pub(super) fn kind_in(&self, message: &str) -> Option<&'static str> {
         let kind = self.kind_by_words(message)?;
         self.kind
@@ -247,7 +249,8 @@ pub(super) fn is_explained(logged: &LoggedError, access: &Access) -> bool {
     }
 }
 
-/// The privileges that a statement of this class may need on an object of this kind; nothing where it may need any.
+/// The privileges that a statement of this class may need on an object of this kind; nothing where
+/// it may need any.
 fn needed(kind: &str, statement: &str) -> Option<&'static [&'static str]> {
     Some(match (kind, statement) {
         // FOR UPDATE needs it as well.

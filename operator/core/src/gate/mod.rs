@@ -1,7 +1,8 @@
 //! The gates: each a named proof, judged from facts alone.
 //!
-//! A gate is one file: its definition, its evaluation, and below it the worlds that pass it, fail it and leave it unknown. To add one, write the
-//! file and put it into [`ALL`]; the README's table and the status are made from there.
+//! A gate is one file: its definition, its evaluation, and below it the worlds that pass it, fail
+//! it and leave it unknown. To add one, write the file and put it into [`ALL`]; the README's table
+//! and the status are made from there.
 
 mod changes;
 mod denial;
@@ -102,7 +103,8 @@ pub struct Gate {
     /// without facts gives its reason. Only G-07 and G-11 stop the run when they are Unknown then;
     /// with any other the run continues.
     pub command: Command,
-    /// The facts without which it cannot pass, as JSON pointers (RFC 6901) into the report's `status.facts`.
+    /// The facts without which it cannot pass, as JSON pointers (RFC 6901) into the report's
+    /// `status.facts`.
     pub evidence: &'static [&'static str],
     /// Ids of the gates without which it cannot be judged.
     pub needs: &'static [&'static str],

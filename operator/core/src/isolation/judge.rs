@@ -1,7 +1,8 @@
 //! Judgement of probes: do they prove isolation?.
 //!
-//! Three-valued: one connection where none may be breaks it for good; blocked counts only between two positive controls, which reached the same
-//! target from a pod that may reach it; all else is inconclusive. Nothing is inferred from NetworkPolicy objects or from the plugin's name: the API
+//! Three-valued: one connection where none may be breaks it for good; blocked counts only between
+//! two positive controls, which reached the same target from a pod that may reach it; all else is
+//! inconclusive. Nothing is inferred from NetworkPolicy objects or from the plugin's name: the API
 //! has no way to ask whether a policy is in force (KEP-2943 was withdrawn).
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -94,7 +95,8 @@ pub fn is_excused(policy: &Isolation, target: &Target) -> bool {
     own_node && policy.own_node == OwnNode::Report
 }
 
-/// Judges probes that lie between these controls. `demanded` are the pods and classes that must have been tried.
+/// Judges probes that lie between these controls. `demanded` are the pods and classes that must
+/// have been tried.
 pub fn judge(
     policy: &Isolation,
     probes: &[&Probe],
@@ -298,7 +300,8 @@ mod tests {
         }
     }
 
-    /// Judges one probe of the class, of which so many attempts connected, between controls of which so many did.
+    /// Judges one probe of the class, of which so many attempts connected, between controls of
+    /// which so many did.
     fn judged(
         policy: &Isolation,
         class: TargetClass,

@@ -1,4 +1,5 @@
-//! Isolation: what pods try to reach, what the attempts prove, and what a pod may do as it really is.
+//! Isolation: what pods try to reach, what the attempts prove, and what a pod may do as it really
+//! is.
 
 pub mod judge;
 pub mod pod;

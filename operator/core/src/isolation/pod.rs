@@ -22,8 +22,8 @@ const MODE: i32 = 0o440;
 const DEFAULT_MODE: i32 = 0o644;
 /// Parts of a pod's spec that are compared by their names.
 const NAMED: [&str; 3] = ["initContainers", "containers", "volumes"];
-/// Fields of a pod's spec that place it, or that admission plugins of Kubernetes fill in. None lets a
-/// container do or reach more.
+/// Fields of a pod's spec that place it, or that admission plugins of Kubernetes fill in. None lets
+/// a container do or reach more.
 const PLACEMENT: [&str; 13] = [
     "affinity",
     "imagePullSecrets",

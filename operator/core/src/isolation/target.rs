@@ -1,7 +1,7 @@
 //! Targets that agents try to reach, and results of the attempts.
 //!
-//! A probe has three outcomes: Connected, blocked (silent or refused), or failed by itself. A failed probe says nothing, so it never counts as
-//! blocked.
+//! A probe has three outcomes: Connected, blocked (silent or refused), or failed by itself. A
+//! failed probe says nothing, so it never counts as blocked.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -33,7 +33,8 @@ impl Protocol {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Greeting {
-    /// Nothing: a TCP connection that is accepted is the answer. Over UDP one byte is sent, and any datagram is the answer.
+    /// Nothing: a TCP connection that is accepted is the answer. Over UDP one byte is sent, and any
+    /// datagram is the answer.
     Nothing,
     /// The probe's nonce, which an echo sends back.
     Echo,
@@ -77,7 +78,8 @@ fn is_zero(n: &u64) -> bool {
 pub struct Tally {
     /// Attempts that have ended.
     pub attempts: u64,
-    /// TCP: the connection was accepted. UDP: something was answered. One is enough to break isolation.
+    /// TCP: the connection was accepted. UDP: something was answered. One is enough to break
+    /// isolation.
     pub connected: u64,
     /// Of the connected: the answer was that which the greeting asks for.
     #[serde(skip_serializing_if = "is_zero")]

@@ -6,7 +6,8 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 
 use crate::digest::hex;
 
-/// A form of this many characters is no accident; encodings that come out shorter are not looked for.
+/// A form of this many characters is no accident; encodings that come out shorter are not looked
+/// for.
 const TELLING: usize = 8;
 
 /// Every form of the value, each once, with its name. The value itself is the first.
@@ -95,7 +96,8 @@ impl Forms {
     }
 }
 
-/// The characters that the value alone decides when it stands `offset` bytes behind a border of three bytes in a longer encoded text.
+/// The characters that the value alone decides when it stands `offset` bytes behind a border of
+/// three bytes in a longer encoded text.
 fn base64(value: &[u8], offset: usize) -> String {
     let mut text = vec![0; offset];
     text.extend_from_slice(value);
@@ -113,7 +115,8 @@ fn html(text: &str, apostrophe: &str, quote: &str) -> String {
         .replace('"', quote)
 }
 
-/// The inside of a JSON string as the usual writers have it: plain, Go's, PHP's, and those that write ASCII alone.
+/// The inside of a JSON string as the usual writers have it: plain, Go's, PHP's, and those that
+/// write ASCII alone.
 fn json(text: &str) -> [String; 5] {
     let quoted = serde_json::Value::from(text).to_string();
     let plain = quoted[1..quoted.len() - 1].to_owned();

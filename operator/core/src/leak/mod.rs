@@ -1,9 +1,11 @@
 //! Credentials in texts: searched in every form that they usually take, and blotted out.
 //!
-//! A [`Scanner`] holds one automaton over all forms of all credentials, reads texts of any length in bounded memory, and never says a value. It
-//! finds a credential raw, in base64 of any text that holds it, in hex, percent-encoded, as JSON, SQL, HTML, CSV, pgpass and shell spell it, as
-//! Postgres' md5 for a given role, and as a SCRAM verifier. It does not find what is compressed or encrypted, what is broken over lines, or
-//! encodings in encodings beside JSON in JSON and SQL in JSON.
+//! A [`Scanner`] holds one automaton over all forms of all credentials, reads texts of any length
+//! in bounded memory, and never says a value. It finds a credential raw, in base64 of any text that
+//! holds it, in hex, percent-encoded, as JSON, SQL, HTML, CSV, pgpass and shell spell it, as
+//! Postgres' md5 for a given role, and as a SCRAM verifier. It does not find what is compressed or
+//! encrypted, what is broken over lines, or encodings in encodings beside JSON in JSON and SQL in
+//! JSON.
 
 mod forms;
 mod pieces;
@@ -47,7 +49,8 @@ pub struct Credential {
 }
 
 impl Credential {
-    /// A credential; line ends behind the value, as in files, do not belong to it. An empty one is never found.
+    /// A credential; line ends behind the value, as in files, do not belong to it. An empty one is
+    /// never found.
     ///
     /// One that is shorter than eight characters is looked for as it is and as it is spelled, but
     /// not encoded; if it is a common word, every occurrence of the word is found.
@@ -132,8 +135,8 @@ impl fmt::Debug for Scanner {
 }
 
 impl Scanner {
-    /// A scanner for these credentials. `roles` are those whose name Postgres may have hashed with a password. Of credentials with the same value
-    /// the first gives its name.
+    /// A scanner for these credentials. `roles` are those whose name Postgres may have hashed with
+    /// a password. Of credentials with the same value the first gives its name.
     ///
     /// # Errors
     /// There are too many.

@@ -1,4 +1,5 @@
-//! A text of any length, read piece by piece: what stands in it does not depend on where the pieces end.
+//! A text of any length, read piece by piece: what stands in it does not depend on where the pieces
+//! end.
 
 use std::{
     cmp::Reverse,
@@ -11,7 +12,8 @@ use super::{Scanner, What};
 
 /// Bytes that are read at a time.
 pub(super) const PIECE: usize = 256 << 10;
-/// Parts of a piece that are searched side by side: each waits for its own next state, so the processor has something to do meanwhile.
+/// Parts of a piece that are searched side by side: each waits for its own next state, so the
+/// processor has something to do meanwhile.
 const LANES: usize = 4;
 
 /// Something that was found.
@@ -32,7 +34,8 @@ pub(super) struct Piece<'a> {
     pub(super) spans: &'a [Span],
 }
 
-/// Hands over the text piece by piece, and gives its length. When it cannot be read to its end, what could be read is handed over first.
+/// Hands over the text piece by piece, and gives its length. When it cannot be read to its end,
+/// what could be read is handed over first.
 pub(super) fn each(
     scanner: &Scanner,
     mut text: impl Read,
@@ -40,7 +43,8 @@ pub(super) fn each(
     mut take: impl FnMut(Piece<'_>) -> io::Result<()>,
 ) -> io::Result<u64> {
     let mut buffer = Vec::new();
-    // Offset of the buffer in the text; what of the buffer was handed over; what begins behind that.
+    // Offset of the buffer in the text; what of the buffer was handed over; what begins behind
+    // that.
     let (mut offset, mut done) = (0, 0);
     let mut pending: Vec<(usize, PatternID)> = Vec::new();
     let mut contained = Contained::new(scanner);
@@ -118,7 +122,8 @@ impl Contained {
     }
 }
 
-/// Finds every pattern that ends behind `from`, with its end. What the text has in front of it was searched before.
+/// Finds every pattern that ends behind `from`, with its end. What the text has in front of it was
+/// searched before.
 fn find(
     automaton: &DFA,
     longest: usize,

@@ -1,4 +1,5 @@
-//! Blotting out: no form of a credential is left, and nothing new comes about where something was taken out.
+//! Blotting out: no form of a credential is left, and nothing new comes about where something was
+//! taken out.
 
 use std::io::{self, Read, Write};
 
@@ -33,7 +34,8 @@ pub(super) struct Markers {
 }
 
 impl Markers {
-    /// A word in a marker may be a (bad) password itself, and a password may begin or end like a marker: neither must make a find of a marker.
+    /// A word in a marker may be a (bad) password itself, and a password may begin or end like a
+    /// marker: neither must make a find of a marker.
     pub(super) fn new(scanner: &Scanner, patterns: &[Vec<u8>]) -> Self {
         let reaches = |byte: Option<&u8>| {
             byte.is_none_or(|byte| patterns.iter().any(|pattern| pattern.contains(byte)))
@@ -63,8 +65,9 @@ impl Markers {
 }
 
 impl Scanner {
-    /// Copies the text with a marker in the place of every form of every credential, and of every SCRAM verifier, whosever it is: each allows
-    /// guessing. Gives the number of finds; those that overlap have one marker, with the name of the first.
+    /// Copies the text with a marker in the place of every form of every credential, and of every
+    /// SCRAM verifier, whosever it is: each allows guessing. Gives the number of finds; those that
+    /// overlap have one marker, with the name of the first.
     ///
     /// # Errors
     /// The text cannot be read, or the copy not be written.

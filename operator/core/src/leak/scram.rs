@@ -86,7 +86,8 @@ fn base64(text: &[u8], limit: usize) -> Option<(Vec<u8>, &[u8])> {
     Some((STANDARD.decode(encoded).ok()?, rest))
 }
 
-/// RFC 5802 with PBKDF2 of one block. Nothing only if the hash refused the password as a key, which HMAC never does.
+/// RFC 5802 with PBKDF2 of one block. Nothing only if the hash refused the password as a key, which
+/// HMAC never does.
 fn stored_key(password: &[u8], salt: &[u8], iterations: u32) -> Option<[u8; 32]> {
     let keyed = Hmac::<Sha256>::new_from_slice(password).ok()?;
     let mac = |parts: &[&[u8]]| -> [u8; 32] {

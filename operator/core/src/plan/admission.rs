@@ -51,7 +51,8 @@ pub struct Found {
     pub bindings: BTreeMap<String, Reading<ValidatingAdmissionPolicyBinding>>,
 }
 
-/// The policies as the chart has them. Defaults of the apiserver are written out, so that equal means equal.
+/// The policies as the chart has them. Defaults of the apiserver are written out, so that equal
+/// means equal.
 #[derive(Clone, Debug)]
 pub struct Policies {
     policies: BTreeMap<String, ValidatingAdmissionPolicySpec>,

@@ -53,8 +53,8 @@ pub enum Approval {
     },
 }
 
-/// The first approval that counts. Otherwise one that would if the plan were still the approved one: it voids the run. Otherwise why the last
-/// one that names this DryRun does not count.
+/// The first approval that counts. Otherwise one that would if the plan were still the approved
+/// one: it voids the run. Otherwise why the last one that names this DryRun does not count.
 pub fn judge(approvals: &[DryRunApproval], wanted: &Wanted<'_>) -> Approval {
     let mut found = Approval::None;
     for approval in approvals

@@ -1,12 +1,14 @@
 //! Rules for Secrets that may be sent to a source.
 //!
-//! A requester names host and Secret. Without a word of those who hold the Secret they could have any Secret of the namespace sent to a host of
-//! theirs. So the Secret itself says for which sources it is, in an annotation, or the chart does.
+//! A requester names host and Secret. Without a word of those who hold the Secret they could have
+//! any Secret of the namespace sent to a host of theirs. So the Secret itself says for which
+//! sources it is, in an annotation, or the chart does.
 
 use crate::api::Source;
 use crate::problem::Problem;
 
-/// Annotation of a Secret with the names ([`Source::uri`]) of the sources that it is for, separated by white space.
+/// Annotation of a Secret with the names ([`Source::uri`]) of the sources that it is for, separated
+/// by white space.
 pub const ANNOTATION: &str = "dryrun.dev/source";
 
 /// Returns true if an annotation names the source.
@@ -21,7 +23,8 @@ pub fn lists(listed: &[String], namespace: &str, secret: &str, source: &Source) 
     listed.contains(&entry)
 }
 
-/// The problem of a Secret that does not exist or is not for the source: which of the two is not said, as a requester may not list Secrets.
+/// The problem of a Secret that does not exist or is not for the source: which of the two is not
+/// said, as a requester may not list Secrets.
 pub fn problem(namespace: &str, secret: &str, source: &Source) -> Problem {
     let uri = source.uri();
     let message = format!(

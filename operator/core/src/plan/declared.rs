@@ -13,8 +13,8 @@ use crate::run::facts::SetSummary;
 
 /// The privilege rows that a matrix declares: one per privilege, grantee and object or column.
 ///
-/// A pattern counts by its `expectRows`, which the copy must then confirm. Attributes, memberships and settings are not counted: the spec has
-/// each of them.
+/// A pattern counts by its `expectRows`, which the copy must then confirm. Attributes, memberships
+/// and settings are not counted: the spec has each of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DeclaredRows {

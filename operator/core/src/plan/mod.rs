@@ -112,10 +112,12 @@ pub fn document(
     }))
 }
 
-/// Returns the plan's hash, `sha256:…`: over the domain and the plan's canonical JSON (RFC 8785), so that any JCS library takes it again.
+/// Returns the plan's hash, `sha256:…`: over the domain and the plan's canonical JSON (RFC 8785),
+/// so that any JCS library takes it again.
 ///
 /// # Errors
-/// When a number of the plan has no exact double, which no number of a stored DryRun lacks: the CRD bounds them all.
+/// When a number of the plan has no exact double, which no number of a stored DryRun lacks: the CRD
+/// bounds them all.
 pub fn hash(plan: &Value) -> Result<String, serde_json::Error> {
     let mut hasher = Sha256::new();
     hasher.update(DOMAIN);
@@ -123,7 +125,8 @@ pub fn hash(plan: &Value) -> Result<String, serde_json::Error> {
     Ok(prefixed(&hasher.finalize()))
 }
 
-/// Returns the JSON that RFC 8785 gives. It writes every number as a double, so one that would be rounded is an error: two plans must not share a hash.
+/// Returns the JSON that RFC 8785 gives. It writes every number as a double, so one that would be
+/// rounded is an error: two plans must not share a hash.
 fn canonical(plan: &Value) -> Result<String, serde_json::Error> {
     if let Some(number) = inexact(plan) {
         return Err(serde_json::Error::custom(format!(

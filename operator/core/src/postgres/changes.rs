@@ -1,4 +1,5 @@
-//! Changes of the catalog and of privileges by the scenarios, compared with those that are declared.
+//! Changes of the catalog and of privileges by the scenarios, compared with those that are
+//! declared.
 
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
@@ -78,7 +79,8 @@ impl Changes {
         changes
     }
 
-    /// Adds what differs between two readings of the privileges; `own` are the roles of the run. What the catalog shows, too, is left to it.
+    /// Adds what differs between two readings of the privileges; `own` are the roles of the run.
+    /// What the catalog shows, too, is left to it.
     #[must_use]
     pub fn and_privileges(
         mut self,
@@ -102,9 +104,11 @@ impl Changes {
         self
     }
 
-    /// All changes in a form to be read: sorted, the same for the same changes, and so what a digest of it pins.
+    /// All changes in a form to be read: sorted, the same for the same changes, and so what a
+    /// digest of it pins.
     ///
-    /// A line per object, with `+`, `-` or `~` for one that was made, dropped or changed; below it the lines of its definition that differ.
+    /// A line per object, with `+`, `-` or `~` for one that was made, dropped or changed; below it
+    /// the lines of its definition that differ.
     pub fn to_text(&self) -> String {
         let mut text = String::new();
         for (Object { kind, identity }, Change { before, after }) in &self.0 {
@@ -129,7 +133,8 @@ impl Changes {
         digest::hex(&Sha256::digest(self.to_text()))
     }
 
-    /// Judges the changes. Where all of them are to be recorded, or are pinned by their digest, every change is accepted.
+    /// Judges the changes. Where all of them are to be recorded, or are pinned by their digest,
+    /// every change is accepted.
     pub fn judge(&self, declared: &CatalogChanges) -> Judged {
         let pinned = declared
             .sha256
@@ -173,7 +178,8 @@ impl Judged {
         }
     }
 
-    /// The privileges as they were found, less the changes that are accepted or that the catalog shows: what the matrix must still be.
+    /// The privileges as they were found, less the changes that are accepted or that the catalog
+    /// shows: what the matrix must still be.
     pub fn undone(
         &self,
         before: &BTreeSet<PrivilegeRow>,
@@ -198,7 +204,8 @@ impl Object {
     }
 }
 
-/// The declarations, with how many changes each has matched. Those without `*` are found by their name.
+/// The declarations, with how many changes each has matched. Those without `*` are found by their
+/// name.
 struct Patterns<'a> {
     literal: BTreeMap<(&'a str, &'a str), Vec<usize>>,
     wild: Vec<(usize, Pieces<'a>, Pieces<'a>)>,
@@ -245,7 +252,8 @@ impl<'a> Patterns<'a> {
         !matching.is_empty()
     }
 
-    /// The declarations that match nothing, or another number than they must, and whether they are about privileges.
+    /// The declarations that match nothing, or another number than they must, and whether they are
+    /// about privileges.
     fn complaints(&self) -> impl Iterator<Item = (bool, String)> {
         self.matched.iter().filter_map(|(change, matched)| {
             let name = format!("{} {}", change.kind, change.identity);
@@ -291,7 +299,8 @@ fn lines(definitions: &[String]) -> Vec<&str> {
     lines.filter(|line| !line.is_empty()).collect()
 }
 
-/// The lines that only one of two texts has, old ones first; all of them when they differ in their order alone.
+/// The lines that only one of two texts has, old ones first; all of them when they differ in their
+/// order alone.
 fn differing<'a>(old: &[&'a str], new: &[&'a str]) -> Vec<(char, &'a str)> {
     let only = |sign: char, of: &[&'a str], other: &[&'a str]| -> Vec<(char, &'a str)> {
         let mut left: BTreeMap<&str, usize> = BTreeMap::new();

@@ -1,12 +1,12 @@
 //! The ledger of what scenarios did to the copy.
 //!
-//! **Rows** are counted in the server's write-ahead log, by logical decoding: every committed insert,
-//! update, delete and TRUNCATE of a logged table, also one that is undone later or writes what was
-//! there. A login cannot keep a change out of that log: neither triggers, `session_replication_role`
-//! and statistics nor any setting of a session have a part in it, and `wal_level` needs a restart
-//! that no login can cause. The replication slot belongs to the operator. A role with REPLICATION,
-//! which the matrix must declare, could read from it or drop it; then the slot is not where the
-//! operator left it, and the ledger says `disturbed`.
+//! **Rows** are counted in the server's write-ahead log, by logical decoding: every committed
+//! insert, update, delete and TRUNCATE of a logged table, also one that is undone later or writes
+//! what was there. A login cannot keep a change out of that log: neither triggers,
+//! `session_replication_role` and statistics nor any setting of a session have a part in it, and
+//! `wal_level` needs a restart that no login can cause. The replication slot belongs to the
+//! operator. A role with REPLICATION, which the matrix must declare, could read from it or drop it;
+//! then the slot is not where the operator left it, and the ledger says `disturbed`.
 //!
 //! **What the log does not tell** is compared. A whole table that is written anew (ALTER TABLE,
 //! REFRESH, a table dropped and made again, SET UNLOGGED and back) has another file. Sequences and

@@ -1,7 +1,8 @@
 //! Large sets of rows, such as a catalog or row counts, kept as sorted lines and compared as sets.
 //!
-//! A row is an identity and a value. The text form has a row per line, its fields separated by tabs and escaped as in Postgres' COPY format, the
-//! value last; it is what stands in the side files of a dump, and what the digests are taken over.
+//! A row is an identity and a value. The text form has a row per line, its fields separated by tabs
+//! and escaped as in Postgres' COPY format, the value last; it is what stands in the side files of
+//! a dump, and what the digests are taken over.
 
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,8 +12,9 @@ use crate::run::facts::{SetDifference, SetSummary};
 
 /// Maximum number of examples in a difference.
 const EXAMPLES: usize = 3;
-/// Kinds of catalog rows whose definition Postgres prints from a parsed expression, and so maybe differently after a restore: an IN list becomes
-/// another expression. Nothing else of an object stands in them.
+/// Kinds of catalog rows whose definition Postgres prints from a parsed expression, and so maybe
+/// differently after a restore: an IN list becomes another expression. Nothing else of an object
+/// stands in them.
 const PRINTED: [&str; 9] = [
     "constraint",
     "default",
@@ -111,8 +113,9 @@ impl Rows {
 
     /// Identities whose rows differ between `self` and `other`.
     ///
-    /// `restored`, if given, has rows that a restore of the same definitions gives: an identity of a kind that is printed from an expression does not
-    /// count if its rows are the same there as in `self`, as long as `other` has the identity too.
+    /// `restored`, if given, has rows that a restore of the same definitions gives: an identity of
+    /// a kind that is printed from an expression does not count if its rows are the same there as
+    /// in `self`, as long as `other` has the identity too.
     pub fn differing<'a>(&'a self, other: &'a Self, restored: Option<&Self>) -> BTreeSet<&'a str> {
         let (mine, theirs) = (self.by_identity(), other.by_identity());
         let restored = restored.map(Self::by_identity).unwrap_or_default();
@@ -251,7 +254,8 @@ mod tests {
         );
     }
 
-    /// Every restore gives an extension the image's version, and loses what a tolerated error has lost.
+    /// Every restore gives an extension the image's version, and loses what a tolerated error has
+    /// lost.
     #[test]
     fn what_every_restore_gets_wrong_is_excused_of_expressions_alone() {
         for (kind, differing) in [

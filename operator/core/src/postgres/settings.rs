@@ -46,10 +46,12 @@ const SHOWN: usize = 20;
 /// Characters of a value that are shown.
 const LENGTH: usize = 64;
 
-/// Compares the copy's settings after the scenarios with the source's and with those before the scenarios.
+/// Compares the copy's settings after the scenarios with the source's and with those before the
+/// scenarios.
 ///
-/// `before` and `after` may have more than settings that are in force, such as lines of configuration files, by a name that says so. Only values of
-/// [`MIRRORED`] are shown: others may be secrets.
+/// `before` and `after` may have more than settings that are in force, such as lines of
+/// configuration files, by a name that says so. Only values of [`MIRRORED`] are shown: others may
+/// be secrets.
 pub fn compare(
     source: &BTreeMap<String, String>,
     before: &BTreeMap<String, String>,

@@ -1,4 +1,5 @@
-//! Credentials derived from the run's own secret, so that a restarted operator derives the same ones again.
+//! Credentials derived from the run's own secret, so that a restarted operator derives the same
+//! ones again.
 
 use hkdf::Hkdf;
 use sha2::Sha256;
@@ -8,25 +9,28 @@ use crate::digest::hex;
 /// Length of a derived credential in hex digits: 128 bits.
 const LENGTH: usize = 32;
 
-/// Derives the secret of a scenario, by its index in the spec, from the run's own superuser password. The scenario's markers show half of it.
+/// Derives the secret of a scenario, by its index in the spec, from the run's own superuser
+/// password. The scenario's markers show half of it.
 pub fn scenario_secret(superuser: &str, uid: &str, scenario: usize) -> String {
     derived(superuser, uid, &format!("scenario {scenario} secret"))
 }
 
-/// Derives the password of a scenario's login. It is not the scenario's secret, half of which stands in the copy's log.
+/// Derives the password of a scenario's login. It is not the scenario's secret, half of which
+/// stands in the copy's log.
 pub fn scenario_password(superuser: &str, uid: &str, scenario: usize) -> String {
     derived(superuser, uid, &format!("scenario {scenario} password"))
 }
 
-/// Derives the id of a scenario's task. An agent answers an id that it knows with the result that it has, so code of an earlier scenario, which can
-/// read the agent's token, must not be able to guess it.
+/// Derives the id of a scenario's task. An agent answers an id that it knows with the result that
+/// it has, so code of an earlier scenario, which can read the agent's token, must not be able to
+/// guess it.
 pub fn scenario_task(superuser: &str, uid: &str, scenario: usize) -> String {
     let secret = derived(superuser, uid, &format!("scenario {scenario} task"));
     format!("scenario-{scenario}-{secret}")
 }
 
-/// Expands the run's secret by HKDF (RFC 5869), salted with the run's UID. Hex digits read the same raw and in JSON, SQL, CSV, URLs and connection
-/// strings.
+/// Expands the run's secret by HKDF (RFC 5869), salted with the run's UID. Hex digits read the same
+/// raw and in JSON, SQL, CSV, URLs and connection strings.
 fn derived(superuser: &str, uid: &str, purpose: &str) -> String {
     let mut key = [0; LENGTH / 2];
     let info = ["dryrun.dev/v1alpha1 ", purpose];

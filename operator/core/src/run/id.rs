@@ -13,7 +13,8 @@ pub const RUN_LABEL: &str = "dryrun.dev/run";
 pub const ROLE_LABEL: &str = "dryrun.dev/role";
 /// Label with the DryRun's UID on what outlives the run.
 pub const RETAINED_LABEL: &str = "dryrun.dev/retained-run";
-/// Label of a run's intruder with the UID of its run: its other labels are those of a harness of another run.
+/// Label of a run's intruder with the UID of its run: its other labels are those of a harness of
+/// another run.
 pub const INTRUDER_LABEL: &str = "dryrun.dev/intruder-of";
 /// Label of a run's objects in the namespace of probes with the namespace of their DryRun.
 pub const NAMESPACE_LABEL: &str = "dryrun.dev/run-namespace";

@@ -2,7 +2,8 @@
 
 /// Loopback port of the main agent of a pod.
 pub const PORT: u16 = 7070;
-/// Loopback port of the second agent of a pod, which looks at what the first one's container may have done.
+/// Loopback port of the second agent of a pod, which looks at what the first one's container may
+/// have done.
 pub const OBSERVER_PORT: u16 = 7071;
 /// Directory in which a pod's keys of the run secret are mounted.
 pub const SECRETS_DIR: &str = "/run/dryrun/secrets";
@@ -22,8 +23,8 @@ pub const SOURCE_FILE: &str = "source";
 pub const SOURCE_CA_FILE: &str = "source-ca.crt";
 /// Port of the copy.
 pub const POSTGRES_PORT: u16 = 5432;
-/// Port of listeners that answer probes: the one in the namespace of probes, and the copy's sidecar,
-/// which no pod may reach.
+/// Port of listeners that answer probes: the one in the namespace of probes, and the copy's
+/// sidecar, which no pod may reach.
 pub const ECHO_PORT: u16 = 7072;
 /// Directory of the dump in the pods that write or read it.
 pub const DUMP_DIR: &str = "/data/dump";

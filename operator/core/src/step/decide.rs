@@ -20,7 +20,8 @@ use crate::run::observed::PodView;
 
 /// First interval between looks at an incomplete plan.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
-/// The part of its age after which it is looked at again: many incomplete plans must not keep the operator and the apiserver busy.
+/// The part of its age after which it is looked at again: many incomplete plans must not keep the
+/// operator and the apiserver busy.
 const PART_OF_AGE: u32 = 8;
 /// Interval between looks at a namespace in which the operator has no rights.
 const LOOK_FOR_RIGHTS: Duration = Duration::from_secs(30);
@@ -124,8 +125,8 @@ fn judge(world: &Snapshot<'_>, facts: &Facts) -> Vec<(&'static Gate, Verdict)> {
     gate::judge(&evidence, &world.status.conditions)
 }
 
-/// The first command that is not done. Nothing is returned when the run ends: all commands are done,
-/// one has stopped, or something else ends it.
+/// The first command that is not done. Nothing is returned when the run ends: all commands are
+/// done, one has stopped, or something else ends it.
 fn forward(world: &Snapshot<'_>, report: &ReportView, facts: &mut Facts) -> Option<RunState> {
     let failed = || {
         let verdicts = judge(world, facts);
@@ -360,7 +361,8 @@ fn before(world: &Snapshot<'_>) -> RunState {
         Ok(plan) => plan,
         Err(problem) => {
             let (reason, message) = (&problem.reason, problem.message.clone());
-            // A plan that was there once may come back, as while a Secret is made anew: it has as long as its approval.
+            // A plan that was there once may come back, as while a Secret is made anew: it has as
+            // long as its approval.
             let (pause, deadline) = if world.status.plan.is_some() {
                 (LOOK_FOR_POLICIES, expires)
             } else {

@@ -16,8 +16,8 @@ use crate::step::ReportView;
 /// Maximum number of truncated files and dropped items that are named.
 const CUT: usize = 256;
 
-/// Bytes of JSON that facts may have: etcd takes objects of 1.5 MiB, and the plan, the conditions and the names of all fields
-/// (`managedFields`) stand beside them.
+/// Bytes of JSON that facts may have: etcd takes objects of 1.5 MiB, and the plan, the conditions
+/// and the names of all fields (`managedFields`) stand beside them.
 const LIMIT: usize = 900 << 10;
 /// Parts of the facts that a run can do without. All others are small, and teardown needs them.
 const PARTS: [&str; 15] = [
@@ -38,8 +38,8 @@ const PARTS: [&str; 15] = [
     "isolation",
 ];
 
-/// Returns facts that a report can hold, if it cannot hold these: without the largest parts, and with the run stopped for it. Nothing that a run
-/// finds may keep it from being torn down.
+/// Returns facts that a report can hold, if it cannot hold these: without the largest parts, and
+/// with the run stopped for it. Nothing that a run finds may keep it from being torn down.
 ///
 /// # Errors
 /// When facts cannot be written as JSON, or be read again.

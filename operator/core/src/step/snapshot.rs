@@ -32,7 +32,8 @@ pub struct Snapshot<'a> {
     pub abandoned_by: Option<&'a str>,
     /// Its namespace is being deleted: nothing can be created there.
     pub namespace_terminating: bool,
-    /// The run has begun in a namespace in which the operator has no rights any more: what to change.
+    /// The run has begun in a namespace in which the operator has no rights any more: what to
+    /// change.
     pub unprepared: Option<String>,
     /// Its spec.
     pub spec: &'a DryRunSpec,

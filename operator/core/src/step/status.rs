@@ -61,7 +61,8 @@ fn hangs(status: &DryRunStatus) -> bool {
 /// Reason of `NetZero` while teardown works.
 const TEARING_DOWN: &str = "TearingDown";
 
-/// Says why a gate without facts has none: what stopped its command, or that the run ended before it.
+/// Says why a gate without facts has none: what stopped its command, or that the run ended before
+/// it.
 pub(super) fn explain(
     facts: &Facts,
     mut verdicts: Vec<(&'static Gate, Verdict)>,
@@ -401,8 +402,8 @@ fn children(world: &Snapshot<'_>) -> Vec<Child> {
     children
 }
 
-/// One line per gate: failed first, then unknown, then passed; the number keeps the order known. Padded with spaces: `kubectl describe` passes
-/// it through a tab writer.
+/// One line per gate: failed first, then unknown, then passed; the number keeps the order known.
+/// Padded with spaces: `kubectl describe` passes it through a tab writer.
 fn table(verdicts: &[(&'static Gate, Verdict)]) -> Vec<String> {
     let width = verdicts
         .iter()

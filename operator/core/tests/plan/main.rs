@@ -1,14 +1,18 @@
-//! Hashes that must be the same on every machine and in every version: what an approver approved yesterday must not be called changed today.
+//! Hashes that must be the same on every machine and in every version: what an approver approved
+//! yesterday must not be called changed today.
 //!
-//! `vectors.json` has whole plans, each twice, with the keys of its maps in another order, and the hash that both must have. To make a new one,
-//! write plan and hash down, and let the failing test say the hash; then take it a second time by other means:
+//! `vectors.json` has whole plans, each twice, with the keys of its maps in another order, and the
+//! hash that both must have. To make a new one, write plan and hash down, and let the failing test
+//! say the hash; then take it a second time by other means:
 //!
 //! ```sh
 //! { printf 'dryrun.dev/v1alpha1 plan (RFC 8785)\n'; jq --sort-keys --compact-output --join-output .plan new.json; } | sha256sum
 //! ```
 //!
-//! (jq sorts keys by code point and RFC 8785 by UTF-16 unit, and they print U+007F differently; no plan here has such a key.) A hash that stands here is never changed. Should the canonical
-//! form or what a plan consists of have to change in meaning, the version in the domain changes with it, and new vectors join the old ones.
+//! (jq sorts keys by code point and RFC 8785 by UTF-16 unit, and they print U+007F differently; no
+//! plan here has such a key.) A hash that stands here is never changed. Should the canonical form
+//! or what a plan consists of have to change in meaning, the version in the domain changes with it,
+//! and new vectors join the old ones.
 
 #![allow(clippy::unwrap_used, reason = "a helper of a test may panic")]
 
@@ -57,7 +61,8 @@ fn the_second_order_is_another() {
     assert_eq!(first_keys.collect::<Vec<_>>(), [Some("spec"); 3]);
 }
 
-/// A default that changes would change every plan that does not state the field: the hash would be another for the same intent.
+/// A default that changes would change every plan that does not state the field: the hash would be
+/// another for the same intent.
 #[test]
 fn a_spec_is_written_as_it_was() {
     let mut specs = 0;

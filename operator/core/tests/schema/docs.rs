@@ -1,4 +1,5 @@
-//! The documentation: every manifest in it would be accepted, every link leads somewhere, every name in it exists.
+//! The documentation: every manifest in it would be accepted, every link leads somewhere, every
+//! name in it exists.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -73,7 +74,8 @@ fn chart_values() -> Value {
     serde_saphyr::from_str(&read("charts/dryrun-operator/values.yaml")).unwrap()
 }
 
-/// A block is a whole manifest, values of the chart, or sections of a DryRun's spec: these are put into the README's DryRun.
+/// A block is a whole manifest, values of the chart, or sections of a DryRun's spec: these are put
+/// into the README's DryRun.
 #[test]
 fn manifests_of_the_pages() {
     let pages = pages();
@@ -252,7 +254,8 @@ fn quoted(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }
 
-/// The values of the chart by their paths: an object whose keys the schema fixes is no value itself.
+/// The values of the chart by their paths: an object whose keys the schema fixes is no value
+/// itself.
 fn leaves(path: &str, value: &Value, schema: &Value, found: &mut BTreeMap<String, Value>) {
     for (key, schema) in schema["properties"].as_object().into_iter().flatten() {
         let path = format!("{path}{key}");

@@ -1,4 +1,5 @@
-//! The schema's own rules: every one refuses what it should with its sentence, lets the rest through, and none got lost on the way into the CRD.
+//! The schema's own rules: every one refuses what it should with its sentence, lets the rest
+//! through, and none got lost on the way into the CRD.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -129,7 +130,8 @@ fn every_rule_has_its_cases() {
     assert_eq!(sentences, tested);
 }
 
-/// An attribute that the derive macro does not know is dropped without a word, and the rule with it.
+/// An attribute that the derive macro does not know is dropped without a word, and the rule with
+/// it.
 #[test]
 fn no_rule_is_lost_between_source_and_schema() {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/api");

@@ -47,7 +47,8 @@ pub(crate) fn refusals(kind: &str, object: &Value, old: Option<&Value>) -> Vec<S
     }
 }
 
-/// The plan's canonical JSON writes numbers as doubles: no integer of a spec may be one that they round.
+/// The plan's canonical JSON writes numbers as doubles: no integer of a spec may be one that they
+/// round.
 #[test]
 fn integers_of_a_spec_have_exact_doubles() {
     fn unbounded(path: &str, schema: &Value, found: &mut Vec<String>) {

@@ -1,4 +1,5 @@
--- A shop with everything that can change: tables with and without keys, partitions, an unlogged table, views, sequences, large objects.
+-- A shop with everything that can change: tables with and without keys, partitions, an unlogged
+-- table, views, sequences, large objects.
 CREATE ROLE owner LOGIN;
 CREATE ROLE tool LOGIN;
 CREATE ROLE powerful LOGIN;

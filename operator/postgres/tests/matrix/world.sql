@@ -1,4 +1,5 @@
--- A restored copy of production, with what production had granted to roles that the matrix declares.
+-- A restored copy of production, with what production had granted to roles that the matrix
+-- declares.
 CREATE ROLE workflow_admin;
 CREATE ROLE lender;
 CREATE ROLE reader;

@@ -27,7 +27,8 @@ const BUILT_IN: [&str; 2] = ["C", "POSIX"];
 /// The module of Postgres that makes text of the write-ahead log.
 const DECODER: &str = "test_decoding";
 
-/// A password that is short or a word of the plan occurs in innocent logs, so that its absence could never be proven.
+/// A password that is short or a word of the plan occurs in innocent logs, so that its absence
+/// could never be proven.
 pub(super) fn weak_password(server: &Server, password: &str) -> Option<Problem> {
     let weak = |why: &str| {
         let change = "give the role one of at least 12 random characters";
@@ -148,7 +149,8 @@ fn has_version(directory: &Path, control: &str, name: &str, version: &str) -> bo
     }
 }
 
-/// The libc locale of the source that this image lacks, if any. ICU's and the server's own come with the server.
+/// The libc locale of the source that this image lacks, if any. ICU's and the server's own come
+/// with the server.
 pub(super) async fn missing_locale(
     children: &Children,
     requirements: &SourceRequirements,

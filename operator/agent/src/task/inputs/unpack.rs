@@ -11,10 +11,12 @@ use std::{
 use dryrun_core::digest;
 use tar::{Archive, EntryType};
 
-/// Unpacks regular files, directories and links that stay inside; anything else in the archive is an error, and nothing is left out silently.
+/// Unpacks regular files, directories and links that stay inside; anything else in the archive is
+/// an error, and nothing is left out silently.
 ///
 /// # Errors
-/// An absolute path or one with `..`, a hard link, a device, a link out of the tree, a path through a link, a file that exists.
+/// An absolute path or one with `..`, a hard link, a device, a link out of the tree, a path through
+/// a link, a file that exists.
 pub(super) fn unpack(archive: &[u8], destination: &Path) -> io::Result<()> {
     let mut links = BTreeSet::new();
     for entry in Archive::new(archive).entries()? {

@@ -6,10 +6,12 @@ use tar::{Builder, Header};
 
 use super::draft::Draft;
 
-/// A good deal smaller than the default level's, in well under a second for what ConfigMaps can hold.
+/// A good deal smaller than the default level's, in well under a second for what ConfigMaps can
+/// hold.
 const LEVEL: i32 = 9;
 
-/// A tar of the files in their order, without anything of this machine or this time in it, compressed by zstd.
+/// A tar of the files in their order, without anything of this machine or this time in it,
+/// compressed by zstd.
 pub(super) fn pack(files: &[Draft]) -> io::Result<Vec<u8>> {
     let mut tar = Builder::new(Vec::new());
     for file in files {

@@ -1,4 +1,5 @@
-//! Files of the archive while it is put together: redacted as they are read, and no more of them in memory than may be kept.
+//! Files of the archive while it is put together: redacted as they are read, and no more of them in
+//! memory than may be kept.
 
 use std::io::{self, Read, Write};
 
@@ -72,7 +73,8 @@ impl Draft {
             .truncate(usize::try_from(self.limit).unwrap_or(usize::MAX));
     }
 
-    /// Cuts it at the end of a line, so that it takes `limit` bytes with a last line that says what is missing.
+    /// Cuts it at the end of a line, so that it takes `limit` bytes with a last line that says what
+    /// is missing.
     fn cut_to(&mut self, limit: u64) {
         if self.size <= limit {
             return;
@@ -132,7 +134,8 @@ impl Drafts {
         }
     }
 
-    /// Adds a log. What can no longer be kept of the others is forgotten at once: with every further log there is less room for each.
+    /// Adds a log. What can no longer be kept of the others is forgotten at once: with every
+    /// further log there is less room for each.
     pub(super) fn add(&mut self, draft: Draft) {
         self.logs.push(draft);
         let level = level(&self.logs, self.max_bytes);
@@ -145,8 +148,9 @@ impl Drafts {
         self.documents.push(draft);
     }
 
-    /// All files in the order of their paths, the largest cut so that they fit with the manifest: logs first, documents only when they alone are
-    /// too much. The line that says so is in its place even where there is no room for anything else.
+    /// All files in the order of their paths, the largest cut so that they fit with the manifest:
+    /// logs first, documents only when they alone are too much. The line that says so is in its
+    /// place even where there is no room for anything else.
     pub(super) fn finish(mut self, max_bytes: u64) -> Vec<Draft> {
         let manifest: u64 = self
             .logs

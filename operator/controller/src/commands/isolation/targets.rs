@@ -28,7 +28,8 @@ pub(super) struct Places {
     pub(super) production: Target,
     /// Targets that an unrestricted pod can reach if they exist.
     pub(super) open: Vec<Target>,
-    /// The copy's Postgres at each of its pod's addresses: only the restore and harness pods may reach it.
+    /// The copy's Postgres at each of its pod's addresses: only the restore and harness pods may
+    /// reach it.
     pub(super) copy: Vec<Target>,
     /// Another port of the copy's pod: no pod may reach it.
     pub(super) copy_other_port: Vec<Target>,
@@ -138,7 +139,8 @@ pub(super) async fn find(scope: &Scope, greeting: Greeting) -> Result<Places, Pr
 
 /// The apiserver's Service, and each of its endpoints when there are several.
 ///
-/// The Service is only a way to them: it counts as the own node's where one of them lives there. So what lives elsewhere is tried by itself.
+/// The Service is only a way to them: it counts as the own node's where one of them lives there. So
+/// what lives elsewhere is tried by itself.
 fn apiservers(
     service: Option<(String, u16)>,
     slice: Option<&EndpointSlice>,
@@ -268,7 +270,8 @@ fn is_link_local(address: IpAddr) -> bool {
 mod tests {
     use super::*;
 
-    /// Address and whether it is the own node's, of the targets where the apiserver has these endpoints.
+    /// Address and whether it is the own node's, of the targets where the apiserver has these
+    /// endpoints.
     fn tried(addresses: &[&str]) -> Vec<(String, bool)> {
         let slice = serde_json::json!({
             "addressType": "IPv4",

@@ -1,4 +1,5 @@
-//! The pods in which Postgres's programs work: dump, copy and restore; and the one that asks production who it is.
+//! The pods in which Postgres's programs work: dump, copy and restore; and the one that asks
+//! production who it is.
 
 use dryrun_core::agent_api::copy_server::{POSTGRES_ENV, PostgresConfig};
 use dryrun_core::run::container as run;

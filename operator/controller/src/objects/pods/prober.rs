@@ -7,7 +7,8 @@ use k8s_openapi::api::core::v1::{Container, PodSpec};
 use super::parts::{agent, base, echoing, small};
 use crate::objects::Plan;
 
-/// A pod that probes or answers and holds nothing, not even a token: what it can be asked is worth none.
+/// A pod that probes or answers and holds nothing, not even a token: what it can be asked is worth
+/// none.
 pub(super) fn pod(plan: &Plan<'_>, prober: run::Container) -> PodSpec {
     let open = agent(plan, prober);
     let container = Container {

@@ -125,7 +125,8 @@ pub(super) fn agent_volume() -> Volume {
     disk("agent", Quantity("128Mi".into()))
 }
 
-/// A directory on the node. The kubelet ends a pod that writes more into it than it may: the node's disk is for others, too.
+/// A directory on the node. The kubelet ends a pod that writes more into it than it may: the node's
+/// disk is for others, too.
 pub(super) fn disk(name: &str, size: Quantity) -> Volume {
     Volume {
         name: name.into(),

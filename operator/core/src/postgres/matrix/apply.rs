@@ -10,7 +10,8 @@ use super::statement::{Statement, bundles, setting, words};
 use crate::postgres::sql::{identifier, literal, statements};
 use crate::run::facts::PrivilegeRow;
 
-/// Parameters that are lists of names: `SET … TO` would take a quoted value as one name, so the text is handed over as it is.
+/// Parameters that are lists of names: `SET … TO` would take a quoted value as one name, so the
+/// text is handed over as it is.
 const LISTS: [&str; 6] = [
     "local_preload_libraries",
     "search_path",
@@ -40,10 +41,12 @@ pub fn give(rights: &BTreeSet<PrivilegeRow>, server_version_num: u32) -> Vec<Sta
     bring_about(of_roles, server_version_num >= MEMBERSHIP_OPTIONS)
 }
 
-/// Brings the declared rows about: attributes, memberships, grants, settings, and LOGIN last. Ownership is left as it is.
+/// Brings the declared rows about: attributes, memberships, grants, settings, and LOGIN last.
+/// Ownership is left as it is.
 ///
-/// The roles must exist. The statements belong into one transaction of a superuser with `session_replication_role = replica`, so that no event
-/// trigger of production's interferes. A declared setting of `search_path` is that transaction's own from there to its end.
+/// The roles must exist. The statements belong into one transaction of a superuser with
+/// `session_replication_role = replica`, so that no event trigger of production's interferes. A
+/// declared setting of `search_path` is that transaction's own from there to its end.
 pub fn apply(matrix: &Compiled) -> Vec<Statement> {
     bring_about(matrix.brought_about(), matrix.membership_options)
 }

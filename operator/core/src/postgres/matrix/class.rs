@@ -2,7 +2,8 @@
 
 use crate::api::Privilege;
 
-/// A class of objects with an access control list. In rows and in a grant's `on` it stands as [`ObjectClass::as_str`].
+/// A class of objects with an access control list. In rows and in a grant's `on` it stands as
+/// [`ObjectClass::as_str`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum ObjectClass {
     Database,
@@ -92,7 +93,9 @@ impl ObjectClass {
         }
     }
 
-    /// The privileges that exist on the class (<https://www.postgresql.org/docs/current/ddl-priv.html>). `MAINTAIN` needs a server from 17 on.
+    /// The privileges that exist on the class
+    /// (<https://www.postgresql.org/docs/current/ddl-priv.html>). `MAINTAIN` needs a server from 17
+    /// on.
     pub(super) fn privileges(self) -> &'static [Privilege] {
         use Privilege::{
             AlterSystem, Connect, Create, Delete, Execute, Insert, Maintain, References, Select,

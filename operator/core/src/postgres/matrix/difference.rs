@@ -14,7 +14,8 @@ const EXAMPLES: usize = 3;
 const GROUPS: usize = 64;
 /// Class of the group that counts the rows of all further groups.
 const FURTHER: &str = "further";
-/// Characters of an object or a privilege: definitions of policies and signatures of routines have no bound.
+/// Characters of an object or a privilege: definitions of policies and signatures of routines have
+/// no bound.
 const LENGTH: usize = 256;
 
 /// Compares a matrix with the rows that were found.

@@ -14,7 +14,8 @@ use crate::run::facts::{EscalationFacts, PrivilegeRow};
 const EXAMPLES: usize = 3;
 /// Name of the path of a role's own attribute in escalations.sql.
 const OF_ATTRIBUTE: &str = "attribute";
-/// Attributes of which the declaration says all: they reach no other role and not the server's operating system.
+/// Attributes of which the declaration says all: they reach no other role and not the server's
+/// operating system.
 const HARMLESS: [&str; 2] = ["BYPASSRLS", "CREATEDB"];
 /// Name of the path of a privilege of PUBLIC.
 const THROUGH_PUBLIC: &str = "through PUBLIC";
@@ -67,7 +68,8 @@ impl Allowed {
     }
 }
 
-/// Judges the paths that were found, and what PUBLIC has among the rows that were found, by the allow-list of a matrix.
+/// Judges the paths that were found, and what PUBLIC has among the rows that were found, by the
+/// allow-list of a matrix.
 ///
 /// Only declared roles are judged, and PUBLIC, since it includes them. A path that gives more than
 /// its row says needs an entry with a reason, also when the row itself is declared.
@@ -131,7 +133,8 @@ fn is_declared(matrix: &Compiled, path: &EscalationPath) -> bool {
 /// Privileges that every declared role has through PUBLIC, and no grant to PUBLIC declares. Where
 /// the whole database or more than the matrix is let pass, there is nothing of the kind.
 ///
-/// What Postgres gives PUBLIC on every database, type and language is left out, and so is what another path tells.
+/// What Postgres gives PUBLIC on every database, type and language is left out, and so is what
+/// another path tells.
 fn through_public(
     matrix: &Compiled,
     found: &BTreeSet<EscalationPath>,

@@ -18,12 +18,14 @@ use crate::run::facts::PrivilegeRow;
 /// First version in which memberships have options of their own.
 pub(super) const MEMBERSHIP_OPTIONS: u32 = 160_000;
 
-/// A matrix with its patterns expanded: what [`super::apply`] brings about and [`super::compare`] judges by.
+/// A matrix with its patterns expanded: what [`super::apply`] brings about and [`super::compare`]
+/// judges by.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Compiled {
     /// The declared rows. All of them must be found.
     pub rows: BTreeSet<PrivilegeRow>,
-    /// Rows with the sign `-` that must be gone: privileges that PUBLIC has from the beginning, that production took away, and that are declared.
+    /// Rows with the sign `-` that must be gone: privileges that PUBLIC has from the beginning,
+    /// that production took away, and that are declared.
     pub(super) given_back: BTreeSet<PrivilegeRow>,
     /// Those of the rows that no statement brings about: they are checked.
     pub(super) checked: BTreeSet<PrivilegeRow>,
@@ -38,11 +40,14 @@ pub struct Compiled {
     pub(super) membership_options: bool,
 }
 
-/// Expands a matrix over the objects of a database; `literal` is the list of rows that the spec's `matrixRef` names, if it names one. A waiver ends on its day, UTC, which the caller takes from its clock.
+/// Expands a matrix over the objects of a database; `literal` is the list of rows that the spec's
+/// `matrixRef` names, if it names one. A waiver ends on its day, UTC, which the caller takes from
+/// its clock.
 ///
 /// # Errors
-/// Every declaration that cannot hold, one sentence each: patterns that match nothing or the wrong number, objects, columns, roles and parameters that
-/// do not exist, privileges that the class or the server's version does not have, contradictions, expired waivers.
+/// Every declaration that cannot hold, one sentence each: patterns that match nothing or the wrong
+/// number, objects, columns, roles and parameters that do not exist, privileges that the class or
+/// the server's version does not have, contradictions, expired waivers.
 pub fn compile(
     privileges: &Privileges,
     literal: Option<&Literal>,

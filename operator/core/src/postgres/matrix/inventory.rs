@@ -34,7 +34,8 @@ pub struct Inventory {
 }
 
 impl Inventory {
-    /// Names of the columns that grants, profiles and the list of rows name: the parameter of `objects.sql`.
+    /// Names of the columns that grants, profiles and the list of rows name: the parameter of
+    /// `objects.sql`.
     pub fn columns_wanted(privileges: &Privileges, literal: Option<&Literal>) -> Vec<String> {
         let grants = privileges.grants.iter().map(|grant| &grant.columns);
         let profiles = privileges

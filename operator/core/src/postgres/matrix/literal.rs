@@ -194,7 +194,8 @@ impl Compiler<'_> {
                 self.check_privilege(row, class.privileges(), class.as_str())?;
                 let name = ObjectName::parse(class, &row.object);
                 let object = name.and_then(|name| self.inventory.object(class, &name));
-                // A parameter that an extension brings needs not be loaded, and is kept in lower case.
+                // A parameter that an extension brings needs not be loaded, and is kept in lower
+                // case.
                 let is_written_so = match object {
                     Some(_) if class == ObjectClass::Parameter => {
                         row.object == row.object.to_ascii_lowercase()

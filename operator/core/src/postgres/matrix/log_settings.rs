@@ -11,7 +11,8 @@ use crate::postgres::sql::{identifier, statements};
 /// The keyword for all roles in a statement.
 const ALL: &str = "ALL";
 
-/// A setting that production has for a role, a database or both, and that would change what the copy logs of a scenario.
+/// A setting that production has for a role, a database or both, and that would change what the
+/// copy logs of a scenario.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogSetting {
     role: Option<String>,
@@ -52,7 +53,8 @@ impl fmt::Display for LogSetting {
     }
 }
 
-/// The settings of a reading that decide what is logged. The copy's log is the judge of the scenarios, so that none of them may come to it from production.
+/// The settings of a reading that decide what is logged. The copy's log is the judge of the
+/// scenarios, so that none of them may come to it from production.
 pub fn log_settings(reading: &Reading) -> Vec<LogSetting> {
     reading
         .rows

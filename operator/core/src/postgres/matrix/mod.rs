@@ -1,8 +1,10 @@
 //! The frozen privilege matrix as a set of rows.
 //!
-//! Every privilege of a database is a row of the privilege catalog (the queries `privileges.sql` and `attributes.sql`). What the spec declares is
-//! expanded to rows ([`compile`]) or read from a list of them ([`Literal`]), what production granted is taken away ([`revoke`]), the rows are brought about ([`apply`]), read back and
-//! compared as sets ([`compare`]). Rows are the one form of all of it; statements are only ever made from rows.
+//! Every privilege of a database is a row of the privilege catalog (the queries `privileges.sql`
+//! and `attributes.sql`). What the spec declares is expanded to rows ([`compile`]) or read from a
+//! list of them ([`Literal`]), what production granted is taken away ([`revoke`]), the rows are
+//! brought about ([`apply`]), read back and compared as sets ([`compare`]). Rows are the one form
+//! of all of it; statements are only ever made from rows.
 
 mod apply;
 mod class;

@@ -6,7 +6,8 @@ use crate::postgres::sql::identifier;
 /// The schema of built-in objects, whose routines Postgres names without it.
 const BUILT_IN: &str = "pg_catalog";
 
-/// The name of an object, taken apart. Parts are what the catalog holds: unquoted, of their own case.
+/// The name of an object, taken apart. Parts are what the catalog holds: unquoted, of their own
+/// case.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ObjectName {
     /// The schema of an object that lives in one, else empty.
@@ -18,7 +19,8 @@ pub(crate) struct ObjectName {
 }
 
 impl ObjectName {
-    /// Takes a name apart that Postgres or a person has written; `None` when it is no name of this class.
+    /// Takes a name apart that Postgres or a person has written; `None` when it is no name of this
+    /// class.
     pub(crate) fn parse(class: ObjectClass, text: &str) -> Option<Self> {
         let (text, arguments) = if class.is_routine() {
             arguments(text)?
@@ -50,7 +52,8 @@ impl ObjectName {
         })
     }
 
-    /// The name for a statement, with every part quoted. Only a routine's arguments stand there as they were read: take them from the server.
+    /// The name for a statement, with every part quoted. Only a routine's arguments stand there as
+    /// they were read: take them from the server.
     pub(super) fn to_sql(&self, class: ObjectClass) -> String {
         match class {
             ObjectClass::LargeObject => self.name.clone(),
@@ -74,7 +77,8 @@ impl ObjectName {
     }
 }
 
-/// Splits `schema.relation.column`, as the rows of class `column` have it, into the relation for a statement and the column's name.
+/// Splits `schema.relation.column`, as the rows of class `column` have it, into the relation for a
+/// statement and the column's name.
 pub(super) fn column(text: &str) -> Option<(ObjectName, String)> {
     match split(text, '.')?.as_slice() {
         [schema, relation, column] => Some((
@@ -100,7 +104,8 @@ pub(crate) fn argument_types(text: &str) -> Option<String> {
     arguments(text).map(|(_, types)| types)
 }
 
-/// Splits `owner/schema/KIND`, as the rows of class `default_acl` have it; `None` for the schema stands for all.
+/// Splits `owner/schema/KIND`, as the rows of class `default_acl` have it; `None` for the schema
+/// stands for all.
 pub(super) fn default_acl(text: &str) -> Option<(String, Option<String>, &str)> {
     match split(text, '/')?.as_slice() {
         [owner, schema, kind] => Some((

@@ -9,17 +9,20 @@ use super::statement::{Statement, bundles, grantee, setting, words};
 use crate::postgres::sql::{identifier, statements};
 use crate::run::facts::PrivilegeRow;
 
-/// Takes away exactly what a server had granted to the declared roles: privileges, columns, memberships, settings, default privileges.
+/// Takes away exactly what a server had granted to the declared roles: privileges, columns,
+/// memberships, settings, default privileges.
 ///
-/// Attributes need no revoking: the roles were made without any. What a declared role had granted on goes with it, as Postgres keeps no privilege whose
-/// grantor has lost it. The statements belong into the same transaction as those of [`super::apply`].
+/// Attributes need no revoking: the roles were made without any. What a declared role had granted
+/// on goes with it, as Postgres keeps no privilege whose grantor has lost it. The statements belong
+/// into the same transaction as those of [`super::apply`].
 pub fn revoke(reading: &Reading, declared: &BTreeSet<String>) -> Vec<Statement> {
     let granted: Vec<&PrivilegeRow> = reading
         .rows
         .iter()
         .filter(|row| gives(row) && declared.contains(&row.grantee))
         .collect();
-    // First what others than the owner granted, while they still can revoke it. What declared roles granted goes with their own rows.
+    // First what others than the owner granted, while they still can revoke it. What declared roles
+    // granted goes with their own rows.
     let mut texts = Vec::new();
     let grantors: BTreeSet<&String> = granted
         .iter()
@@ -62,7 +65,8 @@ fn acl<'a>(rows: impl IntoIterator<Item = &'a PrivilegeRow>) -> Vec<String> {
         .collect()
 }
 
-/// Revokes what a role other than the owner granted. A superuser's REVOKE speaks for the owner alone.
+/// Revokes what a role other than the owner granted. A superuser's REVOKE speaks for the owner
+/// alone.
 fn granted_by(grantor: &str, rows: &[&PrivilegeRow]) -> Vec<String> {
     let grantor = identifier(grantor);
     let memberships = rows

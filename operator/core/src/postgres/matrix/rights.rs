@@ -1,4 +1,5 @@
-//! Rights of undeclared roles: the copy has them as production does, for what they own acts with them.
+//! Rights of undeclared roles: the copy has them as production does, for what they own acts with
+//! them.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +7,8 @@ use super::class::RowClass;
 use super::row::PUBLIC;
 use crate::run::facts::PrivilegeRow;
 
-/// The rows of `role_rights.sql` that are not for the matrix to decide: those of these roles, unless they are declared, and of PUBLIC.
+/// The rows of `role_rights.sql` that are not for the matrix to decide: those of these roles,
+/// unless they are declared, and of PUBLIC.
 pub fn undeclared(
     rights: impl IntoIterator<Item = PrivilegeRow>,
     roles: &BTreeSet<String>,

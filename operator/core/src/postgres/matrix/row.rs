@@ -35,7 +35,8 @@ impl Reading {
     }
 }
 
-/// A row as a tab-separated line without its line break, fields escaped as in Postgres' COPY format.
+/// A row as a tab-separated line without its line break, fields escaped as in Postgres' COPY
+/// format.
 pub fn line(row: &PrivilegeRow) -> String {
     let grantable = row.grantable.to_string();
     [
@@ -121,7 +122,8 @@ pub fn described(row: &PrivilegeRow) -> String {
     format!("{given}{privilege} on {class}:{object} to {grantee}")
 }
 
-/// Returns true for a row of a definition that stands in the catalog, too: objects of the built-in schemas do not.
+/// Returns true for a row of a definition that stands in the catalog, too: objects of the built-in
+/// schemas do not.
 pub fn is_definition(row: &PrivilegeRow) -> bool {
     RowClass::parse(&row.class) == RowClass::Definition
         && row.object.contains('.')

@@ -33,7 +33,8 @@ pub(super) struct Scope<'a> {
 }
 
 impl<'a> Scope<'a> {
-    /// The scope of a matrix. What declared roles can reach is read from the memberships in `found`; `own` are the roles of the run.
+    /// The scope of a matrix. What declared roles can reach is read from the memberships in
+    /// `found`; `own` are the roles of the run.
     pub(super) fn new(
         matrix: &'a Compiled,
         found: &'a BTreeSet<PrivilegeRow>,
@@ -65,8 +66,9 @@ impl<'a> Scope<'a> {
 
     /// Returns the place of a row.
     ///
-    /// The matrix has words for what is granted to a role and what it owns. Everything of PUBLIC, row-level security, SECURITY DEFINER, the options
-    /// of views, and what was taken from initial privileges is compared with the baseline, whosever it is.
+    /// The matrix has words for what is granted to a role and what it owns. Everything of PUBLIC,
+    /// row-level security, SECURITY DEFINER, the options of views, and what was taken from initial
+    /// privileges is compared with the baseline, whosever it is.
     pub(super) fn place(&self, row: &PrivilegeRow) -> Place {
         let class = RowClass::parse(&row.class);
         match class {
@@ -158,7 +160,8 @@ mod tests {
                 true,
             )
         };
-        // a may become group and through it deep; admin tells only that a could grant itself the role.
+        // a may become group and through it deep; admin tells only that a could grant itself the
+        // role.
         let found = [
             member("group", "a", false, true),
             member("deep", "group", true, false),

@@ -83,7 +83,8 @@ fn written(class: ObjectClass) -> &'static str {
     }
 }
 
-/// If the last part has an unquoted `*`: the part before it, and the pieces of the last part around each `*`.
+/// If the last part has an unquoted `*`: the part before it, and the pieces of the last part around
+/// each `*`.
 fn wildcard(class: ObjectClass, text: &str) -> Option<(Option<&str>, Vec<String>)> {
     let (qualifier, last) = if class.is_in_schema() {
         match split(text, '.')?.as_slice() {

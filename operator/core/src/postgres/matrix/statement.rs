@@ -32,7 +32,8 @@ impl From<String> for Statement {
     }
 }
 
-/// Privileges on objects of one kind that one statement can grant or revoke, each part as it stands in the statement.
+/// Privileges on objects of one kind that one statement can grant or revoke, each part as it stands
+/// in the statement.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Bundle {
     pub(super) kind: &'static str,
@@ -42,7 +43,8 @@ pub(super) struct Bundle {
     pub(super) objects: String,
 }
 
-/// The privileges of one grantee on one object: the columns of each, none for the object as a whole.
+/// The privileges of one grantee on one object: the columns of each, none for the object as a
+/// whole.
 type OnObject<'a> = BTreeMap<(&'a str, bool), BTreeSet<String>>;
 
 /// Bundles the rows of objects and columns; other rows are none.

@@ -9,7 +9,8 @@ use crate::postgres::server_log::{Entry, statement_class};
 /// Functions of the server that log a client's statement. The message alone does not suffice:
 /// `RAISE LOG 'statement: …'` looks the same.
 const STATEMENTS: [&str; 2] = ["exec_simple_query", "exec_execute_message"];
-/// Processes that run no code of a client, so that their messages quote no row. A parallel worker is none of them.
+/// Processes that run no code of a client, so that their messages quote no row. A parallel worker
+/// is none of them.
 const BACKGROUND: [&str; 9] = [
     "postmaster",
     "startup",

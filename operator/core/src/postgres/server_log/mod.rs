@@ -1,6 +1,7 @@
 //! The copy's own log (jsonlog): the judge of the restore and of every scenario.
 //!
-//! Fields: <https://www.postgresql.org/docs/current/runtime-config-logging.html#RUNTIME-CONFIG-LOGGING-JSONLOG>.
+//! Fields:
+//! <https://www.postgresql.org/docs/current/runtime-config-logging.html#RUNTIME-CONFIG-LOGGING-JSONLOG>.
 
 pub mod kept;
 mod statement;
@@ -29,7 +30,8 @@ const LINE: usize = 1 << 20;
 const KINDS: usize = 256;
 /// Characters of a statement's class.
 const CLASS: usize = 40;
-/// Sessions whose entries are counted at a time. More cannot live at once; what never got in leaves no line at its end.
+/// Sessions whose entries are counted at a time. More cannot live at once; what never got in leaves
+/// no line at its end.
 const SESSIONS: usize = 1 << 14;
 /// Maximum number of crashes in the facts.
 const CRASHES: usize = 20;
@@ -168,9 +170,11 @@ impl Entry {
     }
 }
 
-/// The class of a text's most severe statement: its leading keywords, such as `CREATE POLICY`, `GRANT` or `ALTER TABLE`, and never an identifier.
+/// The class of a text's most severe statement: its leading keywords, such as `CREATE POLICY`,
+/// `GRANT` or `ALTER TABLE`, and never an identifier.
 ///
-/// `pg_restore` sends all statements of an entry as one text: the error has one SQLSTATE and does not say which of them raised it.
+/// `pg_restore` sends all statements of an entry as one text: the error has one SQLSTATE and does
+/// not say which of them raised it.
 pub fn statement_class(text: &str) -> String {
     let mut worst: Option<String> = None;
     for class in statement::classes(text) {
@@ -209,7 +213,8 @@ pub fn is_tolerable(sqlstate: &str, statement: &str) -> bool {
     !NEVER.iter().any(|class| sqlstate.starts_with(class))
         && severity(statement) < severity("GRANT")
         && statement != "COPY"
-        // A role, type or operator class that does not exist takes with it what refers to it; a parameter takes only its setting.
+        // A role, type or operator class that does not exist takes with it what refers to it; a
+        // parameter takes only its setting.
         && (sqlstate != "42704" || SETTINGS.contains(&statement))
 }
 
@@ -266,7 +271,8 @@ impl Crashes {
     }
 }
 
-/// Puts the lines of a log together that comes in pieces. However long a line is, only its begin is held.
+/// Puts the lines of a log together that comes in pieces. However long a line is, only its begin is
+/// held.
 #[derive(Clone, Debug, Default)]
 pub struct Lines {
     /// The begin of a line that has not ended yet.
@@ -412,7 +418,8 @@ impl WindowReader {
         }
     }
 
-    /// Nothing else may be taken for a marker: a client can choose the names of role and database in a message about a connection that is refused.
+    /// Nothing else may be taken for a marker: a client can choose the names of role and database
+    /// in a message about a connection that is refused.
     fn is_marker(&self, entry: &Entry, message: &str) -> bool {
         entry.user.as_ref() == Some(&self.who.operator)
             && entry.is_of_server()
@@ -449,7 +456,8 @@ impl WindowReader {
         }
     }
 
-    /// Looks whether an entry is missing before this one in its session. Sessions of declared roles begin inside of the window.
+    /// Looks whether an entry is missing before this one in its session. Sessions of declared roles
+    /// begin inside of the window.
     fn count(&mut self, entry: &Entry, declared: bool) {
         let Some(session) = &entry.session_id else {
             return;
@@ -599,7 +607,8 @@ mod tests {
         }
     }
 
-    /// A client chooses the names of role and database in the message of a refused connection; a role that may speak under LOG chooses its words.
+    /// A client chooses the names of role and database in the message of a refused connection; a
+    /// role that may speak under LOG chooses its words.
     #[test]
     fn only_the_operators_own_statement_is_a_marker() {
         let text = format!("statement: {}", marker("end-1"));

@@ -1,7 +1,9 @@
-//! Statements in a text of SQL, by their keywords. Strings, quoted names, dollar quotes, comments, and what lies in parentheses or in the body of
-//! an SQL-standard function may hold semicolons that end nothing.
+//! Statements in a text of SQL, by their keywords. Strings, quoted names, dollar quotes, comments,
+//! and what lies in parentheses or in the body of an SQL-standard function may hold semicolons that
+//! end nothing.
 //!
-//! Lexical rules: <https://www.postgresql.org/docs/current/sql-syntax-lexical.html>; `standard_conforming_strings` is on.
+//! Lexical rules: <https://www.postgresql.org/docs/current/sql-syntax-lexical.html>;
+//! `standard_conforming_strings` is on.
 
 /// Words between a statement's verb and the kind of its object.
 const FILLERS: [&str; 9] = [
@@ -136,7 +138,8 @@ fn next(text: &str) -> Option<(Token, &str)> {
     })
 }
 
-/// A keyword, a name, or a string with a letter before it: `E'…'` alone has backslashes that escape.
+/// A keyword, a name, or a string with a letter before it: `E'…'` alone has backslashes that
+/// escape.
 fn word(text: &str) -> (Token, &str) {
     let end = text.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == '$'));
     let (word, after) = text.split_at(end.unwrap_or(text.len()));

@@ -5,12 +5,14 @@ mod template;
 
 pub use template::Template;
 
-/// Quotes an identifier. Always quoted, so that no list of reserved words is needed; NUL cannot occur in a Postgres name.
+/// Quotes an identifier. Always quoted, so that no list of reserved words is needed; NUL cannot
+/// occur in a Postgres name.
 pub fn identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// Quotes a string, as `quote_literal` does: right under every setting of `standard_conforming_strings`.
+/// Quotes a string, as `quote_literal` does: right under every setting of
+/// `standard_conforming_strings`.
 pub fn literal(text: &str) -> String {
     let escape = if text.contains('\\') { "E" } else { "" };
     format!(

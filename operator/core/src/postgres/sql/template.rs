@@ -2,7 +2,8 @@
 
 /// A statement from a `.sql` file with `N` named places in braces.
 ///
-/// [`Template::new`] belongs into a constant: then a place without a name, or a name without a place, does not compile.
+/// [`Template::new`] belongs into a constant: then a place without a name, or a name without a
+/// place, does not compile.
 #[derive(Clone, Copy, Debug)]
 pub struct Template<const N: usize> {
     text: &'static str,
@@ -10,7 +11,8 @@ pub struct Template<const N: usize> {
 }
 
 impl<const N: usize> Template<N> {
-    /// A template whose places are `names`, in the order in which [`Template::fill`] takes their values.
+    /// A template whose places are `names`, in the order in which [`Template::fill`] takes their
+    /// values.
     pub const fn new(text: &'static str, names: [&'static str; N]) -> Self {
         let bytes = text.as_bytes();
         let mut used = [false; N];
@@ -38,7 +40,8 @@ impl<const N: usize> Template<N> {
         Self { text, names }
     }
 
-    /// The statement with these values, put in as they are: each must be quoted for its place. A value is never looked into for places.
+    /// The statement with these values, put in as they are: each must be quoted for its place. A
+    /// value is never looked into for places.
     pub fn fill(&self, values: [&str; N]) -> String {
         let mut statement = String::new();
         let mut rest = self.text.trim_end();

@@ -82,13 +82,16 @@ pub struct SecretFacts {
 pub struct PodInspection {
     /// UID of the pod.
     pub uid: String,
-    /// Keys of Secrets that it mounts or has in its environment, as `secret/key`; `secret/*` for a whole one.
+    /// Keys of Secrets that it mounts or has in its environment, as `secret/key`; `secret/*` for a
+    /// whole one.
     pub secrets: BTreeSet<String>,
     /// Files of Secrets whose mode is not 0440, as `volume mode`.
     pub modes: Vec<String>,
-    /// Image references and the image IDs that they meant, by container; no ID of one that has not begun.
+    /// Image references and the image IDs that they meant, by container; no ID of one that has not
+    /// begun.
     pub images: BTreeMap<String, (String, String)>,
-    /// In what it is not the pod that was built, what it may do and should not, and what lets it be reached or reach more than it should.
+    /// In what it is not the pod that was built, what it may do and should not, and what lets it be
+    /// reached or reach more than it should.
     pub violations: Vec<String>,
 }
 

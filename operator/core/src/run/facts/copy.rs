@@ -36,9 +36,11 @@ pub struct CopyFacts {
     pub system_identifiers: Vec<String>,
     /// The copy's catalog.
     pub catalog: SetSummary,
-    /// Catalog rows that differ from the source's, other than expressions that every restore of the same dump prints so.
+    /// Catalog rows that differ from the source's, other than expressions that every restore of the
+    /// same dump prints so.
     pub catalog_difference: SetDifference,
-    /// Further ones, of entries of the dump whose restore failed: G-08 judges whether that is tolerated.
+    /// Further ones, of entries of the dump whose restore failed: G-08 judges whether that is
+    /// tolerated.
     pub catalog_tolerated: SetDifference,
     /// The copy's row counts.
     pub counts: SetSummary,
@@ -92,7 +94,8 @@ impl Reading {
 pub struct CopyIdentity {
     /// The write before which it was read.
     pub before: Reading,
-    /// `pg_control_system().system_identifier`, unsigned, as a decimal string; empty when it could not be read.
+    /// `pg_control_system().system_identifier`, unsigned, as a decimal string; empty when it could
+    /// not be read.
     pub system_identifier: String,
     /// `cluster_name`: the run's UID.
     pub cluster_name: String,
@@ -140,7 +143,8 @@ pub struct VerificationFacts {
     pub crashes: Vec<String>,
     /// The harness's inputs, looked at again by the pod's observer.
     pub inputs: InputFacts,
-    /// sha256 of each ConfigMap key that holds an input, in hex, by `name/key`, read again; empty when it is gone.
+    /// sha256 of each ConfigMap key that holds an input, in hex, by `name/key`, read again; empty
+    /// when it is gone.
     pub config_maps: BTreeMap<String, String>,
     /// The search of every object and event of the run.
     pub objects: LeakFacts,
@@ -170,7 +174,8 @@ pub struct ChangeFacts {
 pub struct SettingsFacts {
     /// Settings of the source that were compared.
     pub compared: u64,
-    /// Settings that differ from the source or changed while the scenarios ran, in a few words each; at most 20 stand here.
+    /// Settings that differ from the source or changed while the scenarios ran, in a few words
+    /// each; at most 20 stand here.
     pub differing: Vec<String>,
     /// Number of differences.
     pub differing_count: u64,
@@ -182,17 +187,21 @@ pub struct SettingsFacts {
 pub struct RestoreClaim {
     /// Exit code of `pg_restore`.
     pub exit_code: i32,
-    /// The first lines of `pg_restore`'s standard error that begin with `pg_restore: error:`, without row data.
+    /// The first lines of `pg_restore`'s standard error that begin with `pg_restore: error:`,
+    /// without row data.
     pub errors: Vec<String>,
     /// Entries of the dump whose restore failed, as `INDEX public c_key`; at most 20 stand here.
     pub failed: Vec<String>,
     /// Number of failed items.
     pub failed_count: u64,
-    /// Number of the server's errors in `pg_restore`'s standard error: lines that begin with `pg_restore: error:` and hold `ERROR:`.
+    /// Number of the server's errors in `pg_restore`'s standard error: lines that begin with
+    /// `pg_restore: error:` and hold `ERROR:`.
     pub error_lines: u64,
-    /// Bytes free on the data volume after the restore, as the pod sees it under the dump directory (`statvfs` f_bavail).
+    /// Bytes free on the data volume after the restore, as the pod sees it under the dump directory
+    /// (`statvfs` f_bavail).
     pub free_bytes: u64,
-    /// The fewest bytes that were free there while `pg_restore` ran. Below the task's `minimum_free` it was stopped, and nothing after it was done.
+    /// The fewest bytes that were free there while `pg_restore` ran. Below the task's
+    /// `minimum_free` it was stopped, and nothing after it was done.
     pub lowest_free_bytes: u64,
     /// Milliseconds that `pg_restore` took.
     pub milliseconds: u64,
@@ -202,12 +211,14 @@ pub struct RestoreClaim {
     pub copy: CopyFacts,
 }
 
-/// Reasons for which an agent or a session refuses to work with a server, each with the reason that it is here.
+/// Reasons for which an agent or a session refuses to work with a server, each with the reason that
+/// it is here.
 pub const REFUSALS: [(&str, &str); 3] = [
     ("CopyIsProduction", "IsProduction"),
     ("CopyUnreadable", "Unreadable"),
     ("CopyIsUnexpected", "UnexpectedServer"),
 ];
 
-/// Reason of a run that was stopped because the copy's server has broken down: it does not start again, so its log cannot be asked.
+/// Reason of a run that was stopped because the copy's server has broken down: it does not start
+/// again, so its log cannot be asked.
 pub const CRASHED: &str = "Crashed";

@@ -59,7 +59,8 @@ pub struct ScenarioEffects {
     /// Tables with changes that no entry covers.
     #[serde(skip_serializing_if = "is_zero")]
     pub other_tables: u64,
-    /// Steps that sequences took and inserted rows do not explain; absent for one that was set back, or beside its steps.
+    /// Steps that sequences took and inserted rows do not explain; absent for one that was set
+    /// back, or beside its steps.
     pub sequences: BTreeMap<String, Option<u64>>,
     /// Sequences that moved and no entry covers.
     #[serde(skip_serializing_if = "is_zero")]
@@ -78,8 +79,9 @@ pub struct ScenarioEffects {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct CopyEffects {
-    /// Changes of rows that are not in the write-ahead log: of unlogged tables, where an update is one deleted and one inserted,
-    /// and the rows of tables that were dropped or renamed. Named as in [`ScenarioEffects`].
+    /// Changes of rows that are not in the write-ahead log: of unlogged tables, where an update is
+    /// one deleted and one inserted, and the rows of tables that were dropped or renamed. Named as
+    /// in [`ScenarioEffects`].
     pub rows: BTreeMap<String, RowEffects>,
     /// Tables among these that no entry covers.
     #[serde(skip_serializing_if = "is_zero")]

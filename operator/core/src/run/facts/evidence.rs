@@ -53,9 +53,11 @@ pub struct SealFacts {
     pub files: Vec<SealedFile>,
     /// Items that are not kept, with the reason.
     pub dropped: Vec<String>,
-    /// Paths of logs that are not what they were when their command ended, or are gone. None of them is kept.
+    /// Paths of logs that are not what they were when their command ended, or are gone. None of
+    /// them is kept.
     pub changed_logs: Vec<String>,
-    /// The search of what is kept, after the redaction. Its canary was put among it for this search.
+    /// The search of what is kept, after the redaction. Its canary was put among it for this
+    /// search.
     pub search: LeakFacts,
 }
 

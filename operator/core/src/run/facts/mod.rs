@@ -1,7 +1,8 @@
 //! Facts of a run: the evidence that gates are judged from.
 //!
-//! Facts are written into the DryRunReport before the pod that gave them is deleted. They are small: large sets stay on the run's volumes, and
-//! their digest, counts and three examples stand here. No fact holds a secret or row data.
+//! Facts are written into the DryRunReport before the pod that gave them is deleted. They are
+//! small: large sets stay on the run's volumes, and their digest, counts and three examples stand
+//! here. No fact holds a secret or row data.
 
 mod cluster;
 mod copy;

@@ -35,7 +35,8 @@ pub struct MatrixDifference {
     pub missing: Vec<RowGroup>,
     /// Found and not declared, grouped.
     pub unexpected: Vec<RowGroup>,
-    /// Declarations that cannot hold: patterns that match nothing or the wrong number, unknown objects, expired waivers.
+    /// Declarations that cannot hold: patterns that match nothing or the wrong number, unknown
+    /// objects, expired waivers.
     pub errors: Vec<String>,
     /// Summary of all rows outside the scope: counted and hashed.
     pub rest: SetSummary,
@@ -55,7 +56,8 @@ pub struct EscalationFacts {
     pub executable_by_public: BTreeMap<String, u64>,
     /// At most three of those, as `role: why: what`.
     pub examples: Vec<String>,
-    /// Entries of the allow-list that match no path, or another number than they must; at most 64 stand there.
+    /// Entries of the allow-list that match no path, or another number than they must; at most 64
+    /// stand there.
     pub vain: Vec<String>,
 }
 
@@ -86,12 +88,14 @@ pub struct RolesFacts {
     pub applied: MatrixDifference,
     /// Statements that were run.
     pub statements: u64,
-    /// Undeclared roles whose rights beside grants on objects are not as in production; at most 20 stand here.
+    /// Undeclared roles whose rights beside grants on objects are not as in production; at most 20
+    /// stand here.
     pub differing: Vec<String>,
     /// Number of differences.
     pub differing_count: u64,
     /// Milliseconds of reading back and comparing.
     pub milliseconds: u64,
-    /// Production's settings of roles and databases that were taken away, since they decide what the copy logs; at most 20 stand here.
+    /// Production's settings of roles and databases that were taken away, since they decide what
+    /// the copy logs; at most 20 stand here.
     pub log_settings_reset: Vec<String>,
 }

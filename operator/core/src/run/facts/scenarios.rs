@@ -18,7 +18,8 @@ pub struct LoggedError {
     pub user: String,
     /// Function of the server that raised it.
     pub function: String,
-    /// The message, only for SQLSTATE classes that speak of names and rights (42, 28, 53, 57), cut at 200 characters.
+    /// The message, only for SQLSTATE classes that speak of names and rights (42, 28, 53, 57), cut
+    /// at 200 characters.
     pub message: String,
     /// Number of occurrences.
     pub count: u32,
@@ -71,8 +72,9 @@ pub struct ScenarioClaim {
 }
 
 impl ScenarioClaim {
-    /// The claim without words of the runner. The user's code runs beside it under the same UID and can read its token, so it could say anything
-    /// through it; names, numbers, codes and digests remain.
+    /// The claim without words of the runner. The user's code runs beside it under the same UID and
+    /// can read its token, so it could say anything through it; names, numbers, codes and digests
+    /// remain.
     #[must_use]
     pub fn wordless(mut self, name: &str) -> Self {
         name.clone_into(&mut self.name);
@@ -128,7 +130,8 @@ pub struct Access {
     pub object: String,
     /// The kind of what has that name: `relation`, `schema`, `role`, …
     pub kind: String,
-    /// The privileges on it that the login does not have, `OWNER` when it is not its owner, and `ROW SECURITY` when policies hide rows from it.
+    /// The privileges on it that the login does not have, `OWNER` when it is not its owner, and
+    /// `ROW SECURITY` when policies hide rows from it.
     pub missing: Vec<String>,
 }
 
@@ -148,10 +151,12 @@ pub struct LogWindow {
     pub errors: Vec<LoggedError>,
     /// Errors of all others, crashes, and statements of other declared logins.
     pub foreign: Vec<LoggedError>,
-    /// Lines that are no entry, and entries that are missing from a session: what happened there is unknown.
+    /// Lines that are no entry, and entries that are missing from a session: what happened there is
+    /// unknown.
     #[serde(skip_serializing_if = "is_zero")]
     pub unreadable: u64,
-    /// Errors that are not in these lists, because there are too many different ones or their lines are too long.
+    /// Errors that are not in these lists, because there are too many different ones or their lines
+    /// are too long.
     #[serde(skip_serializing_if = "is_zero")]
     pub overflow: u64,
 }

@@ -43,10 +43,12 @@ pub struct DiskFacts {
 }
 
 impl DiskFacts {
-    /// Dump and copy together take less than this many times the size of the source: the compressed dump is a part of it, the copy has no bloat.
+    /// Dump and copy together take less than this many times the size of the source: the compressed
+    /// dump is a part of it, the copy has no bloat.
     const ROOM_PER_SOURCE_BYTE: u64 = 2;
 
-    /// Bytes that must be free before the dump, of which `minimum_free` must also be free after the restore.
+    /// Bytes that must be free before the dump, of which `minimum_free` must also be free after the
+    /// restore.
     pub fn needed(&self, minimum_free: u64) -> u64 {
         minimum_free.max(self.source_bytes.saturating_mul(Self::ROOM_PER_SOURCE_BYTE))
     }
@@ -142,7 +144,8 @@ impl std::fmt::Display for LockFacts {
 pub struct SessionFacts {
     /// `transaction_read_only` of the agent's session.
     pub read_only: bool,
-    /// `pg_current_xact_id_if_assigned()` of the agent's session at its end: a transaction ID means that it wrote.
+    /// `pg_current_xact_id_if_assigned()` of the agent's session at its end: a transaction ID means
+    /// that it wrote.
     pub xid_assigned: bool,
     /// The options that pg_dump's sessions were started with.
     pub dump_options: Vec<String>,
@@ -168,7 +171,8 @@ pub struct SourceRequirements {
     pub unavailable: Vec<String>,
     /// Extensions that it has in other versions alone, as `name version`.
     pub other_versions: Vec<String>,
-    /// The server's own values of [`crate::postgres::settings::MIRRORED`], before any role or database changes them.
+    /// The server's own values of [`crate::postgres::settings::MIRRORED`], before any role or
+    /// database changes them.
     pub settings: BTreeMap<String, String>,
     /// Those of them that could not be seen, since the dump's role, its session or the database
     /// overrides them.

@@ -9,7 +9,8 @@ use crate::run::object::{Object, RunPod};
 /// Objects that may still be created once a gate has failed.
 const LATE: [Object; 2] = [Object::Pod(RunPod::Seal), Object::Pod(RunPod::Identity)];
 
-/// Walks a run in which `known` is found, and demands after every pass that a failed gate is followed by teardown alone.
+/// Walks a run in which `known` is found, and demands after every pass that a failed gate is
+/// followed by teardown alone.
 fn walk(known: crate::test_support::World, what: &str) -> Model {
     let mut model = Model::new();
     model.known = known;
@@ -57,7 +58,8 @@ fn every_world_that_fails_a_gate_ends_in_teardown_and_names_it() {
                 .iter()
                 .find(|other| named.starts_with(other.id))
                 .unwrap();
-            // The same find may fail a gate that is judged earlier: then that one is named, and this one is never reached.
+            // The same find may fail a gate that is judged earlier: then that one is named, and
+            // this one is never reached.
             assert!(
                 first.id == gate.id || first.command <= gate.command,
                 "{what}: {named} is named"

@@ -146,7 +146,8 @@ fn a_run_that_is_shut_out_says_so_and_waits() {
     assert_eq!(model.status.outcome, Some(Outcome::Passed));
 }
 
-/// A Secret that is made anew, or a namespace that an upgrade dropped for a moment, ends no request that waits for its approval.
+/// A Secret that is made anew, or a namespace that an upgrade dropped for a moment, ends no request
+/// that waits for its approval.
 #[test]
 fn a_plan_that_was_there_has_as_long_as_its_approval() {
     let mut model = Model::new();

@@ -1,4 +1,5 @@
-//! A small model of a cluster that does what the step function says, to walk whole runs and stop them anywhere.
+//! A small model of a cluster that does what the step function says, to walk whole runs and stop
+//! them anywhere.
 
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,7 +19,8 @@ use crate::test_support::{UID, World as Known};
 
 pub(super) const BEGIN: i64 = 1_800_000_000;
 
-/// A cluster in which every pod starts and every job finds what the complete run of [`Known::passing`] found.
+/// A cluster in which every pod starts and every job finds what the complete run of
+/// [`Known::passing`] found.
 pub(super) struct Model {
     pub(super) known: Known,
     pub(super) plan: Result<PlanSummary, Problem>,
