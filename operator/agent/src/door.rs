@@ -1,4 +1,4 @@
-//! Limit of the number of unauthenticated connections.
+//! Limit of the number of connections that are served at a time.
 
 use std::{io, sync::Arc, time::Duration};
 

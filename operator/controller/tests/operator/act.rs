@@ -78,7 +78,7 @@ fn a_run_that_is_gone_needs_no_finalizer_removed() {
     cluster.operate(async {
         cluster.begin().await;
         cluster.gone().await;
-        // Reports get the end before the finalizer goes.
+        // The report gets the end of the run before the finalizer is removed.
         cluster
             .called(1, |call| {
                 on("patch dryruns/demo")(call) && call.answer == Some(404)

@@ -131,7 +131,7 @@ fn is_declared(matrix: &Compiled, path: &EscalationPath) -> bool {
 }
 
 /// Privileges that every declared role has through PUBLIC, and no grant to PUBLIC declares. Where
-/// the whole database or more than the matrix is let pass, there is nothing of the kind.
+/// the whole database or more than the matrix is allowed, there are none.
 ///
 /// What Postgres gives PUBLIC on every database, type and language is left out, and so is what
 /// another path tells.
