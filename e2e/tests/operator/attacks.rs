@@ -85,7 +85,7 @@ pub(crate) async fn endless_errors_fail_a_gate(env: &Environment) -> Result<()> 
     request["spec"]["harness"]["image"] = request["spec"]["postgres"]["image"].clone();
     request["spec"]["harness"]["scenarios"] = json!([{
         "name": "loops", "as": {"login": "keeper"}, "timeout": "3m",
-        "command": ["bash", "-c", "yes 'SELECT 1/0;' | head -200000 | psql --quiet >/dev/null 2>&1; true"],
+        "command": ["sh", "-c", "yes 'SELECT 1/0;' | head -200000 | psql --quiet >/dev/null 2>&1; true"],
     }]);
     let run = Run::start(env, request).await?;
     run.ends_at("G-14", "UnexpectedError", &["22012"], Command::Scenarios)

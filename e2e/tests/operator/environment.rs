@@ -39,7 +39,7 @@ pub(crate) const UNPREPARED: &str = "operator-unprepared";
 pub(crate) const DATABASE: &str = "stock";
 
 /// All databases of production that cases dump.
-const DATABASES: [&str; 9] = [
+const DATABASES: [&str; 10] = [
     "directus",
     DATABASE,
     "disordered",
@@ -47,6 +47,7 @@ const DATABASES: [&str; 9] = [
     "held",
     "meddling",
     "napping",
+    "priced",
     "regional",
     "swelling",
 ];

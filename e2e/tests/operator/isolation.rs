@@ -113,7 +113,7 @@ pub(crate) async fn foreign_policy_during_run_is_detected(env: &Environment) -> 
 /// The policy exists before the run.
 pub(crate) async fn foreign_policy_before_run_is_detected(env: &Environment) -> Result<()> {
     let name = "foreign-before";
-    let selector = json!({"app.kubernetes.io/instance": name});
+    let selector = json!({"app.kubernetes.io/instance": name, "dryrun.dev/role": "postgres"});
     let hole = Hole::open(env, "early-hole", selector).await?;
     let ended = async {
         let run = Run::start(env, env.small(name)).await?;
