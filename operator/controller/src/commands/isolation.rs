@@ -143,10 +143,14 @@ async fn controls(
         let found = all(scope, attempts, CONTROLS).await?;
         let open = found.iter().filter(|probe| probe.tally.answered == 0);
         let longest = open
-            .map(|probe| match probe.target.class {
-                class if ours(class) => patience,
-                class if excused.contains(&class) => Duration::ZERO,
-                _ => OTHERS,
+            .map(|probe| {
+                if ours(probe.target.class) {
+                    patience
+                } else if excused.contains(&probe.target.class) {
+                    Duration::ZERO
+                } else {
+                    OTHERS
+                }
             })
             .max();
         if longest.is_none_or(|longest| started.elapsed() >= longest) {
